@@ -1,0 +1,289 @@
+"""The one reader of rbee.toml and of RBEE_… variables: flag over environment over file over default.
+
+``etc/rbee.toml`` shows every key; a test compares it with these classes.
+"""
+
+import dataclasses
+import os
+import re
+import socket
+import tomllib
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from rbee.errors import ConfigInvalid, InvalidRequest
+from rbee.wire import codec
+from rbee.wire.fields import NAME, items, name, number, plain, text
+
+T = TypeVar("T")
+_SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
+_HEX64 = re.compile(r"[0-9a-f]{64}")
+_URL = re.compile(r"https?://[^\s/]+(/\S*)?")
+_BIND = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}")
+_POLICY = re.compile(r"reject|drop-lru")
+_MODE = re.compile(r"auto|system|user")
+_PORTS = re.compile(r"\d{1,5}-\d{1,5}")
+DAY_S = 86_400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queen:
+    bind: str = text(longest=255, pattern=_BIND, default="127.0.0.1:8080", doc="where queen-rbee listens by itself")
+    database: str = text(longest=4096, default="", doc="SQLite file; empty: queen.sqlite in the state directory")
+    token_file: str = text(longest=4096, default="", doc="fleet token; wanted for any address but loopback")
+    pools: tuple[str, ...] = items(
+        longest=100, default=("http://127.0.0.1:9200",), doc="pools to wake while none is known"
+    )
+    queue_capacity: int = number(low=-1, high=1_000_000, default=100, unit="jobs", doc="-1: unbounded")
+    queue_policy: str = text(longest=8, pattern=_POLICY, default="reject", doc="reject or drop-lru")
+    lost_after: int = number(low=1, high=100, default=3, unit="heartbeats")
+    heartbeat_s: float = number(low=0.1, high=60, default=2.0, unit="s")
+    job_limit_s: float = number(low=1, high=DAY_S, default=300.0, unit="s")
+    job_limit_max_s: float = number(low=1, high=DAY_S, default=1800.0, unit="s")
+    retain_jobs_s: float = number(low=0, high=3650 * DAY_S, default=7.0 * DAY_S, unit="s")
+    retain_text_s: float = number(low=0, high=3650 * DAY_S, default=1.0 * DAY_S, unit="s", doc="0: keep none")
+    body_limit_bytes: int = number(low=1024, high=1 << 30, default=8 << 20, unit="bytes")
+    connections: int = number(low=1, high=100_000, default=64, doc="requests at once from one caller")
+    cors_origins: tuple[str, ...] = items(longest=100, default=())
+    callers: Mapping[str, str] = plain({}, doc='named caller keys: name = "sha256:…"')
+
+    def problems(self) -> typing.Iterator[tuple[str, str]]:
+        for caller, digest in self.callers.items():
+            if not NAME.fullmatch(caller) or not _SHA256.fullmatch(digest):
+                yield f"callers.{caller}", 'expected name = "sha256:<64 hex digits>"'
+        for n, url in enumerate(self.pools):
+            if not _URL.fullmatch(url):
+                yield f"pools[{n}]", f"is {url!r}, expected http://host:port"
+        if self.job_limit_s > self.job_limit_max_s:
+            yield "job_limit_s", f"is {self.job_limit_s:g}, expected at most job_limit_max_s, {self.job_limit_max_s:g}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pool:
+    id: str | None = name(default=None, doc="absent: the host's name")
+    bind: str = text(longest=255, pattern=_BIND, default="127.0.0.1:9200", doc="where pool-managerd listens by itself")
+    url: str = text(longest=300, default="", doc="how the queen reaches it; empty: http://<bind>")
+    queen: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:8080", doc="whom to send heartbeats")
+    token_file: str = text(longest=4096, default="")
+    mode: str = text(longest=8, pattern=_MODE, default="auto", doc="which systemd manager: system, user or auto")
+    models_dir: str = text(longest=4096, default="", doc="empty: models in the state directory")
+    model_roots: tuple[str, ...] = items(longest=100, default=(), doc="more folders models may lie in")
+    worker_ports: str = text(longest=11, pattern=_PORTS, default="8001-8999")
+    heartbeat_s: float = number(low=0.1, high=60, default=2.0, unit="s")
+    connections: int = number(low=1, high=100_000, default=64, doc="requests at once from one caller")
+    body_limit_bytes: int = number(low=1024, high=1 << 30, default=8 << 20, unit="bytes")
+
+    def problems(self) -> typing.Iterator[tuple[str, str]]:
+        low, high = self.port_range
+        if not 1 <= low <= high <= 65_535:
+            yield "worker_ports", f"is {self.worker_ports}, expected low-high within 1..65535"
+        for n, root in enumerate((self.models_dir, *self.model_roots)):
+            if root and not root.startswith("/"):
+                yield "models_dir" if n == 0 else f"model_roots[{n - 1}]", f"is {root!r}, expected an absolute path"
+
+    @property
+    def port_range(self) -> tuple[int, int]:
+        low, _, high = self.worker_ports.partition("-")
+        return int(low), int(high)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Worker:
+    exec: str = text(longest=4096, default="", doc="path of llm-worker-rbee; empty: beside the caller, or on PATH")
+    ctx: int = number(low=64, high=1 << 20, default=4096, unit="tokens a slot", doc="or the model's own, if less")
+    slots: int = number(low=1, high=64, default=1)
+    threads: int = number(low=0, high=1024, default=0, doc="0: one per core, at most 8 a slot")
+    idle_s: int = number(low=1, high=30 * DAY_S, default=300, unit="s")
+    load_timeout_s: float = number(low=1, high=DAY_S, default=300.0, unit="s")
+    stop_grace_s: float = number(low=1, high=3600, default=30.0, unit="s")
+    watchdog_s: float = number(low=1, high=3600, default=60.0, unit="s", doc="a decode step may not take longer")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hive:
+    pool: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:9200", doc="the local pool-managerd")
+    token_file: str = text(longest=4096, default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    queen: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:8080")
+    token_file: str = text(longest=4096, default="")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Model:
+    """[models.<alias>]"""
+
+    repo: str = text(longest=200, shortest=3, pattern=re.compile(r"[\w.-]+/[\w.-]+"), doc="org/name on the hub")
+    file: str = text(longest=200, shortest=6, doc="the .gguf; of a split model the first part")
+    revision: str = text(longest=100, shortest=1, default="main")
+    sha256: str = text(longest=64, pattern=re.compile(r"|[0-9a-f]{64}"), default="", doc="checked when given")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """[hosts.<name>], for the keeper."""
+
+    ssh: str = text(longest=255, default="", doc="what to give ssh; empty: the host's name")
+    pool: str = text(longest=300, default="", doc="its pool-managerd's URL, when the queen should call it")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """All of rbee.toml, checked. ``file`` is where it came from, empty when there was none."""
+
+    queen: Queen = Queen()
+    pool: Pool = Pool()
+    worker: Worker = Worker()
+    hive: Hive = Hive()
+    keeper: Keeper = Keeper()
+    models: Mapping[str, Model] = plain({})
+    hosts: Mapping[str, Host] = plain({})
+    file: str = ""
+
+    def problems(self) -> typing.Iterator[tuple[str, str]]:
+        for table, names in (("models", self.models), ("hosts", self.hosts)):
+            for key in names:
+                if not NAME.fullmatch(key):
+                    yield f"{table}.{key}", f"has a name that does not match {NAME.pattern}"
+
+
+TABLES = ("queen", "pool", "worker", "hive", "keeper")
+
+
+def load(path: str | None, environ: Mapping[str, str], **flags: Mapping[str, Any]) -> Settings:
+    """Return the settings.
+
+    Args:
+        path: ``--config``; absent: RBEE_CONFIG, else the user's or the system's file if there is one.
+        environ: RBEE_<TABLE>_<KEY> is read from it.
+        flags: per table, what the command line says; None values are not said.
+
+    Raises:
+        ConfigInvalid: names each wrong key, its value and what was expected.
+    """
+    file = _find(path or environ.get("RBEE_CONFIG"), environ)
+    data = _read(file) if file else {}
+    for table in TABLES:
+        merged = {**_table(data, table), **_from_environ(table, environ)}
+        merged |= {key: value for key, value in flags.get(table, {}).items() if value is not None}
+        if merged:
+            data[table] = merged
+    try:
+        settings = codec.from_dict(Settings, data)
+    except InvalidRequest as error:
+        where = str(file) if file else "the environment or a flag"
+        raise ConfigInvalid(
+            f"{where}: {error.message}", hint="etc/rbee.toml shows every key with its range", details=error.details
+        ) from None
+    return dataclasses.replace(settings, file=str(file or ""))
+
+
+def state_dir(environ: Mapping[str, str]) -> Path:
+    """Return where this process keeps its state: systemd's STATE_DIRECTORY, /var/lib/rbee for root, else the user's."""
+    given = environ.get("STATE_DIRECTORY", "").split(":")[0]
+    if given:
+        return Path(given)
+    if os.geteuid() == 0:
+        return Path("/var/lib/rbee")
+    base = environ.get("XDG_DATA_HOME") or str(Path(environ.get("HOME", "/")) / ".local/share")
+    return Path(base) / "rbee"
+
+
+def pool_id(settings: Settings) -> str:
+    """Return the configured pool id, else the host's short name made to fit."""
+    if settings.pool.id:
+        return settings.pool.id
+    short = re.sub(r"[^a-z0-9._-]", "-", socket.gethostname().split(".")[0].lower())
+    return short if NAME.fullmatch(short) else "localhost"
+
+
+def read_token(path: str, *, environ: Mapping[str, str], credential: str = "token") -> tuple[str, ...]:
+    """Return the accepted tokens: the first is presented, all are accepted (rotation). Empty when none is configured.
+
+    A systemd credential of that name wins over ``path``.
+
+    Raises:
+        ConfigInvalid: unreadable, readable by group or others, empty, or a token shorter than 16 characters.
+    """
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    from_systemd = Path(directory) / credential if directory else None
+    if from_systemd is not None and from_systemd.exists():
+        return _tokens(from_systemd)
+    if not path:
+        return ()
+    file = Path(path)
+    try:
+        mode = file.stat().st_mode & 0o777
+    except OSError as error:
+        raise ConfigInvalid(f"token file {path}: {error.strerror}", hint="rbee-keeper token new") from None
+    if mode & 0o077:
+        raise ConfigInvalid(f"token file {path} has mode {mode:04o}, expected 0600", hint=f"chmod 600 {path}")
+    return _tokens(file)
+
+
+def _tokens(file: Path) -> tuple[str, ...]:
+    try:
+        lines = file.read_text(encoding="ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"token file {file}: {error}") from None
+    if not lines or any(len(line) < 16 for line in lines):
+        raise ConfigInvalid(f"token file {file} holds no token, or one shorter than 16 characters")
+    return tuple(lines)
+
+
+def _find(path: str | None, environ: Mapping[str, str]) -> Path | None:
+    if path:
+        return Path(path)
+    candidates = [Path("/etc/rbee/rbee.toml")]
+    if os.geteuid() != 0 and environ.get("HOME"):
+        base = environ.get("XDG_CONFIG_HOME") or str(Path(environ["HOME"]) / ".config")
+        candidates.insert(0, Path(base) / "rbee/rbee.toml")
+    return next((candidate for candidate in candidates if candidate.exists()), None)
+
+
+def _read(file: Path) -> dict[str, Any]:
+    try:
+        with file.open("rb") as stream:
+            return tomllib.load(stream)
+    except OSError as error:
+        raise ConfigInvalid(f"{file}: {error.strerror}", hint="name another with --config") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"{file} is not TOML: {error}") from None
+
+
+def _table(data: Mapping[str, Any], table: str) -> dict[str, Any]:
+    found = data.get(table, {})
+    if not isinstance(found, dict):
+        raise ConfigInvalid(f"{table} is {found!r}, expected a table [{table}]")
+    return found
+
+
+def _from_environ(table: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    prefix = f"RBEE_{table.upper()}_"
+    hints = typing.get_type_hints(
+        {"queen": Queen, "pool": Pool, "worker": Worker, "hive": Hive, "keeper": Keeper}[table]
+    )
+    found: dict[str, Any] = {}
+    for variable, value in environ.items():
+        if variable.startswith(prefix):
+            key = variable.removeprefix(prefix).lower()
+            found[key] = _parsed(hints.get(key, str), value)
+    return found
+
+
+def _parsed(hint: Any, value: str) -> Any:
+    """Return ``value`` as the field's type where that is plain to see; else as it is, for the codec to refuse."""
+    if typing.get_origin(hint) is tuple:
+        return [part for part in value.split(",") if part]
+    for kind in (int, float):
+        if hint is kind:
+            try:
+                return kind(value)
+            except ValueError:
+                return value
+    return value

@@ -1,0 +1,127 @@
+"""What the pool's logic needs of the world; adapters fill these, tests fake them."""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
+from rbee.wire.pools import GpuInventory, HostResources
+from rbee.wire.workers import LogLine, WorkerExit
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerPlan:
+    """A worker with every number decided: what the units are built from. See ``pool_core.unit``."""
+
+    id: str
+    backend: str
+    model: str
+    model_paths: tuple[str, ...]
+    address: str
+    ctx: int
+    slots: int
+    idle_s: int
+    memory_bytes: int
+    gpu: int | None = None
+    cpu_percent: int | None = None
+    threads: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnitFacts:
+    """What systemd says of one worker's pair of units. Microsecond clocks are turned into ms since the epoch."""
+
+    id: str
+    argv: tuple[str, ...]
+    service_state: str
+    service_sub_state: str
+    socket_state: str
+    result: str
+    status_text: str
+    restarts: int
+    pid: int | None
+    memory_current_bytes: int | None
+    memory_limit_bytes: int | None
+    since_ms: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartProgress:
+    """While a start job runs: the service's sub state and its STATUS line."""
+
+    sub_state: str
+    status_text: str
+    done: bool = False
+    result: str = ""
+
+
+class UnitManager(Protocol):
+    """systemd, as far as workers go. Implemented over D-Bus directly and through the broker."""
+
+    async def create(self, plan: WorkerPlan) -> None:
+        """Start the pair's socket. Raises Conflict when the name is taken, PortTaken when the port is."""
+
+    def start(self, worker: str) -> AsyncIterator[StartProgress]:
+        """Start the service now and watch it; the last item is ``done`` with the job's result."""
+
+    async def stop(self, worker: str) -> None:
+        """Stop and forget both units. Raises NotFound."""
+
+    async def list(self) -> tuple[UnitFacts, ...]: ...
+
+    async def find(self, worker: str) -> UnitFacts | None: ...
+
+    async def secret(self, worker: str) -> str:
+        """Return the worker's bearer secret."""
+
+    async def last_exit(self, worker: str) -> WorkerExit | None:
+        """Return how its last process ended, from the journal."""
+
+    async def logs(self, worker: str, lines: int) -> tuple[LogLine, ...]: ...
+
+
+class WorkerControl(Protocol):
+    """The worker's own API, as far as its pool uses it."""
+
+    async def drain(self, address: str, secret: str) -> None: ...
+
+
+class GpuProbe(Protocol):
+    async def inventory(self) -> GpuInventory: ...
+
+
+class HostProbe(Protocol):
+    async def resources(self) -> HostResources: ...
+
+
+class ModelStore(Protocol):
+    """Models on this host's disk."""
+
+    async def list(self) -> tuple[ModelFile, ...]: ...
+    async def catalog(self) -> tuple[ModelEntry, ...]: ...
+    async def find(self, reference: str) -> ModelFile | None:
+        """Return the file that an id, alias or reference names; None when it is not here."""
+
+    def download(self, reference: str) -> AsyncIterator[DownloadEvent]: ...
+    async def import_file(self, path: str, model: str | None) -> ModelFile: ...
+    async def verify(self, model: str) -> Verification: ...
+    async def delete(self, model: str) -> None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFacts:
+    """Settings of a pool that its logic needs as plain values."""
+
+    id: str
+    instance: str
+    url: str
+    version: str
+    worker_host: str
+    ports: Sequence[int]
+    backends: tuple[str, ...]
+    ctx: int
+    slots: int
+    idle_s: int
+    threads: int
+    load_timeout_s: float
+    limits: Mapping[str, int]

@@ -1,0 +1,76 @@
+"""Models: what a person types (reference), what can be had (entry), what is on disk (file)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbee.wire.fields import name, plain, text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelFile:
+    """A model that lies on this host, checked and usable. A split model is one ModelFile with several paths."""
+
+    id: str
+    reference: str
+    paths: tuple[str, ...]
+    size_bytes: int
+    sha256: str = plain("", doc="of the one file; of a split model: of the parts' sums; empty until hashed")
+    architecture: str = ""
+    name: str = ""
+    quantization: str = ""
+    parameters: int = 0
+    context_tokens: int = 0
+    layers: int = 0
+    kv_bytes_per_token: int = plain(0, unit="bytes", doc="key and value cache of one token, f16")
+    chat_template: bool = False
+    revision: str = ""
+    verified_ms: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelEntry:
+    """A line of the catalog: a name and where it comes from."""
+
+    id: str
+    reference: str
+    present: bool = False
+    size_bytes: int | None = None
+    aliases: tuple[str, ...] = ()
+    pools: tuple[str, ...] = plain((), doc="set by the queen: who has the file")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadSpec:
+    model: str = text(longest=300, shortest=1, doc="alias or hf:org/repo[@rev][::file=path]")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportSpec:
+    path: str = text(longest=4096, shortest=1, doc="a .gguf under a model root")
+    id: str | None = name(default=None, doc="absent: from the file's name")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadEvent:
+    """POST /v2/models as a stream: ``progress`` events, then one ``done`` with the file, or ``error``."""
+
+    state: str = plain(doc="resolving, downloading, verifying or done")
+    bytes_done: int = 0
+    bytes_total: int | None = None
+    rate_bytes_per_s: float | None = None
+    eta_s: float | None = None
+    model: ModelFile | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """The answer to verify: every byte was read again."""
+
+    id: str
+    ok: bool
+    size_bytes: int
+    sha256: str
+    expected_sha256: str = ""
+    problem: str = ""
+    details: Mapping[str, Any] = plain({})

@@ -1,0 +1,247 @@
+"""JSON ↔ dataclass. Every wrong field is found and named at once; nothing half-read gets through."""
+
+import dataclasses
+import enum
+import functools
+import json
+import math
+import types
+import typing
+from collections.abc import Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin
+
+from rbee.errors import InvalidRequest
+from rbee.wire.fields import Rule
+
+T = TypeVar("T")
+Problem = tuple[str, str]
+_EMPTY = Rule()
+
+
+def parse_json(body: bytes) -> Any:
+    """Return the JSON value in ``body``.
+
+    Raises:
+        InvalidRequest: not UTF-8, not JSON, nested too deep, or with a number JSON has no word for.
+    """
+    try:
+        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}") from None
+    except RecursionError:
+        raise InvalidRequest("body is nested too deep") from None
+    except ValueError as error:
+        raise InvalidRequest(f"body is not JSON: {error}", hint="send an object, for example {}") from None
+
+
+def dump_json(value: Any) -> str:
+    """Return compact JSON of plain values or wire types."""
+    return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
+
+
+def plain(value: Any) -> Any:
+    """Return ``value`` as JSON-able dicts, lists and scalars."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [plain(item) for item in value]
+    if isinstance(value, enum.Enum):
+        return value.value
+    return value
+
+
+def from_dict(kind: type[T], data: Any, *, lenient: bool = False) -> T:
+    """Return a ``kind`` made from ``data``.
+
+    Args:
+        lenient: ignore unknown fields (answers from a newer peer); requests are never read so.
+
+    Raises:
+        InvalidRequest: ``details["fields"]`` lists each wrong field with what was expected.
+    """
+    problems: list[Problem] = []
+    value = _dataclass(kind, data, "", problems, lenient)
+    if problems:
+        raise invalid(problems)
+    return typing.cast(T, value)
+
+
+def invalid(problems: list[Problem]) -> InvalidRequest:
+    """Return the one error that names all ``problems``."""
+    first = "; ".join(f"{where}: {what}" if where else what for where, what in problems[:5])
+    more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
+    return InvalidRequest(
+        f"{first}{more}",
+        details={"fields": [{"field": where, "problem": what} for where, what in problems]},
+    )
+
+
+def _no_constant(word: str) -> Any:
+    raise ValueError(f"{word} is not a JSON number")
+
+
+@functools.cache
+def _hints(kind: type[Any]) -> dict[str, Any]:
+    return typing.get_type_hints(kind)
+
+
+def _dataclass(kind: type[Any], data: Any, where: str, problems: list[Problem], lenient: bool) -> Any:
+    if not isinstance(data, Mapping):
+        problems.append((where, f"is {_kind(data)}, expected an object"))
+        return None
+    known = {f.name: f for f in dataclasses.fields(kind) if f.init}
+    before = len(problems)
+    if not lenient:
+        problems.extend((_join(where, str(key)), "is not a known field") for key in data if key not in known)
+    hints = _hints(kind)  # type: ignore[arg-type]  # classes are hashable
+    values: dict[str, Any] = {}
+    for field_name, field in known.items():
+        here = _join(where, field_name)
+        if field_name in data:
+            rule = field.metadata.get("rule", _EMPTY)
+            values[field_name] = _value(hints[field_name], data[field_name], here, rule, problems, lenient)
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            problems.append((here, "is missing"))
+    if len(problems) > before:
+        return None
+    made = kind(**values)
+    check = getattr(made, "problems", None)
+    if check is not None:
+        problems.extend((_join(where, field_name), what) for field_name, what in check())
+    return made
+
+
+def _value(hint: Any, data: Any, where: str, rule: Rule, problems: list[Problem], lenient: bool) -> Any:
+    origin = get_origin(hint)
+    if origin in (Union, types.UnionType):
+        if data is None and type(None) in get_args(hint):
+            return None
+        inner = [arm for arm in get_args(hint) if arm is not type(None)]
+        return _value(_arm(inner, data), data, where, rule, problems, lenient)
+    if hint is Any:
+        return data
+    if dataclasses.is_dataclass(hint):
+        return _dataclass(typing.cast(type[Any], hint), data, where, problems, lenient)
+    if origin in (tuple, list):
+        return _items(get_args(hint)[0], data, where, rule, problems, lenient)
+    if origin is not None and issubclass(origin, Mapping):
+        return _mapping(get_args(hint)[1], data, where, rule, problems, lenient)
+    if isinstance(hint, type) and issubclass(hint, enum.Enum):
+        return _enum(hint, data, where, problems)
+    return _scalar(hint, data, where, rule, problems)
+
+
+def _arm(arms: list[Any], data: Any) -> Any:
+    """Choose the arm of a union that ``data`` looks like; the first when none does, so that it can complain."""
+    for arm in arms:
+        origin = get_origin(arm) or arm
+        if origin in (tuple, list) and isinstance(data, list):
+            return arm
+        if isinstance(origin, type) and type(data) is origin:
+            return arm
+        if (dataclasses.is_dataclass(arm) or origin in (dict, Mapping)) and isinstance(data, Mapping):
+            return arm
+    return arms[0]
+
+
+def _items(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem], lenient: bool) -> tuple[Any, ...]:
+    if not isinstance(data, list | tuple):
+        problems.append((where, f"is {_kind(data)}, expected a list"))
+        return ()
+    if rule.longest is not None and len(data) > rule.longest:
+        problems.append((where, f"has {len(data)} items, expected at most {rule.longest}"))
+    if rule.shortest and len(data) < rule.shortest:
+        problems.append((where, f"has {len(data)} items, expected at least {rule.shortest}"))
+    return (
+        tuple(_value(kind, item, f"{where}[{n}]", _EMPTY, problems, lenient) for n, item in enumerate(data[:1000]))
+        if len(problems) < 100
+        else ()
+    )
+
+
+def _mapping(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem], lenient: bool) -> dict[str, Any]:
+    if not isinstance(data, Mapping):
+        problems.append((where, f"is {_kind(data)}, expected an object"))
+        return {}
+    for key in data:
+        if rule.pattern and not rule.pattern.fullmatch(str(key)):
+            problems.append((_join(where, str(key)), f"has a name that does not match {rule.pattern.pattern}"))
+    return {
+        str(key): _value(kind, item, _join(where, str(key)), _EMPTY, problems, lenient) for key, item in data.items()
+    }
+
+
+def _enum(kind: type[enum.Enum], data: Any, where: str, problems: list[Problem]) -> enum.Enum | None:
+    try:
+        return kind(data)
+    except ValueError:
+        allowed = ", ".join(str(member.value) for member in kind)
+        problems.append((where, f"is {_shown(data)}, expected one of {allowed}"))
+        return None
+
+
+def _scalar(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem]) -> Any:
+    if kind is float and isinstance(data, int) and not isinstance(data, bool):
+        data = float(data) if abs(data) < 1 << 53 else math.inf
+    if kind is int and isinstance(data, float) and data.is_integer():
+        data = int(data)
+    if type(data) is not kind:
+        problems.append((where, f"is {_kind(data)}, expected {_WORDS.get(kind, kind)}"))
+        return None
+    wrong = _text_problem(data, rule) if kind is str else _number_problem(data, rule)
+    if wrong:
+        problems.append((where, wrong))
+    return data
+
+
+def _text_problem(data: str, rule: Rule) -> str | None:
+    try:
+        size = len(data.encode("utf-8"))
+    except UnicodeEncodeError:
+        return "holds half a surrogate pair, which is no character"
+    if "\0" in data:
+        return "holds a NUL character"
+    if rule.longest is not None and size > rule.longest:
+        return f"is {size} bytes long, expected at most {rule.longest}"
+    if rule.shortest and size < rule.shortest:
+        return "is empty" if size == 0 else f"is {size} bytes long, expected at least {rule.shortest}"
+    if rule.pattern and not rule.pattern.fullmatch(data):
+        return f"is {_shown(data)}, expected it to match {rule.pattern.pattern}"
+    return None
+
+
+def _number_problem(data: float | bool, rule: Rule) -> str | None:
+    if isinstance(data, float) and not math.isfinite(data):
+        return "is not a finite number"
+    low, high = rule.low, rule.high
+    if (low is not None and data < low) or (high is not None and data > high):
+        unit = f" {rule.unit}" if rule.unit else ""
+        return f"is {_shown(data)}, expected {_bound(low)}..{_bound(high)}{unit}"
+    return None
+
+
+_WORDS = {str: "text", int: "a whole number", float: "a number", bool: "true or false"}
+_KINDS = {str: "text", int: "a whole number", float: "a fraction", bool: "true or false", dict: "an object",
+          list: "a list", type(None): "null"}  # fmt: skip
+
+
+def _kind(data: Any) -> str:
+    if isinstance(data, bool):
+        return "true" if data else "false"
+    return _KINDS.get(type(data), type(data).__name__)
+
+
+def _shown(data: Any) -> str:
+    shown = json.dumps(data, default=str)
+    return shown if len(shown) <= 80 else f"{shown[:77]}…"
+
+
+def _bound(value: float | None) -> str:
+    return "" if value is None else f"{value:g}" if abs(value) < 1e6 else f"{int(value)}"
+
+
+def _join(where: str, key: str) -> str:
+    key = key if len(key) <= 64 else f"{key[:61]}…"
+    return f"{where}.{key}" if where else key

@@ -1,0 +1,112 @@
+"""What happens to a job, as the events of its stream.
+
+``queued`` → ``started`` → ``token``… with ``metrics`` between → exactly one of ``end`` and ``error``.
+A worker's own stream is the same without ``queued``.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from rbee.errors import RbeeError
+from rbee.wire import codec
+from rbee.wire.envelope import error_for
+
+
+class StopReason(StrEnum):
+    EOS = "eos"
+    MAX_TOKENS = "max_tokens"
+    STOP = "stop"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Queued:
+    position: int
+    predicted_start_ms: int | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Started:
+    worker: str
+    model: str
+    seed: int
+    pool: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Token:
+    """``t`` is text and never splits a character; ``i`` counts the model's tokens from 0 and may jump."""
+
+    i: int
+    t: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Metrics:
+    tokens_out: int
+    tokens_per_s: float
+    resumed_on: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class End:
+    tokens_in: int
+    tokens_out: int
+    stop_reason: StopReason
+    decode_ms: float
+    ttft_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """The event ``error``."""
+
+    code: str
+    message: str
+    retriable: bool = False
+    hint: str = ""
+    details: Mapping[str, Any] | None = None
+
+    @classmethod
+    def of(cls, error: RbeeError) -> "Failure":
+        return cls(
+            code=error.code,
+            message=error.message,
+            retriable=error.retriable,
+            hint=error.hint,
+            details=error.details or None,
+        )
+
+    def to_error(self, source: str = "") -> RbeeError:
+        return error_for(self.code, self.message, hint=self.hint, details=self.details, source=source)
+
+
+JobEvent: TypeAlias = Queued | Started | Token | Metrics | End | Failure
+
+KINDS: Mapping[str, type[JobEvent]] = {
+    "queued": Queued,
+    "started": Started,
+    "token": Token,
+    "metrics": Metrics,
+    "end": End,
+    "error": Failure,
+}
+NAMES: Mapping[type[JobEvent], str] = {kind: word for word, kind in KINDS.items()}
+
+
+def last(event: JobEvent) -> bool:
+    """Say whether nothing follows ``event``."""
+    return isinstance(event, End | Failure)
+
+
+def name_of(event: JobEvent) -> str:
+    return NAMES[type(event)]
+
+
+def read(word: str, data: Any) -> JobEvent | None:
+    """Return the event of that name; None for a name this version does not know."""
+    kind = KINDS.get(word)
+    return None if kind is None else codec.from_dict(kind, data, lenient=True)

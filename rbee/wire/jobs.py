@@ -1,0 +1,131 @@
+"""A job: what a caller wants generated (JobSpec), and what is known of it (JobStatus)."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from rbee.wire.fields import JOB_ID, MEBIBYTE, items, name, number, plain, text
+
+
+class JobState(StrEnum):
+    QUEUED = "queued"
+    DISPATCHED = "dispatched"
+    RUNNING = "running"
+    RETRIED = "retried"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+    @property
+    def finished(self) -> bool:
+        return self in (JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED)
+
+
+class Priority(StrEnum):
+    INTERACTIVE = "interactive"
+    BATCH = "batch"
+
+
+class Role(StrEnum):
+    SYSTEM = "system"
+    DEVELOPER = "developer"
+    USER = "user"
+    ASSISTANT = "assistant"
+    TOOL = "tool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    role: Role
+    content: str = text(longest=MEBIBYTE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Generation:
+    """What to generate and how: shared by a job at the queen and a request at a worker."""
+
+    prompt: str | None = text(longest=MEBIBYTE, shortest=1, default=None, doc="raw text; or messages")
+    messages: tuple[Message, ...] | None = items(longest=1000, shortest=1, default=None, doc="a chat; or prompt")
+    max_tokens: int = number(low=1, high=32_768, default=256, unit="tokens")
+    temperature: float = number(low=0, high=2, default=0.8, doc="0 is greedy")
+    top_p: float = number(low=0, high=1, default=0.95)
+    top_k: int = number(low=0, high=1000, default=40, doc="0 is off")
+    min_p: float = number(low=0, high=1, default=0.05)
+    repeat_penalty: float = number(low=0.5, high=2, default=1.0, doc="1 is off")
+    stop: tuple[str, ...] = items(longest=4, default=(), doc="end before any of these")
+    seed: int | None = number(low=0, high=2**32 - 2, default=None, doc="absent: chosen, and reported")
+
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if (self.prompt is None) == (self.messages is None):
+            yield "prompt", "expected exactly one of prompt and messages"
+        if any(not word or len(word.encode()) > 256 for word in self.stop):
+            yield "stop", "expected strings of 1..256 bytes"
+        if self.messages and sum(len(m.content.encode()) for m in self.messages) > MEBIBYTE:
+            yield "messages", f"are longer than {MEBIBYTE} bytes together"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Placement:
+    """Where a job may run; absent means anywhere."""
+
+    pool: str | None = name(default=None)
+    backend: str | None = name(default=None)
+    gpu: int | None = number(low=0, high=63, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobSpec(Generation):
+    """What the caller wants done. The queen answers with a JobStatus."""
+
+    model: str = text(longest=300, shortest=1, doc="alias or reference")
+    priority: Priority = Priority.INTERACTIVE
+    deadline_ms: int | None = number(low=1, high=86_400_000, default=None, unit="ms")
+    placement: Placement = Placement()
+    id: str | None = text(longest=64, pattern=JOB_ID, default=None, doc="makes the submit idempotent")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobStatus:
+    """What is known of a job. Times are milliseconds since the epoch."""
+
+    id: str
+    state: JobState
+    model: str
+    priority: Priority = Priority.INTERACTIVE
+    caller: str = ""
+    created_ms: int = 0
+    started_ms: int | None = None
+    finished_ms: int | None = None
+    queue_position: int | None = plain(None, doc="0 is next; null once dispatched")
+    predicted_start_ms: int | None = plain(None, unit="ms", doc="from now; null where nothing is known yet")
+    reason: str = plain("", doc="why it is where it is")
+    attempts: int = 0
+    pool: str | None = None
+    worker: str | None = None
+    seed: int | None = None
+    tokens_in: int | None = None
+    tokens_out: int | None = None
+    stop_reason: str | None = None
+    error: Mapping[str, Any] | None = None
+    events_url: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobQuery:
+    """Filters of GET /v2/tasks; newest first."""
+
+    state: JobState | None = None
+    model: str | None = text(longest=300, default=None)
+    limit: int = number(low=1, high=1000, default=100)
+    after: str | None = text(longest=64, default=None, doc="the last id of the page before")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Explanation:
+    """Why a job waits, where it went, what was tried."""
+
+    id: str
+    state: JobState
+    reason: str
+    decisions: tuple[Mapping[str, Any], ...] = ()

@@ -1,0 +1,98 @@
+"""A worker: one process, one model, one pair of units."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from rbee.wire.fields import name, number, plain, text
+
+
+class Backend(StrEnum):
+    CPU = "cpu"
+    CUDA = "cuda"
+    ROCM = "rocm"
+    VULKAN = "vulkan"
+    METAL = "metal"
+
+
+class WorkerState(StrEnum):
+    STARTING = "starting"
+    READY = "ready"
+    BUSY = "busy"
+    DRAINING = "draining"
+    STOPPED = "stopped"
+    FAILED = "failed"
+    ASLEEP = "asleep"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec:
+    """What to start. Absent numbers are filled in by the pool from its settings and the model."""
+
+    backend: Backend
+    model: str = text(longest=300, shortest=1, doc="alias or reference of a model this pool has")
+    id: str | None = name(default=None, doc="absent: worker-<backend>-<n>")
+    gpu: int | None = number(low=0, high=63, default=None)
+    ctx: int | None = number(low=64, high=1 << 20, default=None, unit="tokens a slot")
+    slots: int | None = number(low=1, high=64, default=None)
+    memory_bytes: int | None = number(low=16 << 20, high=1 << 45, default=None, unit="bytes")
+    cpu_percent: int | None = number(low=1, high=100_000, default=None, unit="% of one core")
+    idle_s: int | None = number(low=1, high=30 * 86_400, default=None, unit="s")
+    lazy: bool = plain(False, doc="only the socket; the first request starts the service")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerExit:
+    """How its last process ended. ``result`` is systemd's word: oom-kill, watchdog, exit-code, signal, timeout, …"""
+
+    result: str
+    code: str = ""
+    memory_peak_bytes: int | None = None
+    memory_limit_bytes: int | None = None
+    oom: bool = False
+    at_ms: int = 0
+    log: tuple[str, ...] = plain((), doc="the last lines of its journal")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerStatus:
+    """What is known of a worker; all of it can be asked of systemd again."""
+
+    id: str
+    state: WorkerState
+    model: str
+    backend: Backend
+    address: str = plain(doc="host:port it listens on")
+    unit: str = ""
+    gpu: int | None = None
+    ctx: int = 0
+    slots: int = 1
+    idle_s: int = 0
+    memory_limit_bytes: int | None = None
+    memory_current_bytes: int | None = None
+    restarts: int = 0
+    since_ms: int | None = None
+    pid: int | None = None
+    progress: float | None = plain(None, doc="0..1 while loading")
+    status: str = plain("", doc="its own STATUS line")
+    pool: str | None = plain(None, doc="set by the queen")
+    last_exit: WorkerExit | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpawnEvent:
+    """POST /v2/workers as a stream: ``progress`` events, then one ``ready`` with the worker, or ``error``."""
+
+    state: str
+    progress: float | None = None
+    message: str = ""
+    worker: WorkerStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogLine:
+    at_ms: int
+    priority: int
+    message: str
+    fields: Mapping[str, Any] = plain({}, doc="the event's own fields: JOB, MODEL, …")
