@@ -16,7 +16,7 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Bounds of one field. 
+    """Bounds of one field.
 
     Numbers: ``low``..``high``, inclusive. Text: ``longest`` in UTF-8 bytes. Lists: ``longest`` items.
     """
