@@ -1,0 +1,265 @@
+"""The Sanic application every daemon starts from: envelopes, request ids, access, limits, /health, /metrics."""
+
+import re
+import uuid
+from collections import Counter
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, TypeAlias, TypeVar
+
+import prometheus_client
+from prometheus_client import CollectorRegistry
+from sanic import Request, Sanic
+from sanic.exceptions import SanicException
+from sanic.response import BaseHTTPResponse, HTTPResponse
+
+from rbee import __version__, log
+from rbee.daemon import openapi
+from rbee.daemon.access import LOOPBACK_NAMES, Access
+from rbee.errors import (
+    InvalidRequest,
+    NotFound,
+    PayloadTooLarge,
+    QueueFull,
+    RbeeError,
+    ShuttingDown,
+    Timeout,
+    Unauthorized,
+)
+from rbee.wire import codec, openai
+from rbee.wire.envelope import to_envelope
+from rbee.wire.operations import Operation
+
+T = TypeVar("T")
+App: TypeAlias = "Sanic[Any, Any]"
+Handler = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
+
+REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/models")
+_OPEN = frozenset({"/health"})
+_OPEN_ON_LOOPBACK = frozenset({"/metrics", "/openapi.json"})
+_LONGEST_ANSWER_S = 3600
+
+
+def create_app(
+    name: str,
+    *,
+    source: str,
+    access: Access,
+    metrics: CollectorRegistry,
+    body_limit_bytes: int,
+    connections: int,
+) -> App:
+    """Return an application without routes of its own.
+
+    Args:
+        source: who speaks in error envelopes, ``queen`` or ``pool:blep``.
+        access: replace ``app.ctx.access`` to change it later (SIGHUP).
+        connections: requests one caller may have in flight; the next is queue_full.
+    """
+    app: App = Sanic(name, configure_logging=False)
+    app.config.update(
+        REQUEST_MAX_SIZE=body_limit_bytes,
+        REQUEST_MAX_HEADER_SIZE=16 << 10,
+        REQUEST_TIMEOUT=60,
+        RESPONSE_TIMEOUT=_LONGEST_ANSWER_S,
+        KEEP_ALIVE_TIMEOUT=75,
+        FALLBACK_ERROR_FORMAT="json",
+        MOTD=False,
+        ACCESS_LOG=False,
+    )
+    app.ctx.source = source
+    app.ctx.access = access
+    app.ctx.metrics = metrics
+    app.ctx.in_flight = Counter()
+    app.ctx.connections = connections
+    app.ctx.requests = prometheus_client.Counter(
+        "rbee_http_requests", "Requests answered, by operation and status.", ("operation", "status"), registry=metrics
+    )
+    app.register_middleware(_admit, "request")
+    app.register_middleware(_sign, "response")
+    app.error_handler.add(Exception, _failed)
+    app.add_route(_health, "/health", name="health")
+    app.add_route(_metrics, "/metrics", name="metrics")
+    return app
+
+
+def mount(app: App, operations: tuple[Operation, ...], handlers: Mapping[str, Handler]) -> None:
+    """Give each operation its route, and the application its OpenAPI document.
+
+    Raises:
+        ValueError: an operation without a handler, or a handler that is no operation.
+    """
+    names = {operation.name for operation in operations}
+    if names != set(handlers):
+        raise ValueError(f"operations and handlers differ: {sorted(names ^ set(handlers))}")
+    for operation in operations:
+        app.add_route(
+            limited(operation.name, handlers[operation.name]),
+            operation.path,
+            methods=[operation.method],
+            name=operation.name,
+        )
+    document = openapi.document(app.name, __version__, operations)
+
+    async def describe(_: Request) -> HTTPResponse:
+        return reply(document)
+
+    app.add_route(describe, "/openapi.json", name="openapi")
+
+
+def limited(operation: str, handler: Handler) -> Handler:
+    """Return ``handler`` counted, and bounded in how many one caller has in flight.
+
+    A stream counts until its last byte, which is why this wraps the handler and is no middleware.
+    """
+
+    async def bounded(request: Request, **path: str) -> HTTPResponse | None:
+        app = request.app
+        who = f"{request.ctx.caller or 'operator'}@{request.ip}"
+        if app.ctx.in_flight[who] >= app.ctx.connections:
+            raise QueueFull(
+                f"{app.ctx.connections} requests of this caller are in flight already",
+                hint="wait for one to end",
+                details={"retry_after_s": 1, "limit": app.ctx.connections},
+            )
+        app.ctx.in_flight[who] += 1
+        try:
+            response = await handler(request, **path)
+            app.ctx.requests.labels(operation, str(response.status if response else 200)).inc()
+            return response
+        finally:
+            app.ctx.in_flight[who] -= 1
+            if not app.ctx.in_flight[who]:
+                del app.ctx.in_flight[who]
+
+    return bounded
+
+
+def body(request: Request, kind: type[T]) -> T:
+    """Return the request's JSON body as a ``kind``; raises InvalidRequest naming every wrong field."""
+    return codec.from_dict(kind, codec.parse_json(request.body) if request.body else {})
+
+
+def query(request: Request, kind: type[T]) -> T:
+    """Return the query string as a ``kind``; whole numbers are read as such, the last of a repeated key wins."""
+    values: dict[str, Any] = {}
+    for key, given in request.args.items():
+        values[key] = int(given[-1]) if given[-1].lstrip("-").isdigit() and len(given[-1]) < 19 else given[-1]
+    return codec.from_dict(kind, values)
+
+
+def reply(value: Any, status: int = 200, headers: Mapping[str, str] | None = None) -> HTTPResponse:
+    """Return ``value`` as JSON."""
+    return HTTPResponse(
+        codec.dump_json(value), status=status, headers=dict(headers or {}), content_type="application/json"
+    )
+
+
+def empty(status: int = 204) -> HTTPResponse:
+    return HTTPResponse(status=status)
+
+
+def wants_stream(request: Request) -> bool:
+    return "text/event-stream" in str(request.headers.get("accept", ""))
+
+
+async def _admit(request: Request) -> None:
+    """Before any handler: a request id, a caller we know, and a body that no web form can send."""
+    request.ctx.request_id = _request_id(request)
+    request.ctx.caller = ""
+    access: Access = request.app.ctx.access
+    access.check_browser(request.headers.get("host"), request.headers.get("origin"))
+    if request.path not in _OPEN and not (request.path in _OPEN_ON_LOOPBACK and request.ip in LOOPBACK_NAMES):
+        request.ctx.caller = access.caller(request.headers.get("authorization"))
+    if request.body and not _is_json(request.headers.get("content-type", "")):
+        raise InvalidRequest(
+            f"content-type is {request.headers.get('content-type', '')[:100]!r}, expected application/json"
+        )
+
+
+def _is_json(content_type: str) -> bool:
+    return content_type.partition(";")[0].strip().lower() == "application/json"
+
+
+def _request_id(request: Request) -> str:
+    given = request.headers.get("x-request-id", "")
+    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+
+
+async def _sign(request: Request, response: BaseHTTPResponse) -> None:
+    response.headers["X-Request-Id"] = _id_of(request)
+    origin = request.headers.get("origin")
+    if origin is not None and origin in request.app.ctx.access.origins:
+        response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Vary"] = "Origin"
+
+
+async def _failed(request: Request, error: Exception) -> HTTPResponse:
+    """Turn any failure into the envelope; what is no RbeeError is a bug and is logged with its traceback."""
+    known, status = _known(error, request)
+    if isinstance(error, RbeeError):
+        status = known.http_status
+    elif status >= 500:
+        log.error("request.failed", request_id=_id_of(request), path=request.path, error=repr(error), **_where(error))
+    request.app.ctx.requests.labels(request.name or "none", str(status)).inc()
+    headers = {"Connection": "close"} if status == 413 else {}
+    if "retry_after_s" in known.details:
+        headers["Retry-After"] = str(known.details["retry_after_s"])
+    if isinstance(known, Unauthorized):
+        headers["WWW-Authenticate"] = "Bearer"
+    return reply(_envelope(request, known), status=status, headers=headers)
+
+
+def _envelope(request: Request, error: RbeeError) -> dict[str, Any]:
+    envelope = to_envelope(error, request_id=_id_of(request), source=request.app.ctx.source)
+    if request.path.startswith(OPENAI_PATHS):
+        envelope["error"] |= openai.error_body(error)["error"]
+    return envelope
+
+
+def _known(error: Exception, request: Request) -> tuple[RbeeError, int]:
+    if isinstance(error, RbeeError):
+        return error, error.http_status
+    status = error.status_code if isinstance(error, SanicException) else 500
+    shown = request.path[:200]
+    match status:
+        case 404:
+            return NotFound(f"no route {shown}", hint="GET /openapi.json lists the routes"), 404
+        case 405:
+            return InvalidRequest(f"{request.method} is not allowed on {shown}"), 405
+        case 408:
+            return Timeout("the request did not arrive in time"), 408
+        case 413:
+            limit = request.app.config.REQUEST_MAX_SIZE
+            return PayloadTooLarge(f"the request is larger than {limit} bytes", details={"limit_bytes": limit}), 413
+        case 503:
+            return ShuttingDown("the daemon took too long or is stopping"), 503
+        case _ if 400 <= status < 500:
+            return InvalidRequest(f"not a request we can read: {error}"), status
+    return RbeeError("something went wrong inside", hint=f"journalctl REQUEST_ID={_id_of(request)}"), 500
+
+
+def _where(error: Exception) -> dict[str, str]:
+    """Return where in our code it broke, innermost first."""
+    frames: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/rbee/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return {"trace": " ".join(reversed(frames[-8:]))}
+
+
+def _id_of(request: Request) -> str:
+    found = getattr(request.ctx, "request_id", None)
+    if found is None:
+        found = request.ctx.request_id = _request_id(request)
+    return str(found)
+
+
+async def _health(request: Request) -> HTTPResponse:
+    return reply({"status": "ok", "name": request.app.ctx.source, "version": __version__})
+
+
+async def _metrics(request: Request) -> HTTPResponse:
+    text = prometheus_client.generate_latest(request.app.ctx.metrics)
+    return HTTPResponse(text, content_type=prometheus_client.CONTENT_TYPE_LATEST)

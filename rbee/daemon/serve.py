@@ -1,0 +1,147 @@
+"""A daemon's life on one page: take the socket, serve, say READY, beat while vital, reload, drain, stop."""
+
+import asyncio
+import contextlib
+import ipaddress
+import logging
+import os
+import signal
+import socket
+from collections.abc import Awaitable, Callable
+
+from rbee import log
+from rbee.adapters.notify import Notifier, bind_socket, inherited_socket
+from rbee.daemon.app import App
+from rbee.errors import ConfigInvalid
+
+STATUS_S = 2.0
+BEATS_PER_WATCHDOG = 3
+
+
+def listening_socket(bind: str | None, default: str) -> socket.socket:
+    """Return systemd's socket when there is one, else one bound to ``bind``, else to ``default``.
+
+    ``bind`` is what ``--bind`` said; with an inherited socket it would be ignored in silence, so it is refused.
+    """
+    inherited = inherited_socket(os.environ)
+    if inherited is not None and bind is not None:
+        raise ConfigInvalid(f"--bind={bind} was given, but systemd passed a socket", hint="drop one of the two")
+    return inherited or bind_socket(bind or default)
+
+
+def is_loopback(sock: socket.socket) -> bool:
+    """Say whether only this machine can connect to ``sock``."""
+    if sock.family == socket.AF_UNIX:
+        return True
+    return ipaddress.ip_address(sock.getsockname()[0]).is_loopback
+
+
+def require_token(sock: socket.socket, tokens: tuple[str, ...], table: str) -> None:
+    """Refuse to serve the network without a token (SPEC rule 8).
+
+    Raises:
+        ConfigInvalid: names the address and the key to set.
+    """
+    if not tokens and not is_loopback(sock):
+        host, port = sock.getsockname()[:2]
+        raise ConfigInvalid(
+            f"{host}:{port} is reachable from the network, but no token is configured",
+            hint=f"rbee-keeper token new --output FILE, then [{table}] token_file = FILE",
+        )
+
+
+def serve(
+    app: App,
+    *,
+    sock: socket.socket,
+    notifier: Notifier,
+    vital: Callable[[], str | None],
+    status: Callable[[], str],
+    reload: Callable[[], None] | None = None,
+    on_start: Callable[[], Awaitable[None]] | None = None,
+    on_stop: Callable[[], Awaitable[None]] | None = None,
+    ready: Callable[[], Awaitable[None]] | None = None,
+    grace_s: float = 15.0,
+) -> None:
+    """Serve ``app`` on ``sock`` until SIGTERM or SIGINT.
+
+    Args:
+        vital: None while the daemon makes progress, else what stands still; then no watchdog beat is sent.
+        status: the line ``systemctl status`` shows.
+        reload: called on SIGHUP; what it raises is logged and the daemon goes on as it was.
+        on_start: awaited before the first request is taken.
+        on_stop: awaited first when stopping, while requests are still being answered.
+        ready: awaited after serving has begun; READY=1 is sent when it returns.
+        grace_s: how long requests in flight may take when stopping.
+    """
+    logging.getLogger("sanic").setLevel(logging.WARNING)
+    logging.getLogger("sanic.root").setLevel(logging.WARNING)
+    logging.getLogger("sanic.error").setLevel(logging.CRITICAL)
+    logging.getLogger("sanic.server").setLevel(logging.WARNING)
+    app.config.GRACEFUL_SHUTDOWN_TIMEOUT = grace_s
+    tasks: list[asyncio.Task[None]] = []
+
+    @app.before_server_start
+    async def starting(_: App) -> None:
+        if on_start is not None:
+            await on_start()
+
+    @app.after_server_start
+    async def started(_: App) -> None:
+        loop = asyncio.get_running_loop()
+        if reload is not None:
+            loop.add_signal_handler(signal.SIGHUP, _reload, reload, notifier, status)
+        tasks.append(loop.create_task(_announce(notifier, status, ready)))
+        tasks.append(loop.create_task(_beat(notifier, vital, status)))
+
+    @app.before_server_stop
+    async def stopping(_: App) -> None:
+        notifier.stopping()
+        notifier.extend(grace_s)
+        log.event("daemon.stopping")
+        if on_stop is not None:
+            await on_stop()
+
+    @app.after_server_stop
+    async def stopped(_: App) -> None:
+        for task in tasks:
+            task.cancel()
+        log.event("daemon.stopped")
+
+    app.run(sock=sock, single_process=True, access_log=False, motd=False)
+
+
+async def _announce(notifier: Notifier, status: Callable[[], str], ready: Callable[[], Awaitable[None]] | None) -> None:
+    if ready is not None:
+        await ready()
+    notifier.ready(status())
+    log.event("daemon.ready", status=status())
+
+
+async def _beat(notifier: Notifier, vital: Callable[[], str | None], status: Callable[[], str]) -> None:
+    """Keep STATUS true and the watchdog fed; a stall is logged once, and then systemd decides."""
+    pause_s = min(STATUS_S, (notifier.watchdog_s or STATUS_S * BEATS_PER_WATCHDOG) / BEATS_PER_WATCHDOG)
+    shown, stalled = "", ""
+    while True:
+        standstill = vital()
+        if standstill is None:
+            notifier.watchdog()
+        elif standstill != stalled:
+            log.error("watchdog.withheld", reason=standstill)
+        stalled = standstill or ""
+        line = status()
+        if line != shown:
+            notifier.status(line)
+            shown = line
+        await asyncio.sleep(pause_s)
+
+
+def _reload(reload: Callable[[], None], notifier: Notifier, status: Callable[[], str]) -> None:
+    try:
+        reload()
+    except Exception as error:  # noqa: BLE001  (a wrong file must not end a running daemon)
+        log.error("config.rejected", error=str(error), hint=getattr(error, "hint", ""))
+        return
+    log.event("config.reloaded")
+    with contextlib.suppress(OSError):
+        notifier.status(status())
