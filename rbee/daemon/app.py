@@ -201,7 +201,7 @@ async def _failed(request: Request, error: Exception) -> HTTPResponse:
         status = known.http_status
     elif status >= 500:
         log.error("request.failed", request_id=_id_of(request), path=request.path, error=repr(error), **_where(error))
-    request.app.ctx.requests.labels(request.name or "none", str(status)).inc()
+    request.app.ctx.requests.labels((request.name or "none").rpartition(".")[2], str(status)).inc()
     headers = {"Connection": "close"} if status == 413 else {}
     if "retry_after_s" in known.details:
         headers["Retry-After"] = str(known.details["retry_after_s"])
