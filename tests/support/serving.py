@@ -4,6 +4,8 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from sanic import Sanic
+
 from rbee.adapters.notify import bind_socket
 from rbee.daemon.app import App
 
@@ -11,6 +13,9 @@ from rbee.daemon.app import App
 @contextlib.asynccontextmanager
 async def served(app: App) -> AsyncIterator[str]:
     """Yield the base URL of ``app`` while it serves; its listeners run as under systemd."""
+    Sanic._app_registry.pop(app.name, None)
+    Sanic.register_app(app)
+    app.config.TOUCHUP = False  # it rewrites Sanic's classes, which works once a process
     sock = bind_socket("127.0.0.1:0")
     server = await app.create_server(sock=sock, return_asyncio_server=True)
     assert server is not None
@@ -27,5 +32,5 @@ async def served(app: App) -> AsyncIterator[str]:
             connection.abort()
         await server.after_stop()
         app.shutdown_tasks(0)
-        app.__class__._app_registry.pop(app.name, None)
+        Sanic._app_registry.pop(app.name, None)
         await asyncio.sleep(0)

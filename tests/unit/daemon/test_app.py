@@ -1,0 +1,238 @@
+"""A real application on a real port, asked by a real client."""
+
+import asyncio
+import io
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+from prometheus_client import CollectorRegistry
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from rbee.client.http import HttpClient
+from rbee.daemon import sse
+from rbee.daemon.access import Access
+from rbee.daemon.app import body, create_app, mount, reply, wants_stream
+from rbee.errors import (
+    InvalidRequest,
+    NotFound,
+    PoolUnreachable,
+    QueueFull,
+    RbeeError,
+    Timeout,
+    Unauthorized,
+    WorkerOom,
+)
+from rbee.wire.inference import InferenceRequest
+from rbee.wire.operations import WORKER
+from rbee.wire.sse import Frame
+from tests.support.serving import served
+
+TOKEN = "t" * 64
+
+
+class Handlers:
+    """What the routes below do; events let a test wait instead of sleep."""
+
+    def __init__(self) -> None:
+        self.closed = asyncio.Event()
+        self.release = asyncio.Event()
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        try:
+            for n in range(1, 4):
+                yield Frame(event="token", data=f'{{"i":{n}}}', id=str(n))
+            await self.release.wait()
+        finally:
+            self.closed.set()
+
+    async def infer(self, request: Request) -> HTTPResponse | None:
+        wanted = body(request, InferenceRequest)
+        if not wants_stream(request):
+            return reply(wanted)
+        await sse.stream(request, self.frames())
+        return None
+
+    async def readiness(self, _: Request) -> HTTPResponse:
+        raise ZeroDivisionError("a bug")
+
+    async def drain(self, _: Request) -> HTTPResponse:
+        raise WorkerOom("worker-cpu-0 reached its limit", details={"limit_bytes": 5}, source="worker:worker-cpu-0")
+
+    async def loading(self, _: Request) -> HTTPResponse:
+        await self.release.wait()
+        return reply({})
+
+    async def other(self, _: Request, job: str = "") -> HTTPResponse:
+        return reply({"job": job})
+
+    def table(self) -> dict[str, Any]:
+        return {
+            "infer": self.infer,
+            "readiness": self.readiness,
+            "drain": self.drain,
+            "loading": self.loading,
+            "attach": self.other,
+            "cancel": self.other,
+        }
+
+
+@asynccontextmanager
+async def serving(handlers: Handlers, *, connections: int = 4) -> AsyncIterator[HttpClient]:
+    app = create_app(
+        "test",
+        source="worker:test",
+        access=Access(tokens=(TOKEN,), callers={}),
+        metrics=CollectorRegistry(),
+        body_limit_bytes=1 << 20,
+        connections=connections,
+    )
+    mount(app, WORKER, handlers.table())
+    async with served(app) as url, HttpClient(url, token=TOKEN, source="worker") as client:
+        yield client
+        handlers.release.set()
+
+
+async def test_a_request_is_decoded_and_answered() -> None:
+    async with serving(Handlers()) as client:
+        assert (await client.call("POST", "/v1/inference", body={"prompt": "hi"}))["prompt"] == "hi"
+
+
+async def test_an_error_crosses_the_wire_as_its_own_class() -> None:
+    async with serving(Handlers()) as client:
+        with pytest.raises(WorkerOom, match="reached its limit") as caught:
+            await client.call("POST", "/v1/drain")
+        assert caught.value.source == "worker:worker-cpu-0"
+        assert caught.value.details == {"limit_bytes": 5}
+
+
+async def test_a_bug_is_internal_and_tells_no_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    async with serving(Handlers()) as client:
+        with pytest.raises(RbeeError, match="something went wrong inside") as caught:
+            await client.call("GET", "/v1/ready", headers={"X-Request-Id": "req-1"})
+    assert caught.value.code == "internal"
+    assert caught.value.hint == "journalctl REQUEST_ID=req-1"
+    assert "ZeroDivisionError" in capsys.readouterr().err
+
+
+async def test_a_reader_that_leaves_ends_the_stream_at_its_source() -> None:
+    handlers = Handlers()
+    async with serving(handlers) as client:
+        stream = client.stream("POST", "/v1/inference", body={"prompt": "hi"})
+        assert [(await anext(stream)).id for _ in range(3)] == ["1", "2", "3"]
+        await stream.aclose()  # type: ignore[attr-defined]
+        await asyncio.wait_for(handlers.closed.wait(), 5)
+
+
+async def test_a_stream_ends_when_its_source_does() -> None:
+    handlers = Handlers()
+    handlers.release.set()
+    async with serving(handlers) as client:
+        got = [frame.id async for frame in client.stream("POST", "/v1/inference", body={"prompt": "hi"})]
+    assert got == ["1", "2", "3"]
+
+
+async def test_a_refusal_before_the_first_event_is_no_stream() -> None:
+    async with serving(Handlers()) as client:
+        with pytest.raises(InvalidRequest, match="max_tokens: is text"):
+            async for _ in client.stream("POST", "/v1/inference", body={"prompt": "a", "max_tokens": "x"}):
+                pass
+
+
+async def test_unknown_routes_and_methods_are_said_plainly() -> None:
+    async with serving(Handlers()) as client:
+        with pytest.raises(NotFound, match="no route /v9"):
+            await client.call("GET", "/v9")
+        with pytest.raises(InvalidRequest, match="PUT is not allowed on /v1/drain"):
+            await client.call("PUT", "/v1/drain")
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+async def test_a_body_over_the_limit_is_413_and_the_daemon_lives(chunked: bool) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        for _ in range(100):
+            yield b"x" * (1 << 20)
+
+    headers = {"Authorization": f"Bearer {TOKEN}", "Content-Type": "application/json"}
+    async with serving(Handlers()) as client, aiohttp.ClientSession(client.base_url, headers=headers) as sender:
+        data: Any = pieces() if chunked else io.BytesIO(b"x" * (100 << 20))
+        try:
+            async with sender.post("/v1/inference", data=data) as response:
+                assert response.status == 413
+                assert (await response.json())["error"]["code"] == "payload_too_large"
+        except aiohttp.ClientOSError:
+            pass  # the daemon closed while we were still sending: as good an answer as TCP can carry
+        assert (await client.call("POST", "/v1/inference", body={"prompt": "hi"}))["prompt"] == "hi"
+
+
+async def test_one_caller_may_not_take_every_place() -> None:
+    handlers = Handlers()
+    async with serving(handlers, connections=1) as client:
+        stream = client.stream("POST", "/v1/inference", body={"prompt": "hi"})
+        await anext(stream)
+        with pytest.raises(QueueFull, match="1 requests of this caller are in flight"):
+            await client.call("POST", "/v1/inference", body={"prompt": "hi"})
+        await stream.aclose()  # type: ignore[attr-defined]
+        await asyncio.wait_for(handlers.closed.wait(), 5)
+
+
+async def test_what_needs_no_token_and_what_does() -> None:
+    async with serving(Handlers()) as client, aiohttp.ClientSession(client.base_url) as anybody:
+        for path, status in {
+            "/health": 200,
+            "/metrics": 200,
+            "/openapi.json": 200,
+            "/v1/ready": 401,
+            "/x": 401,
+        }.items():
+            async with anybody.get(path) as response:
+                assert response.status == status, path
+                assert response.headers["X-Request-Id"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Content-Type": "text/plain"}, 400),
+        ({"Content-Type": "application/x-www-form-urlencoded"}, 400),
+        ({"Content-Type": "application/json", "Origin": "http://evil.example"}, 403),
+        ({"Content-Type": "application/json; charset=utf-8"}, 200),
+    ],
+)
+async def test_no_web_page_can_send_this(headers: dict[str, str], status: int) -> None:
+    async with serving(Handlers()) as client, aiohttp.ClientSession(client.base_url) as page:
+        headers["Authorization"] = f"Bearer {TOKEN}"
+        async with page.post("/v1/inference", data=b'{"prompt":"a"}', headers=headers) as response:
+            assert response.status == status
+
+
+async def test_a_wrong_token_is_unauthorized() -> None:
+    async with serving(Handlers()) as client, HttpClient(client.base_url, token="wrong" * 9) as stranger:
+        with pytest.raises(Unauthorized):
+            await stranger.call("GET", "/v1/ready")
+
+
+async def test_silence_is_a_timeout_and_nobody_there_is_unreachable() -> None:
+    async with serving(Handlers()) as client:
+        with pytest.raises(Timeout, match="did not answer within 0.2 s"):
+            await client.call("GET", "/v1/loading/progress", timeout_s=0.2)
+    async with HttpClient("http://127.0.0.1:1", source="queen") as nobody:
+        with pytest.raises(PoolUnreachable, match="nothing listens there") as caught:
+            await nobody.call("GET", "/health")
+    assert caught.value.details["refused"]
+
+
+def test_every_operation_wants_a_handler_and_no_other() -> None:
+    app = create_app(
+        "mount",
+        source="x",
+        access=Access(callers={}),
+        metrics=CollectorRegistry(),
+        body_limit_bytes=1024,
+        connections=1,
+    )
+    with pytest.raises(ValueError, match="infer"):
+        mount(app, WORKER, {})

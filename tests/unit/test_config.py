@@ -1,0 +1,121 @@
+import dataclasses
+import os
+import re
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from rbee import config
+from rbee.errors import ConfigInvalid
+from rbee.wire import codec
+
+
+def write(path: Path, text: str) -> str:
+    path.write_text(text)
+    return str(path)
+
+
+def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
+    file = write(tmp_path / "rbee.toml", "[pool]\nheartbeat_s = 1\nqueen = 'http://a:1'\nid = 'mac'\n")
+    environ = {
+        "RBEE_POOL_HEARTBEAT_S": "0.5",
+        "RBEE_POOL_QUEEN": "http://b:2",
+        "RBEE_QUEEN_POOLS": "http://c:3,http://d:4",
+    }
+    settings = config.load(file, environ, pool={"queen": "http://flag:9", "bind": None})
+    assert (settings.pool.id, settings.pool.heartbeat_s, settings.pool.queen) == ("mac", 0.5, "http://flag:9")
+    assert settings.pool.bind == "127.0.0.1:9200"
+    assert settings.queen.pools == ("http://c:3", "http://d:4")
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("[queen]\nbnd = 'x'", "queen.bnd: is not a known field"),
+        ("[queen]\nqueue_capacity = 'many'", "queen.queue_capacity: is text, expected a whole number"),
+        ("[queen]\nqueue_capacity = -2", "expected -1..1"),
+        ("[queen]\nqueue_policy = 'random'", "queen.queue_policy"),
+        ("[queen.callers]\nann = 'secret'", "queen.callers.ann"),
+        ("[pool]\nworker_ports = '9000-8000'", "pool.worker_ports"),
+        ("[pool]\nmodels_dir = 'models'", "pool.models_dir"),
+        ("queen = 3", "queen is 3"),
+        ("[models.'A B']\nrepo = 'a/b'\nfile = 'c.gguf'", "models.A B"),
+        ("[models.a]\nrepo = 'a'\nfile = 'c.gguf'", "models.a.repo"),
+        ("[drones]", "drones: is not a known field"),
+        ("[queen", "is not TOML"),
+    ],
+)
+def test_a_wrong_key_is_named_with_what_was_expected(tmp_path: Path, text: str, says: str) -> None:
+    with pytest.raises(ConfigInvalid) as caught:
+        config.load(write(tmp_path / "rbee.toml", text), {})
+    assert says in caught.value.message
+    assert "rbee.toml" in caught.value.message or "queen is" in caught.value.message
+    assert caught.value.exit_code == os.EX_CONFIG
+
+
+def test_a_wrong_variable_is_named() -> None:
+    with pytest.raises(ConfigInvalid, match=r"pool\.heartbeat_s: is text"):
+        config.load(None, {"RBEE_POOL_HEARTBEAT_S": "often"})
+    with pytest.raises(ConfigInvalid, match=r"queen\.bindd: is not a known field"):
+        config.load(None, {"RBEE_QUEEN_BINDD": "x"})
+
+
+def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
+    with pytest.raises(ConfigInvalid, match="No such file"):
+        config.load(str(tmp_path / "none.toml"), {})
+
+
+def test_a_token_file_others_can_read_is_refused(tmp_path: Path) -> None:
+    file = tmp_path / "token"
+    file.write_text("a" * 64)
+    file.chmod(0o644)
+    with pytest.raises(ConfigInvalid, match="mode 0644, expected 0600"):
+        config.read_token(str(file), environ={})
+    file.chmod(0o600)
+    assert config.read_token(str(file), environ={}) == ("a" * 64,)
+
+
+@pytest.mark.parametrize("content", ["", "short", "é" * 20])
+def test_a_token_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
+    file = tmp_path / "token"
+    file.write_text(content)
+    file.chmod(0o600)
+    with pytest.raises(ConfigInvalid):
+        config.read_token(str(file), environ={})
+
+
+def test_a_credential_of_systemd_wins_over_the_file(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("c" * 32 + "\n" + "d" * 32)
+    assert config.read_token("/nowhere", environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}) == ("c" * 32, "d" * 32)
+
+
+EXAMPLE = Path(__file__).parents[2] / "etc/rbee.toml"
+TABLES = {
+    "queen": config.Queen,
+    "pool": config.Pool,
+    "worker": config.Worker,
+    "hive": config.Hive,
+    "keeper": config.Keeper,
+}
+
+
+def test_the_example_as_it_is_changes_nothing() -> None:
+    settings = config.load(str(EXAMPLE), {})
+    assert dataclasses.replace(settings, file="") == config.Settings()
+
+
+def test_the_example_shows_every_key_with_its_default() -> None:
+    lines = EXAMPLE.read_text().splitlines()
+    uncommented = "\n".join(
+        line.removeprefix("#") if re.match(r"#[a-z_]+ = |#\[", line) else "" if line.startswith("#") else line
+        for line in lines
+    )
+    shown = tomllib.loads(uncommented)
+    for table, kind in TABLES.items():
+        assert set(shown[table]) == {field.name for field in dataclasses.fields(kind)}, table
+        for key, value in shown[table].items():
+            default = getattr(kind(), key)
+            if key not in {"id", "callers"}:
+                assert (list(default) if isinstance(default, tuple) else default) == value, f"{table}.{key}"
+    codec.from_dict(config.Settings, shown)
