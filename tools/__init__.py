@@ -1,0 +1,1 @@
+"""What the Makefile does, for the parts that are more than a line. Standard library only."""

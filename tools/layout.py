@@ -1,0 +1,74 @@
+"""Where the parts of an installation go."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from tools.run import CHECKOUT
+
+# What systemd 252 and later search beside /etc: unit-files of any other prefix it would never see.
+SEARCHED_PREFIXES = (Path("/usr"), Path("/usr/local"))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """Absolute paths as they are on the machine that rbee is for; ``destdir`` is where they are written to now."""
+
+    venv: Path
+    bin: Path
+    share: Path
+    config: Path
+    units_from: Path
+    units: Path
+    sysusers: Path | None = None
+    tmpfiles: Path | None = None
+    destdir: Path = Path("/")
+
+    @property
+    def manifest(self) -> Path:
+        """The list of what was installed outside the venv; ``uninstall`` goes by it."""
+        return self.venv / "installed-files"
+
+    def real(self, path: Path) -> Path:
+        """Return where ``path`` is written to now."""
+        return self.destdir / path.relative_to("/")
+
+
+def system(prefix: Path, destdir: Path) -> Layout:
+    """Return the layout of ``make install``."""
+    systemd = prefix / "lib" if prefix in SEARCHED_PREFIXES else Path("/etc")
+    return Layout(
+        venv=prefix / "lib" / "rbee",
+        bin=prefix / "bin",
+        share=prefix / "share",
+        config=Path("/etc/rbee/rbee.toml"),
+        units_from=CHECKOUT / "units" / "system",
+        units=systemd / "systemd" / "system",
+        sysusers=systemd / "sysusers.d" / "rbee.conf",
+        tmpfiles=systemd / "tmpfiles.d" / "rbee.conf",
+        destdir=destdir,
+    )
+
+
+def user(home: Path) -> Layout:
+    """Return the layout of ``make install-user``."""
+    share = home / ".local" / "share"
+    return Layout(
+        venv=share / "rbee" / "venv",
+        bin=home / ".local" / "bin",
+        share=share,
+        config=home / ".config" / "rbee" / "rbee.toml",
+        units_from=CHECKOUT / "units" / "user",
+        units=share / "systemd" / "user",
+    )
+
+
+def private(directory: Path) -> Layout:
+    """Return the layout of ``make demo``: all of it in one directory, which can simply be removed."""
+    return Layout(
+        venv=directory / "venv",
+        bin=directory / "bin",
+        share=directory / "share",
+        config=directory / "rbee.toml",
+        units_from=CHECKOUT / "units" / "user",
+        units=directory / "units",
+    )
