@@ -1,0 +1,35 @@
+"""The life of a job: which state may follow which, and how long a retry waits."""
+
+from collections.abc import Mapping
+
+from rbee.wire.jobs import JobState
+
+ATTEMPTS = 5
+_LONGEST_BACKOFF_S = 16.0
+
+LEGAL: Mapping[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset({JobState.DISPATCHED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.DISPATCHED: frozenset(
+        {JobState.RUNNING, JobState.QUEUED, JobState.RETRIED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.RUNNING: frozenset({JobState.RETRIED, JobState.COMPLETED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.RETRIED: frozenset({JobState.DISPATCHED, JobState.FAILED, JobState.CANCELLED}),
+    JobState.COMPLETED: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+"""``dispatched`` → ``queued`` is a worker that refused for want of a slot: no attempt was made."""
+
+
+def may_follow(state: JobState) -> frozenset[JobState]:
+    """Return the states a job may be in just before ``state``: what a guarded UPDATE expects."""
+    return frozenset(before for before, after in LEGAL.items() if state in after)
+
+
+def backoff_s(attempt: int, spread: float) -> float:
+    """Return the pause after the ``attempt``-th failed attempt: 1, 2, 4, 8, 16 s, times 0.5..1.5.
+
+    Args:
+        spread: 0..1, random; where in that range.
+    """
+    return min(2.0 ** (max(attempt, 1) - 1), _LONGEST_BACKOFF_S) * (0.5 + spread)

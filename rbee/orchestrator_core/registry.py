@@ -1,0 +1,160 @@
+"""Which pools there are, by what they last said of themselves."""
+
+import dataclasses
+from dataclasses import dataclass, field
+
+from rbee.errors import Conflict, NotFound
+from rbee.wire.pools import PoolSnapshot, PoolState, PoolStatus
+from rbee.wire.workers import WorkerStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolView:
+    """A pool at one moment. ``snapshot`` holds no secrets and is None before the first heartbeat."""
+
+    id: str
+    state: PoolState
+    url: str
+    version: str = ""
+    age_s: float | None = None
+    snapshot: PoolSnapshot | None = None
+
+    @property
+    def workers(self) -> tuple[WorkerStatus, ...]:
+        return self.snapshot.workers if self.snapshot else ()
+
+    def worker(self, worker: str) -> WorkerStatus | None:
+        return next((found for found in self.workers if found.id == worker), None)
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pool:
+    instance: str
+    url: str
+    version: str
+    draining: bool = False
+    snapshot: PoolSnapshot | None = None
+    secrets: dict[str, str] = field(default_factory=dict)
+    seen_s: float | None = None
+
+
+class Registry:
+    """A pool id belongs to the instance that registered it, until an operator removes it.
+
+    Args:
+        lost_after_s: a pool not heard of for longer is lost.
+    """
+
+    def __init__(self, *, lost_after_s: float) -> None:
+        self._lost_after_s = lost_after_s
+        self._pools: dict[str, _Pool] = {}
+
+    def __contains__(self, pool: object) -> bool:
+        return pool in self._pools
+
+    def check_claim(self, pool: str, instance: str) -> None:
+        """Raise Conflict when ``pool`` belongs to another instance."""
+        known = self._pools.get(pool)
+        if known is not None and known.instance != instance:
+            raise Conflict(
+                f"pool {pool} belongs to another host, which serves it at {known.url}",
+                hint=f"give this host another [pool] id, or rbee-keeper pool remove {pool}",
+                details={"pool": pool, "url": known.url},
+            )
+
+    def register(self, pool: str, *, instance: str, url: str, version: str, draining: bool | None = None) -> bool:
+        """Note where ``pool`` is; say whether that is news.
+
+        Raises:
+            Conflict: the id belongs to another instance.
+        """
+        self.check_claim(pool, instance)
+        known = self._pools.get(pool)
+        if known is None:
+            self._pools[pool] = _Pool(instance=instance, url=url, version=version, draining=bool(draining))
+            return True
+        news = (known.url, known.version) != (url, version)
+        known.url, known.version = url, version
+        return news
+
+    def heartbeat(self, snapshot: PoolSnapshot, now_s: float) -> bool:
+        """Take a registered pool's snapshot; say whether anything but numbers changed in it."""
+        known = self._known(snapshot.id)
+        bare = dataclasses.replace(snapshot, worker_secrets={})
+        news = known.snapshot is None or self._lost(known, now_s) or _shape(known.snapshot) != _shape(bare)
+        known.snapshot, known.secrets, known.seen_s = bare, dict(snapshot.worker_secrets), now_s
+        return news
+
+    def secret(self, pool: str, worker: str) -> str:
+        """Return what ``worker`` wants to hear; empty when its pool has not told."""
+        known = self._pools.get(pool)
+        return known.secrets.get(worker, "") if known else ""
+
+    def set_draining(self, pool: str, draining: bool) -> None:
+        self._known(pool).draining = draining
+
+    def remove(self, pool: str) -> None:
+        self._known(pool)
+        del self._pools[pool]
+
+    def doubt(self, pool: str, worker: str) -> None:
+        """Leave ``worker`` out until its pool speaks of it again: it did not answer."""
+        known = self._pools.get(pool)
+        if known is not None and known.snapshot is not None:
+            left = tuple(found for found in known.snapshot.workers if found.id != worker)
+            known.snapshot = dataclasses.replace(known.snapshot, workers=left)
+
+    def find(self, pool: str, now_s: float) -> PoolView:
+        """Return one pool; raises NotFound."""
+        return self._view(pool, self._known(pool), now_s)
+
+    def view(self, now_s: float) -> tuple[PoolView, ...]:
+        return tuple(self._view(pool, known, now_s) for pool, known in sorted(self._pools.items()))
+
+    def _known(self, pool: str) -> _Pool:
+        known = self._pools.get(pool)
+        if known is None:
+            raise NotFound(f"no pool {pool} is registered", hint="rbee-keeper pool list")
+        return known
+
+    def _lost(self, known: _Pool, now_s: float) -> bool:
+        return known.seen_s is None or now_s - known.seen_s > self._lost_after_s
+
+    def _view(self, pool: str, known: _Pool, now_s: float) -> PoolView:
+        draining = known.draining or (known.snapshot is not None and known.snapshot.draining)
+        alive = PoolState.DRAINING if draining else PoolState.READY
+        return PoolView(
+            id=pool,
+            state=PoolState.LOST if self._lost(known, now_s) else alive,
+            url=known.url,
+            version=known.version,
+            age_s=None if known.seen_s is None else max(0.0, now_s - known.seen_s),
+            snapshot=known.snapshot,
+        )
+
+
+def status_of(view: PoolView) -> PoolStatus:
+    """Return what may be shown of a pool."""
+    found = view.snapshot
+    return PoolStatus(
+        id=view.id,
+        state=view.state,
+        url=view.url,
+        version=view.version,
+        last_heartbeat_ms=None if view.age_s is None else int(view.age_s * 1000),
+        backends=found.backends if found else (),
+        gpus=found.gpus.gpus if found else (),
+        host=found.host if found else None,
+        workers=workers_of(view),
+        models=tuple(model.id for model in found.models) if found else (),
+    )
+
+
+def workers_of(view: PoolView) -> tuple[WorkerStatus, ...]:
+    return tuple(dataclasses.replace(worker, pool=view.id) for worker in view.workers)
+
+
+def _shape(snapshot: PoolSnapshot) -> tuple[object, ...]:
+    """Return what a scheduling decision hangs on, free memory aside."""
+    workers = frozenset((w.id, w.state, w.address, w.slots) for w in snapshot.workers)
+    return workers, frozenset(model.id for model in snapshot.models), snapshot.draining, snapshot.backends
