@@ -1,0 +1,93 @@
+"""The two daemons as systemd sees them: asleep until asked, restarted without a refusal, killed when they hang."""
+
+import os
+import signal
+
+import pytest
+
+from tests.rig.waiting import wait_for
+from tests.systemd.lab import Hammer, Lab
+
+DAEMONS = {"rbee-queen": 8080, "rbee-pool": 9200}
+daemon = pytest.mark.parametrize(("unit", "port"), DAEMONS.items(), ids=DAEMONS.keys())
+
+
+@daemon
+def test_a_daemon_sleeps_until_the_first_request(lab: Lab, unit: str, port: int) -> None:
+    assert lab.show(f"{unit}.service", "ActiveState") == "inactive"
+    assert lab.show(f"{unit}.socket", "ActiveState") == "active"
+    with Hammer(lab, port) as hammer:
+        hammer.wait_for_answers(1)
+    assert hammer.failures == []
+    lab.wait_active(f"{unit}.service")
+    assert lab.show(f"{unit}.service", "StatusText") != ""
+
+
+@daemon
+def test_a_restart_under_load_refuses_no_request(lab: Lab, unit: str, port: int) -> None:
+    with Hammer(lab, port) as hammer:
+        hammer.wait_for_answers(20)
+        before = lab.pid(f"{unit}.service")
+        for _ in range(2):
+            lab.systemctl("restart", f"{unit}.service")
+            hammer.wait_for_answers(20)
+    assert hammer.failures == []
+    assert lab.pid(f"{unit}.service") != before
+
+
+@daemon
+def test_a_blocked_daemon_is_restarted_by_the_watchdog(lab: Lab, unit: str, port: int) -> None:
+    lab.host.write(f"/run/systemd/system/{unit}.service.d/quick.conf", "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n")
+    lab.systemctl("daemon-reload")
+    lab.systemctl("start", f"{unit}.service")
+    stuck = lab.pid(f"{unit}.service")
+    os.kill(lab.outer_pid(f"{unit}.service"), signal.SIGSTOP)
+    wait_for(lambda: lab.pid(f"{unit}.service") not in (0, stuck), f"a new {unit}", 20)
+    lab.wait_active(f"{unit}.service")
+    assert "Watchdog timeout" in lab.host.journal("-u", f"{unit}.service")
+    with Hammer(lab, port) as hammer:
+        hammer.wait_for_answers(1)
+    assert hammer.failures == []
+
+
+@daemon
+def test_reload_takes_a_right_file_over_and_keeps_the_old_one_when_it_is_wrong(lab: Lab, unit: str, port: int) -> None:
+    lab.systemctl("start", f"{unit}.service")
+    pid = lab.pid(f"{unit}.service")
+    good = lab.host.read("/etc/rbee/rbee.toml")
+    lab.host.write("/etc/rbee/rbee.toml", "[queen]\nbnd = 1\n")
+    lab.systemctl("reload", f"{unit}.service")
+    wait_for(lambda: "config.rejected" in lab.host.journal("-u", f"{unit}.service"), "the wrong file to be rejected")
+    lab.host.write("/etc/rbee/rbee.toml", good)
+    lab.systemctl("reload", f"{unit}.service")
+    wait_for(lambda: "config.reloaded" in lab.host.journal("-u", f"{unit}.service"), "the right one to be taken")
+    assert lab.pid(f"{unit}.service") == pid
+
+
+@daemon
+def test_a_wrong_config_stops_the_start_with_the_key_named(lab: Lab, unit: str, port: int) -> None:
+    lab.host.write("/etc/rbee/rbee.toml", "[queen]\nqueue_capacity = 'many'\n")
+    assert lab.systemctl("start", f"{unit}.service", check=False).returncode != 0
+    assert lab.show(f"{unit}.service", "ExecMainStatus") == "78"
+    assert lab.show(f"{unit}.service", "NRestarts") == "0"
+    assert "queen.queue_capacity: is text, expected a whole number" in lab.host.journal("-u", f"{unit}.service")
+
+
+@daemon
+def test_the_network_is_not_served_without_a_token(lab: Lab, unit: str, port: int) -> None:
+    lab.host.run(["rm", "-f", "/etc/rbee/token"])
+    program = "queen-rbee" if unit == "rbee-queen" else "pool-managerd"
+    done = lab.host.run([program, "--bind", "0.0.0.0:7777"], check=False, timeout=20)
+    assert done.returncode == 78
+    assert "reachable from the network, but no token is configured" in done.stderr
+
+
+def test_no_unit_fails_and_the_daemons_are_nobody_in_particular(lab: Lab) -> None:
+    for unit in DAEMONS:
+        lab.systemctl("start", f"{unit}.service")
+        status = lab.host.read(f"/proc/{lab.pid(f'{unit}.service')}/status")
+        facts = dict(line.split(":\t", 1) for line in status.splitlines() if ":\t" in line)
+        assert facts["Uid"].split()[0] != "0"
+        assert int(facts["CapEff"], 16) == 0
+        assert facts["NoNewPrivs"] == "1"
+    assert lab.host.run(["systemctl", "--failed", "--no-legend"]).stdout == ""

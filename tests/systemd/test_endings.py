@@ -1,0 +1,232 @@
+"""Every way a worker, a pool or a queen can die under a job, and what its owner is told."""
+
+import asyncio
+import ctypes
+import os
+import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from rbee.client.queen import QueenClient
+
+from rbee.errors import WorkerHung, WorkerLost, WorkerOom
+from rbee.wire.events import End, Failure, JobEvent, Token
+from rbee.wire.jobs import JobSpec, JobState
+from tests.rig.waiting import wait_for
+from tests.systemd.lab import Lab
+
+UNIT = "rbee-worker-cpu-0.service"
+LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=400, temperature=0, seed=1)
+
+
+class Story:
+    """Reads one job's events in its own thread, in the host's network, through whatever happens to the daemons."""
+
+    def __init__(self, lab: Lab, spec: JobSpec = LONG) -> None:
+        self.lab, self.spec = lab, spec
+        self.seen: list[tuple[int, JobEvent]] = []
+        self.job = ""
+        self.broke: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> "Story":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._thread.join(10)
+
+    def _run(self) -> None:
+        try:
+            with self.lab.network():
+                asyncio.run(self._read())
+        except BaseException as error:  # noqa: BLE001  (the test's own thread asks for it)
+            self.broke = error
+
+    async def _read(self) -> None:
+        async with self.lab.http(source="queen", timeout_s=30) as http:
+            queen = QueenClient(http)
+            self.job = (await queen.submit_job(self.spec)).id
+            async for number, event in queen.job_events(self.job):
+                self.seen.append((number, event))
+
+    def wait_for_tokens(self, more: int) -> None:
+        goal = self.tokens + more
+        wait_for(lambda: self.tokens >= goal or self.broke, f"{goal} tokens", 60)
+        assert self.broke is None, self.broke
+
+    def finish(self, timeout_s: float = 90) -> JobEvent:
+        self._thread.join(timeout_s)
+        assert not self._thread.is_alive(), f"the stream of {self.job} did not end; {len(self.seen)} events came"
+        assert self.broke is None, self.broke
+        return self.seen[-1][1]
+
+    @property
+    def tokens(self) -> int:
+        return sum(isinstance(event, Token) for _, event in self.seen)
+
+    @property
+    def text(self) -> str:
+        return "".join(event.t for _, event in self.seen if isinstance(event, Token))
+
+
+@pytest.fixture
+def busy(lab: Lab) -> Iterator[tuple[Lab, Story]]:
+    """A worker of the real model in the middle of a long job."""
+    lab.spawn("smollm2", "--ctx", "1024")
+    with Story(lab) as story:
+        story.wait_for_tokens(5)
+        yield lab, story
+
+
+def undisturbed(lab: Lab) -> str:
+    """Return the text of the same job when nothing happens to it (greedy: always the same)."""
+    with Story(lab) as story:
+        assert isinstance(story.finish(), End)
+        return story.text
+
+
+@pytest.mark.parametrize("victim", ["rbee-queen.service", "rbee-pool.service"])
+def test_sigkill_of_a_daemon_mid_stream_leaves_no_gap_and_no_double(busy: tuple[Lab, Story], victim: str) -> None:
+    lab, story = busy
+    worker = lab.pid(UNIT)
+    lab.systemctl("kill", "--signal=KILL", victim)
+    story.wait_for_tokens(20)
+    lab.systemctl("kill", "--signal=KILL", victim, check=False)
+    end = story.finish()
+    assert isinstance(end, End)
+    assert lab.pid(UNIT) == worker, "the worker did not live through it"
+    numbers = [number for number, _ in story.seen]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert story.text == undisturbed(lab)
+
+
+def test_restart_of_the_queen_mid_stream_loses_nothing(busy: tuple[Lab, Story]) -> None:
+    lab, story = busy
+    lab.systemctl("restart", "rbee-queen.service")
+    assert isinstance(story.finish(), End)
+    assert story.text == undisturbed(lab)
+
+
+def test_a_killed_worker_is_said_to_be_lost_and_comes_back(busy: tuple[Lab, Story]) -> None:
+    lab, story = busy
+    before = lab.pid(UNIT)
+    lab.systemctl("kill", "--signal=KILL", UNIT)
+    end = story.finish()
+    assert isinstance(end, Failure)
+    assert end.code == WorkerLost.code
+    wait_for(lambda: lab.pid(UNIT) not in (0, before), "systemd to restart the worker", 20)
+    assert lab.rbee_json("jobs", "status", story.job)["state"] == JobState.FAILED
+
+
+def test_a_worker_out_of_memory_dies_alone_and_the_job_says_so(busy: tuple[Lab, Story]) -> None:
+    lab, story = busy
+    bystander = lab.spawn("smollm2", "--lazy", "--id", "bystander")
+    eat_memory_of(lab, UNIT)
+    end = story.finish()
+    assert isinstance(end, Failure)
+    assert end.code == WorkerOom.code, end
+    assert end.details is not None
+    assert end.details["limit_bytes"] == int(lab.show(UNIT, "MemoryMax"))
+    assert end.details["peak_bytes"] > 0.9 * end.details["limit_bytes"]
+    assert bystander["id"] in {w["id"] for w in lab.hive_json("worker", "list")}
+    for unit in ("rbee-queen.service", "rbee-pool.service"):
+        assert lab.show(unit, "NRestarts") == "0"
+
+
+def eat_memory_of(lab: Lab, unit: str) -> None:
+    """Fill the unit's memory cgroup from a process the kernel may not choose, so that it chooses the worker.
+
+    The kill is the kernel's own: a limit reached in the worker's cgroup. Only who reached it is arranged.
+    """
+    group = Path("/sys/fs/cgroup/memory") / lab.show(unit, "ControlGroup").lstrip("/") / "cgroup.procs"
+    script = (
+        "import os,sys;"
+        "open('/proc/self/oom_score_adj','w').write('-1000');"
+        f"open({str(group)!r},'w').write(str(os.getpid()));"
+        "hold=[bytearray(8<<20) for _ in range(4096)]"
+    )
+    lab.host.run(["/usr/bin/python3", "-c", script], check=False, timeout=60)
+
+
+def test_a_decode_thread_that_hangs_is_killed_though_the_event_loop_lives(lab: Lab) -> None:
+    lab.host.write("/etc/rbee/rbee.toml", "[worker]\nwatchdog_s = 3\n")
+    lab.spawn("smollm2", "--ctx", "1024")
+    with Story(lab) as story:
+        story.wait_for_tokens(5)
+        before = lab.pid(UNIT)
+        with stopped(busiest_thread(lab.outer_pid(UNIT))):
+            end = story.finish()
+        assert isinstance(end, Failure)
+        assert end.code == WorkerHung.code, end
+        wait_for(lambda: lab.pid(UNIT) not in (0, before), "a new worker process", 20)
+    assert "watchdog.withheld" in lab.host.journal("WORKER=worker-cpu-0"), "its event loop did not live"
+
+
+_PTRACE_SEIZE, _PTRACE_INTERRUPT, _PTRACE_DETACH = 0x4206, 0x4207, 17
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
+
+
+@contextmanager
+def stopped(thread: int) -> Iterator[None]:
+    """Hold one single thread still, as a kernel or driver call that never returns would (ptrace(2))."""
+    for request in (_PTRACE_SEIZE, _PTRACE_INTERRUPT):
+        if _libc.ptrace(request, thread, None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace of {thread}")
+    os.waitpid(thread, 0x40000000)  # __WALL
+    try:
+        yield
+    finally:
+        _libc.ptrace(_PTRACE_DETACH, thread, None, None)
+
+
+def busiest_thread(process: int) -> int:
+    """Return the thread other than the main one that has used most CPU: the one that decodes."""
+
+    def ticks(task: Path) -> int:
+        fields = (task / "stat").read_text().rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+
+    threads = [task for task in Path(f"/proc/{process}/task").iterdir() if task.name != str(process)]
+    return int(max(threads, key=ticks).name)
+
+
+def test_power_loss_of_the_host_loses_no_accepted_job(lab: Lab) -> None:
+    lab.give_tiny()
+    done = lab.rbee_json("jobs", "submit", "--model", "tiny", "--prompt", "abc", "--max-tokens", "4", "--id", "before")
+    assert done["state"] == JobState.COMPLETED
+    lab.host.power_loss()
+    lab.host.boot()
+    assert lab.rbee_json("jobs", "status", "before")["state"] == JobState.COMPLETED
+    assert lab.units("rbee-worker-*") == set()
+    again = lab.rbee_json("jobs", "submit", "--model", "tiny", "--prompt", "abc", "--max-tokens", "4")
+    assert again["state"] == JobState.COMPLETED
+
+
+def test_a_client_that_leaves_stops_its_generation(lab: Lab) -> None:
+    lab.spawn("smollm2", "--ctx", "2048")
+    process = lab.host.popen(
+        [
+            "rbee",
+            "jobs",
+            "submit",
+            "--model",
+            "smollm2",
+            "--prompt",
+            "Tell me everything.",
+            "--max-tokens",
+            "1500",
+            "--id",
+            "left",
+        ]
+    )
+    wait_for(lambda: lab.show(UNIT, "StatusText").startswith("busy"), "the job to run", 30)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(20) == 130
+    wait_for(lambda: lab.show(UNIT, "StatusText").startswith("ready"), "the slot to be free", 10)
+    assert lab.rbee_json("jobs", "status", "left")["state"] == JobState.CANCELLED
+    process.communicate()
