@@ -33,7 +33,7 @@ def uninstall(place: Layout) -> None:
     files.remove(place, _read_manifest(place))
     shutil.rmtree(place.real(place.venv))
     activate.reload(place)
-    kept = [path for path in _kept(place) if path.exists()]
+    kept = [path for path in _kept(place) if path.is_dir() and any(path.iterdir())]
     say(f"rbee is removed; kept, since it is yours: {', '.join(map(str, kept)) or 'nothing'}")
 
 
