@@ -1,0 +1,65 @@
+"""Tell the queen all we know, every few seconds and whenever something changed. Never gives up, never shouts twice."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable
+
+from rbee import log
+from rbee.errors import RbeeError
+from rbee.wire.pools import PoolSnapshot
+
+LONGEST_PAUSE_S = 30.0
+
+Send = Callable[[PoolSnapshot], Awaitable[None]]
+Look = Callable[[], Awaitable[PoolSnapshot]]
+
+
+class Heartbeat:
+    """Sends whole snapshots; one that is lost costs nothing.
+
+    Args:
+        look: gives the snapshot as it is now, worker secrets included.
+        send: gives it to the queen; may raise RbeeError.
+        interval_s: between two when nothing happens; longer while the queen is away.
+    """
+
+    def __init__(self, look: Look, send: Send, *, interval_s: float) -> None:
+        self._look, self._send, self._interval_s = look, send, interval_s
+        self._changed = asyncio.Event()
+        self._pause_s = interval_s
+        self.trouble: str | None = "not asked yet"
+        """Why the queen does not know us; None while she does."""
+        self.last: PoolSnapshot | None = None
+        self.beats = 0
+
+    def changed(self) -> None:
+        """Say that the next snapshot should not wait."""
+        self._changed.set()
+
+    async def run(self) -> None:
+        """Beat until cancelled."""
+        while True:
+            self._changed.clear()
+            await self._beat()
+            self.beats += 1
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(self._pause_s):
+                    await self._changed.wait()
+
+    async def _beat(self) -> None:
+        try:
+            self.last = await self._look()
+            await self._send(self.last)
+        except RbeeError as error:
+            self._failed(error)
+        else:
+            if self.trouble is not None:
+                log.event("queen.reached")
+            self.trouble, self._pause_s = None, self._interval_s
+
+    def _failed(self, error: RbeeError) -> None:
+        """Log the first failure of a kind, and ask less often while it lasts: a queen that is away is no emergency."""
+        if self.trouble != error.message:
+            log.warning("heartbeat.failed", code=error.code, error=error.message, hint=error.hint or None)
+        self.trouble = error.message
+        self._pause_s = min(self._pause_s * 2, max(LONGEST_PAUSE_S, self._interval_s))

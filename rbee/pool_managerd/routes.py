@@ -1,0 +1,170 @@
+"""pool-managerd's routes: decode, call, encode. The operations themselves are ``wire.operations.POOL``."""
+
+import contextlib
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from rbee.daemon import sse
+from rbee.daemon.app import Handler, body, empty, query, reply, wants_stream
+from rbee.errors import RbeeError
+from rbee.pool_core.ops import PoolOps
+from rbee.wire import codec
+from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec
+from rbee.wire.envelope import to_envelope
+from rbee.wire.fields import number
+from rbee.wire.sse import Frame
+from rbee.wire.workers import SpawnEvent, WorkerSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LogQuery:
+    lines: int = number(low=1, high=10_000, default=100)
+
+
+def _pool(request: Request) -> PoolOps:
+    pool: PoolOps = request.app.ctx.pool
+    return pool
+
+
+async def get_state(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).get_state())
+
+
+async def list_gpus(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).list_gpus())
+
+
+async def list_workers(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).list_workers())
+
+
+async def get_worker(request: Request, worker: str) -> HTTPResponse:
+    return reply(await _pool(request).get_worker(worker))
+
+
+async def spawn_worker(request: Request) -> HTTPResponse | None:
+    events = _pool(request).spawn_worker(body(request, WorkerSpec))
+    return await _followed(request, events, status=201)
+
+
+async def stop_worker(request: Request, worker: str) -> HTTPResponse:
+    await _pool(request).stop_worker(worker)
+    return empty()
+
+
+async def drain_worker(request: Request, worker: str) -> HTTPResponse:
+    await _pool(request).drain_worker(worker)
+    return empty()
+
+
+async def worker_logs(request: Request, worker: str) -> HTTPResponse:
+    return reply(await _pool(request).worker_logs(worker, query(request, LogQuery).lines))
+
+
+async def list_models(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).list_models())
+
+
+async def list_catalog(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).list_catalog())
+
+
+async def get_model(request: Request, model: str) -> HTTPResponse:
+    return reply(await _pool(request).get_model(model))
+
+
+async def download_model(request: Request) -> HTTPResponse | None:
+    events = _pool(request).download_model(body(request, DownloadSpec))
+    return await _followed(request, events, status=200)
+
+
+async def import_model(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).import_model(body(request, ImportSpec)), status=201)
+
+
+async def verify_model(request: Request, model: str) -> HTTPResponse:
+    return reply(await _pool(request).verify_model(model))
+
+
+async def delete_model(request: Request, model: str) -> HTTPResponse:
+    await _pool(request).delete_model(model)
+    return empty()
+
+
+async def drain_pool(request: Request) -> HTTPResponse:
+    await _pool(request).drain_pool()
+    return empty()
+
+
+async def undrain_pool(request: Request) -> HTTPResponse:
+    await _pool(request).undrain_pool()
+    return empty()
+
+
+HANDLERS: Mapping[str, Handler] = {
+    "get_state": get_state,
+    "list_gpus": list_gpus,
+    "list_workers": list_workers,
+    "get_worker": get_worker,
+    "spawn_worker": spawn_worker,
+    "stop_worker": stop_worker,
+    "drain_worker": drain_worker,
+    "worker_logs": worker_logs,
+    "list_models": list_models,
+    "list_catalog": list_catalog,
+    "get_model": get_model,
+    "download_model": download_model,
+    "import_model": import_model,
+    "verify_model": verify_model,
+    "delete_model": delete_model,
+    "drain_pool": drain_pool,
+    "undrain_pool": undrain_pool,
+}
+
+
+async def _followed(
+    request: Request, events: AsyncIterator[SpawnEvent] | AsyncIterator[DownloadEvent], *, status: int
+) -> HTTPResponse | None:
+    """Answer with the stream when it was asked for, else with what its last event holds."""
+    if wants_stream(request):
+        await sse.stream(request, _frames(request, events))
+        return None
+    last: SpawnEvent | DownloadEvent | None = None
+    async for event in events:
+        last = event
+    match last:
+        case SpawnEvent(worker=result) | DownloadEvent(model=result):
+            return reply(result, status=status)
+    raise RbeeError("the operation ended without a result")
+
+
+async def _frames(
+    request: Request, events: AsyncIterator[SpawnEvent] | AsyncIterator[DownloadEvent]
+) -> AsyncIterator[Frame]:
+    """Name each event ``progress``, or by its state when it is the last; a failure on the way is the event ``error``.
+
+    A failure before the first event goes up, and is answered with its own status.
+    """
+    begun = False
+    try:
+        async for event in events:
+            begun = True
+            yield Frame(event=_word(event), data=codec.dump_json(event))
+    except RbeeError as error:
+        if not begun:
+            raise
+        envelope = to_envelope(error, request_id=request.ctx.request_id, source=request.app.ctx.source)
+        yield Frame(event="error", data=codec.dump_json(envelope))
+    finally:
+        with contextlib.suppress(AttributeError):
+            await events.aclose()  # type: ignore[union-attr]
+
+
+def _word(event: SpawnEvent | DownloadEvent) -> str:
+    match event:
+        case SpawnEvent(worker=None) | DownloadEvent(model=None):
+            return "progress"
+    return event.state
