@@ -74,6 +74,17 @@ class Controller:
             tree.discard(host.root.parent)
             cgroups.remove(self._rig_id, name)
 
+    def partition(self, *names: str) -> None:
+        """Let these hosts lose each other; the controller and all others still reach them."""
+        for name in names:
+            self._hosts[name].isolate()
+
+    def heal(self) -> None:
+        """Undo every partition and every cut."""
+        for host in self._hosts.values():
+            host.join()
+            host.restore_link()
+
     def close(self) -> None:
         """Discard all hosts."""
         self.discard(list(self._hosts))

@@ -173,14 +173,17 @@ class Host:
             self.run(["loginctl", "enable-linger", name])
             self.run(["systemctl", "start", f"user@{account(self.root, name).uid}.service"])
 
-    def unit_property(self, unit: str, prop: str, *, user: str | None = None) -> str:
+    def unit_property(self, unit: str, prop: str, user: str | None = None) -> str:
         """Return one property of a unit of the system manager, or of a user's."""
         scope = ["--user"] if user else []
         return self.run(["systemctl", *scope, "show", "--value", "-p", prop, unit], user=user).stdout.strip()
 
     def journal(self, *arguments: str, user: str | None = None) -> str:
-        """Return what journalctl prints with these arguments."""
-        return self.run(["journalctl", "--no-pager", "--quiet", *arguments], user=user).stdout
+        """Return what journalctl prints with these arguments; nothing when nothing matches."""
+        done = self.run(["journalctl", "--no-pager", "--quiet", *arguments], user=user, check=False)
+        if done.returncode and done.stderr:  # without a message it means that --grep found nothing
+            raise CommandError(f"host {self.name}", done)
+        return done.stdout
 
     # Network
 

@@ -93,14 +93,19 @@ def test_a_cut_link_cuts_and_a_restored_one_heals(host: Host) -> None:
     assert host.pid1 == before
 
 
-def test_isolated_hosts_lose_each_other_only(hosts: Hosts) -> None:
+def test_a_partition_parts_hosts_and_nothing_else(hosts: Hosts, controller: Controller) -> None:
     blep, mac = hosts("blep", "mac").values()
-    blep.isolate()
-    mac.isolate()
+    controller.partition("blep", "mac")
     assert not _answers(blep, mac)
     assert blep.ssh(["true"]).returncode == mac.ssh(["true"]).returncode == 0
-    mac.join()
+    controller.heal()
     wait_for(lambda: _answers(blep, mac), "blep to see mac again")
+
+
+def test_a_journal_without_a_match_is_empty(module_host: Host) -> None:
+    assert module_host.journal("--grep=no such words anywhere") == ""
+    with pytest.raises(CommandError, match="Failed to parse"):
+        module_host.journal("--lines=many")
 
 
 def test_power_loss_keeps_the_disk_and_nothing_else(host: Host) -> None:
