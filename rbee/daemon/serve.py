@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from rbee import log
 from rbee.adapters.notify import Notifier, bind_socket, inherited_socket
 from rbee.daemon.app import App
+from rbee.daemon.protocol import PatientProtocol
 from rbee.errors import ConfigInvalid
 
 STATUS_S = 2.0
@@ -108,7 +109,7 @@ def serve(
             task.cancel()
         log.event("daemon.stopped")
 
-    app.run(sock=sock, single_process=True, access_log=False, motd=False)
+    app.run(sock=sock, protocol=PatientProtocol, single_process=True, access_log=False, motd=False)
 
 
 async def _announce(notifier: Notifier, status: Callable[[], str], ready: Callable[[], Awaitable[None]] | None) -> None:
