@@ -1,6 +1,5 @@
 """The service side of systemd: sd_notify(3), the watchdog, and sockets handed over (sd_listen_fds(3))."""
 
-import contextlib
 import os
 import socket
 from collections.abc import Mapping
@@ -80,11 +79,7 @@ def bind_socket(address: str) -> socket.socket:
     host, port = split_address(address)
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
-        sock = socket.socket(family, socket.SOCK_STREAM)
-        with contextlib.suppress(OSError):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        sock.bind((host, port))
-        sock.listen(1024)
+        sock = socket.create_server((host, port), family=family, backlog=1024)
     except OSError as error:
         raise ConfigInvalid(
             f"cannot listen on {address}: {error.strerror or error}", hint="choose another with --bind"

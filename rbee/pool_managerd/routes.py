@@ -30,6 +30,8 @@ def _pool(request: Request) -> PoolOps:
 
 
 async def get_state(request: Request) -> HTTPResponse:
+    # Whoever asks may be a queen that has just started and needs what only the heartbeat carries.
+    request.app.ctx.heartbeat.changed()
     return reply(await _pool(request).get_state())
 
 
@@ -123,6 +125,18 @@ HANDLERS: Mapping[str, Handler] = {
     "drain_pool": drain_pool,
     "undrain_pool": undrain_pool,
 }
+
+
+def announcing(handler: Handler) -> Handler:
+    """Return ``handler`` so that the queen hears at once what it changed."""
+
+    async def announced(request: Request, **path: str) -> HTTPResponse | None:
+        try:
+            return await handler(request, **path)
+        finally:
+            request.app.ctx.heartbeat.changed()
+
+    return announced
 
 
 async def _followed(
