@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from rbee.errors import RbeeError
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
 from rbee.wire.pools import GpuInventory, HostResources
 from rbee.wire.workers import LogLine, WorkerExit
@@ -43,6 +44,8 @@ class UnitFacts:
     memory_current_bytes: int | None
     memory_limit_bytes: int | None
     since_ms: int | None
+    program_missing: bool = False
+    """The file in ``ExecStart`` is no more (an upgrade took it away): it cannot start again."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,6 +56,12 @@ class StartProgress:
     status_text: str
     done: bool = False
     result: str = ""
+
+
+class PortTaken(RbeeError):
+    """Somebody listens there already; another port may do. Never leaves the pool's logic."""
+
+    code = "port_taken"
 
 
 class UnitManager(Protocol):
@@ -66,6 +75,9 @@ class UnitManager(Protocol):
 
     async def stop(self, worker: str) -> None:
         """Stop and forget both units. Raises NotFound."""
+
+    async def release(self, worker: str) -> None:
+        """Stop the socket only: nothing wakes the worker again, and when it exits nothing is left. Raises NotFound."""
 
     async def list(self) -> tuple[UnitFacts, ...]: ...
 
@@ -92,6 +104,13 @@ class GpuProbe(Protocol):
 
 class HostProbe(Protocol):
     async def resources(self) -> HostResources: ...
+
+
+class DrainFlag(Protocol):
+    """Whether this pool refuses new work. Outlives the daemon, which shares it with direct commands."""
+
+    def is_set(self) -> bool: ...
+    def set(self, draining: bool) -> None: ...
 
 
 class ModelStore(Protocol):
