@@ -30,10 +30,13 @@ class Queued:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Started:
+    """``id`` is the worker's name for the generation, wanted where the request named none."""
+
     worker: str
     model: str
     seed: int
     pool: str | None = None
+    id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
