@@ -203,9 +203,10 @@ def pool_id(settings: Settings) -> str:
 
 
 def read_token(path: str, *, environ: Mapping[str, str], credential: str = "token") -> tuple[str, ...]:
-    """Return the accepted tokens: the first is presented, all are accepted (rotation). Empty when none is configured.
+    """Return the accepted tokens: the first is presented, all are accepted (rotation). Empty when there is none.
 
-    A systemd credential of that name wins over ``path``.
+    A systemd credential of that name wins over ``path``; where neither is given, the user's or the system's own
+    token file is taken if there is one this process may read.
 
     Raises:
         ConfigInvalid: unreadable, readable by group or others, empty, or a token shorter than 16 characters.
@@ -213,17 +214,30 @@ def read_token(path: str, *, environ: Mapping[str, str], credential: str = "toke
     directory = environ.get("CREDENTIALS_DIRECTORY")
     from_systemd = Path(directory) / credential if directory else None
     if from_systemd is not None and from_systemd.exists():
-        return _tokens(from_systemd)
-    if not path:
+        return _tokens(from_systemd) if from_systemd.stat().st_size else ()
+    file = Path(path) if path else _first_readable(_beside_config("token", environ))
+    if file is None:
         return ()
-    file = Path(path)
     try:
         mode = file.stat().st_mode & 0o777
     except OSError as error:
-        raise ConfigInvalid(f"token file {path}: {error.strerror}", hint="rbee-keeper token new") from None
+        raise ConfigInvalid(f"token file {file}: {error.strerror}", hint="rbee-keeper token new") from None
     if mode & 0o077:
-        raise ConfigInvalid(f"token file {path} has mode {mode:04o}, expected 0600", hint=f"chmod 600 {path}")
+        raise ConfigInvalid(f"token file {file} has mode {mode:04o}, expected 0600", hint=f"chmod 600 {file}")
     return _tokens(file)
+
+
+def _beside_config(file_name: str, environ: Mapping[str, str]) -> list[Path]:
+    """Return where a file of that name may lie: with the user's configuration, then with the system's."""
+    found = [Path("/etc/rbee") / file_name]
+    if os.geteuid() != 0 and environ.get("HOME"):
+        base = environ.get("XDG_CONFIG_HOME") or str(Path(environ["HOME"]) / ".config")
+        found.insert(0, Path(base) / "rbee" / file_name)
+    return found
+
+
+def _first_readable(files: list[Path]) -> Path | None:
+    return next((file for file in files if os.access(file, os.R_OK)), None)
 
 
 def _tokens(file: Path) -> tuple[str, ...]:
@@ -239,11 +253,7 @@ def _tokens(file: Path) -> tuple[str, ...]:
 def _find(path: str | None, environ: Mapping[str, str]) -> Path | None:
     if path:
         return Path(path)
-    candidates = [Path("/etc/rbee/rbee.toml")]
-    if os.geteuid() != 0 and environ.get("HOME"):
-        base = environ.get("XDG_CONFIG_HOME") or str(Path(environ["HOME"]) / ".config")
-        candidates.insert(0, Path(base) / "rbee/rbee.toml")
-    return next((candidate for candidate in candidates if candidate.exists()), None)
+    return next((file for file in _beside_config("rbee.toml", environ) if file.exists()), None)
 
 
 def _read(file: Path) -> dict[str, Any]:

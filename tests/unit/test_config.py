@@ -85,6 +85,22 @@ def test_a_token_that_is_none_is_refused(tmp_path: Path, content: str) -> None:
         config.read_token(str(file), environ={})
 
 
+def test_without_a_word_the_users_own_token_file_is_taken(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    environ = {"HOME": str(tmp_path)}
+    assert config.read_token("", environ=environ) == ()
+    file = tmp_path / ".config/rbee/token"
+    file.parent.mkdir(parents=True)
+    file.write_text("u" * 64)
+    file.chmod(0o600)
+    assert config.read_token("", environ=environ) == ("u" * 64,)
+
+
+def test_an_empty_credential_is_none_at_all(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("")
+    assert config.read_token("", environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}) == ()
+
+
 def test_a_credential_of_systemd_wins_over_the_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("c" * 32 + "\n" + "d" * 32)
     assert config.read_token("/nowhere", environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}) == ("c" * 32, "d" * 32)
