@@ -1,0 +1,149 @@
+"""What a command shows. Results go to standard output, talk to standard error."""
+
+import json
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, TextIO
+
+from rbee.errors import RbeeError
+from rbee.wire import codec
+from rbee.wire.envelope import to_envelope
+
+_DIM, _BOLD, _RED, _GREEN, _YELLOW, _END = "\x1b[2m", "\x1b[1m", "\x1b[31m", "\x1b[32m", "\x1b[33m", "\x1b[0m"
+_STATES = {
+    "ready": _GREEN,
+    "busy": _GREEN,
+    "completed": _GREEN,
+    "running": _GREEN,
+    "failed": _RED,
+    "lost": _RED,
+    "asleep": _DIM,
+    "cancelled": _DIM,
+    "starting": _YELLOW,
+    "queued": _YELLOW,
+    "draining": _YELLOW,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Column:
+    """One column of a table: its heading, the field it shows, and how."""
+
+    heading: str
+    field: str
+    shown: Any = str
+    right: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class Output:
+    """Where a command writes.
+
+    Args:
+        as_json: one document on standard output, no text.
+        colour: only ever true on a terminal.
+    """
+
+    as_json: bool = False
+    colour: bool = False
+    out: TextIO
+    err: TextIO
+
+    @classmethod
+    def for_terminal(cls, *, as_json: bool, no_color: bool) -> "Output":
+        colour = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR")
+        return cls(as_json=as_json, colour=colour, out=sys.stdout, err=sys.stderr)
+
+    @property
+    def interactive(self) -> bool:
+        """Somebody watches standard error, so a bar may move there."""
+        return self.err.isatty() and not self.as_json
+
+    def table(self, rows: Sequence[Any], columns: Sequence[Column], *, none: str) -> None:
+        """Show rows of wire types as an aligned table; ``none`` is said when there are none."""
+        if self.as_json:
+            self._document(codec.plain(rows))
+        elif not rows:
+            self.say(none)
+        else:
+            self.out.write(self._aligned([codec.plain(row) for row in rows], columns))
+
+    def facts(self, value: Any, shown: Mapping[str, Any]) -> None:
+        """Show one thing: in JSON all of it, as text the facts in ``shown``; None is left out."""
+        if self.as_json:
+            self._document(codec.plain(value))
+            return
+        known = {key: str(fact) for key, fact in shown.items() if fact not in (None, "")}
+        width = max(map(len, known), default=0)
+        for key, fact in known.items():
+            self.out.write(f"{self._painted(key.ljust(width), _DIM)}  {self._state(fact)}\n")
+
+    def done(self, sentence: str, **facts: Any) -> None:
+        """Show that something without a result was done."""
+        if self.as_json:
+            self._document({"done": sentence, **facts})
+        else:
+            self.out.write(f"{sentence}\n")
+
+    def text(self, piece: str) -> None:
+        """Write a piece of a longer text as it comes."""
+        self.out.write(piece)
+        self.out.flush()
+
+    def say(self, sentence: str) -> None:
+        """Talk: to standard error, and not at all where JSON was asked for."""
+        if not self.as_json:
+            self.err.write(f"{sentence}\n")
+
+    def failure(self, program: str, error: RbeeError) -> None:
+        """Say what went wrong and what to do; as JSON, the envelope on one line."""
+        if self.as_json:
+            self.err.write(codec.dump_json(to_envelope(error, source=program)) + "\n")
+            return
+        where = f" ({error.source})" if error.source and error.source != program else ""
+        label = self._painted(f"{program}:", _BOLD)
+        self.err.write(f"{label} {error.message}{where}\n")
+        for entry in error.details.get("fields", ())[1:]:
+            self.err.write(f"  {entry['field']}: {entry['problem']}\n")
+        for line in error.details.get("log", ()):
+            self.err.write(f"  | {line}\n")
+        if error.hint:
+            self.err.write(f"{self._painted('hint:', _DIM)} {error.hint}\n")
+
+    def _document(self, value: Any) -> None:
+        self.out.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
+
+    def _aligned(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
+        cells = [[_cell(row.get(column.field), column) for column in columns] for row in rows]
+        widths = [max(len(column.heading), *(len(line[n]) for line in cells)) for n, column in enumerate(columns)]
+        lines = [self._painted(_joined([c.heading for c in columns], widths, columns), _DIM)]
+        for line in cells:
+            lines.append(self._state_in(_joined(line, widths, columns), line))
+        return "\n".join(lines) + "\n"
+
+    def _state_in(self, text: str, cells: Sequence[str]) -> str:
+        """Colour the one word of a row that is a state."""
+        for cell in cells:
+            if self.colour and cell in _STATES:
+                return text.replace(cell, f"{_STATES[cell]}{cell}{_END}", 1)
+        return text
+
+    def _state(self, word: str) -> str:
+        return self._painted(word, _STATES[word]) if word in _STATES else word
+
+    def _painted(self, text: str, colour: str) -> str:
+        return f"{colour}{text}{_END}" if self.colour else text
+
+
+def _cell(value: Any, column: Column) -> str:
+    return "–" if value is None or value == "" else str(column.shown(value))
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
+    padded = [
+        cell.rjust(width) if column.right else cell.ljust(width)
+        for cell, width, column in zip(cells, widths, columns, strict=True)
+    ]
+    return "  ".join(padded).rstrip()

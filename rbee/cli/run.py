@@ -1,0 +1,123 @@
+"""From argv to an exit code: the usage text is the interface, a command is its operation's namesake."""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+from rbee import __version__
+from rbee.errors import EX_INTERRUPTED, RbeeError
+
+Args: TypeAlias = dict[str, Any]
+Command: TypeAlias = Callable[[Args, Any], Awaitable[int | None]]
+Commands: TypeAlias = Mapping[tuple[str, ...], Command]
+
+
+def main(program: str, usage: str, commands: Callable[[], Commands], argv: Sequence[str] | None = None) -> int:
+    """Run what ``argv`` asks for and return the exit code.
+
+    Args:
+        usage: docopt text, the page that --help prints.
+        commands: gives the table of words → command; called once arguments are understood, so that --help
+            imports none of them.
+    """
+    words = list(sys.argv[1:] if argv is None else argv)
+    if _asks(words, "--help", "-h"):
+        sys.stdout.write(usage.strip() + "\n")
+        return 0
+    if _asks(words, "--version"):
+        sys.stdout.write(f"{program} {__version__}\n")
+        return 0
+    args = _understood(program, usage, words)
+    if isinstance(args, int):
+        return args
+    return _performed(program, args, commands)
+
+
+def _asks(words: Sequence[str], *options: str) -> bool:
+    before = words[: words.index("--")] if "--" in words else words
+    return any(option in before for option in options)
+
+
+def _understood(program: str, usage: str, words: list[str]) -> Args | int:
+    import docopt  # noqa: PLC0415  (half of what --help would cost)
+
+    try:
+        return dict(docopt.docopt(usage, words, default_help=False))
+    except docopt.DocoptExit:
+        sys.stderr.write(_near_usage(program, usage, words))
+        return os.EX_USAGE
+
+
+def _near_usage(program: str, usage: str, words: Sequence[str]) -> str:
+    """Return the usage lines that share most of the words given; all when none does."""
+    lines = [line for line in usage.splitlines() if line.startswith(f"  {program} ")]
+    given = [word for word in words if not word.startswith("-")]
+    scores = {line: _shared(line, given) for line in lines}
+    best = max(scores.values(), default=0)
+    near = [line for line in lines if best and scores[line] == best] or lines
+    return f"{program}: cannot make sense of: {' '.join(words) or '(nothing)'}\nUsage:\n" + "\n".join(near) + "\n"
+
+
+def _shared(line: str, given: Sequence[str]) -> int:
+    wanted = line.split()[1:]
+    count = 0
+    for word in given:
+        if count < len(wanted) and word in wanted[count].strip("()[]").split("|"):
+            count += 1
+    return count
+
+
+def _performed(program: str, args: Args, commands: Callable[[], Commands]) -> int:
+    from rbee.cli.output import Output  # noqa: PLC0415
+
+    as_json = args.get("--format") == "json"
+    output = Output.for_terminal(as_json=as_json, no_color=bool(args.get("--no-color")))
+    try:
+        if args.get("--format") not in (None, "text", "json"):
+            raise _usage(f"--format is {args['--format']!r}, expected text or json")
+        command = find(commands(), args)
+        return asyncio.run(_call(command, args, output)) or 0
+    except KeyboardInterrupt:
+        return EX_INTERRUPTED
+    except RbeeError as error:
+        output.failure(program, error)
+        return error.exit_code
+    except BrokenPipeError:
+        _quiet_stdout()
+        return 0
+    except Exception as error:  # noqa: BLE001  (the one place that turns bugs into an exit code)
+        return _bug(program, error)
+
+
+async def _call(command: Command, args: Args, output: Any) -> int | None:
+    return await command(args, output)
+
+
+def find(commands: Commands, args: Args) -> Command:
+    """Return the command whose words were all given; the longest wins."""
+    given = {words for words in commands if all(args.get(word) for word in words)}
+    return commands[max(given, key=len)]
+
+
+def _usage(sentence: str) -> RbeeError:
+    from rbee.errors import InvalidRequest  # noqa: PLC0415
+
+    return InvalidRequest(sentence)
+
+
+def _quiet_stdout() -> None:
+    """Whoever read us is gone; let the interpreter's last flush not complain."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _bug(program: str, error: Exception) -> int:
+    import traceback  # noqa: PLC0415
+
+    sys.stderr.write(f"{program}: this is a bug: {type(error).__name__}: {error}\n")
+    if os.environ.get("RBEE_DEBUG"):
+        traceback.print_exception(error)
+    else:
+        sys.stderr.write("hint: run it again with RBEE_DEBUG=1 for the traceback\n")
+    return os.EX_SOFTWARE
