@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from rbee.adapters import process
+from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.errors import NotFound, NotPermitted
@@ -21,20 +22,26 @@ class Service:
         self._scope = ["--user"] if user else []
 
     async def start(self, args: Args, output: Output) -> None:
+        if dry_run(args, output, f"start {self.name}"):
+            return
         await self._control("start", f"{self.name}.socket", f"{self.name}.service")
         output.done(f"{self.name} started", id=self.name)
 
     async def stop(self, args: Args, output: Output) -> None:
         """The socket goes first, or the next connection would start the service again."""
+        if dry_run(args, output, f"stop {self.name}"):
+            return
         await self._control("stop", f"{self.name}.socket", f"{self.name}.service")
         output.done(f"{self.name} stopped", id=self.name)
 
     async def restart(self, args: Args, output: Output) -> None:
         """The socket stays: no connection is refused."""
+        if dry_run(args, output, f"restart {self.name}"):
+            return
         await self._control("restart", f"{self.name}.service")
         output.done(f"{self.name} restarted", id=self.name)
 
-    async def status(self, args: Args, output: Output) -> None:
+    async def status(self, _: Args, output: Output) -> None:
         service, socket = await self._show(f"{self.name}.service"), await self._show(f"{self.name}.socket")
         if socket["LoadState"] == "not-found":
             raise NotFound(f"{self.name}.socket is not installed", hint="make install, or make install-user")

@@ -1,0 +1,83 @@
+"""What both command lines say of workers."""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+from rbee.cli.output import Column
+from rbee.cli.progress import Progress
+from rbee.cli.run import Args
+from rbee.cli.units import bytes_text, parse_bytes, parse_int, seconds_text
+from rbee.errors import RbeeError
+from rbee.wire import codec
+from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
+
+WORKER_COLUMNS = (
+    Column("WORKER", "id"),
+    Column("STATE", "state"),
+    Column("MODEL", "model"),
+    Column("BACKEND", "backend"),
+    Column("ADDRESS", "address"),
+    Column("SLOTS", "slots", right=True),
+    Column("MEMORY", "memory_current_bytes", bytes_text, right=True),
+    Column("LIMIT", "memory_limit_bytes", bytes_text, right=True),
+    Column("STATUS", "status"),
+)
+
+
+def spec_of(args: Args) -> WorkerSpec:
+    """Return what ``worker spawn`` asks for; raises InvalidRequest naming every wrong option."""
+    memory = args.get("--memory")
+    wanted = {
+        "backend": args["<backend>"],
+        "model": args["--model"],
+        "id": args.get("--id"),
+        "gpu": parse_int(args.get("--gpu"), "--gpu"),
+        "ctx": parse_int(args.get("--ctx"), "--ctx"),
+        "slots": parse_int(args.get("--slots"), "--slots"),
+        "memory_bytes": None if memory is None else parse_bytes(memory, "--memory"),
+        "cpu_percent": parse_int(args.get("--cpu"), "--cpu"),
+        "idle_s": parse_int(args.get("--idle"), "--idle"),
+        "lazy": bool(args.get("--lazy")),
+    }
+    return codec.from_dict(WorkerSpec, wanted)
+
+
+async def follow_spawn(events: AsyncIterator[SpawnEvent], model: str, progress: Progress) -> WorkerStatus:
+    """Show how a worker comes up, and return it."""
+    worker: WorkerStatus | None = None
+    async for event in events:
+        worker = event.worker
+        if worker is None:
+            progress.show(f"{event.state} {model}", event.progress, event.message)
+    if worker is None:
+        raise RbeeError(f"the spawn of {model} ended without a worker")
+    return worker
+
+
+def show_worker(worker: WorkerStatus) -> dict[str, Any]:
+    """Return a worker as the facts a person wants to see."""
+    since = None if worker.since_ms is None else seconds_text(max(0.0, time.time() - worker.since_ms / 1000))
+    ended = worker.last_exit
+    return {
+        "worker": worker.id,
+        "state": worker.state.value,
+        "model": worker.model,
+        "backend": worker.backend.value if worker.gpu is None else f"{worker.backend.value}, gpu {worker.gpu}",
+        "address": worker.address,
+        "unit": worker.unit,
+        "pool": worker.pool,
+        "slots": f"{worker.slots} of {worker.ctx} tokens",
+        "memory": _memory(worker),
+        "idle after": seconds_text(worker.idle_s),
+        "since": since,
+        "restarts": worker.restarts or None,
+        "status": worker.status,
+        "last exit": None if ended is None else f"{ended.result} {ended.code}".strip(),
+    }
+
+
+def _memory(worker: WorkerStatus) -> str | None:
+    used = None if worker.memory_current_bytes is None else bytes_text(worker.memory_current_bytes)
+    limit = None if worker.memory_limit_bytes is None else bytes_text(worker.memory_limit_bytes)
+    return f"{used or '–'} of {limit}" if limit else used

@@ -1,0 +1,100 @@
+"""The entry of rbee-hive. The usage below is the interface; what is named there stands in ``commands``."""
+
+import sys
+from typing import NoReturn
+
+from rbee.cli.run import Commands, main as run
+
+USAGE = """
+rbee-hive: this host's workers, models and GPUs.
+
+Usage:
+  rbee-hive status [options]
+  rbee-hive worker spawn <backend> --model=<ref> [--id=<id>] [--gpu=<n>] [--ctx=<tokens>] [--slots=<n>]
+                         [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy] [options]
+  rbee-hive worker list [options]
+  rbee-hive worker status <worker> [options]
+  rbee-hive worker stop <worker> [options]
+  rbee-hive worker drain <worker> [options]
+  rbee-hive worker logs <worker> [--lines=<n>] [--follow] [options]
+  rbee-hive models list [options]
+  rbee-hive models catalog [options]
+  rbee-hive models info <model> [options]
+  rbee-hive models download <model> [options]
+  rbee-hive models import <path> [--id=<id>] [options]
+  rbee-hive models verify <model> [options]
+  rbee-hive models delete <model> [options]
+  rbee-hive gpu status [options]
+  rbee-hive drain [options]
+  rbee-hive undrain [options]
+  rbee-hive daemon start [options]
+  rbee-hive daemon stop [options]
+  rbee-hive daemon restart [options]
+  rbee-hive daemon status [options]
+  rbee-hive daemon logs [--lines=<n>] [--follow] [options]
+
+<backend> is cpu, cuda, rocm, vulkan or metal. Nothing falls back to another one.
+
+Options of worker spawn:
+  --model=<ref>     Alias or reference of a model on this host (models list).
+  --id=<id>         Its name; otherwise worker-<backend>-<n>.
+  --gpu=<n>         Which GPU; otherwise one with room.
+  --ctx=<tokens>    Context of each slot [otherwise worker.ctx of rbee.toml, or what the model was trained on].
+  --slots=<n>       Requests at once.
+  --memory=<size>   Its memory limit, like 600M or 2G; otherwise from the model's size.
+  --cpu=<percent>   At most this much CPU; 100 is one core.
+  --idle=<s>        Exit after so long without a request; the next one wakes it.
+  --lazy            Only bind the socket; the first request starts it.
+
+Options:
+  --direct          Do it here, through systemd, without asking pool-managerd.
+  --http            Ask pool-managerd; fail when it does not answer [default: it, when it listens; else directly].
+  --lines=<n>       How many lines of the log [default: 100].
+  --follow          Go on as more is logged.
+  --format=<fmt>    text or json [default: text].
+  --no-color        No colours, also on a terminal.
+  --config=<file>   Read this rbee.toml.
+  --timeout=<s>     Give up on an answer after so long [default: 30].
+  --dry-run         Say what would be done.
+  --yes             Do not ask before something is destroyed.
+  -h, --help        Show this.
+  --version         Show the version.
+
+Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot create, 75 try again later,
+77 not permitted, 78 configuration, 130 interrupted.
+"""
+
+
+def commands() -> Commands:
+    """Return the table; its imports are here so that --help needs none of them."""
+    from rbee.hive import daemon, gpu, models, pool, worker  # noqa: PLC0415
+
+    return {
+        ("status",): pool.get_state,
+        ("drain",): pool.drain_pool,
+        ("undrain",): pool.undrain_pool,
+        ("worker", "spawn"): worker.spawn_worker,
+        ("worker", "list"): worker.list_workers,
+        ("worker", "status"): worker.get_worker,
+        ("worker", "stop"): worker.stop_worker,
+        ("worker", "drain"): worker.drain_worker,
+        ("worker", "logs"): worker.worker_logs,
+        ("models", "list"): models.list_models,
+        ("models", "catalog"): models.list_catalog,
+        ("models", "info"): models.get_model,
+        ("models", "download"): models.download_model,
+        ("models", "import"): models.import_model,
+        ("models", "verify"): models.verify_model,
+        ("models", "delete"): models.delete_model,
+        ("gpu", "status"): gpu.list_gpus,
+        ("daemon", "start"): daemon.start,
+        ("daemon", "stop"): daemon.stop,
+        ("daemon", "restart"): daemon.restart,
+        ("daemon", "status"): daemon.status,
+        ("daemon", "logs"): daemon.logs,
+    }
+
+
+def main() -> NoReturn:
+    """Run rbee-hive."""
+    sys.exit(run("rbee-hive", USAGE, commands))

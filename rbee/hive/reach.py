@@ -1,0 +1,51 @@
+"""Which pool a command speaks to: the daemon's over HTTP, or this host itself when none listens."""
+
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator
+from urllib.parse import urlsplit
+
+from rbee import config, host
+from rbee.cli.run import Args
+from rbee.cli.units import parse_float
+from rbee.client.http import HttpClient
+from rbee.client.pool import PoolClient
+from rbee.config import Settings
+from rbee.errors import InvalidRequest
+from rbee.pool_core.ops import PoolOps
+
+PROBE_S = 1.0
+
+
+def settings_of(args: Args) -> Settings:
+    """Return the settings of the file, the environment and --config."""
+    return config.load(args["--config"], os.environ)
+
+
+@contextlib.asynccontextmanager
+async def reached(args: Args) -> AsyncIterator[PoolOps]:
+    """Give the pool: with --http the daemon, with --direct this host, else the daemon if it listens."""
+    if args["--http"] and args["--direct"]:
+        raise InvalidRequest("--http and --direct exclude each other")
+    settings = settings_of(args)
+    if args["--http"] or (not args["--direct"] and _listens(settings.hive.pool)):
+        tokens = config.read_token(settings.hive.token_file, environ=os.environ)
+        timeout_s = parse_float(args["--timeout"], "--timeout") or 30.0
+        async with HttpClient(
+            settings.hive.pool, token=tokens[0] if tokens else "", source="pool-managerd", timeout_s=timeout_s
+        ) as http:
+            yield PoolClient(http)
+    else:
+        async with host.open_pool(settings, os.environ) as pool:
+            yield pool
+
+
+def _listens(url: str) -> bool:
+    """Say whether anything accepts connections there. A socket of systemd's does, and starts the daemon by it."""
+    parts = urlsplit(url)
+    try:
+        with socket.create_connection((parts.hostname or "", parts.port or 80), timeout=PROBE_S):
+            return True
+    except OSError:
+        return False

@@ -1,0 +1,79 @@
+"""rbee-hive worker …"""
+
+from rbee.cli.confirm import confirm, dry_run
+from rbee.cli.output import Column, Output
+from rbee.cli.progress import Progress
+from rbee.cli.run import Args
+from rbee.cli.services import in_user_manager, show_journal
+from rbee.cli.units import parse_int
+from rbee.cli.workers import WORKER_COLUMNS, follow_spawn, show_worker, spec_of
+from rbee.hive.reach import reached, settings_of
+
+_LOG = (Column("AT", "at_ms"), Column("MESSAGE", "message"))
+
+
+async def spawn_worker(args: Args, output: Output) -> None:
+    spec = spec_of(args)
+    if dry_run(args, output, f"spawn a {spec.backend} worker of {spec.model}"):
+        return
+    async with reached(args) as pool:
+        with Progress(output) as progress:
+            worker = await follow_spawn(pool.spawn_worker(spec), spec.model, progress)
+        output.facts(worker, show_worker(worker))
+
+
+async def list_workers(args: Args, output: Output) -> None:
+    async with reached(args) as pool:
+        output.table(await pool.list_workers(), WORKER_COLUMNS, none="no workers")
+
+
+async def get_worker(args: Args, output: Output) -> None:
+    async with reached(args) as pool:
+        worker = await pool.get_worker(args["<worker>"])
+        output.facts(worker, show_worker(worker))
+
+
+async def stop_worker(args: Args, output: Output) -> None:
+    """A stop ends what the worker is doing after its grace, so it is asked about."""
+    worker = args["<worker>"]
+    async with reached(args) as pool:
+        await pool.get_worker(worker)
+        if confirm(args, output, f"stop {worker}"):
+            await pool.stop_worker(worker)
+            output.done(f"{worker} stopped", id=worker)
+
+
+async def drain_worker(args: Args, output: Output) -> None:
+    worker = args["<worker>"]
+    async with reached(args) as pool:
+        if not dry_run(args, output, f"drain {worker}"):
+            await pool.drain_worker(worker)
+            output.done(f"{worker} drained", id=worker)
+
+
+async def worker_logs(args: Args, output: Output) -> None:
+    """With --follow the journal of this host is read, since a log has no end to answer with."""
+    worker, lines = args["<worker>"], parse_int(args["--lines"], "--lines") or 100
+    if args["--follow"]:
+        scope = ["--user"] if in_user_manager(settings_of(args).pool.mode) else []
+        form = "--output=json" if output.as_json else "--output=short-iso"
+        argv = [
+            "journalctl",
+            "--no-pager",
+            "--quiet",
+            *scope,
+            f"WORKER={worker}",
+            "--lines",
+            str(lines),
+            form,
+            "--follow",
+        ]
+        await show_journal(argv, output, follow=True)
+        return
+    async with reached(args) as pool:
+        found = await pool.worker_logs(worker, lines)
+        if output.as_json:
+            output.table(found, _LOG, none="")
+        else:
+            for line in found:
+                output.text(f"{line.message}\n")
