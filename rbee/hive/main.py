@@ -3,7 +3,8 @@
 import sys
 from typing import NoReturn
 
-from rbee.cli.run import Commands, main as run
+from rbee.cli.run import Commands
+from rbee.cli.run import main as run
 
 USAGE = """
 rbee-hive: this host's workers, models and GPUs.

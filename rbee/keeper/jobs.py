@@ -1,0 +1,221 @@
+"""rbee-keeper jobs …"""
+
+import asyncio
+import contextlib
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from rbee.cli.confirm import dry_run
+from rbee.cli.output import Column, Output
+from rbee.cli.run import Args
+from rbee.cli.units import parse_float, parse_int, seconds_text
+from rbee.errors import EX_INTERRUPTED, InvalidRequest
+from rbee.keeper.reach import reached
+from rbee.orchestrator_core.ops import QueenOps
+from rbee.wire import codec
+from rbee.wire.events import End, Failure, JobEvent, Queued, Started, Token, name_of
+from rbee.wire.jobs import JobQuery, JobSpec, JobStatus
+
+CANCEL_S = 5.0
+_JOBS = (
+    Column("JOB", "id"),
+    Column("STATE", "state"),
+    Column("MODEL", "model"),
+    Column("AGE", "created_ms", lambda at: seconds_text(max(0.0, time.time() - at / 1000)), right=True),
+    Column("WORKER", "worker"),
+    Column("TOKENS", "tokens_out", right=True),
+    Column("REASON", "reason"),
+)
+
+
+async def submit_job(args: Args, output: Output) -> int | None:
+    spec = await _spec_of(args)
+    if dry_run(args, output, f"submit a job for {spec.model}"):
+        return None
+    async with reached(args) as queen:
+        job = await queen.submit_job(spec)
+        if args["--detach"]:
+            output.facts(job, _shown(job) if output.err.isatty() else {"job": job.id})
+            return None
+        return await _interruptible(_follow(queen, job, output), queen, job, output)
+
+
+async def list_jobs(args: Args, output: Output) -> None:
+    wanted = {
+        "state": args["--state"],
+        "model": args["--model"],
+        "limit": parse_int(args["--limit"], "--limit"),
+        "after": args["--after"],
+    }
+    query = codec.from_dict(JobQuery, {key: value for key, value in wanted.items() if value is not None})
+    async with reached(args) as queen:
+        output.table(await queen.list_jobs(query), _JOBS, none="no jobs")
+
+
+async def get_job(args: Args, output: Output) -> None:
+    async with reached(args) as queen:
+        job = await queen.get_job(args["<job>"])
+        output.facts(job, _shown(job))
+
+
+async def job_events(args: Args, output: Output) -> None:
+    """Print each event on a line; as JSON one array when the job has ended."""
+    after = parse_int(args["--after"], "--after") or 0
+    seen: list[dict[str, Any]] = []
+    async with reached(args) as queen:
+        await queen.get_job(args["<job>"])
+        async for number, event in queen.job_events(args["<job>"], after):
+            row = {"id": number, "event": name_of(event), "data": codec.plain(event)}
+            if output.as_json:
+                seen.append(row)
+            else:
+                output.text(f"{number}\t{row['event']}\t{codec.dump_json(event)}\n")
+    if output.as_json:
+        output.table(seen, [], none="")
+
+
+async def cancel_job(args: Args, output: Output) -> None:
+    job = args["<job>"]
+    if not dry_run(args, output, f"cancel {job}"):
+        async with reached(args) as queen:
+            await queen.cancel_job(job)
+        output.done(f"{job} cancelled", id=job)
+
+
+async def explain_job(args: Args, output: Output) -> None:
+    async with reached(args) as queen:
+        found = await queen.explain_job(args["<job>"])
+    output.facts(found, {"job": found.id, "state": found.state.value, "reason": found.reason})
+    if not output.as_json:
+        for decision in found.decisions:
+            output.text(f"  {codec.dump_json(decision)}\n")
+
+
+async def _spec_of(args: Args) -> JobSpec:
+    prompt = await asyncio.to_thread(_prompt_of, args)
+    wanted: dict[str, Any] = {
+        "model": args["--model"],
+        "max_tokens": parse_int(args["--max-tokens"], "--max-tokens"),
+        "temperature": parse_float(args["--temperature"], "--temperature"),
+        "top_p": parse_float(args["--top-p"], "--top-p"),
+        "top_k": parse_int(args["--top-k"], "--top-k"),
+        "min_p": parse_float(args["--min-p"], "--min-p"),
+        "repeat_penalty": parse_float(args["--repeat-penalty"], "--repeat-penalty"),
+        "seed": parse_int(args["--seed"], "--seed"),
+        "stop": args["--stop"] or None,
+        "priority": args["--priority"],
+        "id": args["--id"],
+        "placement": {key: args[f"--{key}"] for key in ("pool", "backend") if args[f"--{key}"]} or None,
+    }
+    deadline_s = parse_float(args["--deadline"], "--deadline")
+    wanted["deadline_ms"] = None if deadline_s is None else int(deadline_s * 1000)
+    if args["--raw"]:
+        wanted["prompt"] = prompt
+    else:
+        said = [("system", args["--system"]), ("user", prompt)]
+        wanted["messages"] = [{"role": role, "content": text} for role, text in said if text is not None]
+    return codec.from_dict(JobSpec, {key: value for key, value in wanted.items() if value is not None})
+
+
+def _prompt_of(args: Args) -> str:
+    """Return the prompt, read once from wherever it is; nobody is asked for one."""
+    try:
+        if args["--prompt-file"]:
+            prompt = Path(args["--prompt-file"]).read_text(encoding="utf-8")
+        elif args["--prompt"] is None or args["--prompt"] == "-":
+            prompt = sys.stdin.buffer.read().decode("utf-8")
+        else:
+            prompt = str(args["--prompt"])
+    except OSError as error:
+        raise InvalidRequest(f"--prompt-file {args['--prompt-file']}: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise InvalidRequest(f"the prompt is not UTF-8: byte {error.start}") from None
+    if not prompt:
+        raise InvalidRequest("prompt is empty", hint="--prompt TEXT, --prompt-file FILE, or - for standard input")
+    return prompt
+
+
+async def _follow(queen: QueenOps, job: JobStatus, output: Output) -> int | None:
+    """Write the answer as it comes; as JSON the finished job with its text at the end."""
+    pieces: list[str] = []
+    async for event in _events(queen, job.id):
+        match event:
+            case Queued() if output.interactive and event.reason:
+                output.say(f"queued, {event.position} before it: {event.reason}")
+            case Started() if output.interactive:
+                output.say(f"{event.worker}, {event.model}, seed {event.seed}")
+            case Token():
+                pieces.append(event.t)
+                if not output.as_json:
+                    output.text(event.t)
+            case Failure():
+                if pieces and not output.as_json:
+                    output.text("\n")
+                    output.say(f"{len(pieces)} tokens came before it failed")
+                raise event.to_error(source="queen")
+            case End():
+                await _finish(queen, job, event, "".join(pieces), output)
+    return None
+
+
+async def _events(queen: QueenOps, job: str) -> AsyncIterator[JobEvent]:
+    async for _, event in queen.job_events(job):
+        yield event
+
+
+async def _finish(queen: QueenOps, job: JobStatus, end: End, text: str, output: Output) -> None:
+    if output.as_json:
+        output.facts({**codec.plain(await queen.get_job(job.id)), "text": text}, {})
+        return
+    output.text("\n")
+    if output.interactive:
+        rate = end.tokens_out / (end.decode_ms / 1000) if end.decode_ms else 0.0
+        output.say(
+            f"{end.tokens_out} tokens, {rate:.0f} a second, the first after {end.ttft_ms:.0f} ms; "
+            f"ended by {end.stop_reason}"
+        )
+
+
+async def _interruptible(following: Any, queen: QueenOps, job: JobStatus, output: Output) -> int | None:
+    """Follow the job; Ctrl-C or SIGTERM cancels it at the queen before we go."""
+    task = asyncio.ensure_future(following)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, task.cancel)
+    try:
+        result: int | None = await task
+        return result
+    except asyncio.CancelledError:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_S):
+                await queen.cancel_job(job.id)
+        output.say(f"\n{job.id} cancelled")
+        return EX_INTERRUPTED
+    except BrokenPipeError:
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(CANCEL_S):
+                await queen.cancel_job(job.id)
+        raise
+
+
+def _shown(job: JobStatus) -> dict[str, Any]:
+    error = job.error or {}
+    return {
+        "job": job.id,
+        "state": job.state.value,
+        "model": job.model,
+        "worker": job.worker,
+        "pool": job.pool,
+        "position": job.queue_position,
+        "reason": job.reason,
+        "attempts": job.attempts or None,
+        "seed": job.seed,
+        "tokens": None if job.tokens_out is None else f"{job.tokens_in} in, {job.tokens_out} out",
+        "ended by": job.stop_reason,
+        "error": f"{error['code']}: {error['message']}" if error else None,
+        "events": job.events_url,
+    }

@@ -1,0 +1,109 @@
+"""The entry of rbee-keeper, also installed as rbee. The usage below is the interface."""
+
+import sys
+from typing import NoReturn
+
+from rbee.cli.run import Commands
+from rbee.cli.run import main as run
+
+USAGE = """
+rbee-keeper: jobs, pools and the orchestrator. Also installed as rbee.
+
+Usage:
+  rbee-keeper jobs submit --model=<ref> (--prompt=<text> | --prompt-file=<file> | -) [--system=<text>] [--raw]
+                          [--max-tokens=<n>] [--temperature=<t>] [--top-p=<p>] [--top-k=<k>] [--min-p=<p>]
+                          [--repeat-penalty=<r>] [--seed=<n>] [--stop=<text>]... [--priority=<class>]
+                          [--deadline=<s>] [--pool=<pool>] [--backend=<backend>] [--id=<id>] [--detach] [options]
+  rbee-keeper jobs list [--state=<state>] [--model=<ref>] [--limit=<n>] [--after=<id>] [options]
+  rbee-keeper jobs status <job> [options]
+  rbee-keeper jobs events <job> [--after=<id>] [options]
+  rbee-keeper jobs cancel <job> [options]
+  rbee-keeper jobs explain <job> [options]
+  rbee-keeper pool list [options]
+  rbee-keeper pool status <pool> [options]
+  rbee-keeper pool register <pool> --url=<url> [options]
+  rbee-keeper pool remove <pool> [options]
+  rbee-keeper pool drain <pool> [options]
+  rbee-keeper pool undrain <pool> [options]
+  rbee-keeper pool worker list [options]
+  rbee-keeper pool worker spawn <backend> --model=<ref> [--pool=<pool>] [--id=<id>] [--gpu=<n>] [--ctx=<tokens>]
+                                [--slots=<n>] [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy] [options]
+  rbee-keeper pool worker stop <worker> [options]
+  rbee-keeper pool models catalog [options]
+  rbee-keeper orchestrator start [options]
+  rbee-keeper orchestrator stop [options]
+  rbee-keeper orchestrator restart [options]
+  rbee-keeper orchestrator status [options]
+  rbee-keeper orchestrator logs [--lines=<n>] [--follow] [options]
+  rbee-keeper token new [--output=<file>] [options]
+
+Options of jobs submit:
+  --model=<ref>         Alias or reference; pool models catalog lists them.
+  --prompt=<text>       What to ask; - reads it from standard input.
+  --prompt-file=<file>  Read it from a file.
+  --system=<text>       What the model is told first.
+  --raw                 Send the prompt as it is, without the model's chat template.
+  --max-tokens=<n>      Stop after so many tokens [otherwise 256].
+  --temperature=<t>     0 is greedy [otherwise 0.8].
+  --seed=<n>            The same seed gives the same text.
+  --stop=<text>         End before this; may be given four times.
+  --priority=<class>    interactive or batch.
+  --deadline=<s>        Fail when it is not done by then.
+  --id=<id>             Your name for the job; submitting it again gives the same job.
+  --detach              Only say the job's id; jobs events shows the rest.
+
+Options:
+  --after=<id>      Go on after this event, or this job.
+  --url=<url>       Where the pool listens.
+  --output=<file>   Write the token there, mode 0600, and not to standard output.
+  --lines=<n>       How many lines of the log [default: 100].
+  --follow          Go on as more is logged.
+  --format=<fmt>    text or json [default: text].
+  --no-color        No colours, also on a terminal.
+  --config=<file>   Read this rbee.toml.
+  --timeout=<s>     Give up on an answer after so long [default: 30].
+  --dry-run         Say what would be done.
+  --yes             Do not ask before something is destroyed.
+  -h, --help        Show this.
+  --version         Show the version.
+
+The text of a job goes to standard output as it comes; Ctrl-C cancels the job.
+
+Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot create, 75 try again later,
+77 not permitted, 78 configuration, 130 interrupted.
+"""
+
+
+def commands() -> Commands:
+    """Return the table; its imports are here so that --help needs none of them."""
+    from rbee.keeper import jobs, orchestrator, pool, token, worker  # noqa: PLC0415
+
+    return {
+        ("jobs", "submit"): jobs.submit_job,
+        ("jobs", "list"): jobs.list_jobs,
+        ("jobs", "status"): jobs.get_job,
+        ("jobs", "events"): jobs.job_events,
+        ("jobs", "cancel"): jobs.cancel_job,
+        ("jobs", "explain"): jobs.explain_job,
+        ("pool", "list"): pool.list_pools,
+        ("pool", "status"): pool.get_pool,
+        ("pool", "register"): pool.register_pool,
+        ("pool", "remove"): pool.remove_pool,
+        ("pool", "drain"): pool.drain_pool,
+        ("pool", "undrain"): pool.undrain_pool,
+        ("pool", "worker", "list"): worker.list_workers,
+        ("pool", "worker", "spawn"): worker.spawn_worker,
+        ("pool", "worker", "stop"): worker.stop_worker,
+        ("pool", "models", "catalog"): pool.list_models,
+        ("orchestrator", "start"): orchestrator.start,
+        ("orchestrator", "stop"): orchestrator.stop,
+        ("orchestrator", "restart"): orchestrator.restart,
+        ("orchestrator", "status"): orchestrator.status,
+        ("orchestrator", "logs"): orchestrator.logs,
+        ("token", "new"): token.new,
+    }
+
+
+def main() -> NoReturn:
+    """Run rbee-keeper."""
+    sys.exit(run("rbee-keeper", USAGE, commands))
