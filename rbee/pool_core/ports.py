@@ -44,6 +44,8 @@ class UnitFacts:
     memory_current_bytes: int | None
     memory_limit_bytes: int | None
     since_ms: int | None
+    made_ms: int | None = None
+    """When its socket was made: what happened under this name before is another worker's story."""
     program_missing: bool = False
     """The file in ``ExecStart`` is no more (an upgrade took it away): it cannot start again."""
 
