@@ -1,0 +1,46 @@
+"""A job's events on disk, as they are sent: numbered from 1, without a gap."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbee.queen.store.models import Event
+from rbee.wire.sse import Frame
+
+_ROWS_AT_ONCE = 100
+"""SQLite takes at most 999 variables in a statement of an old build; a row has six."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One event. ``data`` is its JSON; ``worker_event`` the id it had at the worker, None for our own."""
+
+    id: int
+    kind: str
+    data: str
+    attempt: int = 0
+    worker_event: int | None = None
+
+    def frame(self) -> Frame:
+        return Frame(event=self.kind, data=self.data, id=str(self.id))
+
+
+def insert(seq: int, entries: Sequence[Entry]) -> None:
+    for first in range(0, len(entries), _ROWS_AT_ONCE):
+        Event.insert_many(
+            [
+                (seq, entry.id, entry.kind, entry.data, entry.attempt, entry.worker_event)
+                for entry in entries[first : first + _ROWS_AT_ONCE]
+            ],
+            fields=[Event.job, Event.id, Event.kind, Event.data, Event.attempt, Event.worker_event],
+        ).execute()
+
+
+def page(seq: int, after: int, limit: int = 500) -> tuple[Entry, ...]:
+    """Return the events that follow ``after``, oldest first."""
+    rows = (
+        Event.select(Event.id, Event.kind, Event.data, Event.attempt, Event.worker_event)
+        .where(Event.job == seq, Event.id > after)
+        .order_by(Event.id)
+        .limit(limit)
+    )
+    return tuple(Entry(row.id, row.kind, row.data, row.attempt, row.worker_event) for row in rows)

@@ -1,0 +1,174 @@
+"""Jobs and their events on disk. Functions for ``Store.write`` and ``Store.read``; wire values in and out."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import peewee
+
+from rbee.orchestrator_core.jobs import may_follow
+from rbee.queen.store import events
+from rbee.queen.store.events import Entry
+from rbee.queen.store.models import Decision, Event, Job
+from rbee.wire import codec
+from rbee.wire.jobs import JobQuery, JobSpec, JobState, JobStatus, Priority
+
+
+class Stale(Exception):
+    """The job is no longer in a state that may become the one wanted."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewJob:
+    id: str
+    digest: str
+    spec: JobSpec
+    caller: str
+    request_id: str
+    created_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stored:
+    """A job as it lies there; ``fresh`` says that this very call put it there."""
+
+    seq: int
+    digest: str
+    status: JobStatus
+    fresh: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unfinished:
+    """A job to go on with after a restart."""
+
+    seq: int
+    spec: JobSpec
+    request_id: str
+    status: JobStatus
+    last_event: int
+    last_worker_event: int
+    delivered: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """A change of state and of columns, only made where the state may lead there."""
+
+    state: JobState
+    columns: Mapping[str, Any]
+
+
+def submit(new: NewJob, first: Entry) -> Stored:
+    """Store ``new`` with its first event, unless a job of that id exists; return what is there now."""
+    known = find(new.id)
+    if known is not None:
+        return known
+    row = Job.create(
+        id=new.id,
+        digest=new.digest,
+        model=new.spec.model,
+        caller=new.caller,
+        priority=new.spec.priority.value,
+        request_id=new.request_id,
+        spec=codec.dump_json(new.spec),
+        state=JobState.QUEUED.value,
+        reason="",
+        attempts=0,
+        created_ms=new.created_ms,
+    )
+    events.insert(row.seq, [first])
+    return Stored(seq=row.seq, digest=new.digest, status=_status(row), fresh=True)
+
+
+def find(job: str) -> Stored | None:
+    row = Job.get_or_none(Job.id == job)
+    return None if row is None else Stored(seq=row.seq, digest=row.digest, status=_status(row))
+
+
+def search(query: JobQuery, caller: str | None) -> tuple[JobStatus, ...]:
+    """Return the jobs that match, newest first; only those of ``caller`` unless that is None."""
+    rows = Job.select().order_by(Job.seq.desc()).limit(query.limit)
+    if query.state is not None:
+        rows = rows.where(Job.state == query.state.value)
+    if query.model is not None:
+        rows = rows.where(Job.model == query.model)
+    if caller is not None:
+        rows = rows.where(Job.caller == caller)
+    if query.after is not None:
+        rows = rows.where(Job.seq < Job.select(Job.seq).where(Job.id == query.after))
+    return tuple(_status(row) for row in rows)
+
+
+def record(seq: int, entries: Sequence[Entry], moves: Sequence[Move] = (), decision: Mapping[str, Any] | None = None,
+           at_ms: int = 0) -> None:  # fmt: skip
+    """Store events, and the changes of state they mean, together or not at all.
+
+    Each move is one UPDATE guarded by the states that may precede it: who changes no row was second.
+
+    Raises:
+        Stale: nothing was stored.
+    """
+    for move in moves:
+        before = [state.value for state in may_follow(move.state)]
+        here = (Job.seq == seq) & Job.state.in_(before)
+        if Job.update(state=move.state.value, **move.columns).where(here).execute() == 0:
+            raise Stale
+    if not moves and Job.select(Job.seq).where(Job.seq == seq, Job.finished_ms.is_null()).get_or_none() is None:
+        raise Stale
+    events.insert(seq, entries)
+    if decision is not None:
+        Decision.create(job=seq, at_ms=at_ms, data=json.dumps(decision))
+
+
+def decisions(seq: int) -> tuple[Mapping[str, Any], ...]:
+    rows = Decision.select().where(Decision.job == seq).order_by(Decision.id)
+    return tuple({"at_ms": row.at_ms, **json.loads(row.data)} for row in rows)
+
+
+def unfinished() -> tuple[Unfinished, ...]:
+    """Return what a queen that starts has to go on with, in the order of arrival."""
+    return tuple(_unfinished(row) for row in Job.select().where(Job.finished_ms.is_null()).order_by(Job.seq))
+
+
+def count_by_state() -> Mapping[str, int]:
+    rows: Any = Job.select(Job.state, peewee.fn.COUNT(Job.seq)).group_by(Job.state).tuples()
+    return dict(rows)
+
+
+def _unfinished(row: Job) -> Unfinished:
+    mine = Event.job == row.seq
+    this = mine & (Event.attempt == row.attempts)
+    return Unfinished(
+        seq=row.seq,
+        spec=codec.from_dict(JobSpec, json.loads(row.spec), lenient=True),
+        request_id=row.request_id,
+        status=_status(row),
+        last_event=Event.select(peewee.fn.MAX(Event.id)).where(mine).scalar() or 0,
+        last_worker_event=Event.select(peewee.fn.MAX(Event.worker_event)).where(this).scalar() or 0,
+        delivered=Event.select().where(mine, Event.kind == "token").exists(),
+    )
+
+
+def _status(row: Job) -> JobStatus:
+    return JobStatus(
+        id=row.id,
+        state=JobState(row.state),
+        model=row.model,
+        priority=Priority(row.priority),
+        caller=row.caller,
+        created_ms=row.created_ms,
+        started_ms=row.started_ms,
+        finished_ms=row.finished_ms,
+        reason=row.reason,
+        attempts=row.attempts,
+        pool=row.pool,
+        worker=row.worker,
+        seed=row.seed,
+        tokens_in=row.tokens_in,
+        tokens_out=row.tokens_out,
+        stop_reason=row.stop_reason,
+        error=json.loads(row.error) if row.error else None,
+        events_url=f"/v2/tasks/{row.id}/events",
+    )

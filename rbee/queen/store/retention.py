@@ -1,0 +1,32 @@
+"""What is forgotten, and when."""
+
+from collections.abc import Collection
+
+from rbee.queen.store.models import Event, Job, execute
+
+
+def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ()) -> int:
+    """Erase prompts and outputs of jobs that finished before; return how many jobs.
+
+    Args:
+        keep: sequence numbers of jobs somebody is still reading.
+    """
+    due = [
+        row.seq
+        for row in Job.select(Job.seq).where(Job.finished_ms <= finished_before_ms, Job.erased_ms.is_null())
+        if row.seq not in keep
+    ]
+    for seq in due:
+        Event.delete().where(Event.job == seq, Event.kind == "token").execute()
+        Job.update(spec="", erased_ms=now_ms).where(Job.seq == seq).execute()
+    return len(due)
+
+
+def delete_finished(finished_before_ms: int) -> int:
+    """Delete jobs that finished before, with their events; return how many."""
+    return int(Job.delete().where(Job.finished_ms <= finished_before_ms).execute())
+
+
+def checkpoint() -> None:
+    """Copy the write-ahead log into the database and truncate it; not inside a transaction."""
+    execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

@@ -1,0 +1,270 @@
+"""The store on real SQLite files: what it promises when processes die, disks fill and versions differ."""
+
+import asyncio
+import hashlib
+import os
+import signal
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from rbee.errors import ConfigInvalid, Conflict, NoCapacity, ShuttingDown
+from rbee.queen.store import events, jobs, pools, retention
+from rbee.queen.store.events import Entry
+from rbee.queen.store.jobs import Move, NewJob, Stale
+from rbee.queen.store.models import execute
+from rbee.queen.store.pools import PoolRecord
+from rbee.queen.store.store import Store
+from rbee.wire.jobs import JobQuery, JobSpec, JobState
+
+QUEUED = Entry(1, "queued", '{"position":0}')
+
+
+def new(job: str = "job-1", prompt: str = "hello", caller: str = "", model: str = "tiny") -> NewJob:
+    spec = JobSpec(model=model, prompt=prompt, id=job)
+    return NewJob(
+        id=job,
+        digest=hashlib.sha256(prompt.encode()).hexdigest(),
+        spec=spec,
+        caller=caller,
+        request_id="r1",
+        created_ms=1000,
+    )
+
+
+def everything(directory: Path) -> bytes:
+    return b"".join(file.read_bytes() for file in directory.iterdir())
+
+
+def modes(directory: Path) -> set[int]:
+    return {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
+
+
+@pytest.fixture
+async def store(tmp_path: Path) -> AsyncIterator[Store]:
+    made = Store(tmp_path / "queen.sqlite")
+    yield made
+    made.close()
+
+
+async def run_to_end(store: Store, seq: int) -> None:
+    await store.write(jobs.record, seq, [], [Move(JobState.DISPATCHED, {"attempts": 1, "worker": "w"})])
+    entries = [
+        Entry(2, "started", "{}", 1, 1),
+        Entry(3, "token", '{"i":0,"t":"secret"}', 1, 2),
+        Entry(4, "end", "{}", 1, 3),
+    ]
+    moves = [Move(JobState.RUNNING, {"started_ms": 1100}), Move(JobState.COMPLETED, {"finished_ms": 1200})]
+    await store.write(jobs.record, seq, entries, moves)
+
+
+async def test_a_submitted_job_can_be_found_with_its_first_event(store: Store) -> None:
+    stored = await store.write_durably(jobs.submit, new(), QUEUED)
+    assert stored.fresh
+    assert stored.status.state is JobState.QUEUED
+    found = await store.read(jobs.find, "job-1")
+    assert found is not None and found.status == stored.status
+    assert await store.read(events.page, stored.seq, 0) == (QUEUED,)
+
+
+async def test_a_second_submit_of_an_id_returns_the_first(store: Store) -> None:
+    await store.write_durably(jobs.submit, new(), QUEUED)
+    second = await store.write_durably(jobs.submit, new(prompt="other"), QUEUED)
+    assert not second.fresh
+    assert second.digest == new().digest
+
+
+async def test_a_move_the_state_forbids_stores_nothing(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    with pytest.raises(Stale):
+        await store.write(jobs.record, seq, [Entry(2, "end", "{}")], [Move(JobState.COMPLETED, {"finished_ms": 1})])
+    assert await store.read(events.page, seq, 1) == ()
+
+
+async def test_events_after_the_end_are_refused(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    await run_to_end(store, seq)
+    with pytest.raises(Stale):
+        await store.write(jobs.record, seq, [Entry(5, "token", "{}")])
+
+
+async def test_one_failing_write_leaves_its_neighbours_in_the_group_alone(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    wrong = store.write(jobs.record, seq, [], [Move(JobState.COMPLETED, {})])
+    right = [store.write(jobs.submit, new(f"job-{n}"), QUEUED) for n in range(2, 40)]
+    done = await asyncio.gather(wrong, *right, return_exceptions=True)
+    assert isinstance(done[0], Stale)
+    assert len(await store.read(jobs.search, JobQuery(), None)) == 39
+
+
+async def test_search_filters_and_pages_newest_first(store: Store) -> None:
+    for n in range(1, 6):
+        await store.write(jobs.submit, new(f"job-{n}", caller="ann" if n % 2 else "bob"), QUEUED)
+    assert [s.id for s in await store.read(jobs.search, JobQuery(limit=2), None)] == ["job-5", "job-4"]
+    assert [s.id for s in await store.read(jobs.search, JobQuery(after="job-4", limit=2), None)] == ["job-3", "job-2"]
+    assert [s.id for s in await store.read(jobs.search, JobQuery(), "bob")] == ["job-4", "job-2"]
+    assert await store.read(jobs.search, JobQuery(state=JobState.FAILED), None) == ()
+
+
+async def test_unfinished_tells_where_the_worker_was(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    await store.write(jobs.record, seq, [], [Move(JobState.DISPATCHED, {"attempts": 1, "pool": "p", "worker": "w"})])
+    await store.write(
+        jobs.record, seq, [Entry(2, "started", "{}", 1, 1), Entry(3, "token", "{}", 1, 2)], [Move(JobState.RUNNING, {})]
+    )
+    (left,) = await store.read(jobs.unfinished)
+    assert (left.last_event, left.last_worker_event, left.delivered) == (3, 2, True)
+    assert (left.status.pool, left.status.worker, left.spec.prompt) == ("p", "w", "hello")
+
+
+async def test_worker_events_of_an_earlier_attempt_do_not_count(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    await store.write(jobs.record, seq, [], [Move(JobState.DISPATCHED, {"attempts": 1})])
+    await store.write(jobs.record, seq, [Entry(2, "started", "{}", 1, 1)], [Move(JobState.RUNNING, {})])
+    await store.write(jobs.record, seq, [], [Move(JobState.RETRIED, {"reason": "lost"})])
+    await store.write(jobs.record, seq, [], [Move(JobState.DISPATCHED, {"attempts": 2})])
+    (left,) = await store.read(jobs.unfinished)
+    assert (left.last_event, left.last_worker_event, left.delivered) == (2, 0, False)
+
+
+async def test_erased_text_is_in_no_file(store: Store, tmp_path: Path) -> None:
+    seq = (await store.write(jobs.submit, new(prompt="the launch code"), QUEUED)).seq
+    await run_to_end(store, seq)
+    assert await store.write(retention.erase_text, 1300, 1300, {seq}) == 0
+    assert await store.write(retention.erase_text, 1300, 1300) == 1
+    await store.checkpoint()
+    content = everything(tmp_path)
+    assert b"launch code" not in content
+    assert b"secret" not in content
+    assert [entry.kind for entry in await store.read(events.page, seq, 0)] == ["queued", "started", "end"]
+
+
+async def test_deleting_a_job_takes_its_events_along(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    await run_to_end(store, seq)
+    assert await store.write(retention.delete_finished, 1100) == 0
+    assert await store.write(retention.delete_finished, 1200) == 1
+    assert await store.read(jobs.find, "job-1") is None
+    assert await store.read(events.page, seq, 0) == ()
+
+
+async def test_pools_are_kept_until_removed(store: Store) -> None:
+    record = PoolRecord(id="blep", instance="i", url="http://blep:9200", version="1", draining=True)
+    await store.write(pools.save, record)
+    await store.write(pools.save, record)
+    assert await store.read(pools.known) == (record,)
+    await store.write(pools.remove, "blep")
+    assert await store.read(pools.known) == ()
+
+
+async def test_the_files_are_private(store: Store, tmp_path: Path) -> None:
+    await store.write(jobs.submit, new(), QUEUED)
+    assert modes(tmp_path) == {0o600}
+
+
+async def test_a_second_queen_is_refused(store: Store) -> None:
+    with pytest.raises(Conflict, match="another queen uses the database") as refused:
+        Store(store.path)
+    assert refused.value.exit_code == os.EX_CANTCREAT
+
+
+async def test_acceptance_waits_for_the_disk_and_events_do_not(store: Store) -> None:
+    seen: list[int] = []
+
+    def look() -> None:
+        seen.append(execute("PRAGMA synchronous").fetchone()[0])
+
+    await store.write(look)
+    await store.write_durably(look)
+    await store.write(look)
+    assert seen == [1, 2, 1]
+
+
+async def test_a_full_disk_is_an_error_that_heals(store: Store) -> None:
+    def limit(pages: int) -> None:
+        execute(f"PRAGMA max_page_count = {pages}")
+
+    await store.write(limit, 1)
+    with pytest.raises(NoCapacity, match="full"):
+        await store.write_durably(jobs.submit, new(prompt="x" * 500_000), QUEUED)
+    assert await store.read(jobs.find, "job-1") is None
+    await store.write(limit, 1 << 30)
+    assert (await store.write_durably(jobs.submit, new(), QUEUED)).fresh
+
+
+async def test_after_closing_writes_are_refused_and_earlier_ones_are_kept(tmp_path: Path) -> None:
+    store = Store(tmp_path / "queen.sqlite")
+    writing = asyncio.gather(*(store.write(jobs.submit, new(f"job-{n}"), QUEUED) for n in range(50)))
+    await asyncio.sleep(0)
+    store.close()
+    await writing
+    with pytest.raises(ShuttingDown):
+        await store.write(jobs.submit, new("late"), QUEUED)
+    again = Store(tmp_path / "queen.sqlite")
+    assert len(await again.read(jobs.search, JobQuery(), None)) == 50
+    again.close()
+
+
+async def test_a_database_of_a_newer_rbee_is_refused(tmp_path: Path) -> None:
+    Store(tmp_path / "queen.sqlite").close()
+    with sqlite3.connect(tmp_path / "queen.sqlite") as raw:
+        raw.execute("INSERT INTO migration VALUES ('m999_from_the_future')")
+    raw.close()
+    with pytest.raises(ConfigInvalid, match="newer rbee: it has m999_from_the_future"):
+        Store(tmp_path / "queen.sqlite")
+
+
+async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "queen.sqlite"
+    file.write_bytes(b"this is a letter to my aunt" * 100)
+    with pytest.raises(ConfigInvalid, match="cannot be used"):
+        Store(file)
+    assert file.read_bytes().startswith(b"this is a letter")
+
+
+WRITER = """
+import asyncio, sys
+from pathlib import Path
+from rbee.queen.store import jobs
+from rbee.queen.store.events import Entry
+from rbee.queen.store.store import Store
+from rbee.wire.jobs import JobSpec
+
+async def main() -> None:
+    store = Store(Path(sys.argv[1]))
+    for n in range(1_000_000):
+        spec = JobSpec(model="tiny", prompt="hello", id=f"job-{n}")
+        new = jobs.NewJob(id=f"job-{n}", digest="d", spec=spec, caller="", request_id="", created_ms=1)
+        await store.write_durably(jobs.submit, new, Entry(1, "queued", "{}"))
+        print(n, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def write_until_killed(path: Path) -> int:
+    """Return the number of the last job that was acknowledged before SIGKILL."""
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert writer.stdout is not None
+    for line in writer.stdout:
+        if int(line) >= 200:
+            break
+    writer.send_signal(signal.SIGKILL)
+    acknowledged = [200, *(int(line) for line in writer.stdout.read().split())]
+    writer.wait()
+    writer.stdout.close()
+    return acknowledged[-1]
+
+
+async def test_what_a_killed_writer_acknowledged_is_there(tmp_path: Path) -> None:
+    last = write_until_killed(tmp_path / "queen.sqlite")
+    store = Store(tmp_path / "queen.sqlite")
+    left = await store.read(jobs.unfinished)
+    store.close()
+    assert len(left) in (last + 1, last + 2)
+    assert [job.last_event for job in left] == [1] * len(left)
