@@ -1,0 +1,81 @@
+"""llm-worker-rbee: one process, one model: inference over HTTP. Started by systemd, never by hand.
+
+Usage:
+  llm-worker-rbee --id=<id> --model=<alias> --backend=<name> --address=<host:port> --ctx=<tokens> --slots=<n>
+                  --idle=<seconds> --threads=<n> [--gpu=<n>] <path>...
+  llm-worker-rbee --post-mortem --id=<id>
+  llm-worker-rbee --help
+
+Options:
+  --id=<id>              Its name, as in rbee-worker-<id>.service.
+  --model=<alias>        What the model is called by those who ask for it.
+  --backend=<name>       cpu, cuda, rocm, vulkan or metal.
+  --address=<host:port>  Where it listens, if systemd passed no socket.
+  --ctx=<tokens>         Context of each slot; the model's own length if that is less.
+  --slots=<n>            How many answers are generated at once.
+  --idle=<seconds>       Exit after so long without a request; the socket brings it back.
+  --threads=<n>          Of each slot; 0: one per core shared among the slots, at most 8 a slot.
+  --gpu=<n>              Which GPU, as the driver numbers them.
+  --post-mortem          Tell the journal how the worker ended (for ExecStopPost=).
+  --help                 Show this.
+
+The bearer secret is read from $CREDENTIALS_DIRECTORY/secret.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from docopt import DocoptExit, docopt
+
+from rbee.errors import InvalidRequest
+from rbee.wire import codec
+from rbee.wire.fields import items, name, number, text
+from rbee.wire.workers import Backend
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """The command line, checked."""
+
+    id: str = name()
+    model: str = text(longest=300, shortest=1)
+    backend: Backend
+    address: str = text(longest=300, shortest=1)
+    ctx: int = number(low=64, high=1 << 20, unit="tokens")
+    slots: int = number(low=1, high=64)
+    idle: int = number(low=1, high=30 * 86_400, unit="s")
+    threads: int = number(low=0, high=1024)
+    gpu: int | None = number(low=0, high=63, default=None)
+    path: tuple[str, ...] = items(shortest=1, longest=1000)
+
+    @property
+    def device(self) -> int | None:
+        """The GPU that takes the model; None for the CPU."""
+        return None if self.backend is Backend.CPU else self.gpu or 0
+
+    def threads_for(self, cores: int) -> int:
+        """Return the threads of one slot on a machine with ``cores``."""
+        return self.threads or max(1, min(8, cores // self.slots))
+
+
+def parse(argv: Sequence[str]) -> Options:
+    """Return what the command line says; prints the help and exits when asked for it.
+
+    Raises:
+        InvalidRequest: with every wrong option.
+    """
+    try:
+        given = docopt(__doc__, argv=list(argv))
+    except DocoptExit:
+        raise InvalidRequest("not a command line of llm-worker-rbee", hint="llm-worker-rbee --help") from None
+    values: dict[str, Any] = {
+        word.strip("-<>"): _number(value)
+        for word, value in given.items()
+        if value is not None and word not in ("--help", "--post-mortem")
+    }
+    return codec.from_dict(Options, values)
+
+
+def _number(value: Any) -> Any:
+    return int(value) if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 19 else value

@@ -1,0 +1,176 @@
+"""All generations of this worker: those that live, and for a while those that ended."""
+
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass, field
+from typing import cast
+
+from rbee import log
+from rbee.errors import Conflict, NoCapacity, NotFound, RbeeError, ShuttingDown
+from rbee.llm_worker.engine import Engine
+from rbee.llm_worker.loading import Loading
+from rbee.llm_worker.metrics import WorkerMetrics
+from rbee.llm_worker.session import Session
+from rbee.wire.events import End, Failure, JobEvent, StopReason
+from rbee.wire.inference import InferenceRequest
+
+WAITING = 32
+"""Requests that may wait beyond the slots; the queue for the many is the queen's."""
+
+KEPT_S = 300.0
+KEPT = 64
+KEPT_BYTES = 16 << 20
+"""How many ended generations are kept for who comes back, for how long, and how much text of theirs together."""
+
+_NEVER_BEGAN = End(tokens_in=0, tokens_out=0, stop_reason=StopReason.CANCELLED, decode_ms=0.0, ttft_ms=0.0)
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Sessions:
+    """Opens, finds and ends sessions.
+
+    Args:
+        used: called whenever the model was wanted; the idle clock starts again.
+    """
+
+    engine: Engine
+    loading: Loading
+    metrics: WorkerMetrics
+    used: Callable[[], None]
+    draining: bool = False
+    _all: dict[str, Session] = field(default_factory=dict)
+    _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
+    _quiet: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def live(self) -> int:
+        return len(self._tasks)
+
+    def open(self, request: InferenceRequest) -> Session:
+        """Return a new session; it begins at once, whether or not somebody reads it.
+
+        Raises:
+            ShuttingDown: the worker drains. Conflict: the id is taken. NoCapacity: too many wait already.
+        """
+        job = request.id or f"inf-{uuid.uuid4().hex[:12]}"
+        self.used()
+        self._admit(job)
+        self._forget_old()
+        session = Session(job=job, detach_s=request.detach_s, abandon=self._abandon)
+        self._all[job] = session
+        self._quiet.clear()
+        self._tasks[job] = asyncio.get_running_loop().create_task(self._run(session, request), name=f"session-{job}")
+        return session
+
+    def find(self, job: str) -> Session:
+        """Raises NotFound."""
+        self.used()
+        self._forget_old()
+        session = self._all.get(job)
+        if session is None:
+            raise NotFound(f"no generation {job} here", hint="it never was, or it ended a while ago")
+        return session
+
+    def cancel(self, job: str) -> None:
+        """End ``job``; one that has ended is left as it is. Raises NotFound."""
+        session = self.find(job)
+        if not session.finished:
+            self._abandon(job)
+
+    def forget(self, session: Session) -> None:
+        """Drop a session that failed before it began, so that its id can be used again."""
+        if self._all.get(session.job) is session:
+            del self._all[session.job]
+
+    async def quiet(self) -> None:
+        """Return when nothing runs."""
+        while self._tasks:
+            await self._quiet.wait()
+
+    async def end_all(self, grace_s: float) -> None:
+        """Let what runs finish for ``grace_s``, then cancel it."""
+        self.draining = True
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace_s):
+                await self.quiet()
+                return
+        for job in list(self._tasks):
+            self._abandon(job)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(1.0):
+                await self.quiet()
+
+    def _admit(self, job: str) -> None:
+        if self.draining:
+            raise ShuttingDown("this worker is draining", hint="send it to another worker")
+        known = self._all.get(job)
+        if known is not None and not known.finished:
+            raise Conflict(f"generation {job} runs already", hint=f"GET /v1/inference/{job}/events")
+        if self.live >= self.engine.slots + WAITING:
+            raise NoCapacity(
+                f"{self.engine.slots} slots are busy and {WAITING} requests wait",
+                hint="try again shortly",
+                details={"slots": self.engine.slots, "waiting": WAITING, "retry_after_s": 1},
+            )
+
+    async def _run(self, session: Session, request: InferenceRequest) -> None:
+        try:
+            await self.loading.wait()
+            prompt = await asyncio.to_thread(self.engine.prepare, request)
+            self.metrics.tokens_in.inc(len(prompt.tokens))
+            events = cast(AsyncGenerator[JobEvent, None], self.engine.submit(session.job, prompt))
+            async with contextlib.aclosing(events):
+                async for event in events:
+                    session.append(event)
+                    await session.room()
+        except asyncio.CancelledError:
+            if not session.finished:
+                session.append(_NEVER_BEGAN)
+        except Exception as error:  # noqa: BLE001  (every session ends with an event, whatever happened)
+            known = error if isinstance(error, RbeeError) else RbeeError("the worker failed inside")
+            if known is not error:
+                log.error("session.failed", job=session.job, error=repr(error))
+            session.append(Failure.of(known))
+        finally:
+            self._ended(session)
+
+    def _ended(self, session: Session) -> None:
+        self._tasks.pop(session.job, None)
+        if not self._tasks:
+            self._quiet.set()
+        self.used()
+        self.metrics.ended(session.events[-1])
+        _log_end(session)
+
+    def _abandon(self, job: str) -> None:
+        """Nobody wants ``job`` any more."""
+        session, task = self._all.get(job), self._tasks.get(job)
+        if session is None or task is None:
+            return
+        session.release()
+        if not self.engine.cancel(job):
+            task.cancel()
+
+    def _forget_old(self) -> None:
+        now_s = asyncio.get_running_loop().time()
+        ended = [session for session in self._all.values() if session.ended_s is not None]
+        size, kept = 0, 0
+        for session in sorted(ended, key=lambda each: each.ended_s or 0.0, reverse=True):
+            size, kept = size + session.text_bytes, kept + 1
+            if kept > KEPT or size > KEPT_BYTES or now_s - (session.ended_s or 0.0) > KEPT_S:
+                del self._all[session.job]
+
+
+def _log_end(session: Session) -> None:
+    match session.events[-1]:
+        case End() as end:
+            log.event(
+                "inference.ended", job=session.job, stop_reason=end.stop_reason.value, tokens_in=end.tokens_in,
+                tokens_out=end.tokens_out, ttft_ms=end.ttft_ms, decode_ms=end.decode_ms,
+            )  # fmt: skip
+        case Failure() as failure:
+            log.event("inference.failed", level=log.WARNING, job=session.job, code=failure.code)
+        case _:
+            log.error("inference.broken", job=session.job)

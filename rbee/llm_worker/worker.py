@@ -1,0 +1,123 @@
+"""The composition root of a worker: builds everything from the command line, and serves."""
+
+import os
+import time
+from collections.abc import Callable, Mapping
+
+from rbee import config, log
+from rbee.adapters.notify import Notifier
+from rbee.daemon.access import Access
+from rbee.daemon.app import App, create_app, mount
+from rbee.daemon.serve import listening_socket, serve
+from rbee.errors import ConfigInvalid
+from rbee.llm_worker import openai_routes, routes
+from rbee.llm_worker.argv import Options
+from rbee.llm_worker.engine import Engine
+from rbee.llm_worker.metrics import WorkerMetrics
+from rbee.llm_worker.ports import LoadedModel
+from rbee.llm_worker.service import WorkerService
+from rbee.llm_worker.slots import SlotEngine
+from rbee.llm_worker.watchdog import patience_s
+from rbee.wire.operations import WORKER
+
+BODY_LIMIT_BYTES = 8 << 20
+CONNECTIONS = 1000
+GRACE_S = 30.0
+ANSWER_S = 3600.0
+
+
+def run(options: Options, environ: Mapping[str, str]) -> int:
+    """Serve until told to stop, or idle; return the exit code.
+
+    Raises:
+        ConfigInvalid: no secret was handed over, or the address cannot be bound.
+    """
+    secret = config.read_token("", environ=environ, credential="secret")
+    if not secret:
+        raise ConfigInvalid(
+            "no secret was handed over, expected the credential 'secret'", hint="rbee-hive worker spawn starts workers"
+        )
+    notifier = Notifier.from_environ(environ)
+    app = make_app(options, secret, engine=make_engine(options), watchdog_s=notifier.watchdog_s)
+    worker: WorkerService = app.ctx.worker
+    serve(
+        app,
+        sock=listening_socket(None, options.address),
+        notifier=notifier,
+        vital=worker.standstill,
+        status=worker.status,
+        ready=worker.ready,
+        grace_s=GRACE_S,
+    )
+    return worker.exit_code
+
+
+def make_engine(options: Options) -> SlotEngine:
+    def load(on_progress: Callable[[float], bool]) -> LoadedModel:
+        # a fifth of a second, spent in the loading thread while the server already answers
+        from rbee.llm_worker.llama import Model  # noqa: PLC0415
+
+        return Model.load(options.path, gpu=options.device, on_progress=on_progress)
+
+    return SlotEngine(
+        load,
+        worker=options.id,
+        model=options.model,
+        slots=options.slots,
+        context_tokens=options.ctx,
+        threads=options.threads_for(len(os.sched_getaffinity(0))),
+    )
+
+
+def make_app(options: Options, secret: tuple[str, ...], *, engine: Engine, watchdog_s: float | None) -> App:
+    """Return the application with its worker in ``app.ctx.worker``; loading begins when it is served."""
+    metrics = WorkerMetrics()
+    app = create_app(
+        "llm-worker-rbee",
+        source=f"worker:{options.id}",
+        access=Access(tokens=secret, callers={}, loopback=False),
+        metrics=metrics.registry,
+        body_limit_bytes=BODY_LIMIT_BYTES,
+        connections=CONNECTIONS,
+    )
+    worker = WorkerService(
+        worker=options.id,
+        model=options.model,
+        engine=engine,
+        metrics=metrics,
+        idle_s=options.idle,
+        patience_s=patience_s(watchdog_s),
+        clock=time.monotonic,
+        stop=lambda: _stop(app),
+    )
+    app.ctx.worker = worker
+    mount(app, WORKER, routes.HANDLERS)
+    openai_routes.mount(app)
+    app.after_server_start(_starting)
+    app.before_server_stop(_stopping)
+    app.after_server_stop(_stopped)
+    return app
+
+
+def _stop(app: App) -> None:
+    """Go on our own account. A request that comes in the same moment is still served, however long it takes."""
+    app.ctx.leaving = True
+    app.config.GRACEFUL_SHUTDOWN_TIMEOUT = ANSWER_S
+    app.stop(terminate=False)
+
+
+async def _starting(app: App) -> None:
+    await app.ctx.worker.start()
+
+
+async def _stopping(app: App) -> None:
+    """SIGTERM: nothing new, and half a minute for what runs."""
+    if not getattr(app.ctx, "leaving", False):
+        await app.ctx.worker.finish(GRACE_S)
+
+
+async def _stopped(app: App) -> None:
+    worker: WorkerService = app.ctx.worker
+    await worker.finish(GRACE_S)
+    await worker.close()
+    log.debug("worker.closed")
