@@ -4,14 +4,15 @@
 A worker's own stream is the same without ``queued``.
 """
 
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from rbee.errors import RbeeError
+from rbee.errors import InvalidRequest, RbeeError
 from rbee.wire import codec
 from rbee.wire.envelope import error_for
+from rbee.wire.sse import Frame
 
 
 class StopReason(StrEnum):
@@ -113,3 +114,17 @@ def read(word: str, data: Any) -> JobEvent | None:
     """Return the event of that name; None for a name this version does not know."""
     kind = KINDS.get(word)
     return None if kind is None else codec.from_dict(kind, data, lenient=True)
+
+
+async def follow(frames: AsyncIterator[Frame]) -> AsyncIterator[tuple[int, JobEvent]]:
+    """Yield ``(id, event)`` of each frame that is an event this version knows.
+
+    Raises:
+        InvalidRequest: an event without a number, or with data of the wrong shape.
+    """
+    async for frame in frames:
+        event = read(frame.event, codec.parse_json(frame.data.encode()))
+        if event is not None:
+            if frame.id is None or not frame.id.isdigit():
+                raise InvalidRequest(f"event {frame.event} has id {frame.id!r}, expected a number")
+            yield int(frame.id), event

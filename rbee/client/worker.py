@@ -1,0 +1,77 @@
+"""A worker's own API: the token path, which the queen speaks, and the drain, which its pool speaks."""
+
+from collections.abc import AsyncIterator
+from urllib.parse import quote
+
+from rbee.client.http import HttpClient
+from rbee.errors import WorkerLost
+from rbee.wire import codec, events
+from rbee.wire.events import JobEvent
+from rbee.wire.inference import InferenceRequest, Readiness
+from rbee.wire.sse import Frame
+
+DRAINING_S = 1800.0
+
+
+class WorkerClient:
+    """One worker at the other end of ``http``. Streams give ``(the worker's event id, event)``.
+
+    A worker that goes away is WorkerLost, whatever the socket said.
+    """
+
+    def __init__(self, http: HttpClient) -> None:
+        self._http = http
+
+    @classmethod
+    def at(cls, address: str, secret: str, *, worker: str = "worker") -> "WorkerClient":
+        """Return a client for the worker that listens on ``host:port``."""
+        return cls(HttpClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost))
+
+    async def close(self) -> None:
+        await self._http.close()
+
+    def infer(self, request: InferenceRequest, *, request_id: str = "") -> AsyncIterator[tuple[int, JobEvent]]:
+        """Start a generation and follow it."""
+        headers = {"X-Request-Id": request_id} if request_id else None
+        return self._follow(self._http.stream("POST", "/v1/inference", body=request, headers=headers))
+
+    def attach(self, job: str, *, after: int = 0) -> AsyncIterator[tuple[int, JobEvent]]:
+        """Follow a generation that runs, or ended a while ago, from the event after ``after``."""
+        headers = {"Last-Event-ID": str(after)} if after else None
+        return self._follow(self._http.stream("GET", f"/v1/inference/{_part(job)}/events", headers=headers))
+
+    async def cancel(self, job: str) -> None:
+        await self._http.call("DELETE", f"/v1/inference/{_part(job)}")
+
+    async def drain(self) -> None:
+        await self._http.call("POST", "/v1/drain")
+
+    async def readiness(self) -> Readiness:
+        return codec.from_dict(Readiness, await self._http.call("GET", "/v1/ready"), lenient=True)
+
+    async def _follow(self, frames: AsyncIterator[Frame]) -> AsyncIterator[tuple[int, JobEvent]]:
+        """Yield events until the last one.
+
+        Raises:
+            WorkerLost: the stream was cut before it.
+        """
+        async for number, event in events.follow(frames):
+            yield number, event
+            if events.last(event):
+                return
+        raise WorkerLost(f"{self._http.source} closed the stream before its end")
+
+
+class HttpWorkerControl:
+    """``pool_core.ports.WorkerControl`` over HTTP."""
+
+    async def drain(self, address: str, secret: str) -> None:
+        client = WorkerClient.at(address, secret)
+        try:
+            await client.drain()
+        finally:
+            await client.close()
+
+
+def _part(name: str) -> str:
+    return quote(name, safe="")
