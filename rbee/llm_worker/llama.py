@@ -21,12 +21,12 @@ os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import llama_cpp.llama_cpp as c
 
-_LOG_ERROR, _LOG_MORE = 3, 5
+_LOG_ERROR, _LOG_MORE = 4, 5
 _GPU_KINDS = (1, 2)  # GGML_BACKEND_DEVICE_TYPE_GPU, …_IGPU
 _ALL_LAYERS = 999
 _PENALTY_WINDOW_TOKENS = 64
 _ABORTED = 2
-_complaints: deque[str] = deque(maxlen=1)
+_complaints: deque[str] = deque(maxlen=8)
 
 
 class Model:
@@ -61,8 +61,7 @@ class Model:
         _complaints.clear()
         handle = c.llama_model_load_from_file(os.fsencode(paths[0]), params)
         if not handle:
-            why = _complaints[-1] if _complaints else "llama.cpp did not say why"
-            raise ModelLoadFailed(f"{paths[0]} could not be loaded: {why}", hint="rbee-hive models verify MODEL")
+            raise _load_failed(f"{paths[0]} could not be loaded", hint="rbee-hive models verify MODEL")
         return cls(handle)
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
@@ -101,8 +100,7 @@ class Model:
         _complaints.clear()
         handle = c.llama_init_from_model(self._handle, params)
         if not handle:
-            why = _complaints[-1] if _complaints else "llama.cpp did not say why"
-            raise ModelLoadFailed(f"no context of {context_tokens} tokens could be made: {why}", hint="use less --ctx")
+            raise _load_failed(f"no context of {context_tokens} tokens could be made", hint="use less --ctx")
         return Slot(handle, vocabulary=int(c.llama_vocab_n_tokens(self._vocab)))
 
     def close(self) -> None:
@@ -226,6 +224,14 @@ def _visible_gpu(gpu: int) -> int:
             details={"gpus": gpus},
         )
     return gpu
+
+
+def _load_failed(what: str, *, hint: str) -> ModelLoadFailed:
+    """llama.cpp's first complaint is the reason; those after it only say that this was one."""
+    first = _complaints[0].partition(": ")[2] if _complaints else ""
+    return ModelLoadFailed(
+        f"{what}: {first or 'llama.cpp did not say why'}", hint=hint, details={"log": list(_complaints)}
+    )
 
 
 def _on_log(level: int, text: bytes, _: Any) -> None:

@@ -1,0 +1,76 @@
+"""The real llama.cpp on the tiny model, and a worker served on a loopback port."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from rbee.llm_worker.argv import Options
+from rbee.llm_worker.engine import Engine
+from rbee.llm_worker.service import WorkerService
+from rbee.llm_worker.slots import SlotEngine
+from rbee.llm_worker.worker import make_app, make_engine
+from rbee.wire.workers import Backend
+from tests.assets import tiny_gguf
+from tests.support.serving import served
+
+SECRET = "a-secret-of-the-tests"
+
+
+@pytest.fixture(scope="session")
+def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf")
+
+
+def options(path: Path, **wanted: Any) -> Options:
+    given = {"id": "worker-cpu-0", "model": "tiny", "address": "127.0.0.1:0", "ctx": 512, "slots": 1, "idle": 300}
+    return Options(backend=Backend.CPU, threads=1, path=(str(path),), **{**given, **wanted})
+
+
+@pytest.fixture
+def engine_of(tiny: Path) -> Iterator[Callable[..., SlotEngine]]:
+    """Make loaded engines; they are closed at the end."""
+    made: list[SlotEngine] = []
+
+    def make(path: Path = tiny, **wanted: Any) -> SlotEngine:
+        engine = make_engine(options(path, **wanted))
+        made.append(engine)
+        engine.load(lambda _: None)
+        return engine
+
+    yield make
+    for engine in made:
+        engine.close()
+
+
+class Worker:
+    """A served worker: its base URL, its inside, and a client that knows the secret."""
+
+    def __init__(self, url: str, service: WorkerService, http: aiohttp.ClientSession) -> None:
+        self.url, self.service, self.http = url, service, http
+
+
+Serve = Callable[..., AbstractAsyncContextManager[Worker]]
+
+
+@pytest.fixture
+def serve(tiny: Path) -> Serve:
+    """Serve a worker; ``engine`` replaces the real one, for faults only."""
+
+    @contextlib.asynccontextmanager
+    async def make(path: Path = tiny, engine: Engine | None = None, **wanted: Any) -> AsyncIterator[Worker]:
+        opts = options(path, **wanted)
+        app = make_app(opts, (SECRET,), engine=engine or make_engine(opts), watchdog_s=None)
+        stops: list[bool] = []
+        app.ctx.worker.stop = lambda: stops.append(True)
+        app.ctx.stops = stops
+        async with served(app) as url:
+            headers = {"Authorization": f"Bearer {SECRET}"}
+            async with aiohttp.ClientSession(url, headers=headers) as http:
+                yield Worker(url, app.ctx.worker, http)
+
+    return make

@@ -1,0 +1,322 @@
+"""The engine on the real llama.cpp with the tiny model; a fake one only where llama.cpp has to fail."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbee.errors import BackendUnavailable, ContextTooLong, InvalidRequest, ModelLoadFailed
+from rbee.llm_worker.slots import CHANNEL_EVENTS, SlotEngine
+from rbee.llm_worker.worker import make_engine
+from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token
+from rbee.wire.inference import InferenceRequest
+from rbee.wire.jobs import Message, Role
+from rbee.wire.workers import Backend
+from tests.assets import Template, tiny_gguf
+from tests.unit.llm_worker.conftest import options
+from tests.unit.llm_worker.fakes import FakeModel
+
+Make = Callable[..., SlotEngine]
+
+
+def request(**wanted: Any) -> InferenceRequest:
+    return InferenceRequest(**{"prompt": "hello", "max_tokens": 16, **wanted})
+
+
+async def run(engine: SlotEngine, job: str = "job-1", **wanted: Any) -> list[JobEvent]:
+    prompt = await asyncio.to_thread(engine.prepare, request(**wanted))
+    return [event async for event in engine.submit(job, prompt)]
+
+
+def text(events: list[JobEvent]) -> str:
+    return "".join(event.t for event in events if isinstance(event, Token))
+
+
+def end(events: list[JobEvent]) -> End:
+    last = events[-1]
+    assert isinstance(last, End), last
+    return last
+
+
+def faulty(model: FakeModel) -> SlotEngine:
+    engine = SlotEngine(model.loader, worker="w", model="fake", slots=1, context_tokens=32_768, threads=1)
+    engine.load(lambda _: None)
+    return engine
+
+
+async def test_a_generation_starts_speaks_and_ends(engine_of: Make) -> None:
+    events = await run(engine_of(), seed=7)
+    assert events[0] == Started(worker="worker-cpu-0", model="tiny", seed=7, id="job-1")
+    assert all(isinstance(event, Token) for event in events[1:-1])
+    last = end(events)
+    assert (last.tokens_in, last.tokens_out, last.stop_reason) == (7, 16, StopReason.MAX_TOKENS)
+    assert last.ttft_ms > 0
+    assert last.decode_ms > 0
+
+
+async def test_token_numbers_rise_and_stay_below_the_count(engine_of: Make) -> None:
+    events = await run(engine_of(), max_tokens=200, temperature=0.9, seed=5)
+    numbers = [event.i for event in events if isinstance(event, Token)]
+    assert numbers == sorted(set(numbers))
+    assert numbers[-1] <= end(events).tokens_out - 1
+
+
+async def test_the_same_seed_gives_the_same_text_and_another_another(engine_of: Make) -> None:
+    engine = engine_of()
+    one, two, three = [text(await run(engine, temperature=1.0, seed=seed)) for seed in (1, 1, 2)]
+    assert one == two
+    assert one != three
+
+
+async def test_greedy_needs_no_seed(engine_of: Make) -> None:
+    engine = engine_of()
+    assert text(await run(engine, temperature=0, seed=1)) == text(await run(engine, temperature=0, seed=2))
+
+
+async def test_a_seed_that_was_not_given_is_chosen_and_reproduces(engine_of: Make) -> None:
+    engine = engine_of()
+    first = await run(engine, temperature=1.0)
+    assert isinstance(first[0], Started)
+    assert text(await run(engine, temperature=1.0, seed=first[0].seed)) == text(first)
+
+
+async def test_another_engine_says_the_same(engine_of: Make) -> None:
+    assert text(await run(engine_of(), seed=3)) == text(await run(engine_of(slots=2), seed=3))
+
+
+async def test_the_repeat_penalty_changes_what_is_said(engine_of: Make) -> None:
+    engine = engine_of()
+    plain = text(await run(engine, temperature=0, max_tokens=40))
+    assert text(await run(engine, temperature=0, max_tokens=40, repeat_penalty=1.8)) != plain
+
+
+async def test_text_never_splits_a_character(engine_of: Make) -> None:
+    """The tiny model babbles in single bytes; what it says in pieces is what its bytes say as a whole."""
+    engine = engine_of()
+    said = await run(engine, max_tokens=300, temperature=1.5, seed=11)
+    whole = text(said)
+    assert whole.encode("utf-8").decode() == whole
+    assert max(len(event.t) for event in said if isinstance(event, Token)) >= 1
+
+
+async def test_a_stop_string_over_token_borders_ends_the_text_before_it(engine_of: Make) -> None:
+    engine = engine_of()
+    whole = text(await run(engine, temperature=0, max_tokens=60))
+    stop = whole[20:25]
+    events = await run(engine, temperature=0, max_tokens=60, stop=(stop,))
+    assert end(events).stop_reason is StopReason.STOP
+    assert text(events) == whole[: whole.find(stop)]
+
+
+async def test_max_tokens_is_clipped_to_what_fits(engine_of: Make) -> None:
+    last = end(await run(engine_of(ctx=64), max_tokens=1000, temperature=0))
+    assert last.tokens_in + last.tokens_out <= 64
+    assert last.stop_reason in (StopReason.MAX_TOKENS, StopReason.EOS)
+
+
+async def test_a_prompt_that_fills_the_context_leaves_room_for_one(engine_of: Make) -> None:
+    engine = engine_of(ctx=64)
+    assert end(await run(engine, prompt="a" * 61, max_tokens=9)).tokens_out == 1
+    with pytest.raises(ContextTooLong, match=r"64 tokens.* 64 ") as caught:
+        engine.prepare(request(prompt="a" * 62))
+    assert caught.value.details == {"prompt_tokens": 64, "context_tokens": 64}
+
+
+async def test_a_long_prompt_is_read_in_steps(engine_of: Make) -> None:
+    last = end(await run(engine_of(), prompt="a" * 400, max_tokens=2))
+    assert last.tokens_in == 402
+
+
+def test_the_context_is_no_longer_than_the_models(engine_of: Make) -> None:
+    assert engine_of(ctx=4096).context_tokens == 512
+
+
+async def test_messages_go_through_the_models_template(engine_of: Make) -> None:
+    engine = engine_of()
+    messages = (Message(role=Role.SYSTEM, content="s"), Message(role=Role.USER, content="hi"))
+    prompt = engine.prepare(InferenceRequest(messages=messages))
+    assert prompt.tokens == engine.prepare(request(prompt="<system>s\n<user>hi\n<assistant>")).tokens
+
+
+def test_a_model_without_a_template_refuses_messages(engine_of: Make, tmp_path: Path) -> None:
+    engine = engine_of(tiny_gguf(tmp_path / "m.gguf", template=Template.NONE))
+    with pytest.raises(InvalidRequest, match="no chat template"):
+        engine.prepare(InferenceRequest(messages=(Message(role=Role.USER, content="hi"),)))
+
+
+def test_a_template_without_system_still_gets_the_orders(engine_of: Make, tmp_path: Path) -> None:
+    engine = engine_of(tiny_gguf(tmp_path / "m.gguf", template=Template.STRICT))
+    messages = (Message(role=Role.SYSTEM, content="s"), Message(role=Role.USER, content="u"))
+    folded = engine.prepare(InferenceRequest(messages=messages))
+    assert folded.tokens == engine.prepare(request(prompt="[s\n\nu]")).tokens
+
+
+def test_a_template_that_takes_nobody_is_the_callers_error(engine_of: Make, tmp_path: Path) -> None:
+    engine = engine_of(tiny_gguf(tmp_path / "m.gguf", template=Template.BROKEN))
+    with pytest.raises(InvalidRequest, match="this template takes nobody"):
+        engine.prepare(InferenceRequest(messages=(Message(role=Role.USER, content="hi"),)))
+
+
+async def test_slots_work_at_the_same_time(engine_of: Make) -> None:
+    engine = engine_of(slots=2)
+    prompt = engine.prepare(request(max_tokens=400))
+    first, second = engine.submit("a", prompt), engine.submit("b", prompt)
+    assert isinstance(await anext(first), Started)
+    assert isinstance(await anext(second), Started)
+    assert engine.slots_busy == 2
+    engine.close()
+    rest = [event async for event in first] + [event async for event in second]
+    assert sum(isinstance(event, End) for event in rest) == 2
+
+
+async def test_the_parallel_say_what_they_say_alone(engine_of: Make) -> None:
+    engine = engine_of(slots=2)
+    alone = [text(await run(engine, seed=seed, temperature=1.0)) for seed in range(4)]
+    together = await asyncio.gather(*(run(engine, f"j{seed}", seed=seed, temperature=1.0) for seed in range(4)))
+    assert [text(events) for events in together] == alone
+
+
+async def test_the_second_waits_for_the_first_in_one_slot(engine_of: Make) -> None:
+    engine = engine_of()
+    order: list[str] = []
+
+    async def follow(job: str) -> None:
+        async for event in engine.submit(job, engine.prepare(request(max_tokens=8))):
+            if isinstance(event, Started | End):
+                order.append(f"{job} {type(event).__name__}")
+
+    await asyncio.gather(follow("a"), follow("b"), follow("c"))
+    assert order == ["a Started", "a End", "b Started", "b End", "c Started", "c End"]
+
+
+async def test_cancel_ends_a_running_job_at_its_next_token(engine_of: Make) -> None:
+    engine = engine_of()
+    events: list[JobEvent] = []
+    async for event in engine.submit("a", engine.prepare(request(max_tokens=400))):
+        events.append(event)
+        if isinstance(event, Token):
+            assert engine.cancel("a")
+    assert end(events).stop_reason is StopReason.CANCELLED
+    assert engine.slots_busy == 0
+    assert end(await run(engine)).tokens_out == 16
+
+
+async def test_cancel_ends_a_waiting_job_at_once(engine_of: Make) -> None:
+    engine = engine_of()
+    prompt = engine.prepare(request(max_tokens=400))
+    running = engine.submit("a", prompt)
+    await anext(running)
+    waiting = asyncio.ensure_future(anext(engine.submit("b", prompt)))
+    await asyncio.sleep(0)
+    engine.cancel("b")
+    assert await waiting == End(tokens_in=7, tokens_out=0, stop_reason=StopReason.CANCELLED, decode_ms=0.0, ttft_ms=0.0)
+    await running.aclose()  # type: ignore[attr-defined]
+
+
+async def test_cancel_of_a_stranger_says_so(engine_of: Make) -> None:
+    assert not engine_of().cancel("nobody")
+
+
+async def test_a_reader_that_leaves_frees_the_slot(engine_of: Make) -> None:
+    engine = engine_of()
+    events = engine.submit("a", engine.prepare(request(max_tokens=400)))
+    await anext(events)
+    await events.aclose()  # type: ignore[attr-defined]
+    assert end(await run(engine, "b")).stop_reason is StopReason.MAX_TOKENS
+
+
+async def test_a_slow_reader_slows_the_model_and_loses_nothing() -> None:
+    model = FakeModel()
+    engine = faulty(model)
+    events = engine.submit("a", engine.prepare(request(max_tokens=500)))
+    assert isinstance(await anext(events), Started)
+    deadline = time.monotonic() + 20
+    while not engine.activity[0].paused and time.monotonic() < deadline:  # noqa: ASYNC110  (a thread's flag)
+        await asyncio.sleep(0.01)
+    assert engine.activity[0].paused
+    rest = [event async for event in events]
+    numbers = [event.i for event in rest if isinstance(event, Token)]
+    assert numbers == list(range(500))
+    assert CHANNEL_EVENTS < 500
+    engine.close()
+
+
+async def test_a_failing_decode_ends_the_job_and_not_the_slot() -> None:
+    model = FakeModel()
+    engine = faulty(model)
+    model.decoder.fails = True
+    assert isinstance((await run(engine))[-1], Failure)
+    model.decoder.fails = False
+    assert text(await run(engine, max_tokens=3)) == "aaa"
+    engine.close()
+
+
+async def test_a_hung_step_shows_in_the_activity() -> None:
+    model = FakeModel()
+    engine = faulty(model)
+    model.decoder.hangs.set()
+    task = asyncio.ensure_future(run(engine))
+    await asyncio.to_thread(model.decoder.entered.wait, 20)
+    slot = engine.activity[0]
+    assert slot.busy
+    assert not slot.paused
+    stood = slot.progress_s
+    await asyncio.sleep(0.05)
+    assert slot.progress_s == stood
+    model.decoder.hangs.clear()
+    model.decoder.let_go.set()
+    assert end(await task).tokens_out == 16
+    engine.close()
+
+
+def test_progress_is_reported_while_loading(tiny: Path) -> None:
+    engine, seen = make_engine(options(tiny)), []
+    engine.load(seen.append)
+    engine.close()
+    assert seen == sorted(seen)
+    assert seen[-1] == 1.0
+    assert len(seen) > 3
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "failed to read magic"),
+        (b"no model at all", "invalid magic characters: 'no m', expected 'GGUF'"),
+        (b"GGUF\x03\0\0\0" + b"\xff" * 40, "number of tensors is -1"),
+    ],
+)
+def test_what_is_no_model_fails_with_llamas_reason(tmp_path: Path, content: bytes, reason: str) -> None:
+    path = tmp_path / "bad.gguf"
+    path.write_bytes(content)
+    with pytest.raises(ModelLoadFailed, match=f"bad.gguf could not be loaded: {reason}") as caught:
+        make_engine(options(path)).load(lambda _: None)
+    assert caught.value.details["log"][-1].endswith("failed to load model")
+
+
+def test_a_truncated_model_fails(tiny: Path, tmp_path: Path) -> None:
+    path = tmp_path / "cut.gguf"
+    path.write_bytes(tiny.read_bytes()[:300_000])
+    with pytest.raises(
+        ModelLoadFailed, match="cut.gguf could not be loaded: error loading model: tensor .* corrupted or incomplete"
+    ):
+        make_engine(options(path)).load(lambda _: None)
+
+
+def test_a_load_can_be_given_up(tiny: Path) -> None:
+    engine = make_engine(options(tiny))
+    with pytest.raises(ModelLoadFailed):
+        engine.load(lambda _: engine.close())
+
+
+def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_is_not_used(tiny: Path) -> None:
+    opts = options(tiny)
+    gpu = type(opts)(
+        id=opts.id, model=opts.model, backend=Backend.CUDA, address=opts.address, ctx=512, slots=1, idle=1, threads=1,
+        gpu=7, path=opts.path,
+    )  # fmt: skip
+    with pytest.raises(BackendUnavailable, match="gpu 7 was asked for, llama.cpp sees 0"):
+        make_engine(gpu).load(lambda _: None)
