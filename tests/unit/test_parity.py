@@ -1,0 +1,89 @@
+"""One table of operations; everything else has to agree with it (SPEC rules 1 and 2)."""
+
+import ast
+import inspect
+import re
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from rbee.client.pool import PoolClient
+from rbee.client.queen import QueenClient
+from rbee.hive import main as hive
+from rbee.keeper import main as keeper
+from rbee.llm_worker import routes as worker_routes
+from rbee.orchestrator_core.ops import QueenOps
+from rbee.pool_core.ops import PoolOps
+from rbee.pool_core.service import PoolService
+from rbee.pool_managerd import routes as pool_routes
+from rbee.queen import routes as queen_routes
+from rbee.queen.service import QueenService
+from rbee.wire.operations import POOL, QUEEN, WORKER, Operation
+from tools import pages
+from tools.usage import read
+
+ROOT = Path(__file__).parents[2]
+HIVE_ONLY = {("daemon", verb) for verb in ("start", "stop", "restart", "status", "logs")}
+KEEPER_ONLY = {("orchestrator", verb) for verb in ("start", "stop", "restart", "status", "logs")} | {("token", "new")}
+CLIS = {"rbee-keeper": (keeper, QUEEN, KEEPER_ONLY), "rbee-hive": (hive, POOL, HIVE_ONLY)}
+
+
+def names(operations: Iterable[Operation]) -> set[str]:
+    return {operation.name for operation in operations}
+
+
+def public_methods(kind: type) -> set[str]:
+    return {name for name, _ in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
+
+
+def test_every_operation_has_a_handler() -> None:
+    assert set(queen_routes.HANDLERS) == names(QUEEN)
+    assert set(pool_routes.HANDLERS) == names(POOL)
+    assert set(worker_routes.HANDLERS) == names(WORKER)
+
+
+def test_every_operation_is_a_method_of_service_and_client() -> None:
+    assert public_methods(QueenOps) == names(QUEEN)
+    assert public_methods(PoolOps) == names(POOL)
+    assert public_methods(QueenClient) == names(QUEEN)
+    assert public_methods(PoolClient) == names(POOL)
+    assert names(QUEEN) <= public_methods(QueenService)
+    assert names(POOL) <= public_methods(PoolService)
+
+
+@pytest.mark.parametrize("program", CLIS)
+def test_every_operation_has_its_command(program: str) -> None:
+    module, operations, own = CLIS[program]
+    commands = module.commands()
+    assert set(commands) == {op.words for op in operations if op.words} | own
+    assert set(read(module.USAGE).commands) == set(commands)
+    for operation in operations:
+        if operation.words:
+            assert commands[operation.words].__name__ == operation.name
+
+
+@pytest.mark.parametrize("operations", [QUEEN, POOL, WORKER], ids=["queen", "pool", "worker"])
+def test_every_route_is_in_the_api_page(operations: tuple[Operation, ...]) -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    for operation in operations:
+        path = re.sub(r"<(\w+)>", r"{\1}", operation.path)
+        assert f"{operation.method} {path}" in page, operation.name
+
+
+def test_pages_and_completions_are_current() -> None:
+    for path, text in pages.pages():
+        assert (ROOT / path).read_text() == text, f"{path} is old: .venv/bin/python -m tools.pages"
+
+
+def test_no_command_is_a_conversation() -> None:
+    words = {word for module, _, _ in CLIS.values() for command in module.commands() for word in command}
+    assert not words & {"chat", "repl", "interactive", "conversation", "shell"}
+
+
+@pytest.mark.parametrize("package", ["cli", "keeper", "hive"])
+def test_no_prompt_is_read_in_a_loop(package: str) -> None:
+    for file in (ROOT / "rbee" / package).glob("*.py"):
+        for loop in (node for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.While | ast.For)):
+            calls = {ast.unparse(node.func) for node in ast.walk(loop) if isinstance(node, ast.Call)}
+            assert not calls & {"input", "sys.stdin.readline", "readline"}, file
