@@ -1,3 +1,3 @@
 """Plugins of the whole test suite."""
 
-pytest_plugins = ["tests.rig.plugin"]
+pytest_plugins = ["tests.hub.plugin", "tests.rig.plugin"]

@@ -28,7 +28,7 @@ def write_whole(path: Path, data: bytes) -> None:
 
 def rename(source: Path, target: Path) -> None:
     """Rename durably, and give the file to the owner of its folder (root may act for the daemon's user)."""
-    _give_to_owner(source, target.parent)
+    give_to_owner(source, target.parent)
     source.replace(target)
     directory = os.open(target.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:
@@ -45,7 +45,7 @@ def make_folder(path: Path) -> None:
     with contextlib.suppress(FileExistsError):
         path.mkdir()
         path.chmod(0o755)
-        _give_to_owner(path, path.parent)
+        give_to_owner(path, path.parent)
 
 
 @contextlib.contextmanager
@@ -63,7 +63,8 @@ def permitted(path: Path) -> Iterator[None]:
         ) from None
 
 
-def _give_to_owner(path: Path, folder: Path) -> None:
+def give_to_owner(path: Path, folder: Path) -> None:
+    """Give what root made to the owner of ``folder``, who is to work with it."""
     if os.geteuid() == 0:
         owner = folder.stat()
         os.chown(path, owner.st_uid, owner.st_gid, follow_symlinks=False)

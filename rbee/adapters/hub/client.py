@@ -9,7 +9,6 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from importlib import metadata
 
 # Read once, when huggingface_hub is imported: no request of its own about who is calling, and no Xet.
 os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
@@ -29,6 +28,7 @@ from huggingface_hub.errors import (
 from huggingface_hub.hf_api import ModelInfo, RepoSibling
 from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]  # documented, not in its __all__
 
+from rbee import __version__
 from rbee.adapters.threads import in_thread
 from rbee.errors import DownloadFailed, InvalidRequest, ModelNotFound, NotPermitted, RbeeError, Unauthorized
 from rbee.pool_core.catalog import HubReference, choose_file, parts_of
@@ -118,7 +118,7 @@ class Hub:
             raise self._failure(error, HubReference(file.repo, file.commit, file.path)) from error
 
     async def _info(self, reference: HubReference) -> ModelInfo:
-        api = HfApi(endpoint=self.endpoint, library_name="rbee", library_version=metadata.version("rbee"))
+        api = HfApi(endpoint=self.endpoint, library_name="rbee", library_version=__version__)
         try:
             return await in_thread(
                 api.model_info,
@@ -199,7 +199,7 @@ def _parts(path: str) -> tuple[str, ...]:
 
 
 def _headers(offset: int) -> dict[str, str]:
-    headers = build_hf_headers(library_name="rbee", library_version=metadata.version("rbee"))
+    headers = build_hf_headers(library_name="rbee", library_version=__version__)
     headers["Accept-Encoding"] = "identity"  # the offsets are those of the file
     if offset:
         headers["Range"] = f"bytes={offset}-"

@@ -16,13 +16,13 @@ from rbee.adapters.hub.partial import Partial, partial_of, writing
 from rbee.adapters.model_files import inspect
 from rbee.adapters.threads import in_thread, sha256_of
 from rbee.errors import ChecksumMismatch, DownloadFailed, InsufficientDisk, InvalidRequest
-from rbee.pool_core.progress import Progress
+from rbee.pool_core.progress import EVERY_S, Progress
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent
 
 Tell = Callable[[DownloadEvent], None]
 TRIES = 6
-_FIRST_PAUSE_S = 0.1
+FIRST_PAUSE_S = 0.1
 _PROGRESS_BYTES = 1 << 20
 _WRITE_BYTES = 1 << 20
 _ROUNDS = 2  # a wrong sum once may be a bad transfer; twice, the hub and its bytes disagree
@@ -47,14 +47,13 @@ class Part:
 class Fetch:
     """Downloads ``parts``. Cancelling leaves partial files that the next one, in any process, goes on with."""
 
-    def __init__(self, hub: Hub, parts: Sequence[Part], tell: Tell, *, first_pause_s: float = _FIRST_PAUSE_S) -> None:
+    def __init__(self, hub: Hub, parts: Sequence[Part], tell: Tell) -> None:
         self._hub = hub
         self._parts = parts
         self._tell = tell
-        self._first_pause_s = first_pause_s
         self._before_bytes = 0
-        total = sum(part.file.size_bytes for part in parts)
-        self._progress = Progress(total, sum(part.here_bytes for part in parts), time.monotonic())
+        self._state, self._done_bytes = "downloading", sum(part.here_bytes for part in parts)
+        self._progress = Progress(sum(part.file.size_bytes for part in parts))
 
     async def run(self) -> tuple[str, ...]:
         """Return the parts' sums.
@@ -66,11 +65,21 @@ class Fetch:
             InvalidRequest: they are, but they are no model.
         """
         check_disk(self._parts)
-        sums = []
-        for part in self._parts:
-            sums.append(await self._part(part))
-            self._before_bytes += part.file.size_bytes
-        return tuple(sums)
+        ticking = asyncio.create_task(self._tick())
+        try:
+            sums = []
+            for part in self._parts:
+                sums.append(await self._part(part))
+                self._before_bytes += part.file.size_bytes
+            return tuple(sums)
+        finally:
+            ticking.cancel()
+
+    async def _tick(self) -> None:
+        """Tell four times a second, whether bytes come or not."""
+        while True:
+            self._tell(self._progress.event(self._state, self._done_bytes, time.monotonic()))
+            await asyncio.sleep(EVERY_S)
 
     async def _part(self, part: Part) -> str:
         async with writing(part.target, self._saw("downloading")) as partial:
@@ -86,10 +95,9 @@ class Fetch:
 
     async def _is_here(self, part: Part) -> bool:
         """Say whether the file came while we waited, or lies there from before a crash."""
-        target, file = part.target, part.file
-        if not file.sha256 or not target.is_file() or target.stat().st_size != file.size_bytes:
+        if not await in_thread(_has_size, part.target, part.file.size_bytes):
             return False
-        return await sha256_of(target, self._saw("verifying")) == file.sha256
+        return await sha256_of(part.target, self._saw("verifying")) == part.file.sha256
 
     async def _resume(self, partial: Partial, file: HubFile) -> None:
         if await in_thread(partial.begin, _identity(file)):
@@ -130,7 +138,7 @@ class Fetch:
                 )
                 if tries >= TRIES:
                     raise _given_up(error, partial, file) from error
-                await asyncio.sleep(self._first_pause_s * 2 ** (tries - 1) * random.uniform(0.5, 1.5))  # noqa: S311
+                await asyncio.sleep(FIRST_PAUSE_S * 2 ** (tries - 1) * random.uniform(0.5, 1.5))  # noqa: S311
 
     async def _pull(self, partial: Partial, file: HubFile) -> None:
         saw = self._saw("downloading")
@@ -141,9 +149,9 @@ class Fetch:
             held = bytearray()
             try:
                 async for piece in body.pieces:
-                    held += piece
-                    if partial.size_bytes + len(held) > file.size_bytes:
+                    if partial.size_bytes + len(held) + len(piece) > file.size_bytes:
                         raise DownloadFailed(f"the hub sends more than {file.size_bytes} bytes of {file.path}")
+                    held += piece
                     if len(held) >= _WRITE_BYTES:
                         data, held = bytes(held), bytearray()
                         await in_thread(partial.append, data)
@@ -154,12 +162,10 @@ class Fetch:
             raise DownloadFailed(f"the hub sent {partial.size_bytes} bytes of {file.path}, expected {file.size_bytes}")
 
     def _saw(self, state: str) -> Callable[[int], None]:
-        """Return what to call with a part's bytes; it tells of them when it is time."""
+        """Return what to call with the bytes of the part in hand."""
 
         def saw(part_bytes: int) -> None:
-            now_s, done_bytes = time.monotonic(), self._before_bytes + part_bytes
-            if self._progress.due(done_bytes, now_s):
-                self._tell(self._progress.event(state, done_bytes, now_s))
+            self._state, self._done_bytes = state, self._before_bytes + part_bytes
 
         return saw
 
@@ -212,6 +218,10 @@ def _check_model(partial: Partial) -> None:
         raise InvalidRequest(
             f"{partial.target.name}: {error.message}", hint="choose another file", details=error.details
         ) from None
+
+
+def _has_size(path: Path, size_bytes: int) -> bool:
+    return path.is_file() and path.stat().st_size == size_bytes
 
 
 def _identity(file: HubFile) -> str:

@@ -13,7 +13,7 @@ import os
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
-from rbee.adapters.files import READABLE, make_folder, rename, write_whole
+from rbee.adapters.files import READABLE, give_to_owner, make_folder, rename, write_whole
 from rbee.adapters.threads import feed, in_thread
 from rbee.pool_core.catalog import PARTIAL
 
@@ -127,6 +127,7 @@ async def _lock(target: Path, waiting: Callable[[int], None]) -> io.FileIO:
 def _open(target: Path) -> io.FileIO:
     make_folder(target.parent)
     descriptor = os.open(partial_of(target), os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    give_to_owner(partial_of(target), target.parent)
     return io.FileIO(descriptor, "r+")  # unbuffered: what is counted is written
 
 

