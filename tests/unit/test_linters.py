@@ -13,6 +13,7 @@ LINTERS = {
     "format": [BIN / "ruff", "format", "--check", "."],
     "mypy": [BIN / "mypy"],
     "layers": [BIN / "lint-imports"],
+    "shell": ["shellcheck", "tools/demo", "tools/packages", ".ci/run"],
 }
 
 
