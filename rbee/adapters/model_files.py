@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbee.adapters.files import permitted
 from rbee.errors import InvalidRequest, NotFound
 from rbee.pool_core.gguf import Header, check_split, read_header
 from rbee.wire.catalog import ModelFile
@@ -45,15 +46,17 @@ def inspect(path: Path) -> Header:
     Raises:
         InvalidRequest: no regular file, no GGUF, or truncated.
         NotFound: it is not there.
+        NotPermitted: it may not be read.
     """
     try:
-        found = path.stat()
+        with permitted(path):
+            found = path.stat()
+            if not stat.S_ISREG(found.st_mode):
+                raise InvalidRequest(f"{path} is no regular file", details={"path": str(path)})
+            with path.open("rb") as stream:
+                return read_header(stream, found.st_size)
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"{path} is not there", details={"path": str(path)}) from None
-    if not stat.S_ISREG(found.st_mode):
-        raise InvalidRequest(f"{path} is no regular file", details={"path": str(path)})
-    with path.open("rb") as stream:
-        return read_header(stream, found.st_size)
 
 
 def inspect_all(paths: Sequence[Path]) -> tuple[Header, ...]:

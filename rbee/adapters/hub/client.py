@@ -185,9 +185,9 @@ class Hub:
 
     def _unreachable(self, error: BaseException, reference: HubReference) -> RbeeError:
         said = str(error) or type(error).__name__
-        what = "did not answer" if isinstance(error, httpx2.HTTPError) else "did not answer like a hub"
+        what = "did not deliver" if isinstance(error, httpx2.HTTPError) else "did not answer like a hub for"
         return DownloadFailed(
-            f"{self.endpoint} {what} for {reference}: {said}",
+            f"{self.endpoint} {what} {reference}: {said}",
             hint=f"curl -I {self.endpoint}; another hub is named by HF_ENDPOINT",
         )
 

@@ -4,6 +4,7 @@ import os
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+from rbee.adapters.files import permitted
 from rbee.adapters.model_store.records import Record
 from rbee.errors import Conflict, InvalidRequest, NotFound, NotPermitted
 from rbee.pool_core.catalog import PathReference, id_of_file, parse, parts_of
@@ -19,12 +20,12 @@ def locate(path: str, roots: Sequence[Path]) -> tuple[Path, ...]:
         NotFound: it is not there.
     """
     reference = _path(path)
-    real = _within(reference.path, roots)
-    if not real.exists():
-        raise NotFound(f"{reference.path} is not there", details={"path": reference.path})
-    named = Path(reference.path)
-    parts = [named.parent / part for part in parts_of(named.name)]
-    missing = [part.name for part in parts if not part.exists()]
+    named, real = Path(reference.path), _within(reference.path, roots)
+    with permitted(named):
+        if not real.exists():
+            raise NotFound(f"{named} is not there", details={"path": str(named)})
+        parts = [named.parent / part for part in parts_of(named.name)]
+        missing = [part.name for part in parts if not part.exists()]
     if missing:
         raise InvalidRequest(
             f"{named.name} is one of {len(parts)} parts, {', '.join(missing[:5])} is not beside it",

@@ -3,7 +3,6 @@
 import functools
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -17,7 +16,7 @@ from rbee.adapters.model_store.removing import remove_files, remove_partials
 from rbee.adapters.model_store.verifying import read_again
 from rbee.adapters.telling import events_of
 from rbee.adapters.threads import in_thread, sha256_of
-from rbee.errors import Conflict, InvalidRequest, ModelNotFound
+from rbee.errors import Conflict, InvalidRequest, ModelNotFound, RbeeError
 from rbee.pool_core import catalog as names
 from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
@@ -182,7 +181,8 @@ class FileModelStore:
     def _embedded(self) -> tuple[ModelFile, ...]:
         """Return the models that installed packages carry."""
         found = ((e.id, embedded.installed(e.source)) for e in self._catalog.entries if isinstance(e.source, Package))
-        return tuple(_described(model, mark(path)) for model, path in found if path)
+        models = (_described(model, mark(path)) for model, path in found if path)
+        return tuple(model for model in models if model)
 
     def _embedded_ids(self) -> frozenset[str]:
         return frozenset(entry.id for entry in self._catalog.entries if isinstance(entry.source, Package))
@@ -197,7 +197,8 @@ class FileModelStore:
                 return record
         if entry and isinstance(entry.source, Package) and (path := embedded.installed(entry.source)):
             found = mark(path, entry.source.sha256)
-            return Record(model=_described(entry.id, replace(found, sha256="")), files=(found,))
+            named = ModelFile(id=entry.id, reference=entry.id, paths=(found.path,), size_bytes=found.size_bytes)
+            return Record(model=named, files=(found,))
         raise ModelNotFound(f"no model {model} on this host", hint="rbee-hive models list")
 
     # Fetching
@@ -259,9 +260,13 @@ class FileModelStore:
 
 
 @functools.lru_cache(maxsize=16)
-def _described(model: str, found: Mark) -> ModelFile:
-    """Return an embedded model; its head is read again only when the file changed."""
-    return describe(model, model, (found,), inspect_all([Path(found.path)]))
+def _described(model: str, found: Mark) -> ModelFile | None:
+    """Return an embedded model, None when its file is broken; the head is read again only when the file changed."""
+    try:
+        return describe(model, model, (found,), inspect_all([Path(found.path)]))
+    except (OSError, RbeeError) as error:
+        log.warning("model.file_broken", model=model, problem=str(error))
+        return None
 
 
 def _still_means(record: Record, entry: Entry | None) -> bool:

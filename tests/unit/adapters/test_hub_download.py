@@ -13,8 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from rbee.adapters.hub import fetch
+from rbee.adapters.hub import client, fetch
 from rbee.adapters.model_store import open_store
+from rbee.adapters.notify import bind_socket
 from rbee.errors import (
     ChecksumMismatch,
     DownloadFailed,
@@ -241,9 +242,19 @@ async def test_a_refusal_says_why_at_once_and_leaves_nothing(
 
 async def test_a_dead_hub_fails_within_seconds(tmp_path: Path) -> None:
     started = time.monotonic()
-    with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1:1 did not answer"):
+    with pytest.raises(DownloadFailed, match=r"127\.0\.0\.1:1 did not deliver"):
         await downloaded(store_at(tmp_path, "http://127.0.0.1:1"))
     assert time.monotonic() - started < 10
+
+
+async def test_a_hub_that_takes_the_call_and_says_nothing_fails_within_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(client, "METADATA_TIMEOUT_S", 0.2)
+    with bind_socket("127.0.0.1:0") as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        with pytest.raises(DownloadFailed, match="timed out|Timeout"):
+            await downloaded(store_at(tmp_path, url))
 
 
 async def test_the_environment_names_hub_and_token(hub: LoopbackHub, tmp_path: Path) -> None:

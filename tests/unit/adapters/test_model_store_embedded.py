@@ -84,6 +84,9 @@ async def test_an_installed_package_is_verified_and_cannot_be_deleted(store: Fil
     data[400_000] ^= 1
     installed.write_bytes(data)
     assert not (await store.verify("toy")).ok
+    installed.write_bytes(bytes(len(data)))
+    assert not (await store.verify("toy")).ok
+    assert await store.list() == ()
 
 
 async def test_otherwise_it_is_taken_from_its_wheel(
