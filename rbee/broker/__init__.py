@@ -1,0 +1,1 @@
+"""rbee-broker: lets user rbee start, stop and list workers in the system manager, and nothing else."""

@@ -1,0 +1,1 @@
+"""systemd over D-Bus: the only user of pystemd."""

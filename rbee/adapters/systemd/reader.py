@@ -1,0 +1,155 @@
+"""Everything about workers that systemd tells anybody who may speak to it."""
+
+import asyncio
+import dataclasses
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from rbee.adapters.journal import Journal
+from rbee.adapters.secrets import Secrets
+from rbee.adapters.systemd.bus import SERVICE, Bus
+from rbee.adapters.systemd.facts import argv_of, unit_facts
+from rbee.adapters.systemd.watch import CHANGED, JOB_REMOVED, Watch
+from rbee.errors import NotFound, Timeout
+from rbee.pool_core import names
+from rbee.pool_core.ports import StartProgress, UnitFacts
+from rbee.pool_core.unit import Mode, NotAWorker, Place, plan_from_argv
+from rbee.wire.workers import LogLine, WorkerExit
+
+START_SLACK_S = 60.0  # systemd's own TimeoutStartSec= ends a start; this only ends our waiting should systemd not
+
+
+class UnitReader:
+    """The half of UnitManager that needs no privilege."""
+
+    def __init__(self, place: Place) -> None:
+        self.place = place
+        self.mode = place.mode
+        self.secrets = Secrets(place.secrets, mode=0o640 if place.mode is Mode.SYSTEM else 0o600)
+        self._journal = Journal(user=place.mode is Mode.USER)
+        self._start_limit_s = place.load_timeout_s + START_SLACK_S
+
+    async def list(self) -> tuple[UnitFacts, ...]:
+        return await asyncio.to_thread(self._read, names.UNIT_PATTERN)
+
+    async def find(self, worker: str) -> UnitFacts | None:
+        found = await asyncio.to_thread(self._read, names.stem(worker) + ".*")
+        return next((facts for facts in found if facts.id == worker), None)
+
+    async def secret(self, worker: str) -> str:
+        return await asyncio.to_thread(self.secrets.read, worker)
+
+    async def last_exit(self, worker: str) -> WorkerExit | None:
+        return await self._journal.last_exit(worker) or _exit_by_result(await self.find(worker))
+
+    async def logs(self, worker: str, lines: int) -> tuple[LogLine, ...]:
+        return await self._journal.logs(worker, lines)
+
+    async def require(self, worker: str) -> UnitFacts:
+        """Return the worker's facts.
+
+        Raises:
+            NotFound: there is no such worker.
+        """
+        facts = await self.find(worker)
+        if facts is None:
+            raise NotFound(f"no worker {worker}", hint="rbee-hive worker list")
+        return facts
+
+    def address(self, facts: UnitFacts) -> str:
+        """Return where the worker listens."""
+        return plan_from_argv(facts.argv).address
+
+    async def follow_start(
+        self, worker: str, wake: Callable[[], Awaitable[None]]
+    ) -> AsyncGenerator[StartProgress, None]:
+        """Yield what the service says of itself from ``wake`` on, until its start job is over.
+
+        Raises:
+            Timeout: systemd did not end the job.
+        """
+        unit = names.service(worker)
+        now = StartProgress(sub_state="", status_text="")
+        try:
+            async with asyncio.timeout(self._start_limit_s), Watch(self.mode, unit) as watch:
+                await wake()
+                async for member, _, body in watch.announcements():
+                    if member == JOB_REMOVED and body[2].decode() == unit:
+                        yield await self._ended(unit, now, body[3].decode())
+                        return
+                    following = _changed(now, body) if member == CHANGED else now
+                    if following != now:
+                        now = following
+                        yield now
+        except TimeoutError:
+            raise Timeout(
+                f"{unit} was not up after {self._start_limit_s:g} s", hint=f"systemctl status {unit}"
+            ) from None
+
+    async def _ended(self, unit: str, now: StartProgress, job_result: str) -> StartProgress:
+        result = job_result
+        if job_result != "done":
+            properties = await asyncio.to_thread(self._service_properties, unit)
+            result = _text(properties.get("Result")) or job_result
+            result = job_result if result == "success" else result
+        return StartProgress(sub_state=now.sub_state, status_text=now.status_text, done=True, result=result)
+
+    def _service_properties(self, unit: str) -> dict[str, Any]:
+        with Bus(self.mode) as bus:
+            return bus.properties(unit, SERVICE)
+
+    def _read(self, pattern: str) -> tuple[UnitFacts, ...]:
+        with Bus(self.mode) as bus:
+            listed = bus.call(b"ListUnitsByPatterns", b"asas", [], [pattern.encode()]) or []
+            rows = {row[0].decode(): (row[3].decode(), row[4].decode()) for row in listed}
+            stems = sorted({name.rpartition(".")[0] for name in rows if name.endswith((".socket", ".service"))})
+            found = [_pair(bus, stem, rows) for stem in stems]
+        return tuple(facts for facts in found if facts is not None)
+
+
+def _pair(bus: Bus, stem: str, rows: Mapping[str, tuple[str, str]]) -> UnitFacts | None:
+    """Return the facts of one pair; None when it is not ours, or went away while we looked."""
+    unit = f"{stem}.service"
+    if unit not in rows:
+        return None
+    properties = bus.properties(unit, SERVICE)
+    argv = argv_of(properties)
+    try:
+        worker = plan_from_argv(argv).id
+    except NotAWorker:
+        return None
+    service, sub = rows[unit]
+    states = {"service": service, "service_sub": sub, "socket": rows.get(f"{stem}.socket", ("inactive", ""))[0]}
+    facts = unit_facts(worker, argv, service=properties, states=states)
+    return dataclasses.replace(
+        facts,
+        since_ms=bus.timestamp_us(unit, b"StateChangeTimestamp") // 1000 or None,
+        made_ms=bus.timestamp_us(f"{stem}.socket", b"ActiveEnterTimestamp") // 1000 or None,
+        program_missing=not Path(argv[0]).exists(),
+    )
+
+
+def _changed(now: StartProgress, body: Any) -> StartProgress:
+    """Return ``now`` with what a PropertiesChanged signal says."""
+    changed = body[1] if isinstance(body[1], dict) else {}
+    return StartProgress(
+        sub_state=_text(changed.get(b"SubState")) or now.sub_state,
+        status_text=_text(changed.get(b"StatusText")) or now.status_text,
+    )
+
+
+def _exit_by_result(facts: UnitFacts | None) -> WorkerExit | None:
+    """Return what the unit itself remembers, for when the journal cannot be read."""
+    if facts is None or facts.result in ("", "success"):
+        return None
+    return WorkerExit(
+        result=facts.result,
+        oom=facts.result == "oom-kill",
+        memory_limit_bytes=facts.memory_limit_bytes,
+        at_ms=facts.since_ms or 0,
+    )
+
+
+def _text(value: object) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else ""

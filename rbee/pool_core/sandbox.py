@@ -1,0 +1,74 @@
+"""What a worker's service may not do. It reads a model, computes, and answers on a socket that is handed to it."""
+
+from rbee.pool_core.ports import WorkerPlan
+from rbee.wire.workers import Backend
+
+DENIED_CALLS = "SystemCallFilterDeny"  # a second SystemCallFilter=, taking away from the first
+HOMES = ("/home/", "/root/", "/run/user/")
+
+
+def properties(plan: WorkerPlan, *, dynamic_user: bool) -> dict[str, object]:
+    """Return the sandbox; a user's manager can do less of it than the system's."""
+    return {**_everywhere(plan), **(_system(plan) if dynamic_user else _user())}
+
+
+def device_nodes(plan: WorkerPlan) -> list[str]:
+    """Return the device nodes of the plan's GPU, and of no other."""
+    if plan.backend == Backend.CUDA:
+        return ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", f"/dev/nvidia{plan.gpu or 0}"]
+    if plan.backend in (Backend.ROCM, Backend.VULKAN):
+        return ["/dev/kfd", f"/dev/dri/renderD{128 + (plan.gpu or 0)}"]
+    return []
+
+
+def _everywhere(plan: WorkerPlan) -> dict[str, object]:
+    return {
+        "NoNewPrivileges": True,
+        "UMask": 0o077,
+        "PrivateTmp": True,
+        "PrivateUsers": True,
+        "ProtectSystem": "strict",
+        "ReadOnlyPaths": sorted({path.rpartition("/")[0] or "/" for path in plan.model_paths}),
+        "ProtectKernelTunables": True,
+        "ProtectControlGroups": True,
+        "LockPersonality": True,
+        "RestrictRealtime": True,
+        "RestrictSUIDSGID": True,
+        "RestrictNamespaces": True,
+        "RestrictAddressFamilies": ["AF_UNIX", "AF_INET", "AF_INET6"],
+        "SystemCallArchitectures": ["native"],
+        "SystemCallFilter": ["@system-service"],
+        DENIED_CALLS: ["@privileged", "@resources"],
+        "SystemCallErrorNumber": "EPERM",
+        "KeyringMode": "private",
+    }
+
+
+def _system(plan: WorkerPlan) -> dict[str, object]:
+    nodes = device_nodes(plan)
+    groups: dict[str, object] = {"SupplementaryGroups": ["render", "video"]} if plan.backend in _BY_GROUP else {}
+    return {
+        "DynamicUser": True,
+        "RemoveIPC": True,
+        "CapabilityBoundingSet": [],
+        # The listening socket was made outside and stays there; nothing the worker opens itself gets anywhere.
+        "PrivateNetwork": True,
+        "PrivateDevices": not nodes,  # hides GPUs
+        "DevicePolicy": "closed",
+        "DeviceAllow": [(node, "rw") for node in nodes],
+        "ProtectHome": "read-only" if any(path.startswith(HOMES) for path in plan.model_paths) else "yes",
+        "ProtectProc": "invisible",
+        "ProtectKernelModules": True,
+        "ProtectKernelLogs": True,
+        "ProtectClock": True,
+        "ProtectHostname": True,
+        **groups,
+    }
+
+
+def _user() -> dict[str, object]:
+    """Return what holds in a user manager. A venv is often in a home, so that must stay readable."""
+    return {"ProtectHome": "read-only"}
+
+
+_BY_GROUP = (Backend.ROCM, Backend.VULKAN)

@@ -1,0 +1,226 @@
+"""What a pool does, over ports: the logic that pool-managerd and a direct rbee-hive share."""
+
+import contextlib
+import dataclasses
+from collections.abc import AsyncIterator, Callable
+
+from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
+from rbee.pool_core import failure, lifecycle, names, placement
+from rbee.pool_core.ports import (
+    DrainFlag,
+    GpuProbe,
+    HostProbe,
+    ModelStore,
+    PoolFacts,
+    PortTaken,
+    UnitFacts,
+    UnitManager,
+    WorkerControl,
+    WorkerPlan,
+)
+from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, Verification
+from rbee.wire.pools import GpuInventory, PoolSnapshot
+from rbee.wire.workers import Backend, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
+
+
+class PoolService:
+    """PoolOps on this very host. Keeps no state: systemd, the disk and the drain flag do.
+
+    Args:
+        now_ms: the clock, milliseconds since the epoch.
+    """
+
+    def __init__(
+        self,
+        facts: PoolFacts,
+        *,
+        units: UnitManager,
+        models: ModelStore,
+        gpus: GpuProbe,
+        host: HostProbe,
+        control: WorkerControl,
+        flag: DrainFlag,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._facts = facts
+        self._units, self._models, self._gpus, self._host = units, models, gpus, host
+        self._control, self._flag, self._now_ms = control, flag, now_ms
+
+    # The pool
+
+    async def get_state(self) -> PoolSnapshot:
+        facts = self._facts
+        return PoolSnapshot(
+            id=facts.id,
+            instance=facts.instance,
+            url=facts.url,
+            version=facts.version,
+            at_ms=self._now_ms(),
+            draining=self._flag.is_set(),
+            backends=tuple(Backend(name) for name in facts.backends),
+            gpus=await self._gpus.inventory(),
+            host=await self._host.resources(),
+            workers=await self.list_workers(),
+            models=await self._models.list(),
+        )
+
+    async def snapshot_for_queen(self) -> PoolSnapshot:
+        """Return the state with the workers' secrets; only for the authenticated heartbeat."""
+        state = await self.get_state()
+        secrets = {}
+        for worker in state.workers:
+            # A worker that is being stopped has none any more, and nobody should send it work.
+            with contextlib.suppress(NotFound):
+                secrets[worker.id] = await self._units.secret(worker.id)
+        return dataclasses.replace(state, worker_secrets=secrets)
+
+    async def list_gpus(self) -> GpuInventory:
+        return await self._gpus.inventory()
+
+    async def drain_pool(self) -> None:
+        self._flag.set(True)
+
+    async def undrain_pool(self) -> None:
+        self._flag.set(False)
+
+    # Workers
+
+    async def list_workers(self) -> tuple[WorkerStatus, ...]:
+        return tuple(sorted((lifecycle.status(facts) for facts in await self._units.list()), key=lambda w: w.id))
+
+    async def get_worker(self, worker: str) -> WorkerStatus:
+        facts = await self._require(worker)
+        return lifecycle.status(facts, await self._own_exit(facts))
+
+    async def spawn_worker(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
+        """Make the worker and wait until it is ready, telling how its model loads; ``lazy``: only its socket.
+
+        Raises:
+            ShuttingDown, ModelNotFound, BackendUnavailable, InsufficientMemory, InsufficientVram, NoCapacity,
+            Conflict: nothing was made.
+            WorkerOom, WorkerHung, Timeout, ModelLoadFailed, WorkerLost: it did not get ready, and was removed.
+        """
+        plan = await self._create(await self._plan(spec))
+        if not spec.lazy:
+            async for event in self._start(plan):
+                yield event
+        made = lifecycle.status(await self._require(plan.id))
+        yield SpawnEvent(state="ready", progress=1.0, message=made.status, worker=made)
+
+    async def stop_worker(self, worker: str) -> None:
+        await self._units.stop(worker)
+
+    async def drain_worker(self, worker: str) -> None:
+        """Let it finish what it generates; then it exits, and as its socket is gone already nothing is left."""
+        facts = await self._require(worker)
+        state = lifecycle.state(facts)
+        if state in (WorkerState.ASLEEP, WorkerState.FAILED, WorkerState.STOPPED, WorkerState.STARTING):
+            await self._units.stop(worker)
+            return
+        secret = await self._units.secret(worker)
+        await self._units.release(worker)
+        await self._control.drain(lifecycle.status(facts).address, secret)
+
+    async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
+        found = await self._units.logs(names.check(worker), lines)
+        if not found:
+            await self._require(worker)
+        return found
+
+    # Models
+
+    async def list_models(self) -> tuple[ModelFile, ...]:
+        return await self._models.list()
+
+    async def list_catalog(self) -> tuple[ModelEntry, ...]:
+        return await self._models.catalog()
+
+    async def get_model(self, model: str) -> ModelFile:
+        found = await self._models.find(model)
+        if found is None:
+            raise ModelNotFound(f"model {model} is not on this host", hint=f"rbee-hive models download {model}")
+        return found
+
+    def download_model(self, spec: DownloadSpec) -> AsyncIterator[DownloadEvent]:
+        return self._models.download(spec.model)
+
+    async def import_model(self, spec: ImportSpec) -> ModelFile:
+        return await self._models.import_file(spec.path, spec.id)
+
+    async def verify_model(self, model: str) -> Verification:
+        return await self._models.verify(model)
+
+    async def delete_model(self, model: str) -> None:
+        file = await self.get_model(model)
+        users = [worker.id for worker in await self.list_workers() if worker.model == file.id]
+        if users:
+            raise Conflict(
+                f"model {file.id} is used by {', '.join(users)}",
+                hint=f"rbee-hive worker stop {users[0]}",
+                details={"workers": users},
+            )
+        await self._models.delete(file.id)
+
+    # How
+
+    async def _require(self, worker: str) -> UnitFacts:
+        facts = await self._units.find(worker)
+        if facts is None:
+            raise NotFound(f"no worker {worker}", hint="rbee-hive worker list")
+        return facts
+
+    async def _plan(self, spec: WorkerSpec) -> WorkerPlan:
+        if self._flag.is_set():
+            raise ShuttingDown(f"pool {self._facts.id} is draining", hint="rbee-hive undrain")
+        if spec.id is not None:
+            names.check(spec.id)
+        model = await self.get_model(spec.model)
+        host, gpus = await self._host.resources(), await self._gpus.inventory()
+        return placement.decide(spec, model, facts=self._facts, host=host, gpus=gpus)
+
+    async def _create(self, plan: WorkerPlan) -> WorkerPlan:
+        """Make the units under the first id and on the first port that systemd grants."""
+        known = [lifecycle.status(facts) for facts in await self._units.list()]
+        tries = placement.Candidates(
+            plan,
+            self._facts,
+            ids={worker.id for worker in known},
+            ports={placement.port_of(worker.address) for worker in known},
+        )
+        while True:
+            try:
+                await self._units.create(tries.current)
+            except PortTaken:
+                tries.port_was_taken()
+            except Conflict:
+                if not tries.id_was_taken():
+                    raise
+            else:
+                return tries.current
+
+    async def _start(self, plan: WorkerPlan) -> AsyncIterator[SpawnEvent]:
+        began_ms = self._now_ms()
+        progress = self._units.start(plan.id)
+        async with contextlib.aclosing(progress):  # type: ignore[type-var]  # each is a generator
+            async for now in progress:
+                if now.done and now.result != "done":
+                    raise await self._failed(plan, now.result, began_ms)
+                yield SpawnEvent(
+                    state="progress", progress=lifecycle.progress(now.status_text), message=now.status_text
+                )
+
+    async def _failed(self, plan: WorkerPlan, result: str, began_ms: int) -> RbeeError:
+        """Return why the start failed, and take the units away."""
+        ended = await self._units.last_exit(plan.id)
+        if ended is None or ended.at_ms < began_ms:
+            ended = WorkerExit(result=result, memory_limit_bytes=plan.memory_bytes, oom=result == "oom-kill")
+        with contextlib.suppress(NotFound):
+            await self._units.stop(plan.id)
+        return failure.start_failure(plan.id, plan.model, ended)
+
+    async def _own_exit(self, facts: UnitFacts) -> WorkerExit | None:
+        """Return how this worker's last process ended, not that of an earlier one of its name."""
+        ended = await self._units.last_exit(facts.id)
+        if ended is None or (facts.made_ms is not None and ended.at_ms < facts.made_ms):
+            return None
+        return ended

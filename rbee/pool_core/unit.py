@@ -1,0 +1,203 @@
+"""A worker as a pair of transient units: the plan to argv and properties, and argv back to the plan. Pure.
+
+Keys are directives of systemd.unit(5), systemd.socket(5), systemd.service(5), systemd.exec(5), and so on; values
+are friendly: seconds, bytes, booleans, lists. ``adapters.systemd`` encodes them for D-Bus, ``render`` as a unit file.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from rbee.errors import RbeeError
+from rbee.pool_core import names, sandbox
+from rbee.pool_core.ports import WorkerPlan
+
+RESTART_S = 1.0
+START_LIMIT_S = 600.0
+START_LIMIT_BURST = 5
+TASKS = 256
+STOP_MARGIN_S = 5.0  # between the end of the worker's own grace and SIGKILL
+WRONG_BY_ITSELF = (64, 65, 78)  # usage, data, configuration: trying again does not heal them (sysexits(3))
+
+
+class Mode(StrEnum):
+    """Which systemd manager has the units."""
+
+    SYSTEM = "system"
+    USER = "user"
+
+
+class NotAWorker(RbeeError):
+    """A unit is called like a worker, but its ``ExecStart`` is none of ours."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Place:
+    """Where and how units are made; the same for all workers of a pool.
+
+    ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker.
+    """
+
+    mode: Mode
+    program: str
+    secrets: str
+    watchdog_s: float
+    load_timeout_s: float
+    stop_grace_s: float
+
+
+def secret_file(worker: str, place: Place) -> str:
+    """Return the path of the worker's secret."""
+    return f"{place.secrets}/{worker}.secret"
+
+
+def argv(plan: WorkerPlan, program: str) -> list[str]:
+    """Return the command line of the worker; ``plan_from_argv`` reads it back."""
+    gpu = [] if plan.gpu is None else [f"--gpu={plan.gpu}"]
+    return [
+        program,
+        f"--id={plan.id}",
+        f"--model={plan.model}",
+        f"--backend={plan.backend}",
+        f"--address={plan.address}",
+        f"--ctx={plan.ctx}",
+        f"--slots={plan.slots}",
+        f"--idle={plan.idle_s}",
+        f"--threads={plan.threads}",
+        *gpu,
+        *plan.model_paths,
+    ]
+
+
+def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: int | None = None) -> WorkerPlan:
+    """Return the plan that ``argv`` made these words from; what argv does not carry comes from the unit's properties.
+
+    Raises:
+        NotAWorker: they are not a worker's.
+    """
+    options = dict(word[2:].split("=", 1) for word in words[1:] if word.startswith("--") and "=" in word)
+    try:
+        return WorkerPlan(
+            id=options["id"],
+            backend=options["backend"],
+            model=options["model"],
+            model_paths=tuple(word for word in words[1:] if not word.startswith("--")),
+            address=options["address"],
+            ctx=int(options["ctx"]),
+            slots=int(options["slots"]),
+            idle_s=int(options["idle"]),
+            memory_bytes=memory_bytes,
+            gpu=int(options["gpu"]) if "gpu" in options else None,
+            cpu_percent=cpu_percent,
+            threads=int(options["threads"]),
+        )
+    except (KeyError, ValueError) as error:
+        raise NotAWorker(f"not a worker's command line ({error}): {' '.join(words)[:200]}") from None
+
+
+def socket_properties(plan: WorkerPlan) -> dict[str, object]:
+    """Return what the socket unit is made of. systemd binds the port, so two workers cannot share one."""
+    return {
+        "Description": f"rbee worker {plan.id}, {plan.model}: socket",
+        "ListenStream": plan.address,
+        "NoDelay": True,
+    }
+
+
+def service_properties(plan: WorkerPlan, place: Place) -> dict[str, object]:
+    """Return what the service unit is made of."""
+    return {
+        "Description": f"rbee worker {plan.id}, {plan.model}",
+        "CollectMode": "inactive-or-failed",  # leave no corpse that blocks the next start
+        "StartLimitIntervalSec": START_LIMIT_S,
+        "StartLimitBurst": START_LIMIT_BURST,
+        **_life(plan, place),
+        **_limits(plan),
+        **sandbox.properties(plan, dynamic_user=place.mode is Mode.SYSTEM),
+        "LoadCredential": [("secret", secret_file(plan.id, place))],
+        "Environment": environment(plan, place),
+    }
+
+
+def environment(plan: WorkerPlan, place: Place) -> dict[str, str]:
+    """Return the worker's variables. A user manager's own would leak in where these do not say otherwise."""
+    return {
+        "PATH": f"{place.program.rpartition('/')[0]}:/usr/local/bin:/usr/bin:/bin",
+        "HOME": "/tmp",  # noqa: S108  (the unit's private one)
+        "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108
+        "LANG": "C.UTF-8",
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": str(plan.threads),
+        # OpenMP's threads spin while they wait. With a bound on it a busy neighbour costs half instead of two thirds
+        # of the tokens; sleeping at once (OMP_WAIT_POLICY=passive) would cost two thirds on an idle machine.
+        "GOMP_SPINCOUNT": "10000",
+        "PYTHONNOUSERSITE": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+    }
+
+
+def render(properties: Mapping[str, object]) -> str:
+    """Return service properties as the text of a unit file, for ``systemd-analyze`` and for people."""
+    of_unit = {"Description", "CollectMode", "StartLimitIntervalSec", "StartLimitBurst"}
+    sections = {"Unit": of_unit & properties.keys(), "Service": properties.keys() - of_unit}
+    text = []
+    for section, keys in sections.items():
+        text.append(f"[{section}]")
+        text.extend(line for key in properties if key in keys for line in _lines(key, properties[key]))
+    return "\n".join(text) + "\n"
+
+
+def _life(plan: WorkerPlan, place: Place) -> dict[str, object]:
+    return {
+        "Type": "notify",  # active means: weights loaded, first slot open
+        "NotifyAccess": "main",  # not the post-mortem, which runs beside no main process
+        "ExecStart": [argv(plan, place.program)],
+        # Runs in the unit's cgroup, whose counters tell a kill by the kernel's OOM killer from any other (cgroup v1).
+        "ExecStopPost": [[place.program, "--post-mortem", f"--id={plan.id}"]],
+        "Restart": "on-failure",
+        "RestartSec": RESTART_S,
+        "RestartPreventExitStatus": WRONG_BY_ITSELF,
+        "TimeoutStartSec": place.load_timeout_s,
+        "TimeoutStopSec": place.stop_grace_s + STOP_MARGIN_S,
+        "WatchdogSec": place.watchdog_s,
+        "LimitCORE": 0,  # the watchdog's SIGABRT would write the whole model to disk
+        "SyslogIdentifier": "llm-worker-rbee",
+    }
+
+
+def _limits(plan: WorkerPlan) -> dict[str, object]:
+    quota = {} if plan.cpu_percent is None else {"CPUQuota": plan.cpu_percent / 100}
+    return {
+        "Slice": names.SLICE,
+        "MemoryMax": plan.memory_bytes,
+        "MemorySwapMax": 0,
+        "TasksMax": TASKS,
+        "OOMScoreAdjust": 500,  # when the host itself runs out, workers go before daemons
+        **quota,
+    }
+
+
+def _lines(key: str, value: object) -> list[str]:
+    """Return the lines a property takes in a unit file."""
+    if key == "CPUQuota" and isinstance(value, float):
+        return [f"CPUQuota={value:.0%}"]
+    if key.startswith("Exec") and isinstance(value, list):
+        return [f"{key}={' '.join(words)}" for words in value]
+    if key == "UMask":
+        return [f"UMask={value:04o}"]
+    if isinstance(value, dict):
+        return [f'{key}="{name}={text}"' for name, text in value.items()]
+    if isinstance(value, bool):
+        return [f"{key}={'yes' if value else 'no'}"]
+    if isinstance(value, tuple | list):
+        return _list_lines(key, value)
+    return [f"{key}={value:g}" if isinstance(value, float) else f"{key}={value}"]
+
+
+def _list_lines(key: str, value: Sequence[object]) -> list[str]:
+    separator = ":" if key == "LoadCredential" else " "
+    if value and isinstance(value[0], tuple):
+        return [f"{key}={separator.join(map(str, item))}" for item in value if isinstance(item, tuple)]
+    if key == sandbox.DENIED_CALLS:
+        return [f"SystemCallFilter=~{' '.join(map(str, value))}"]
+    return [f"{key}={' '.join(map(str, value))}"]
