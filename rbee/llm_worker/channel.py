@@ -1,6 +1,7 @@
 """From one thread to one coroutine, with back-pressure: when the coroutine lags, the thread waits."""
 
 import asyncio
+import contextlib
 import threading
 from collections import deque
 from dataclasses import dataclass, field
@@ -20,16 +21,13 @@ class Channel(Generic[T]):
     _arrived: asyncio.Event = field(default_factory=asyncio.Event)
     _open: bool = False
 
-    def full(self) -> bool:
-        with self._room:
-            return len(self._items) >= self.capacity and not self._open
-
     def put(self, item: T) -> None:
         """Add ``item``; from the thread. Waits while the channel is full."""
         with self._room:
             self._room.wait_for(lambda: len(self._items) < self.capacity or self._open)
             self._items.append(item)
-        self._loop.call_soon_threadsafe(self._arrived.set)
+        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody will take it
+            self._loop.call_soon_threadsafe(self._arrived.set)
 
     async def take(self) -> T:
         """Return the oldest item; from the loop."""

@@ -58,12 +58,12 @@ class Loading:
         """Yield the state now, then each change of at least one percent, up to ``ready`` or ``failed``."""
         shown = -1
         while True:
-            changed = self._changed
-            percent = int(self.progress * 100)
-            if percent != shown or self.state != LOADING:
+            changed, event = self._changed, self.event()
+            percent = int(event.progress * 100)
+            if percent != shown or event.state != LOADING:
                 shown = percent
-                yield self.event()
-            if self.state != LOADING:
+                yield event
+            if event.state != LOADING:
                 return
             await changed.wait()
 

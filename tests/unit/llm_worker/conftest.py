@@ -48,10 +48,12 @@ def engine_of(tiny: Path) -> Iterator[Callable[..., SlotEngine]]:
 
 
 class Worker:
-    """A served worker: its base URL, its inside, and a client that knows the secret."""
+    """A served worker: its base URL, its inside, a client that knows the secret, and how often it wanted to stop."""
 
     def __init__(self, url: str, service: WorkerService, http: aiohttp.ClientSession) -> None:
         self.url, self.service, self.http = url, service, http
+        self.stops: list[bool] = []
+        service.stop = lambda: self.stops.append(True)
 
 
 Serve = Callable[..., AbstractAsyncContextManager[Worker]]
@@ -65,9 +67,7 @@ def serve(tiny: Path) -> Serve:
     async def make(path: Path = tiny, engine: Engine | None = None, **wanted: Any) -> AsyncIterator[Worker]:
         opts = options(path, **wanted)
         app = make_app(opts, (SECRET,), engine=engine or make_engine(opts), watchdog_s=None)
-        stops: list[bool] = []
-        app.ctx.worker.stop = lambda: stops.append(True)
-        app.ctx.stops = stops
+        app.ctx.worker.stop = lambda: None  # the loop is the test's
         async with served(app) as url:
             headers = {"Authorization": f"Bearer {SECRET}"}
             async with aiohttp.ClientSession(url, headers=headers) as http:
