@@ -49,7 +49,7 @@ Options of worker spawn:
 
 Options:
   --direct          Do it here, through systemd, without asking pool-managerd.
-  --http            Ask pool-managerd; fail when it does not answer [default: it, when it listens; else directly].
+  --http            Ask pool-managerd; otherwise it is asked when it listens.
   --lines=<n>       How many lines of the log [default: 100].
   --follow          Go on as more is logged.
   --format=<fmt>    text or json [default: text].

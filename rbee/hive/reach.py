@@ -37,8 +37,7 @@ async def reached(args: Args) -> AsyncIterator[PoolOps]:
         ) as http:
             yield PoolClient(http)
     else:
-        async with host.open_pool(settings, os.environ) as pool:
-            yield pool
+        yield host.open_pool(settings, os.environ)
 
 
 def _listens(url: str) -> bool:

@@ -145,4 +145,3 @@ class PoolFacts:
     idle_s: int
     threads: int
     load_timeout_s: float
-    limits: Mapping[str, int]

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Awaitable, Callable
 
 from rbee import log
@@ -9,6 +10,7 @@ from rbee.errors import RbeeError
 from rbee.wire.pools import PoolSnapshot
 
 LONGEST_PAUSE_S = 30.0
+STUCK_S = 60.0
 
 Send = Callable[[PoolSnapshot], Awaitable[None]]
 Look = Callable[[], Awaitable[PoolSnapshot]]
@@ -30,18 +32,26 @@ class Heartbeat:
         self.trouble: str | None = "not asked yet"
         """Why the queen does not know us; None while she does."""
         self.last: PoolSnapshot | None = None
-        self.beats = 0
+        self._busy_since_s: float | None = None
 
     def changed(self) -> None:
         """Say that the next snapshot should not wait."""
         self._changed.set()
 
+    def standstill(self) -> str | None:
+        """Return what hangs, for the watchdog: a beat has deadlines of its own and never takes this long."""
+        since = self._busy_since_s
+        if since is None or time.monotonic() - since < STUCK_S:
+            return None
+        return f"a heartbeat has taken {time.monotonic() - since:.0f} s"
+
     async def run(self) -> None:
         """Beat until cancelled."""
         while True:
             self._changed.clear()
+            self._busy_since_s = time.monotonic()
             await self._beat()
-            self.beats += 1
+            self._busy_since_s = None
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s):
                     await self._changed.wait()

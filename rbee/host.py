@@ -1,0 +1,82 @@
+"""This host as a pool: settings and adapters put together, once, for pool-managerd and for direct commands."""
+
+import hashlib
+import hmac
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from rbee import __version__, config
+from rbee.adapters import host as host_facts
+from rbee.adapters.drain_flag import FileDrainFlag
+from rbee.adapters.model_store import open_store
+from rbee.adapters.notify import split_address
+from rbee.adapters.nvml import NvmlProbe
+from rbee.adapters.units import open_units
+from rbee.client.worker import HttpWorkerControl
+from rbee.config import Settings
+from rbee.pool_core import catalog
+from rbee.pool_core.ports import PoolFacts
+from rbee.pool_core.service import PoolService
+
+MACHINE_ID = Path("/etc/machine-id")
+_APPLICATION = b"rbee pool instance"
+
+
+def open_pool(settings: Settings, environ: Mapping[str, str], *, address: str | None = None) -> PoolService:
+    """Return this host's pool.
+
+    Args:
+        address: ``host:port`` the daemon listens on; absent where there is none.
+
+    Raises:
+        ConfigInvalid: a setting names something that is not there, such as the worker program.
+    """
+    state = config.state_dir(environ)
+    models_dir = Path(settings.pool.models_dir) if settings.pool.models_dir else state / "models"
+    store = open_store(models_dir, [Path(root) for root in settings.pool.model_roots], catalog.merged(settings.models))
+    return PoolService(
+        pool_facts(settings, address or settings.pool.bind),
+        units=open_units(settings, environ),
+        models=store,
+        gpus=NvmlProbe(),
+        host=host_facts.HostProbe(models_dir),
+        control=HttpWorkerControl(),
+        flag=FileDrainFlag(state),
+        now_ms=lambda: int(time.time() * 1000),
+    )
+
+
+def pool_facts(settings: Settings, address: str) -> PoolFacts:
+    """Return what the pool's logic needs to know of its settings.
+
+    Workers listen on the host that the pool itself is reached at.
+    """
+    low, high = settings.pool.port_range
+    bound_to, _ = split_address(address)
+    return PoolFacts(
+        id=config.pool_id(settings),
+        instance=instance_id(MACHINE_ID),
+        url=settings.pool.url or f"http://{address}",
+        version=__version__,
+        worker_host=bound_to,
+        ports=range(low, high + 1),
+        backends=tuple(host_facts.backends()),
+        ctx=settings.worker.ctx,
+        slots=settings.worker.slots,
+        idle_s=settings.worker.idle_s,
+        threads=settings.worker.threads,
+        load_timeout_s=settings.worker.load_timeout_s,
+    )
+
+
+def instance_id(machine_id: Path) -> str:
+    """Return an id of this installation that tells nobody its machine id (machine-id(5) asks for that).
+
+    A host without one has the hash of its name, which is as good as its name.
+    """
+    try:
+        key = machine_id.read_text(encoding="ascii").strip().encode()
+    except OSError:
+        key = b"no machine id"
+    return hmac.new(key, _APPLICATION, hashlib.sha256).hexdigest()[:32]
