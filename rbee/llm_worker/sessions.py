@@ -124,7 +124,8 @@ class Sessions:
             async with contextlib.aclosing(events):
                 async for event in events:
                     session.append(event)
-                    await session.room()
+                    if not session.finished:
+                        await session.room()
         except asyncio.CancelledError:
             if not session.finished:
                 session.append(_NEVER_BEGAN)

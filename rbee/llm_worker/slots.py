@@ -122,24 +122,15 @@ class SlotEngine:
                 if last(event):
                     return
         finally:
-            self.cancel(job)
-            self._known.pop(job, None)
+            self._end(work)
+            if self._known.get(job) is work:
+                del self._known[job]
 
     def cancel(self, job: str) -> bool:
         work = self._known.get(job)
-        if work is None:
-            return False
-        work.cancelled.set()
-        work.channel.release()
-        with self._news:
-            waited = work in self._waiting
-            if waited:
-                self._waiting.remove(work)
-            elif work.slot is not None:
-                work.slot.interrupt()
-        if waited:
-            work.channel.put(_never_started(work.prompt))
-        return True
+        if work is not None:
+            self._end(work)
+        return work is not None
 
     def close(self) -> None:
         """End everything. A slot that hangs keeps its memory until the process goes: freeing it would crash."""
@@ -155,6 +146,18 @@ class SlotEngine:
                 decoder.close()
             self._model.close()
             self._model = None
+
+    def _end(self, work: _Work) -> None:
+        work.cancelled.set()
+        work.channel.release()
+        with self._news:
+            waited = work in self._waiting
+            if waited:
+                self._waiting.remove(work)
+            elif work.slot is not None:
+                work.slot.interrupt()
+        if waited:
+            work.channel.put(_never_started(work.prompt))
 
     def _loaded(self) -> LoadedModel:
         if self._model is None:

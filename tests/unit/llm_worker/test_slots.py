@@ -220,6 +220,19 @@ async def test_cancel_of_a_stranger_says_so(engine_of: Make) -> None:
     assert not engine_of().cancel("nobody")
 
 
+async def test_an_id_used_again_is_not_ended_by_its_predecessor(engine_of: Make) -> None:
+    engine = engine_of()
+    first = engine.submit("a", engine.prepare(request(max_tokens=400)))
+    await anext(first)
+    engine.cancel("a")
+    while not isinstance(await anext(first), End):
+        pass
+    second = engine.submit("a", engine.prepare(request(max_tokens=8)))
+    assert isinstance(await anext(second), Started)
+    await first.aclose()  # type: ignore[attr-defined]
+    assert end([event async for event in second]).stop_reason is StopReason.MAX_TOKENS
+
+
 async def test_a_reader_that_leaves_frees_the_slot(engine_of: Make) -> None:
     engine = engine_of()
     events = engine.submit("a", engine.prepare(request(max_tokens=400)))
