@@ -1,6 +1,6 @@
 """rbee-hive models …"""
 
-import os
+from pathlib import Path
 
 from rbee.cli.confirm import confirm, dry_run
 from rbee.cli.output import Column, Output
@@ -63,7 +63,7 @@ async def download_model(args: Args, output: Output) -> None:
 
 
 async def import_model(args: Args, output: Output) -> None:
-    path = os.path.abspath(args["<path>"])  # noqa: PTH100  (touches no file; the pool does)
+    path = _from_here(args["<path>"])
     spec = codec.from_dict(ImportSpec, {"path": path, "id": args["--id"]})
     if dry_run(args, output, f"import {path}"):
         return
@@ -117,3 +117,8 @@ def _show(model: ModelFile, output: Output) -> None:
             "path": "\n".join(model.paths),
         },
     )
+
+
+def _from_here(path: str) -> str:
+    """Return the path as the pool has to see it, which stands in another directory."""
+    return str(Path(path).absolute())
