@@ -1,0 +1,237 @@
+"""A host in memory: systemd, models, GPUs, a worker's own API."""
+
+import dataclasses
+from collections.abc import AsyncIterator, Iterable
+from dataclasses import dataclass, field
+
+from rbee.errors import Conflict, NotFound
+from rbee.pool_core import names, placement, unit
+from rbee.pool_core.ports import PoolFacts, PortTaken, StartProgress, UnitFacts, WorkerPlan
+from rbee.pool_core.service import PoolService
+from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
+from rbee.wire.pools import Gpu, GpuInventory, HostResources
+from rbee.wire.workers import LogLine, WorkerExit
+
+GIB = 1 << 30
+PROGRAM = "/opt/rbee/bin/llm-worker-rbee"
+TINY = ModelFile(
+    id="tiny",
+    reference="file:/models/tiny.gguf",
+    paths=("/models/tiny.gguf",),
+    size_bytes=500_000,
+    context_tokens=2048,
+    kv_bytes_per_token=512,
+)
+PLAN = WorkerPlan(
+    id="worker-cpu-0",
+    backend="cpu",
+    model="tiny",
+    model_paths=("/models/tiny.gguf",),
+    address="127.0.0.1:8001",
+    ctx=512,
+    slots=2,
+    idle_s=300,
+    memory_bytes=1 << 30,
+    threads=2,
+)
+PLACE = unit.Place(
+    mode=unit.Mode.SYSTEM,
+    program=PROGRAM,
+    secrets="/run/rbee/workers",
+    watchdog_s=60,
+    load_timeout_s=300,
+    stop_grace_s=30,
+)
+FACTS = PoolFacts(
+    id="blep",
+    instance="0123456789abcdef",
+    url="http://127.0.0.1:9200",
+    version="1",
+    worker_host="127.0.0.1",
+    ports=range(8001, 8006),
+    backends=("cpu",),
+    ctx=4096,
+    slots=1,
+    idle_s=300,
+    threads=0,
+    load_timeout_s=300,
+)
+
+
+def facts_of(plan: WorkerPlan = PLAN, **changes: object) -> UnitFacts:
+    """Return what systemd says of a worker that is ready, but for ``changes``."""
+    ready = UnitFacts(
+        id=plan.id,
+        argv=tuple(unit.argv(plan, PROGRAM)),
+        service_state="active",
+        service_sub_state="running",
+        socket_state="active",
+        result="success",
+        status_text="ready 0/1 slots",
+        restarts=0,
+        pid=42,
+        memory_current_bytes=1 << 20,
+        memory_limit_bytes=plan.memory_bytes,
+        since_ms=1000,
+        made_ms=1000,
+    )
+    return dataclasses.replace(ready, **changes)  # type: ignore[arg-type]
+
+
+ASLEEP = {"service_state": "inactive", "service_sub_state": "dead", "pid": None, "status_text": ""}
+
+
+@dataclass
+class FakeUnits:
+    """systemd. ``strangers`` hold ports; ``will_end`` is how the next start goes wrong."""
+
+    strangers: set[int] = field(default_factory=set)
+    hidden_ids: set[str] = field(default_factory=set)
+    will_end: WorkerExit | None = None
+    exits: dict[str, WorkerExit] = field(default_factory=dict)
+    workers: dict[str, UnitFacts] = field(default_factory=dict)
+    released: list[str] = field(default_factory=list)
+
+    async def create(self, plan: WorkerPlan) -> None:
+        if names.socket(plan.id) in {names.socket(worker) for worker in {*self.workers, *self.hidden_ids}}:
+            raise Conflict(f"there is a worker in unit {names.socket(plan.id)} already")
+        if placement.port_of(plan.address) in self._ports():
+            raise PortTaken(plan.address)
+        self.workers[plan.id] = facts_of(plan, **ASLEEP)
+
+    def _ports(self) -> set[int]:
+        plans = [unit.plan_from_argv(facts.argv) for facts in self.workers.values()]
+        return self.strangers | {placement.port_of(plan.address) for plan in plans}
+
+    async def start(self, worker: str) -> AsyncIterator[StartProgress]:
+        facts = self._require(worker)
+        yield StartProgress(sub_state="start", status_text="loading 40% tiny")
+        if self.will_end is not None:
+            self.exits[worker] = self.will_end
+            yield StartProgress(sub_state="failed", status_text="", done=True, result=self.will_end.result)
+            return
+        self.workers[worker] = facts_of(unit.plan_from_argv(facts.argv, memory_bytes=facts.memory_limit_bytes or 0))
+        yield StartProgress(sub_state="running", status_text="ready 0/1 slots", done=True, result="done")
+
+    async def stop(self, worker: str) -> None:
+        self._require(worker)
+        del self.workers[worker]
+
+    async def release(self, worker: str) -> None:
+        self.released.append(worker)
+        self.workers[worker] = dataclasses.replace(self._require(worker), socket_state="inactive")
+
+    async def list(self) -> tuple[UnitFacts, ...]:
+        return tuple(self.workers.values())
+
+    async def find(self, worker: str) -> UnitFacts | None:
+        return self.workers.get(worker)
+
+    async def secret(self, worker: str) -> str:
+        return f"secret of {self._require(worker).id}"
+
+    async def last_exit(self, worker: str) -> WorkerExit | None:
+        return self.exits.get(worker)
+
+    async def logs(self, worker: str, lines: int) -> tuple[LogLine, ...]:
+        all_lines = [LogLine(at_ms=n, priority=6, message=f"line {n} of {worker}") for n in range(5)]
+        return tuple(all_lines[-lines:]) if worker in self.workers else ()
+
+    def _require(self, worker: str) -> UnitFacts:
+        if worker not in self.workers:
+            raise NotFound(f"no worker {worker}")
+        return self.workers[worker]
+
+
+@dataclass
+class FakeModels:
+    files: dict[str, ModelFile] = field(default_factory=lambda: {"tiny": TINY})
+
+    async def list(self) -> tuple[ModelFile, ...]:
+        return tuple(self.files.values())
+
+    async def catalog(self) -> tuple[ModelEntry, ...]:
+        return tuple(ModelEntry(id=m.id, reference=m.reference, present=True) for m in self.files.values())
+
+    async def find(self, reference: str) -> ModelFile | None:
+        return self.files.get(reference)
+
+    async def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
+        yield DownloadEvent(state="done", model=dataclasses.replace(TINY, id=reference))
+
+    async def import_file(self, path: str, model: str | None) -> ModelFile:
+        return dataclasses.replace(TINY, id=model or "imported", paths=(path,))
+
+    async def verify(self, model: str) -> Verification:
+        return Verification(id=model, ok=True, size_bytes=1, sha256="0")
+
+    async def delete(self, model: str) -> None:
+        del self.files[model]
+
+
+@dataclass
+class FakeGpus:
+    gpus: Iterable[Gpu] = ()
+    reason: str = "NVML is not installed"
+
+    async def inventory(self) -> GpuInventory:
+        return GpuInventory(gpus=tuple(self.gpus), reason="" if self.gpus else self.reason)
+
+
+@dataclass
+class FakeHost:
+    available_bytes: int = 8 * GIB
+
+    async def resources(self) -> HostResources:
+        return HostResources(
+            cpus=4,
+            memory_total_bytes=16 * GIB,
+            memory_available_bytes=self.available_bytes,
+            disk_free_bytes=100 * GIB,
+        )
+
+
+@dataclass
+class FakeControl:
+    drained: list[tuple[str, str]] = field(default_factory=list)
+
+    async def drain(self, address: str, secret: str) -> None:
+        self.drained.append((address, secret))
+
+
+@dataclass
+class FakeFlag:
+    draining: bool = False
+
+    def is_set(self) -> bool:
+        return self.draining
+
+    def set(self, draining: bool) -> None:
+        self.draining = draining
+
+
+@dataclass
+class FakePool:
+    """A PoolService and all that it stands on."""
+
+    facts: PoolFacts = FACTS
+    units: FakeUnits = field(default_factory=FakeUnits)
+    models: FakeModels = field(default_factory=FakeModels)
+    gpus: FakeGpus = field(default_factory=FakeGpus)
+    host: FakeHost = field(default_factory=FakeHost)
+    control: FakeControl = field(default_factory=FakeControl)
+    flag: FakeFlag = field(default_factory=FakeFlag)
+    now_ms: int = 5000
+
+    @property
+    def service(self) -> PoolService:
+        return PoolService(
+            self.facts,
+            units=self.units,
+            models=self.models,
+            gpus=self.gpus,
+            host=self.host,
+            control=self.control,
+            flag=self.flag,
+            now_ms=lambda: self.now_ms,
+        )

@@ -1,0 +1,106 @@
+import dataclasses
+
+import pytest
+
+from rbee.errors import BackendUnavailable, InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
+from rbee.pool_core import memory, placement
+from rbee.pool_core.ports import WorkerPlan
+from rbee.wire.pools import Gpu, GpuInventory, HostResources
+from rbee.wire.workers import Backend, WorkerSpec
+from tests.fakes.pool import FACTS, GIB, PLAN, TINY
+
+HOST = HostResources(
+    cpus=4, memory_total_bytes=16 * GIB, memory_available_bytes=8 * GIB, disk_free_bytes=1
+)  # fmt: skip
+GPUS = GpuInventory(
+    gpus=tuple(Gpu(index=n, name="x", memory_free_bytes=free * GIB) for n, free in enumerate((2, 24, 6)))
+)
+LARGE = dataclasses.replace(TINY, id="large", size_bytes=3 * GIB)
+CUDA_FACTS = dataclasses.replace(FACTS, backends=("cpu", "cuda"))
+
+
+def decide(spec: WorkerSpec, **world: object) -> WorkerPlan:
+    settings = {"facts": FACTS, "host": HOST, "gpus": GpuInventory(reason="no driver"), "model": TINY, **world}
+    model = settings.pop("model")
+    return placement.decide(spec, model, **settings)  # type: ignore[arg-type]
+
+
+def cpu(**wanted: object) -> WorkerSpec:
+    return WorkerSpec(backend=Backend.CPU, model="tiny", **wanted)  # type: ignore[arg-type]
+
+
+def test_what_is_not_asked_for_comes_from_settings_model_and_host() -> None:
+    plan = decide(cpu())
+    assert (plan.ctx, plan.slots, plan.idle_s, plan.threads) == (2048, 1, 300, 4)
+    assert plan.memory_bytes == memory.host_bytes(TINY, ctx=2048, slots=1)
+    assert (plan.model, plan.model_paths, plan.gpu) == ("tiny", TINY.paths, None)
+
+
+def test_what_is_asked_for_is_had() -> None:
+    plan = decide(cpu(ctx=128, slots=3, idle_s=9, memory_bytes=GIB, cpu_percent=50))
+    assert (plan.ctx, plan.slots, plan.idle_s, plan.memory_bytes, plan.cpu_percent) == (128, 3, 9, GIB, 50)
+
+
+def test_more_context_than_the_model_has_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="trained on 2048"):
+        decide(cpu(ctx=4096))
+
+
+def test_a_backend_that_is_not_there_names_those_that_are() -> None:
+    with pytest.raises(BackendUnavailable, match="no driver") as refused:
+        decide(WorkerSpec(backend=Backend.CUDA, model="tiny"))
+    assert refused.value.details["available"] == ["cpu"]
+
+
+def test_too_little_memory_is_told_in_bytes() -> None:
+    with pytest.raises(InsufficientMemory) as refused:
+        decide(cpu(memory_bytes=9 * GIB))
+    assert refused.value.details == {"needed_bytes": 9 * GIB, "free_bytes": 8 * GIB}
+
+
+def test_the_fullest_gpu_that_fits_is_taken() -> None:
+    spec = WorkerSpec(backend=Backend.CUDA, model="large")
+    assert decide(spec, model=LARGE, facts=CUDA_FACTS, gpus=GPUS).gpu == 2
+    assert decide(spec, facts=CUDA_FACTS, gpus=GPUS).gpu == 0
+
+
+def test_the_gpu_asked_for_is_taken_or_refused_but_not_another() -> None:
+    assert decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=1), model=LARGE, facts=CUDA_FACTS, gpus=GPUS).gpu == 1
+    with pytest.raises(InsufficientVram) as refused:
+        decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=0), model=LARGE, facts=CUDA_FACTS, gpus=GPUS)
+    assert refused.value.details["free_bytes"] == 2 * GIB
+    assert refused.value.details["needed_bytes"] > 3 * GIB
+    with pytest.raises(InvalidRequest, match="expected one of: 0, 1, 2"):
+        decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=7), model=LARGE, facts=CUDA_FACTS, gpus=GPUS)
+
+
+def test_a_gpu_for_the_cpu_is_a_mistake() -> None:
+    with pytest.raises(InvalidRequest, match="backend is cpu"):
+        decide(cpu(gpu=0))
+
+
+def test_ids_and_ports_that_are_known_to_be_taken_are_not_tried() -> None:
+    tries = placement.Candidates(
+        dataclasses.replace(PLAN, id=""), FACTS, ids={"worker-cpu-0"}, ports={8001, 8002}
+    )  # fmt: skip
+    assert (tries.current.id, tries.current.address) == ("worker-cpu-1", "127.0.0.1:8003")
+    tries.port_was_taken()
+    assert tries.id_was_taken()
+    assert (tries.current.id, tries.current.address) == ("worker-cpu-2", "127.0.0.1:8004")
+
+
+def test_an_id_that_was_asked_for_is_not_changed() -> None:
+    tries = placement.Candidates(dataclasses.replace(PLAN, id="mine"), FACTS, ids=set(), ports=set())
+    assert not tries.id_was_taken()
+    assert tries.current.id == "mine"
+
+
+def test_no_port_left_is_no_capacity() -> None:
+    tries = placement.Candidates(PLAN, FACTS, ids=set(), ports={8001, 8002, 8003, 8004})
+    with pytest.raises(NoCapacity, match="8001-8005"):
+        tries.port_was_taken()
+
+
+def test_ipv6_addresses_have_brackets() -> None:
+    assert placement.address("::1", 8001) == "[::1]:8001"
+    assert placement.port_of("[::1]:8001") == 8001

@@ -1,0 +1,146 @@
+import dataclasses
+import subprocess
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbee.pool_core import unit
+from rbee.pool_core.ports import WorkerPlan
+from rbee.pool_core.unit import Mode, NotAWorker
+from tests.fakes.pool import PLACE, PLAN, PROGRAM
+
+CUDA = dataclasses.replace(PLAN, id="worker-cuda-1", backend="cuda", gpu=1)
+USER_PLACE = dataclasses.replace(PLACE, mode=Mode.USER, secrets="/run/user/1000/rbee/workers")
+NAMES = st.from_regex(r"[a-z0-9][a-z0-9._-]{0,20}", fullmatch=True)
+
+
+def plans() -> st.SearchStrategy[WorkerPlan]:
+    return st.builds(
+        WorkerPlan,
+        id=NAMES,
+        backend=st.sampled_from(["cpu", "cuda", "rocm", "vulkan"]),
+        model=NAMES,
+        model_paths=st.lists(st.from_regex(r"/[ -~]{1,40}", fullmatch=True), min_size=1, max_size=3).map(tuple),
+        address=st.sampled_from(["127.0.0.1:8001", "[::1]:8999", "10.0.0.7:8100"]),
+        ctx=st.integers(64, 1 << 20),
+        slots=st.integers(1, 64),
+        idle_s=st.integers(1, 10**6),
+        memory_bytes=st.integers(1, 1 << 45),
+        gpu=st.none() | st.integers(0, 63),
+        cpu_percent=st.none() | st.integers(1, 800),
+        threads=st.integers(0, 64),
+    )
+
+
+@given(plans())
+def test_what_systemd_is_told_can_be_read_back(plan: WorkerPlan) -> None:
+    words = unit.argv(plan, PROGRAM)
+    assert unit.plan_from_argv(words, memory_bytes=plan.memory_bytes, cpu_percent=plan.cpu_percent) == plan
+
+
+def test_argv_is_the_contract_with_the_worker() -> None:
+    assert unit.argv(CUDA, PROGRAM) == [
+        PROGRAM,
+        "--id=worker-cuda-1",
+        "--model=tiny",
+        "--backend=cuda",
+        "--address=127.0.0.1:8001",
+        "--ctx=512",
+        "--slots=2",
+        "--idle=300",
+        "--threads=2",
+        "--gpu=1",
+        "/models/tiny.gguf",
+    ]
+
+
+@pytest.mark.parametrize("words", [(), ("/bin/sh", "-c", "x"), ("/x", "--id=a"), (PROGRAM, "--id=a", "--ctx=many")])
+def test_a_stranger_in_a_workers_unit_is_no_worker(words: tuple[str, ...]) -> None:
+    with pytest.raises(NotAWorker):
+        unit.plan_from_argv(words)
+
+
+def test_the_socket_is_systemds_to_bind() -> None:
+    assert unit.socket_properties(PLAN)["ListenStream"] == "127.0.0.1:8001"
+
+
+def test_limits_follow_the_plan() -> None:
+    properties = unit.service_properties(dataclasses.replace(PLAN, cpu_percent=150), PLACE)
+    assert properties["MemoryMax"] == 1 << 30
+    assert properties["CPUQuota"] == 1.5
+    assert properties["Slice"] == "rbee-workers.slice"
+    assert "CPUQuota" not in unit.service_properties(PLAN, PLACE)
+
+
+def test_life_follows_the_settings() -> None:
+    properties = unit.service_properties(PLAN, PLACE)
+    assert properties["WatchdogSec"] == 60
+    assert properties["TimeoutStartSec"] == 300
+    assert properties["TimeoutStopSec"] == 35
+    assert properties["RestartPreventExitStatus"] == (64, 65, 78)
+    assert properties["ExecStopPost"] == [[PROGRAM, "--post-mortem", "--id=worker-cpu-0"]]
+
+
+def test_the_secret_is_a_credential_and_nowhere_else() -> None:
+    properties = unit.service_properties(PLAN, PLACE)
+    assert properties["LoadCredential"] == [("secret", "/run/rbee/workers/worker-cpu-0.secret")]
+    assert "SetCredential" not in properties
+
+
+def test_a_cpu_worker_sees_no_device() -> None:
+    properties = unit.service_properties(PLAN, PLACE)
+    assert properties["PrivateDevices"] is True
+    assert properties["DeviceAllow"] == []
+    assert properties["DevicePolicy"] == "closed"
+
+
+def test_a_cuda_worker_sees_its_gpu_and_no_other() -> None:
+    properties = unit.service_properties(CUDA, PLACE)
+    assert properties["PrivateDevices"] is False
+    assert properties["DeviceAllow"] == [
+        ("/dev/nvidiactl", "rw"),
+        ("/dev/nvidia-uvm", "rw"),
+        ("/dev/nvidia-uvm-tools", "rw"),
+        ("/dev/nvidia1", "rw"),
+    ]
+
+
+def test_a_rocm_worker_gets_its_render_node_and_the_group_that_may_open_it() -> None:
+    properties = unit.service_properties(dataclasses.replace(PLAN, backend="rocm", gpu=2), PLACE)
+    assert properties["DeviceAllow"] == [("/dev/kfd", "rw"), ("/dev/dri/renderD130", "rw")]
+    assert properties["SupplementaryGroups"] == ["render", "video"]
+
+
+@pytest.mark.parametrize(("path", "home"), [("/models/x.gguf", "yes"), ("/home/ann/x.gguf", "read-only")])
+def test_homes_are_hidden_unless_the_model_is_in_one(path: str, home: str) -> None:
+    plan = dataclasses.replace(PLAN, model_paths=(path,))
+    assert unit.service_properties(plan, PLACE)["ProtectHome"] == home
+
+
+def test_a_users_manager_is_not_asked_for_what_it_cannot_do() -> None:
+    properties = unit.service_properties(CUDA, USER_PLACE)
+    for beyond in ("DynamicUser", "DevicePolicy", "DeviceAllow", "CapabilityBoundingSet", "PrivateNetwork"):
+        assert beyond not in properties
+    assert properties["ProtectHome"] == "read-only"
+    assert properties["LoadCredential"] == [("secret", "/run/user/1000/rbee/workers/worker-cuda-1.secret")]
+
+
+@pytest.mark.parametrize("plan", [PLAN, CUDA, dataclasses.replace(PLAN, backend="vulkan")], ids=lambda p: p.backend)
+def test_exposure_is_at_most_three(plan: WorkerPlan, tmp_path: Path) -> None:
+    file = tmp_path / "worker.service"
+    file.write_text(unit.render(unit.service_properties(plan, PLACE)))
+    argv = ["systemd-analyze", "security", "--offline=true", "--threshold=30", "--no-pager", str(file)]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("place", [PLACE, USER_PLACE], ids=lambda p: p.mode)
+def test_systemd_understands_every_line(place: unit.Place, tmp_path: Path) -> None:
+    real = dataclasses.replace(place, program="/usr/bin/true")
+    file = tmp_path / "worker.service"
+    file.write_text(unit.render(unit.service_properties(dataclasses.replace(CUDA, cpu_percent=150), real)))
+    done = subprocess.run(["systemd-analyze", "verify", "--man=no", file], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "CPUQuota=150%" in file.read_text()
