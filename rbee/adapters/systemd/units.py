@@ -78,10 +78,7 @@ class SystemdUnits(UnitReader):
             try:
                 return bus.start_transient(name, properties, service)
             except Conflict:
-                worker = name.removesuffix(".socket").removeprefix("rbee-")
-                raise Conflict(
-                    f"unit {name} exists: the name {worker} is taken", hint="rbee-hive worker list"
-                ) from None
+                raise Conflict(f"there is a worker in unit {name} already", hint="rbee-hive worker list") from None
 
     def _why_no_socket(self, name: str, address: str) -> RbeeError:
         with Bus(self.mode) as bus:
