@@ -151,7 +151,7 @@ class Daemon:
         """Say how many workers there are and whether the queen knows us."""
         found = self.snapshot
         if found is None or self.heartbeat is None:
-            return "starting"
+            return "queen not asked yet"
         states = [worker.state for worker in found.workers]
         counts = ", ".join(f"{states.count(state)} {state}" for state in WorkerState if state in states)
         workers = f"{len(states)} workers" + (f" ({counts})" if counts else "")
