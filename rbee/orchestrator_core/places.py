@@ -20,7 +20,7 @@ from rbee.orchestrator_core.registry import PoolView
 from rbee.wire.catalog import ModelFile
 from rbee.wire.jobs import JobSpec
 from rbee.wire.pools import PoolSnapshot, PoolState
-from rbee.wire.workers import Backend, WorkerState
+from rbee.wire.workers import Backend, WorkerSpec, WorkerState
 
 HEADROOM = 1.2
 """A model takes about this many times its file's size once it runs."""
@@ -71,6 +71,24 @@ def search(job: JobSpec, pools: Sequence[PoolView], names: Names) -> Found:
     if job.placement.backend is not None and not _offered(job.placement.backend, live):
         return Found(error=_no_backend(job.placement.backend, live))
     return _among(job, in_question, live, names)
+
+
+def pool_for(spec: WorkerSpec, pools: Sequence[PoolView], names: Names) -> str:
+    """Return the pool where a worker that somebody asks for by hand should go: has the file, most memory free.
+
+    Raises:
+        RbeeError: there is no such pool; the error says what is missing.
+    """
+    live = [pool for pool in pools if pool.state is PoolState.READY and pool.snapshot is not None]
+    if not live:
+        raise NoCapacity(_nobody_home(pools), hint="rbee-keeper pool list")
+    if not _offered(spec.backend.value, live):
+        raise _no_backend(spec.backend.value, live)
+    able = [pool for pool in live if pool.snapshot and spec.backend in pool.snapshot.backends]
+    having = [pool for pool in able if pool.snapshot and names.file_of(spec.model, pool.snapshot.models)]
+    if not having:
+        raise _no_model(spec.model, live, names)
+    return max(having, key=lambda pool: pool.snapshot.host.memory_available_bytes if pool.snapshot else 0).id
 
 
 def _among(job: JobSpec, pools: Sequence[PoolView], live: Sequence[PoolView], names: Names) -> Found:

@@ -27,12 +27,20 @@ class PoolView:
         return next((found for found in self.workers if found.id == worker), None)
 
 
-@dataclass(slots=True, kw_only=True)
-class _Pool:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Whose a pool id is, and where. ``draining`` is the operator's word, kept apart from the pool's own."""
+
+    id: str
     instance: str
     url: str
     version: str
     draining: bool = False
+
+
+@dataclass(slots=True, kw_only=True)
+class _Pool:
+    claim: Claim
     snapshot: PoolSnapshot | None = None
     secrets: dict[str, str] = field(default_factory=dict)
     seen_s: float | None = None
@@ -49,33 +57,41 @@ class Registry:
         self._lost_after_s = lost_after_s
         self._pools: dict[str, _Pool] = {}
 
-    def __contains__(self, pool: object) -> bool:
-        return pool in self._pools
-
-    def check_claim(self, pool: str, instance: str) -> None:
-        """Raise Conflict when ``pool`` belongs to another instance."""
-        known = self._pools.get(pool)
-        if known is not None and known.instance != instance:
-            raise Conflict(
-                f"pool {pool} belongs to another host, which serves it at {known.url}",
-                hint=f"give this host another [pool] id, or rbee-keeper pool remove {pool}",
-                details={"pool": pool, "url": known.url},
-            )
-
-    def register(self, pool: str, *, instance: str, url: str, version: str, draining: bool | None = None) -> bool:
-        """Note where ``pool`` is; say whether that is news.
+    def claimed(self, claim: Claim) -> Claim:
+        """Return ``claim`` as it would stand; the operator's word stays.
 
         Raises:
             Conflict: the id belongs to another instance.
         """
-        self.check_claim(pool, instance)
-        known = self._pools.get(pool)
+        known = self._pools.get(claim.id)
         if known is None:
-            self._pools[pool] = _Pool(instance=instance, url=url, version=version, draining=bool(draining))
-            return True
-        news = (known.url, known.version) != (url, version)
-        known.url, known.version = url, version
-        return news
+            return claim
+        if known.claim.instance != claim.instance:
+            raise Conflict(
+                f"pool {claim.id} belongs to another host, which serves it at {known.claim.url}",
+                hint=f"give this host another [pool] id, or rbee-keeper pool remove {claim.id}",
+                details={"pool": claim.id, "url": known.claim.url},
+            )
+        return dataclasses.replace(claim, draining=known.claim.draining)
+
+    def claim(self, pool: str) -> Claim | None:
+        known = self._pools.get(pool)
+        return known.claim if known else None
+
+    def register(self, claim: Claim) -> None:
+        """Note whose the id is. Ask ``claimed`` first."""
+        known = self._pools.get(claim.id)
+        if known is None:
+            self._pools[claim.id] = _Pool(claim=claim)
+        else:
+            known.claim = claim
+
+    def restore(self, pool: str, claim: Claim | None) -> None:
+        """Take a registration back that could not be kept."""
+        if claim is None:
+            self._pools.pop(pool, None)
+        else:
+            self._pools[pool].claim = claim
 
     def heartbeat(self, snapshot: PoolSnapshot, now_s: float) -> bool:
         """Take a registered pool's snapshot; say whether anything but numbers changed in it."""
@@ -89,9 +105,6 @@ class Registry:
         """Return what ``worker`` wants to hear; empty when its pool has not told."""
         known = self._pools.get(pool)
         return known.secrets.get(worker, "") if known else ""
-
-    def set_draining(self, pool: str, draining: bool) -> None:
-        self._known(pool).draining = draining
 
     def remove(self, pool: str) -> None:
         self._known(pool)
@@ -121,13 +134,13 @@ class Registry:
         return known.seen_s is None or now_s - known.seen_s > self._lost_after_s
 
     def _view(self, pool: str, known: _Pool, now_s: float) -> PoolView:
-        draining = known.draining or (known.snapshot is not None and known.snapshot.draining)
+        draining = known.claim.draining or (known.snapshot is not None and known.snapshot.draining)
         alive = PoolState.DRAINING if draining else PoolState.READY
         return PoolView(
             id=pool,
             state=PoolState.LOST if self._lost(known, now_s) else alive,
-            url=known.url,
-            version=known.version,
+            url=known.claim.url,
+            version=known.claim.version,
             age_s=None if known.seen_s is None else max(0.0, now_s - known.seen_s),
             snapshot=known.snapshot,
         )

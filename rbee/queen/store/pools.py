@@ -1,22 +1,12 @@
 """Who owns which pool id, and where it is; kept so that a queen that starts knows whom to ask."""
 
-from dataclasses import dataclass
-
+from rbee.orchestrator_core.registry import Claim
 from rbee.queen.store.models import Pool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolRecord:
-    id: str
-    instance: str
-    url: str
-    version: str
-    draining: bool = False
-
-
-def save(record: PoolRecord) -> None:
+def save(claim: Claim) -> None:
     Pool.insert(
-        id=record.id, instance=record.instance, url=record.url, version=record.version, draining=record.draining
+        id=claim.id, instance=claim.instance, url=claim.url, version=claim.version, draining=claim.draining
     ).on_conflict_replace().execute()
 
 
@@ -24,8 +14,8 @@ def remove(pool: str) -> None:
     Pool.delete().where(Pool.id == pool).execute()
 
 
-def known() -> tuple[PoolRecord, ...]:
+def known() -> tuple[Claim, ...]:
     return tuple(
-        PoolRecord(id=row.id, instance=row.instance, url=row.url, version=row.version, draining=row.draining)
+        Claim(id=row.id, instance=row.instance, url=row.url, version=row.version, draining=row.draining)
         for row in Pool.select().order_by(Pool.id)
     )

@@ -14,11 +14,11 @@ from pathlib import Path
 import pytest
 
 from rbee.errors import ConfigInvalid, Conflict, NoCapacity, ShuttingDown
+from rbee.orchestrator_core.registry import Claim
 from rbee.queen.store import events, jobs, pools, retention
 from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Move, NewJob, Stale
 from rbee.queen.store.models import execute
-from rbee.queen.store.pools import PoolRecord
 from rbee.queen.store.store import Store
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 
@@ -154,7 +154,7 @@ async def test_deleting_a_job_takes_its_events_along(store: Store) -> None:
 
 
 async def test_pools_are_kept_until_removed(store: Store) -> None:
-    record = PoolRecord(id="blep", instance="i", url="http://blep:9200", version="1", draining=True)
+    record = Claim(id="blep", instance="i", url="http://blep:9200", version="1", draining=True)
     await store.write(pools.save, record)
     await store.write(pools.save, record)
     assert await store.read(pools.known) == (record,)

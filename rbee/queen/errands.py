@@ -1,0 +1,175 @@
+"""Jobs that a worker has: carried there, carried on after a cut or a restart, settled when it comes to nothing."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rbee import log
+from rbee.client.worker import WorkerClient
+from rbee.errors import NoCapacity, QueueFull, RbeeError, ShuttingDown, WorkerLost
+from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
+from rbee.queen.job import Job
+from rbee.queen.jobs import Jobs
+from rbee.queen.losses import loss_of, unexplained
+from rbee.queen.pools import Pools
+from rbee.queen.relay import DETACH_S, Relay
+from rbee.queen.store.jobs import Move, Stale
+from rbee.wire.events import JobEvent
+from rbee.wire.jobs import JobState
+
+CANCEL_S = 5.0
+"""A worker that has not ended a job by then is not waited for."""
+
+_BUSY = (NoCapacity, QueueFull, ShuttingDown)
+"""Refusals that say nothing about the job: it goes back to its place and no attempt is counted."""
+
+
+@dataclass(slots=True)
+class Errand:
+    pool: str
+    worker: str
+    task: "asyncio.Task[None] | None" = None
+    client: WorkerClient | None = None
+
+
+class Errands:
+    """Knows how many of our jobs each worker has."""
+
+    def __init__(self, jobs: Jobs, pools: Pools, observe: Callable[[Job, JobEvent], None]) -> None:
+        self._jobs = jobs
+        self._pools = pools
+        self._observe = observe
+        self._all: dict[str, Errand] = {}
+        self.in_flight: Counter[tuple[str, str]] = Counter()
+
+    def __contains__(self, job: object) -> bool:
+        return job in self._all
+
+    def begin(self, job: Job, pool: str, worker: str) -> None:
+        """Take ``job`` out of the queue and to ``worker``; its slot is taken from now on."""
+        self._jobs.queue.remove(job.id)
+        job.waits_for = None
+        self._start(job, Errand(pool, worker), attach=False)
+
+    def resume(self, job: Job) -> None:
+        """Go on with a job that its worker had when the queen before us ended."""
+        self._jobs.live[job.id] = job
+        self._start(job, Errand(job.pool or "", job.worker or ""), attach=True)
+
+    async def stop(self, job: Job) -> None:
+        """End ``job`` as its ``cancelled`` or ``verdict`` says; its last event is on disk when this returns."""
+        errand = self._all.get(job.id)
+        if errand is not None and errand.task is not None:
+            await self._ask_worker(job, errand)
+            errand.task.cancel()
+            await asyncio.wait({errand.task})
+        with contextlib.suppress(Stale):
+            if not job.finished:
+                await self._settle(job, job.verdict or WorkerLost("it was cancelled"))
+        self._jobs.ended(job)
+
+    async def leave(self) -> None:
+        """Let go of all jobs as they are: their workers go on for a while, and the next queen takes them up."""
+        tasks = [errand.task for errand in self._all.values() if errand.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _ask_worker(self, job: Job, errand: Errand) -> None:
+        if errand.client is None or errand.task is None:
+            return
+        with contextlib.suppress(RbeeError, TimeoutError):
+            async with asyncio.timeout(CANCEL_S):
+                await errand.client.cancel(job.id)
+                await asyncio.wait({errand.task})
+
+    def _start(self, job: Job, errand: Errand, *, attach: bool) -> None:
+        self._all[job.id] = errand
+        self.in_flight[errand.pool, errand.worker] += 1
+        errand.task = asyncio.create_task(self._go(job, errand, attach=attach), name=f"errand-{job.id}")
+
+    async def _go(self, job: Job, errand: Errand, *, attach: bool) -> None:
+        try:
+            error = await (self._carry_on(job, errand) if attach else self._carry(job, errand))
+            if error is not None and not job.finished:
+                await self._settle(job, error)
+        except Stale:
+            log.debug("errand.overtaken", job=job.id)
+        finally:
+            del self._all[job.id]
+            self.in_flight[errand.pool, errand.worker] -= 1
+            if errand.client is not None:
+                await errand.client.close()
+            if job.finished:
+                self._jobs.ended(job)
+            self._jobs.changed.set()
+
+    async def _carry(self, job: Job, errand: Errand) -> RbeeError | None:
+        await self._dispatched(job, errand)
+        errand.client = self._pools.worker(errand.pool, errand.worker)
+        if errand.client is None:
+            return unexplained(errand.pool, errand.worker)
+        return await self._relay(job, errand.client).run(attach=False)
+
+    async def _carry_on(self, job: Job, errand: Errand) -> RbeeError | None:
+        """Wait for the pool to say where its worker is and what it wants to hear, then read on."""
+        await self._pools.until(self._pools.heard_of(errand.pool), DETACH_S)
+        errand.client = self._pools.worker(errand.pool, errand.worker)
+        if errand.client is None:
+            loss = None
+            if errand.pool not in self._pools.absent():
+                loss = await loss_of(self._pools, errand.pool, errand.worker, known_exit_ms=None, patient=False)
+            return loss or unexplained(errand.pool, errand.worker)
+        log.event("job.resumed", job=job.id, worker=errand.worker, pool=errand.pool, after=job.worker_event)
+        return await self._relay(job, errand.client).run(attach=True)
+
+    def _relay(self, job: Job, client: WorkerClient) -> Relay:
+        return Relay(job, self._pools, client, lambda event: self._observe(job, event))
+
+    async def _dispatched(self, job: Job, errand: Errand) -> None:
+        columns = {"attempts": job.attempts + 1, "pool": errand.pool, "worker": errand.worker, "reason": ""}
+        decision = {"decision": "run", "pool": errand.pool, "worker": errand.worker, "attempt": job.attempts + 1}
+        await job.record([], [Move(JobState.DISPATCHED, columns)], decision, patient=True)
+        log.event(
+            "job.dispatched", job=job.id, worker=errand.worker, pool=errand.pool, model=job.spec.model,
+            attempt=job.attempts, request_id=job.request_id or None,
+        )  # fmt: skip
+
+    async def _settle(self, job: Job, error: RbeeError) -> None:
+        """Decide what a failed attempt means: the end of the job, or another try."""
+        if job.cancelled:
+            await job.end_cancelled()
+        elif job.verdict is not None:
+            await job.fail(job.verdict)
+        elif job.delivered:
+            await job.fail(error)
+        elif isinstance(error, _BUSY):
+            job.refusals += 1
+            await self._again(job, error, backoff_s(job.refusals, random.random()), counted=False)  # noqa: S311
+        elif error.retriable and job.attempts < ATTEMPTS:
+            self._doubt(job, error)
+            await self._again(job, error, backoff_s(job.attempts, random.random()))  # noqa: S311
+        else:
+            await job.fail(error)
+        if job.finished:
+            log.event("job.ended", job=job.id, state=job.state.value, worker=job.worker, error=job.reason or None)
+
+    def _doubt(self, job: Job, error: RbeeError) -> None:
+        if error.details.get("refused") and job.pool and job.worker:
+            self._pools.doubt(job.pool, job.worker)
+
+    async def _again(self, job: Job, error: RbeeError, pause_s: float, *, counted: bool = True) -> None:
+        uncounted = not counted and job.state is JobState.DISPATCHED
+        columns: dict[str, object] = {"reason": error.message}
+        if uncounted:
+            columns["attempts"] = job.attempts - 1
+        decision = {"decision": "retry", "code": error.code, "reason": error.message, "pause_s": round(pause_s, 1)}
+        await job.record(
+            [], [Move(JobState.QUEUED if uncounted else JobState.RETRIED, columns)], decision, patient=True
+        )
+        log.warning("job.retried", job=job.id, worker=job.worker, code=error.code, pause_s=pause_s)
+        self._jobs.wait(job, pause_s)

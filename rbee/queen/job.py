@@ -1,0 +1,163 @@
+"""An unfinished job as the queen holds it: the same as on disk, and who reads it."""
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rbee.errors import NoCapacity, RbeeError
+from rbee.orchestrator_core.places import Place
+from rbee.orchestrator_core.queue import Waiting
+from rbee.queen.feed import Feed
+from rbee.queen.store import events, jobs
+from rbee.queen.store.events import Entry
+from rbee.queen.store.jobs import Move, Unfinished
+from rbee.queen.store.store import Store
+from rbee.wire import codec
+from rbee.wire.events import End, Failure, JobEvent, StopReason, name_of
+from rbee.wire.jobs import JobSpec, JobState
+
+FULL_DISK_PAUSE_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """An event that is not stored yet: its kind, its JSON, and the id the worker gave it."""
+
+    kind: str
+    data: str
+    worker_event: int | None = None
+
+
+def item(event: JobEvent, worker_event: int | None = None) -> Item:
+    return Item(name_of(event), codec.dump_json(event), worker_event)
+
+
+def now_ms() -> int:
+    return int(time.time() * 1000)
+
+
+class Job:
+    """What changes is stored first and told then; one change at a time.
+
+    Clocks: ``…_ms`` is wall time since the epoch, ``…_s`` monotonic.
+    """
+
+    def __init__(self, store: Store, kept: Unfinished) -> None:
+        status = kept.status
+        self._store = store
+        self._lock = asyncio.Lock()
+        self.seq = kept.seq
+        self.id = status.id
+        self.spec: JobSpec = kept.spec
+        self.caller = status.caller
+        self.request_id = kept.request_id
+        self.state = status.state
+        self.created_ms = status.created_ms
+        self.attempts = status.attempts
+        self.pool = status.pool
+        self.worker = status.worker
+        self.worker_event = kept.last_worker_event
+        self.delivered = kept.delivered
+        self.tokens = 0
+        self.feed = Feed(kept.last_event, self._page)
+        self.done = asyncio.Event()
+        self.reason = status.reason
+        self.waits_for: Place | None = None
+        self.refusals = 0
+        self.cancelled = False
+        self.verdict: RbeeError | None = None
+        self.told: tuple[int, str] = (-1, "")
+        self.tellings = 0
+        age_s = max(0, now_ms() - status.created_ms) / 1000
+        self.arrived_s = time.monotonic() - age_s
+        self.began_s = _began_s(status.started_ms)
+
+    @property
+    def finished(self) -> bool:
+        return self.state.finished
+
+    def waiting(self, not_before_s: float = 0.0) -> Waiting:
+        return Waiting(
+            job=self.id,
+            number=self.seq,
+            priority=self.spec.priority,
+            caller=self.caller,
+            arrived_s=self.arrived_s,
+            not_before_s=not_before_s,
+        )
+
+    async def record(
+        self,
+        items: Sequence[Item] = (),
+        moves: Sequence[Move] = (),
+        decision: Mapping[str, Any] | None = None,
+        *,
+        patient: bool = False,
+    ) -> None:
+        """Commit events and changes of state, then give the events out. Runs to its end though the caller is cancelled.
+
+        Args:
+            patient: wait for a full disk to be emptied; whoever sends the events has to wait, too.
+
+        Raises:
+            Stale: the job's state does not allow it; nothing happened.
+            NoCapacity: the disk is full; nothing happened.
+        """
+        while True:
+            try:
+                return await asyncio.shield(asyncio.ensure_future(self._record(items, moves, decision)))
+            except NoCapacity:
+                if not patient:
+                    raise
+                await asyncio.sleep(FULL_DISK_PAUSE_S)
+
+    async def fail(self, error: RbeeError) -> None:
+        """Raises Stale when it has ended already."""
+        failure = Failure.of(error)
+        columns = {"finished_ms": now_ms(), "error": codec.dump_json(failure), "reason": error.message}
+        await self.record([item(failure)], [Move(JobState.FAILED, columns)], patient=True)
+
+    async def end_cancelled(self) -> None:
+        """End it without a word from a worker: there is none, or it does not answer."""
+        ran_ms = 0.0 if self.began_s is None else (time.monotonic() - self.began_s) * 1000
+        end = End(tokens_in=0, tokens_out=self.tokens, stop_reason=StopReason.CANCELLED, decode_ms=ran_ms, ttft_ms=0.0)
+        columns = {"finished_ms": now_ms(), "stop_reason": StopReason.CANCELLED.value, "tokens_out": self.tokens}
+        await self.record([item(end)], [Move(JobState.CANCELLED, columns)], patient=True)
+
+    async def _record(self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None) -> None:
+        async with self._lock:
+            attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
+            first = self.feed.last_id + 1
+            entries = [Entry(first + n, i.kind, i.data, attempt, i.worker_event) for n, i in enumerate(items)]
+            await self._store.write(jobs.record, self.seq, entries, moves, decision, now_ms())
+            self._apply(items, moves)
+            self.feed.publish(entries, finished=self.finished)
+            if self.finished:
+                self.done.set()
+
+    def _apply(self, items: Sequence[Item], moves: Sequence[Move]) -> None:
+        for move in moves:
+            self.state = move.state
+            for column in ("attempts", "pool", "worker", "reason"):
+                if column in move.columns:
+                    setattr(self, column, move.columns[column])
+            if "attempts" in move.columns:
+                self.worker_event = 0
+            if move.state is JobState.RUNNING:
+                self.began_s = time.monotonic()
+        for each in items:
+            if each.kind == "token":
+                self.delivered = True
+                self.tokens += 1
+            if each.worker_event is not None:
+                self.worker_event = each.worker_event
+
+    async def _page(self, after: int) -> Sequence[Entry]:
+        return await self._store.read(events.page, self.seq, after)
+
+
+def _began_s(started_ms: int | None) -> float | None:
+    """Return when it began on the monotonic clock; a wall clock that was set back makes it now."""
+    return None if started_ms is None else time.monotonic() - max(0, now_ms() - started_ms) / 1000

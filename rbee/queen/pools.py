@@ -1,0 +1,201 @@
+"""The pools: what they say, whose they are, how to reach them and their workers, and how to wake them."""
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import Callable, Iterable
+
+from rbee import log
+from rbee.client.http import HttpClient
+from rbee.client.pool import PoolClient
+from rbee.client.worker import WorkerClient
+from rbee.errors import NotFound, RbeeError
+from rbee.orchestrator_core.registry import Claim, PoolView, Registry
+from rbee.queen.store import pools
+from rbee.queen.store.store import Store
+from rbee.wire.pools import PoolRegistration, PoolSnapshot, PoolState
+from rbee.wire.workers import WorkerStatus
+
+ASK_S = 5.0
+WAKE_PAUSE_S = 2.0
+LONGEST_WAKE_PAUSE_S = 30.0
+
+
+class Pools:
+    """Registry, addresses and connections.
+
+    Args:
+        token: the fleet token to present; empty for none.
+        urls: pools to ask when none is known.
+        changed: called when a pool said something that may let a job go.
+    """
+
+    def __init__(
+        self, store: Store, *, lost_after_s: float, token: str, urls: Iterable[str], changed: Callable[[], None]
+    ) -> None:
+        self._store = store
+        self._registry = Registry(lost_after_s=lost_after_s)
+        self.token = token
+        self.urls = tuple(urls)
+        self._changed = changed
+        self._news = asyncio.Event()
+        self._clients: dict[str, HttpClient] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        self._began_s = time.monotonic()
+        self._lost_after_s = lost_after_s
+
+    async def start(self) -> None:
+        """Remember the pools of before and ask them to speak."""
+        for claim in await self._store.read(pools.known):
+            self._registry.register(claim)
+        self._task = asyncio.create_task(self._keep_waking(), name="pools-wake")
+        self.wake()
+
+    async def close(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
+        for client in self._clients.values():
+            await client.close()
+        self._clients.clear()
+
+    def view(self) -> tuple[PoolView, ...]:
+        return self._registry.view(time.monotonic())
+
+    def find(self, pool: str) -> PoolView:
+        return self._registry.find(pool, time.monotonic())
+
+    def settling(self) -> bool:
+        """Say whether pools of before have had no time yet to speak."""
+        young = time.monotonic() - self._began_s < self._lost_after_s * 2
+        return young and any(pool.snapshot is None for pool in self.view())
+
+    def absent(self) -> list[str]:
+        return [pool.id for pool in self.view() if pool.state is PoolState.LOST]
+
+    async def register(self, pool: str, registration: PoolRegistration) -> PoolView:
+        """Raises Conflict when the id is another instance's."""
+        await self._claim(
+            Claim(id=pool, instance=registration.instance, url=registration.url, version=registration.version)
+        )
+        self.wake()
+        return self.find(pool)
+
+    async def heartbeat(self, snapshot: PoolSnapshot) -> None:
+        """Raises Conflict when the id is another instance's."""
+        await self._claim(Claim(id=snapshot.id, instance=snapshot.instance, url=snapshot.url, version=snapshot.version))
+        if self._registry.heartbeat(snapshot, time.monotonic()):
+            self._tell()
+
+    async def set_draining(self, pool: str, draining: bool) -> None:
+        """Mark it here, and tell it; one that cannot be told is still not given work."""
+        self.find(pool)
+        claim = self._registry.claim(pool)
+        if claim is not None:
+            changed = dataclasses.replace(claim, draining=draining)
+            await self._store.write(pools.save, changed)
+            self._registry.register(changed)
+        self._tell()
+        try:
+            await (self.client(pool).drain_pool() if draining else self.client(pool).undrain_pool())
+        except RbeeError as error:
+            log.warning("pool.unreachable", pool=pool, error=error.message)
+
+    async def remove(self, pool: str) -> None:
+        self._registry.remove(pool)
+        await self._store.write(pools.remove, pool)
+        log.event("pool.removed", pool=pool)
+        self._tell()
+
+    def client(self, pool: str) -> PoolClient:
+        """Raises NotFound."""
+        url = self.find(pool).url
+        if url not in self._clients:
+            self._clients[url] = HttpClient(url, token=self.token, source=f"pool {pool}")
+        return PoolClient(self._clients[url])
+
+    def worker(self, pool: str, worker: str) -> WorkerClient | None:
+        """Return a client for ``worker``, for the caller to close; None while its pool has not told where it is."""
+        found = self.status(pool, worker)
+        if found is None:
+            return None
+        secret = self._registry.secret(pool, worker)
+        return WorkerClient.at(found.address, secret, worker=f"worker {worker} on {pool}")
+
+    def status(self, pool: str, worker: str) -> WorkerStatus | None:
+        try:
+            return self.find(pool).worker(worker)
+        except NotFound:
+            return None
+
+    def doubt(self, pool: str, worker: str) -> None:
+        self._registry.doubt(pool, worker)
+
+    async def until(self, satisfied: Callable[[], bool], timeout_s: float) -> bool:
+        """Wait until ``satisfied`` by what pools say; False when time ran out."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout_s):
+                while not satisfied():
+                    await self._news.wait()
+        return satisfied()
+
+    def heard_of(self, pool: str) -> Callable[[], bool]:
+        """Return whether a snapshot of ``pool`` has come, as something to wait for; a removed one never comes."""
+
+        def heard() -> bool:
+            known = next((view for view in self.view() if view.id == pool), None)
+            return known is None or known.snapshot is not None
+
+        return heard
+
+    def wake(self) -> None:
+        """Ask the pools that are not here: the connection alone starts one whose socket systemd holds."""
+        self._wake.set()
+
+    async def _claim(self, claim: Claim) -> None:
+        """Whoever comes first has the id, also while that is being written; what cannot be written is no claim."""
+        known = self._registry.claim(claim.id)
+        wanted = self._registry.claimed(claim)
+        if wanted == known:
+            return
+        self._registry.register(wanted)
+        try:
+            await self._store.write(pools.save, wanted)
+        except RbeeError:
+            self._registry.restore(claim.id, known)
+            raise
+        log.event("pool.moved" if known else "pool.registered", pool=claim.id, url=claim.url, version=claim.version)
+
+    def _tell(self) -> None:
+        news, self._news = self._news, asyncio.Event()
+        news.set()
+        self._changed()
+
+    async def _keep_waking(self) -> None:
+        pause_s = WAKE_PAUSE_S
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            urls = self._absent_urls()
+            await asyncio.gather(*(self._ask(url) for url in urls))
+            pause_s = min(pause_s * 2, LONGEST_WAKE_PAUSE_S) if urls else WAKE_PAUSE_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause_s):
+                    await self._news.wait()
+                    pause_s = WAKE_PAUSE_S
+
+    def _absent_urls(self) -> list[str]:
+        views = self.view()
+        here = {view.url.rstrip("/") for view in views if view.state is not PoolState.LOST}
+        known = [view.url.rstrip("/") for view in views]
+        return [url for url in dict.fromkeys([*known, *(url.rstrip("/") for url in self.urls)]) if url not in here]
+
+    async def _ask(self, url: str) -> None:
+        async with HttpClient(url, token=self.token, source=f"pool at {url}", timeout_s=ASK_S) as http:
+            try:
+                await http.call("GET", "/v2/state")
+            except RbeeError as error:
+                log.debug("pool.silent", url=url, error=error.message)

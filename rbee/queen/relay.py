@@ -1,0 +1,206 @@
+"""From a worker to disk to readers: one attempt at one job.
+
+Whatever the worker said while the last commit ran shares the next one, and nobody reads what is not committed.
+A cut line is taken up where it was cut: the worker goes on for ``DETACH_S`` without us.
+"""
+
+import asyncio
+import contextlib
+import dataclasses
+import time
+from collections.abc import AsyncIterator, Callable
+
+from rbee import log
+from rbee.client.worker import WorkerClient
+from rbee.errors import Conflict, NotFound, PoolUnreachable, RbeeError, Timeout, Unauthorized, WorkerLost
+from rbee.queen.closing import closing
+from rbee.queen.job import Item, Job, item, now_ms
+from rbee.queen.losses import loss_of, unexplained
+from rbee.queen.pools import Pools
+from rbee.queen.store.jobs import Move, Stale
+from rbee.wire.events import End, Failure, JobEvent, Started, StopReason
+from rbee.wire.inference import InferenceRequest
+from rbee.wire.jobs import Generation, JobState
+
+DETACH_S = 60.0
+AHEAD = 256
+"""Events taken from the worker beyond what is committed; then it has to wait."""
+
+WATCH_S, PROBE_S = 2.0, 3.0
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
+_CUT = (WorkerLost, Timeout, PoolUnreachable)
+
+Numbered = tuple[int, JobEvent]
+
+
+class Relay:
+    """``run`` returns None when the job has ended, else why this attempt came to nothing."""
+
+    def __init__(self, job: Job, pools: Pools, client: WorkerClient, observe: Callable[[JobEvent], None]) -> None:
+        self._job = job
+        self._pools = pools
+        self._client = client
+        self._observe = observe
+        self._pool, self._worker = job.pool or "", job.worker or ""
+        status = pools.status(self._pool, self._worker)
+        self._known_exit_ms = status.last_exit.at_ms if status and status.last_exit else None
+
+    async def run(self, *, attach: bool) -> RbeeError | None:
+        """Args: attach: the worker has it already; go on after the last event on disk."""
+        cut_at_s: float | None = None
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            seen = self._job.worker_event
+            try:
+                await self._pump(self._client.attach(self._job.id, after=seen) if attach else self._begin())
+                return None
+            except Conflict as error:
+                if attach:
+                    return error
+                attach = True
+                continue
+            except (NotFound, Unauthorized) as error:
+                return await self._gone() if attach else _changed(error)
+            except Stale:
+                return None
+            except _CUT as error:
+                if self._job.verdict is not None or self._job.cancelled:
+                    return error
+                if not attach and error.details.get("refused"):
+                    return error
+                attach = True
+                log.warning("relay.cut", job=self._job.id, worker=self._worker, error=error.message)
+            except RbeeError as error:
+                return error
+            if self._job.worker_event > seen:
+                cut_at_s, pause_s = None, _FIRST_PAUSE_S
+            cut_at_s = cut_at_s or time.monotonic()
+            loss = await self._loss(patient=False)
+            if loss is not None:
+                return loss
+            hopeless = self._pool in self._pools.absent() and not self._job.delivered
+            if hopeless or time.monotonic() - cut_at_s > DETACH_S:
+                return unexplained(self._pool, self._worker)
+            await asyncio.sleep(pause_s)
+            pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _begin(self) -> AsyncIterator[Numbered]:
+        spec = self._job.spec
+        asked = {field.name: getattr(spec, field.name) for field in dataclasses.fields(Generation)}
+        request = InferenceRequest(**asked, id=self._job.id, detach_s=DETACH_S)
+        return self._client.infer(request, request_id=self._job.request_id)
+
+    async def _gone(self) -> RbeeError:
+        """The worker answers, but knows nothing of the job: it is another process than it was."""
+        return await self._loss(patient=True) or unexplained(self._pool, self._worker)
+
+    async def _loss(self, *, patient: bool) -> WorkerLost | None:
+        return await loss_of(self._pools, self._pool, self._worker, known_exit_ms=self._known_exit_ms, patient=patient)
+
+    async def _pump(self, events: AsyncIterator[Numbered]) -> None:
+        """Return when the job's last event is on disk; else raise why the stream ended."""
+        ahead: asyncio.Queue[Numbered | Exception] = asyncio.Queue(AHEAD)
+        reading = asyncio.create_task(_read(events, ahead), name=f"read-{self._job.id}")
+        watching = asyncio.create_task(self._watch(reading), name=f"watch-{self._job.id}")
+        try:
+            while not self._job.finished:
+                batch = [await ahead.get()]
+                while not ahead.empty():
+                    batch.append(ahead.get_nowait())
+                await self._keep([each for each in batch if isinstance(each, tuple)])
+                for each in batch:
+                    if isinstance(each, Exception):
+                        raise each
+                await self._job.feed.room()
+        finally:
+            watching.cancel()
+            reading.cancel()
+            await asyncio.wait({reading, watching})
+
+    async def _watch(self, reading: "asyncio.Task[None]") -> None:
+        """A pulled cable says nothing. When the pool falls silent, see whether the worker still answers."""
+        while True:
+            await asyncio.sleep(WATCH_S)
+            if self._pool in self._pools.absent() and not await self._answers():
+                reading.cancel("the worker does not answer")
+
+    async def _answers(self) -> bool:
+        try:
+            async with asyncio.timeout(PROBE_S):
+                await self._client.readiness()
+        except (TimeoutError, *_CUT):
+            return False
+        except RbeeError:
+            return True
+        return True
+
+    async def _keep(self, batch: list[Numbered]) -> None:
+        items: list[Item] = []
+        moves: list[Move] = []
+        kept: list[JobEvent] = []
+        failure: RbeeError | None = None
+        for number, event in batch:
+            if number <= self._job.worker_event:
+                continue
+            failure = self._refusal(event)
+            if failure is not None:
+                break
+            kept.append(event)
+            items.append(item(self._signed(event), number))
+            moves += _moves(event)
+        if items:
+            await self._job.record(items, moves, patient=True)
+            for event in kept:
+                self._observe(event)
+        if failure is not None:
+            raise failure
+
+    def _signed(self, event: JobEvent) -> JobEvent:
+        return dataclasses.replace(event, pool=self._pool, id=None) if isinstance(event, Started) else event
+
+    def _refusal(self, event: JobEvent) -> RbeeError | None:
+        """Return why ``event`` ends the attempt but not the job; None for what is passed on."""
+        if isinstance(event, Failure):
+            return event.to_error(f"worker:{self._worker}")
+        if isinstance(event, End) and event.stop_reason is StopReason.CANCELLED and not self._job.cancelled:
+            return self._job.verdict or WorkerLost(
+                f"worker {self._worker} on {self._pool} was stopped before the answer was complete",
+                hint="rbee-keeper pool worker list",
+                details={"pool": self._pool, "worker": self._worker},
+            )
+        return None
+
+
+def _changed(error: RbeeError) -> WorkerLost:
+    return WorkerLost(f"the worker is not the one its pool told of: {error.message}", details=error.details)
+
+
+async def _read(events: AsyncIterator[Numbered], ahead: "asyncio.Queue[Numbered | Exception]") -> None:
+    """Move events into ``ahead``; the last thing in it is why there are no more."""
+    try:
+        async with closing(events) as stream:
+            async for numbered in stream:
+                await ahead.put(numbered)
+        await ahead.put(WorkerLost("the worker closed the stream before its end"))
+    except asyncio.CancelledError:
+        with contextlib.suppress(asyncio.QueueFull):
+            ahead.put_nowait(WorkerLost("the worker does not answer"))
+        raise
+    except Exception as error:  # noqa: BLE001  (raised again by who takes from the queue)
+        await ahead.put(error)
+
+
+def _moves(event: JobEvent) -> list[Move]:
+    if isinstance(event, Started):
+        return [Move(JobState.RUNNING, {"started_ms": now_ms(), "seed": event.seed, "reason": ""})]
+    if not isinstance(event, End):
+        return []
+    cancelled = event.stop_reason is StopReason.CANCELLED
+    columns = {
+        "finished_ms": now_ms(),
+        "tokens_in": event.tokens_in,
+        "tokens_out": event.tokens_out,
+        "stop_reason": event.stop_reason.value,
+        "reason": "",
+    }
+    return [Move(JobState.CANCELLED if cancelled else JobState.COMPLETED, columns)]

@@ -1,0 +1,151 @@
+"""``QueenOps`` for one asker: what he may do, done."""
+
+import json
+from collections.abc import AsyncIterator
+
+from rbee import __version__, log
+from rbee.errors import Conflict, NotFound, NotPermitted
+from rbee.orchestrator_core import places
+from rbee.orchestrator_core.registry import status_of, workers_of
+from rbee.queen.closing import closing
+from rbee.queen.models import models_of
+from rbee.queen.queen import Asker, Queen
+from rbee.queen.store import jobs
+from rbee.wire import events
+from rbee.wire.catalog import ModelEntry
+from rbee.wire.events import JobEvent
+from rbee.wire.jobs import Explanation, JobQuery, JobSpec, JobStatus
+from rbee.wire.pools import Capabilities, PoolRegistration, PoolSnapshot, PoolStatus, Version
+from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
+
+
+class QueenService:
+    """The operator may do everything; a named caller may submit, and see and cancel his own jobs."""
+
+    def __init__(self, queen: Queen, asker: Asker) -> None:
+        self._queen = queen
+        self._asker = asker
+
+    async def submit_job(self, spec: JobSpec) -> JobStatus:
+        status, _ = await self._queen.submit(spec, self._asker)
+        return status
+
+    async def list_jobs(self, query: JobQuery) -> tuple[JobStatus, ...]:
+        found = await self._queen.store.read(jobs.search, query, self._asker.caller or None)
+        return tuple(self._queen.shown(status) for status in found)
+
+    async def get_job(self, job: str) -> JobStatus:
+        return self._queen.shown((await self._queen.find(job, self._asker)).status)
+
+    async def job_events(self, job: str, after: int = 0) -> AsyncIterator[tuple[int, JobEvent]]:
+        stored = await self._queen.find(job, self._asker)
+        async with closing(self._queen.entries(stored, after)) as entries:
+            async for entry in entries:
+                event = events.read(entry.kind, json.loads(entry.data))
+                if event is not None:
+                    yield entry.id, event
+
+    async def cancel_job(self, job: str) -> None:
+        stored = await self._queen.find(job, self._asker)
+        live = self._queen.jobs.live.get(stored.status.id)
+        if live is not None:
+            await self._queen.cancel(live)
+
+    async def explain_job(self, job: str) -> Explanation:
+        stored = await self._queen.find(job, self._asker)
+        status = self._queen.shown(stored.status)
+        decisions = await self._queen.store.read(jobs.decisions, stored.seq)
+        return Explanation(id=status.id, state=status.state, reason=status.reason, decisions=decisions)
+
+    async def list_pools(self) -> tuple[PoolStatus, ...]:
+        self._operator("list pools")
+        return tuple(status_of(pool) for pool in self._queen.pools.view())
+
+    async def get_pool(self, pool: str) -> PoolStatus:
+        self._operator("look at pools")
+        return status_of(self._queen.pools.find(pool))
+
+    async def register_pool(self, pool: str, registration: PoolRegistration) -> PoolStatus:
+        self._operator("register pools")
+        return status_of(await self._queen.pools.register(pool, registration))
+
+    async def heartbeat(self, pool: str, snapshot: PoolSnapshot) -> None:
+        self._operator("speak for pools")
+        if snapshot.id != pool:
+            raise Conflict(f"the snapshot is of pool {snapshot.id}, its address says {pool}")
+        await self._queen.pools.heartbeat(snapshot)
+
+    async def drain_pool(self, pool: str) -> None:
+        self._operator("drain pools")
+        await self._queen.pools.set_draining(pool, True)
+
+    async def undrain_pool(self, pool: str) -> None:
+        self._operator("undrain pools")
+        await self._queen.pools.set_draining(pool, False)
+
+    async def remove_pool(self, pool: str) -> None:
+        self._operator("remove pools")
+        await self._queen.pools.remove(pool)
+
+    async def list_workers(self) -> tuple[WorkerStatus, ...]:
+        self._operator("list workers")
+        return tuple(worker for pool in self._queen.pools.view() for worker in workers_of(pool))
+
+    async def spawn_worker(self, spec: WorkerSpec, pool: str | None = None) -> AsyncIterator[SpawnEvent]:
+        """Pass on what the pool says; without ``pool`` the one is taken that has the model and most memory free."""
+        self._operator("spawn workers")
+        where = pool or places.pool_for(spec, self._queen.pools.view(), self._queen.dispatcher.names)
+        async with closing(self._queen.pools.client(where).spawn_worker(spec)) as spawning:
+            async for event in spawning:
+                yield event
+
+    async def stop_worker(self, worker: str) -> None:
+        """Stop ``worker``; where two pools have one of that name, ``<pool>:<worker>`` says which."""
+        self._operator("stop workers")
+        pool, name = self._whose(worker)
+        await self._queen.pools.client(pool).stop_worker(name)
+        log.event("worker.stopped", worker=name, pool=pool)
+
+    async def list_models(self) -> tuple[ModelEntry, ...]:
+        return models_of(self._queen.dispatcher.names, self._queen.pools.view())
+
+    async def version(self) -> Version:
+        return Version(name="queen-rbee", version=__version__)
+
+    async def capabilities(self) -> Capabilities:
+        snapshots = [pool.snapshot for pool in self._queen.pools.view() if pool.snapshot is not None]
+        settings = self._queen.settings
+        return Capabilities(
+            version=__version__,
+            backends=tuple(sorted({backend for snapshot in snapshots for backend in snapshot.backends})),
+            models=tuple(sorted({model.id for snapshot in snapshots for model in snapshot.models})),
+            limits={
+                "body_bytes": settings.body_limit_bytes,
+                "queue_capacity": settings.queue_capacity,
+                "job_s": int(settings.job_limit_s),
+                "job_max_s": int(settings.job_limit_max_s),
+                "connections": settings.connections,
+            },
+        )
+
+    def _operator(self, what: str) -> None:
+        if self._asker.caller:
+            raise NotPermitted(
+                f"caller {self._asker.caller} may not {what}", hint="this takes the fleet token; ask the operator"
+            )
+
+    def _whose(self, worker: str) -> tuple[str, str]:
+        pool, colon, name = worker.partition(":")
+        if colon:
+            self._queen.pools.find(pool)
+            return pool, name
+        having = [view.id for view in self._queen.pools.view() if view.worker(worker) is not None]
+        if not having:
+            raise NotFound(f"no pool has a worker {worker}", hint="rbee-keeper pool worker list")
+        if len(having) > 1:
+            raise Conflict(
+                f"{len(having)} pools have a worker {worker}: {', '.join(having)}",
+                hint=f"say which: {having[0]}:{worker}",
+                details={"pools": having},
+            )
+        return having[0], worker

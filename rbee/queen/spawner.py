@@ -1,0 +1,108 @@
+"""Workers that jobs need and nobody has yet: one spawn per place, however many jobs wait for it."""
+
+import asyncio
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from rbee import log
+from rbee.errors import RbeeError
+from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
+from rbee.orchestrator_core.places import Place
+from rbee.queen.closing import closing
+from rbee.queen.pools import Pools
+from rbee.wire.workers import SpawnEvent, WorkerSpec
+
+SEEN_S = 10.0
+"""A heartbeat tells of the new worker long before this."""
+
+
+@dataclass(slots=True)
+class Need:
+    message: str
+    task: "asyncio.Task[None] | None" = None
+    failures: int = 0
+    not_before_s: float = 0.0
+
+
+class Spawner:
+    """
+    Args:
+        done: called when a spawn ended: with the place, and the error once it is certain that there will be no worker.
+        changed: called when there is something new to say to those who wait.
+    """
+
+    def __init__(
+        self, pools: Pools, *, done: Callable[[Place, RbeeError | None], None], changed: Callable[[], None]
+    ) -> None:
+        self._pools = pools
+        self._done = done
+        self._changed = changed
+        self._needs: dict[Place, Need] = {}
+
+    def ask(self, place: Place, spec: WorkerSpec) -> str:
+        """See to it that a worker comes up at ``place``; return how far that is."""
+        need = self._needs.setdefault(place, Need(f"starting a worker for {place.model} on {place.pool}"))
+        if need.task is None and time.monotonic() >= need.not_before_s:
+            need.task = asyncio.create_task(self._spawn(place, spec, need), name=f"spawn-{place.pool}-{place.model}")
+        return need.message
+
+    def next_due_s(self) -> float | None:
+        """Return when a pause after a failure ends; None when there is none."""
+        now_s = time.monotonic()
+        return min(
+            (n.not_before_s for n in self._needs.values() if n.task is None and n.not_before_s > now_s), default=None
+        )
+
+    async def close(self) -> None:
+        """Leave the spawns to their pools."""
+        tasks = [need.task for need in self._needs.values() if need.task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
+
+    async def _spawn(self, place: Place, spec: WorkerSpec, need: Need) -> None:
+        error: RbeeError | None = None
+        try:
+            worker = await self._follow(place, spec, need)
+            log.event("worker.spawned", worker=worker, pool=place.pool, model=place.model)
+            await self._pools.until(lambda: self._pools.status(place.pool, worker) is not None, SEEN_S)
+        except RbeeError as failed:
+            error = failed
+        need.task = None
+        if error is None:
+            del self._needs[place]
+        else:
+            self._failed(place, need, error)
+        final = error is not None and place not in self._needs
+        self._done(place, error if final else None)
+
+    async def _follow(self, place: Place, spec: WorkerSpec, need: Need) -> str:
+        """Return the id of the new worker."""
+        spawning = self._pools.client(place.pool).spawn_worker(spec)
+        async with closing(spawning) as events:
+            async for event in events:
+                if event.worker is not None and event.state == "ready":
+                    return event.worker.id
+                need.message = _told(place, event)
+                self._changed()
+        raise RbeeError(f"pool {place.pool} ended the spawn of {place.model} without a result")
+
+    def _failed(self, place: Place, need: Need, error: RbeeError) -> None:
+        """What may pass is tried again after a pause; the rest, and the fifth failure, are final."""
+        need.failures += 1
+        again = error.retriable and need.failures < ATTEMPTS
+        log.warning("worker.not_spawned", pool=place.pool, model=place.model, error=error.message, code=error.code)
+        if not again:
+            del self._needs[place]
+            return
+        pause_s = backoff_s(need.failures, random.random())  # noqa: S311  (jitter, no secret)
+        need.not_before_s = time.monotonic() + pause_s
+        need.message = f"{error.message}; trying again in {pause_s:.0f} s"
+
+
+def _told(place: Place, event: SpawnEvent) -> str:
+    how_far = "" if event.progress is None else f", {event.progress:.0%}"
+    return f"starting a worker for {place.model} on {place.pool}: {event.message or event.state}{how_far}"

@@ -1,0 +1,70 @@
+"""What the queen knows, as streams of frames."""
+
+import time
+from collections.abc import AsyncIterator, Callable
+
+from rbee.daemon.sse import KEEP_ALIVE_S
+from rbee.errors import RbeeError, ShuttingDown
+from rbee.queen.closing import closing
+from rbee.queen.queen import Asker, Queen
+from rbee.queen.store.events import Entry
+from rbee.wire import codec
+from rbee.wire.envelope import to_envelope
+from rbee.wire.jobs import JobSpec
+from rbee.wire.sse import Frame
+from rbee.wire.workers import SpawnEvent
+
+_STATUS_STILL_OURS_S = KEEP_ALIVE_S - 1
+"""Later the response may have begun with 200 and a comment; a failure has to be an event in it."""
+
+
+async def attached(queen: Queen, spec: JobSpec, asker: Asker, after: int = 0) -> AsyncIterator[Entry]:
+    """Submit ``spec`` and yield its events; closing this cancels the job, unless the queen herself is stopping.
+
+    Raises:
+        ShuttingDown: she is; nothing was stored.
+    """
+    if queen.stopping:
+        raise ShuttingDown("the queen is stopping", hint="try again in a moment", details={"retry_after_s": 1})
+    status, job = await queen.submit(spec, asker)
+    stored = await queen.find(status.id, asker)
+    async with closing(queen.entries(stored, after, attached=job)) as entries:
+        async for entry in entries:
+            yield entry
+
+
+async def frames(entries: AsyncIterator[Entry]) -> AsyncIterator[Frame]:
+    async with closing(entries) as stream:
+        async for entry in stream:
+            yield entry.frame()
+
+
+async def spawn_frames(events: AsyncIterator[SpawnEvent]) -> AsyncIterator[Frame]:
+    """Yield ``progress`` …, then ``ready`` or ``error``."""
+    async with closing(failing_inside(_spawn_frames(events), _error_frame)) as stream:
+        async for frame in stream:
+            yield frame
+
+
+async def failing_inside(frames: AsyncIterator[Frame], told: Callable[[RbeeError], Frame]) -> AsyncIterator[Frame]:
+    """Yield ``frames``; a failure is raised while it can still be the response's status, and told as a frame after."""
+    began_s, begun = time.monotonic(), False
+    try:
+        async with closing(frames) as stream:
+            async for frame in stream:
+                yield frame
+                begun = True
+    except RbeeError as error:
+        if not begun and time.monotonic() - began_s < _STATUS_STILL_OURS_S:
+            raise
+        yield told(error)
+
+
+async def _spawn_frames(events: AsyncIterator[SpawnEvent]) -> AsyncIterator[Frame]:
+    async with closing(events) as stream:
+        async for event in stream:
+            yield Frame(event="ready" if event.worker is not None else "progress", data=codec.dump_json(event))
+
+
+def _error_frame(error: RbeeError) -> Frame:
+    return Frame(event="error", data=codec.dump_json(to_envelope(error, source="queen")))

@@ -1,0 +1,64 @@
+"""Forgets what has been kept long enough."""
+
+import asyncio
+import contextlib
+
+from rbee import log
+from rbee.errors import RbeeError
+from rbee.queen.job import now_ms
+from rbee.queen.jobs import Jobs
+from rbee.queen.store import retention
+from rbee.queen.store.store import Store
+
+SWEEP_S = 60.0
+SOON_S = 0.5
+
+
+class Sweeper:
+    """
+    Args:
+        retain_jobs_s: how long a finished job is kept.
+        retain_text_s: how long its prompt and output are; 0: no longer than somebody reads them.
+    """
+
+    def __init__(self, store: Store, jobs: Jobs, *, retain_jobs_s: float, retain_text_s: float) -> None:
+        self.retain_jobs_s = retain_jobs_s
+        self.retain_text_s = retain_text_s
+        self._store = store
+        self._jobs = jobs
+        self._soon = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._task = asyncio.create_task(self._run(), name="sweeper")
+
+    async def stop(self) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+
+    def job_ended(self) -> None:
+        if self.retain_text_s == 0:
+            self._soon.set()
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                await self.sweep()
+            except RbeeError as error:
+                log.warning("sweep.failed", error=error.message)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(SOON_S if self._jobs.still_read() else SWEEP_S):
+                    await self._soon.wait()
+            await asyncio.sleep(SOON_S)
+            self._soon.clear()
+
+    async def sweep(self) -> None:
+        """Erase and delete what is due. A clock that was set back makes it later, never earlier."""
+        now, keep = now_ms(), self._jobs.still_read()
+        text_before, jobs_before = now - int(self.retain_text_s * 1000), now - int(self.retain_jobs_s * 1000)
+        erased = await self._store.write(retention.erase_text, text_before, now, keep)
+        deleted = await self._store.write(retention.delete_finished, jobs_before)
+        if erased or deleted:
+            await self._store.checkpoint()
+            log.event("jobs.swept", erased=erased, deleted=deleted)
