@@ -115,8 +115,8 @@ class Controller:
             public_key=(DIRECTORY / "id.pub").read_text(),
             layers=[self._layer] if rbee and self._layer else [],
         )
-        if rbee:
-            tree.finish_install(root)
+        if rbee and self._layer is not None:
+            tree.finish_install(root, self._layer)
         self._know_host_key(name, ip, (root / "etc/ssh/ssh_host_ed25519_key.pub").read_text())
         host = Host(name, ip, root, Machine(name, directory, cgroups.create(self._rig_id, name)))
         self._hosts[name] = host

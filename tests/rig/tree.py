@@ -86,8 +86,12 @@ def prepare(directory: Path, *, name: str, ip: str, hosts_file: str, public_key:
     return root
 
 
-def finish_install(root: Path) -> None:
-    """Do what ``make install`` leaves to a running system: make users, enable those of the sockets that exist."""
+def finish_install(root: Path, stage: Path) -> None:
+    """Do what ``make install`` leaves to a running system: make users, enable those of the sockets that exist.
+
+    The configuration is copied, since this machine's own is hidden, and the stage's with it.
+    """
+    shutil.copytree(stage / "etc/rbee", root / "etc/rbee", dirs_exist_ok=True)
     call("systemd-sysusers", f"--root={root}")
     there = [unit for unit in SOCKETS if any((root / path / unit).exists() for path in UNIT_PATHS)]
     if there:
