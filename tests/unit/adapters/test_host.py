@@ -1,0 +1,58 @@
+from pathlib import Path
+
+import pytest
+
+from rbee.adapters.host import HostProbe, backends, meminfo
+from rbee.wire.workers import Backend
+
+MEMINFO = "MemTotal:       16000 kB\nMemFree:         100 kB\nMemAvailable:    8000 kB\nHugePages_Total:       0\n"
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text(MEMINFO)
+    (tmp_path / "sys/fs/cgroup/memory").mkdir(parents=True)
+    return tmp_path
+
+
+def test_meminfo_is_in_bytes() -> None:
+    assert meminfo(MEMINFO)["MemAvailable"] == 8000 * 1024
+
+
+async def test_a_machine_has_what_its_kernel_says(root: Path) -> None:
+    found = await HostProbe(root / "not/there/yet", root).resources()
+    assert (found.memory_total_bytes, found.memory_available_bytes) == (16000 * 1024, 8000 * 1024)
+    assert found.cpus >= 1
+    assert found.disk_free_bytes > 0
+
+
+@pytest.mark.parametrize(
+    ("limit", "used"),
+    [("memory/memory.limit_in_bytes", "memory/memory.usage_in_bytes"), ("memory.max", "memory.current")],
+    ids=["v1", "v2"],
+)
+async def test_a_container_has_what_its_cgroup_allows(root: Path, limit: str, used: str) -> None:
+    (root / "sys/fs/cgroup" / limit).write_text("4096000\n")
+    (root / "sys/fs/cgroup" / used).write_text("1096000\n")
+    found = await HostProbe(root, root).resources()
+    assert (found.memory_total_bytes, found.memory_available_bytes) == (4_096_000, 3_000_000)
+
+
+async def test_no_limit_is_no_limit(root: Path) -> None:
+    (root / "sys/fs/cgroup/memory.max").write_text("max\n")
+    (root / "sys/fs/cgroup/memory.current").write_text("1\n")
+    assert (await HostProbe(root, root).resources()).memory_total_bytes == 16000 * 1024
+
+
+def test_devices_alone_make_no_backend(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (root / "dev").mkdir()
+    (root / "dev/nvidiactl").touch()
+    package = tmp_path / "site/llama_cpp"
+    (package / "lib").mkdir(parents=True)
+    (package / "__init__.py").touch()
+    monkeypatch.syspath_prepend(package.parent)
+    assert backends(root) == (Backend.CPU,)
+    (package / "lib/libggml-cuda.so").touch()
+    assert backends(root) == (Backend.CPU, Backend.CUDA)
+    assert backends(tmp_path / "elsewhere") == (Backend.CPU,)

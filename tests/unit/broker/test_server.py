@@ -1,0 +1,122 @@
+import asyncio
+import contextlib
+import dataclasses
+import json
+import os
+import socket
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbee.adapters.broker import BrokerUnits, NoBroker
+from rbee.broker import server
+from rbee.broker.requests import Bounds
+from rbee.broker.server import Broker
+from rbee.errors import Conflict, NotFound, NotPermitted
+from rbee.pool_core.ports import PortTaken, WorkerPlan
+from tests.fakes.pool import PLACE, PLAN, FakeUnits
+
+
+class Running:
+    """A broker over a fake systemd, on a real socket."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = str(folder / "broker.sock")
+        self.model = folder / "tiny.gguf"
+        self.model.write_text("GGUF")
+        self.units = FakeUnits()
+
+    @contextlib.asynccontextmanager
+    async def up(self, uid: int | None = None, idle_s: float = 60) -> AsyncIterator["asyncio.Task[None]"]:
+        bounds = Bounds(roots=[self.model.parent], ports=(8001, 8999))
+        broker = Broker(self.units, bounds, [os.getuid() if uid is None else uid], idle_s=idle_s)
+        with socket.socket(socket.AF_UNIX) as listening:
+            listening.bind(self.path)
+            listening.listen()
+            task = asyncio.create_task(broker.serve(listening))
+            yield task
+            task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+    @property
+    def client(self) -> BrokerUnits:
+        return BrokerUnits(PLACE, self.path)
+
+    def plan(self, **changes: Any) -> WorkerPlan:
+        return dataclasses.replace(PLAN, model_paths=(str(self.model),), **changes)
+
+    async def say(self, data: bytes) -> dict[str, Any]:
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        with contextlib.suppress(ConnectionError):
+            writer.write(data)
+            writer.write_eof()
+        answer: dict[str, Any] = json.loads(await reader.readline())
+        writer.close()
+        return answer
+
+
+@pytest.fixture
+def broker(tmp_path: Path) -> Running:
+    return Running(tmp_path)
+
+
+async def test_a_worker_is_made_listed_released_and_stopped(broker: Running) -> None:
+    async with broker.up():
+        await broker.client.create(broker.plan())
+        listed = await broker.say(b'{"op":"list"}\n')
+        assert [worker["id"] for worker in listed["workers"]] == [PLAN.id]
+        await broker.client.release(PLAN.id)
+        assert broker.units.released == [PLAN.id]
+        await broker.client.stop(PLAN.id)
+        assert broker.units.workers == {}
+
+
+async def test_refusals_arrive_as_what_they_are(broker: Running) -> None:
+    broker.units.strangers = {8002}
+    async with broker.up():
+        await broker.client.create(broker.plan())
+        with pytest.raises(Conflict):
+            await broker.client.create(broker.plan(address="127.0.0.1:8003"))
+        with pytest.raises(PortTaken):
+            await broker.client.create(broker.plan(id="other", address="127.0.0.1:8002"))
+        with pytest.raises(NotPermitted):
+            await broker.client.create(broker.plan(id="other", address="127.0.0.1:22"))
+        with pytest.raises(NotFound):
+            await broker.client.stop("nobody")
+
+
+async def test_another_uid_is_refused(broker: Running) -> None:
+    async with broker.up(uid=os.getuid() + 1):
+        with pytest.raises(NotPermitted, match="may not ask"):
+            await broker.client.create(broker.plan())
+    assert broker.units.workers == {}
+
+
+@pytest.mark.parametrize("junk", [b"", b"{\n", b"\xff\xfe\n", b"x" * 100_000, b'{"op":"exec"}\n'], ids=len)
+async def test_junk_is_answered_and_survived(broker: Running, junk: bytes) -> None:
+    async with broker.up():
+        assert (await broker.say(junk))["error"]["code"] == "invalid_request"
+        assert await broker.say(b'{"op":"list"}\n') == {"workers": []}
+
+
+async def test_a_silent_peer_is_not_waited_for(broker: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(server, "PEER_S", 0.05)
+    async with broker.up():
+        reader, writer = await asyncio.open_unix_connection(broker.path)
+        assert b"no whole line" in await reader.readline()
+        writer.close()
+
+
+async def test_an_idle_broker_ends_and_a_busy_one_does_not(broker: Running) -> None:
+    async with broker.up(idle_s=0.05) as serving:
+        assert await broker.say(b'{"op":"list"}\n') == {"workers": []}
+        await asyncio.wait_for(serving, 5)
+
+
+async def test_no_broker_says_what_to_enable(broker: Running) -> None:
+    with pytest.raises(NoBroker) as refused:
+        await broker.client.stop("x")
+    assert refused.value.hint == "systemctl enable --now rbee-broker.socket"
