@@ -18,8 +18,8 @@ from rbee.wire.pools import PoolRegistration, PoolSnapshot, PoolState
 from rbee.wire.workers import WorkerStatus
 
 ASK_S = 5.0
-WAKE_PAUSE_S = 2.0
-LONGEST_WAKE_PAUSE_S = 30.0
+WAKE_PAUSE_S = 0.5
+LONGEST_WAKE_PAUSE_S = 5.0
 
 
 class Pools:

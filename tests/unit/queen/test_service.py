@@ -1,0 +1,444 @@
+"""Jobs from submit to end, at a fake worker."""
+
+import asyncio
+import contextlib
+import json
+from pathlib import Path
+
+import pytest
+
+from rbee.errors import (
+    BackendUnavailable,
+    Conflict,
+    InsufficientMemory,
+    ModelNotFound,
+    NoCapacity,
+    NotFound,
+    QueueFull,
+    WorkerLost,
+)
+from rbee.queen.queen import Asker
+from rbee.queen.store import events as stored_events
+from rbee.wire.events import End, Failure, Queued, Started, StopReason
+from rbee.wire.jobs import JobQuery, JobSpec, JobState, Placement, Priority
+from rbee.wire.workers import WorkerExit, WorkerState
+from tests.fakes.worker_server import FakePool, FakeWorker
+from tests.unit.queen.conftest import Running, eventually, running, soon, text_of, words
+
+
+def spec(prompt: str = "hello", **facts: object) -> JobSpec:
+    return JobSpec(**{"model": "tiny", "prompt": prompt, "max_tokens": 5, **facts})  # type: ignore[arg-type]
+
+
+async def test_it_works(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        events = await queen.ended(job.id)
+        assert [number for number, _ in events] == list(range(1, len(events) + 1))
+        assert text_of(events) == words(5)
+        assert isinstance(events[0][1], Queued)
+        assert events[1][1] == Started(worker="worker-cpu-0", model="tiny", seed=7, pool="blep")
+        assert isinstance(events[-1][1], End)
+        done = await queen.client.get_job(job.id)
+        assert (done.state, done.pool, done.worker, done.seed) == (JobState.COMPLETED, "blep", "worker-cpu-0", 7)
+        assert (done.tokens_in, done.tokens_out, done.stop_reason, done.attempts) == (3, 5, "max_tokens", 1)
+        (asked,) = worker.requests
+        assert (asked.id, asked.prompt, asked.max_tokens) == (job.id, "hello", 5)
+        assert asked.detach_s > 0
+
+
+async def test_every_reader_gets_the_same_and_a_late_one_resumes(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 3
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        reading = [asyncio.create_task(queen.ended(job.id)) for _ in range(3)]
+        await soon(lambda: queen.queen.jobs.readers() == 3 and queen.queen.jobs.live[job.id].feed.last_id == 5)
+        worker.open.set()
+        transcripts = await asyncio.gather(*reading)
+        assert transcripts[0] == transcripts[1] == transcripts[2]
+        late = await queen.frames(job.events_url, after=4)
+        assert [int(frame.id or 0) for frame in late] == [5, 6, 7, 8]
+        assert await queen.frames(job.events_url, after=8) == []
+        assert await queen.frames(job.events_url, after=999) == []
+
+
+async def test_an_event_is_on_disk_before_anybody_reads_it(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec(max_tokens=200))
+        stored = await queen.queen.find(job.id, Asker())
+        async for number, _ in queen.client.job_events(job.id):
+            page = await queen.queen.store.read(stored_events.page, stored.seq, number - 1)
+            assert page and page[0].id == number
+
+
+async def test_jobs_wait_for_a_slot_and_run_in_order(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 1
+        await queen.hear(pool)
+        first = await queen.client.submit_job(spec())
+        await soon(lambda: worker.requests)
+        batch = await queen.client.submit_job(spec(priority=Priority.BATCH))
+        later = await queen.client.submit_job(spec())
+        assert (await queen.client.get_job(later.id)).queue_position == 0
+        waiting = await queen.client.get_job(batch.id)
+        assert (waiting.queue_position, waiting.reason) == (1, "all 1 slots for tiny are busy")
+        worker.pause_at = None
+        worker.open.set()
+        for job in (first, batch, later):
+            await queen.until(job.id, "completed")
+        assert [asked.id for asked in worker.requests] == [first.id, later.id, batch.id]
+
+
+async def test_a_waiting_reader_is_told_when_its_place_changes(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 1
+        await queen.hear(pool)
+        running_ = await queen.client.submit_job(spec())
+        await soon(lambda: worker.requests)
+        ahead = await queen.client.submit_job(spec())
+        behind = await queen.client.submit_job(spec())
+        reading = asyncio.create_task(queen.ended(behind.id))
+        await soon(lambda: queen.queen.jobs.live[behind.id].feed.readers)
+        await queen.client.cancel_job(ahead.id)
+        worker.pause_at = None
+        await queen.client.cancel_job(running_.id)
+        events = await reading
+        assert [event.position for _, event in events if isinstance(event, Queued)] == [1, 0]
+        assert text_of(events) == words(5)
+
+
+async def test_the_start_is_predicted_once_jobs_of_the_model_have_run(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        first = await queen.client.submit_job(spec())
+        assert first.predicted_start_ms == 0
+        await queen.ended(first.id)
+        worker.pause_at = 0
+        await queen.client.submit_job(spec())
+        await soon(lambda: len(worker.requests) == 2)
+        assert (await queen.client.submit_job(spec())).predicted_start_ms is not None
+        worker.open.set()
+
+
+async def test_a_repeated_id_is_the_first_job_and_another_body_is_a_conflict(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        first, again = await asyncio.gather(*(queen.client.submit_job(spec(id="mine")) for _ in range(2)))
+        assert first.id == again.id == "mine"
+        with pytest.raises(Conflict, match="job mine exists with another body"):
+            await queen.client.submit_job(spec("other", id="mine"))
+        await queen.ended("mine")
+        assert (await queen.client.submit_job(spec(id="mine"))).state is JobState.COMPLETED
+        assert len(worker.requests) == 1
+
+
+async def test_cancelling_reaches_the_worker_and_can_be_repeated(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 2
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: job.id in queen.queen.jobs.live and queen.queen.jobs.live[job.id].tokens == 2)
+        await queen.client.cancel_job(job.id)
+        await queen.http.call("POST", f"/v2/tasks/{job.id}/cancel")
+        assert worker.cancelled == [job.id]
+        events = await queen.ended(job.id)
+        assert text_of(events) == words(2)
+        assert isinstance(events[-1][1], End) and events[-1][1].stop_reason is StopReason.CANCELLED
+        done = await queen.client.get_job(job.id)
+        assert (done.state, done.stop_reason, done.tokens_out) == (JobState.CANCELLED, "cancelled", 2)
+
+
+async def test_a_waiting_job_can_be_cancelled_and_a_finished_one_is_left_alone(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        waiting = await queen.client.submit_job(spec())
+        await queen.client.cancel_job(waiting.id)
+        assert [type(event) for _, event in await queen.ended(waiting.id)] == [Queued, End]
+        await queen.hear(pool)
+        done = await queen.client.submit_job(spec())
+        await queen.ended(done.id)
+        await queen.client.cancel_job(done.id)
+        assert (await queen.client.get_job(done.id)).state is JobState.COMPLETED
+        assert worker.cancelled == []
+
+
+async def test_an_attached_reader_who_leaves_cancels_his_job(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 2
+        await queen.hear(pool)
+        stream = queen.http.stream("POST", "/v2/tasks", body=spec(id="attached"))
+        async with contextlib.aclosing(stream):
+            async for frame in stream:
+                if frame.event == "token":
+                    break
+        await soon(lambda: worker.cancelled == ["attached"])
+        await queen.until("attached", "cancelled")
+
+
+async def test_an_onlooker_who_leaves_does_not(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 2
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        stream = queen.http.stream("GET", job.events_url)
+        async with contextlib.aclosing(stream):
+            async for frame in stream:
+                if frame.event == "token":
+                    break
+        await soon(lambda: queen.queen.jobs.readers() == 0)
+        worker.open.set()
+        assert text_of(await queen.ended(job.id)) == words(5)
+        assert worker.cancelled == []
+
+
+async def test_a_cut_line_is_taken_up_where_it_was_cut(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 3
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec(max_tokens=10))
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        await worker.cut()
+        worker.open.set()
+        events = await queen.ended(job.id)
+        assert text_of(events) == words(10)
+        assert worker.attached_after == [4]
+        assert len(worker.requests) == 1
+
+
+async def test_a_worker_that_ran_out_of_memory_is_named_with_its_numbers(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 1
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 1)
+        pool.exits[worker.id] = WorkerExit(
+            result="signal", oom=True, memory_limit_bytes=600, memory_peak_bytes=599, at_ms=5, log=("allocating",)
+        )
+        await worker.die()
+        events = await queen.ended(job.id)
+        failure = events[-1][1]
+        assert isinstance(failure, Failure)
+        assert failure.code == "worker_oom"
+        assert failure.message == (
+            "worker worker-cpu-0 on blep reached its memory limit of 600 bytes and was killed, peak 599 bytes"
+        )
+        assert failure.details is not None
+        assert (failure.details["limit_bytes"], failure.details["peak_bytes"]) == (600, 599)
+        assert failure.details["log"] == ["allocating"]
+        done = await queen.client.get_job(job.id)
+        assert done.state is JobState.FAILED and done.error is not None and done.error["code"] == "worker_oom"
+
+
+async def test_a_hung_worker_is_named(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 1
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 1)
+        pool.exits[worker.id] = WorkerExit(result="watchdog", at_ms=5)
+        await worker.die()
+        assert [e.code for _, e in await queen.ended(job.id) if isinstance(e, Failure)] == ["worker_hung"]
+
+
+async def test_a_worker_lost_before_the_first_token_is_tried_again(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 0
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: worker.requests)
+        pool.exits[worker.id] = WorkerExit(result="exit-code", code="1", at_ms=5)
+        worker.pause_at = None
+        await worker.die()
+        worker.open.set()
+        events = await queen.ended(job.id)
+        assert text_of(events) == words(5)
+        assert (await queen.client.get_job(job.id)).attempts == 2
+        tried = (await queen.client.explain_job(job.id)).decisions
+        assert [step["decision"] for step in tried] == ["run", "retry", "run"]
+
+
+async def test_a_worker_lost_after_the_first_token_fails_the_job(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 1
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 1)
+        pool.gone.add(worker.id)
+        await worker.die()
+        events = await queen.ended(job.id)
+        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "worker_lost"
+        assert len(worker.requests) == 1
+
+
+async def test_a_refusal_for_want_of_a_slot_counts_as_no_attempt(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.refusals = [NoCapacity("1 slot is busy")]
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        assert text_of(await queen.ended(job.id)) == words(5)
+        assert (await queen.client.get_job(job.id)).attempts == 1
+
+
+async def test_what_the_worker_refuses_for_good_is_the_jobs_error(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.failure = Failure(code="context_too_long", message="the prompt has 9 tokens, the context 8")
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec(max_tokens=1))
+        events = await queen.ended(job.id)
+        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "context_too_long"
+
+
+async def test_a_job_that_outlives_its_deadline_is_stopped(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 1
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec(deadline_ms=300))
+        events = await queen.ended(job.id)
+        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "timeout"
+        assert worker.cancelled == [job.id]
+
+
+async def test_a_job_that_waits_past_its_deadline_fails(queen: Running) -> None:
+    job = await queen.client.submit_job(spec(deadline_ms=100))
+    assert [e.code for _, e in await queen.ended(job.id) if isinstance(e, Failure)] == ["timeout"]
+
+
+async def test_a_job_that_runs_too_long_is_stopped(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q", job_limit_s=1) as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        worker.pause_at = 1
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        events = await queen.ended(job.id)
+        assert isinstance(events[-1][1], Failure)
+        assert events[-1][1].message == f"job {job.id} ran longer than 1 s"
+
+
+async def test_one_worker_is_spawned_however_many_jobs_need_it(queen: Running) -> None:
+    async with FakeWorker(slots=4).serve() as worker, FakePool("blep").serve() as pool:
+        pool.to_spawn = [worker]
+        pool.spawning.clear()
+        await queen.hear(pool)
+        jobs = [await queen.client.submit_job(spec()) for _ in range(4)]
+        await soon(lambda: pool.spawned)
+        await soon(lambda: "loading" in queen.queen.jobs.live[jobs[0].id].reason)
+        pool.spawning.set()
+        await soon(lambda: pool.workers)
+        await queen.hear(pool)
+        for job in jobs:
+            assert text_of(await queen.ended(job.id)) == words(5)
+        assert [(asked.model, asked.backend.value) for asked in pool.spawned] == [("tiny", "cpu")]
+
+
+async def test_a_spawn_that_fails_for_good_fails_the_jobs_that_wait_for_it(queen: Running) -> None:
+    async with FakePool("blep").serve() as pool:
+        pool.spawn_failures = [InsufficientMemory("tiny needs 9 bytes, 8 are free", details={"needed_bytes": 9})]
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        events = await queen.ended(job.id)
+        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "insufficient_memory"
+        assert len(pool.spawned) == 1
+
+
+async def test_a_spawn_that_fails_for_now_is_tried_again(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep").serve() as pool:
+        pool.spawn_failures = [WorkerLost("it died at birth")]
+        pool.to_spawn = [worker]
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: pool.workers)
+        await queen.hear(pool)
+        assert text_of(await queen.ended(job.id)) == words(5)
+        assert len(pool.spawned) == 2
+
+
+async def test_what_no_pool_can_do_is_refused_at_once(queen: Running) -> None:
+    async with FakePool("blep").serve() as pool:
+        await queen.hear(pool)
+        with pytest.raises(ModelNotFound, match="no pool has a model nonsense"):
+            await queen.client.submit_job(spec(model="nonsense"))
+        with pytest.raises(BackendUnavailable) as refused:
+            await queen.client.submit_job(spec(placement=Placement(backend="cuda")))
+        assert refused.value.details["available"] == ["cpu"]
+        with pytest.raises(NotFound, match="no pool mac; there are blep"):
+            await queen.client.submit_job(spec(placement=Placement(pool="mac")))
+        assert await queen.client.list_jobs(JobQuery()) == ()
+
+
+async def test_an_alias_means_the_same_model(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec(model="tiny-0.5m"))
+        assert text_of(await queen.ended(job.id)) == words(5)
+
+
+async def test_an_asleep_worker_is_used(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        pool.states[worker.id] = WorkerState.ASLEEP
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        assert text_of(await queen.ended(job.id)) == words(5)
+        assert pool.spawned == []
+
+
+async def test_a_full_queue_refuses_and_says_when_to_come_back(tmp_path: Path) -> None:
+    async with running(tmp_path / "q", queue_capacity=2) as queen:
+        for _ in range(2):
+            await queen.client.submit_job(spec())
+        with pytest.raises(QueueFull) as refused:
+            await queen.client.submit_job(spec())
+        assert refused.value.details["retry_after_s"] >= 1
+
+
+async def test_drop_lru_gives_up_the_oldest_batch_job(tmp_path: Path) -> None:
+    async with running(tmp_path / "q", queue_capacity=2, queue_policy="drop-lru") as queen:
+        oldest = await queen.client.submit_job(spec(priority=Priority.BATCH))
+        await queen.client.submit_job(spec(priority=Priority.BATCH))
+        await queen.client.submit_job(spec())
+        events = await queen.ended(oldest.id)
+        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "queue_full"
+
+
+async def test_a_slow_attached_reader_slows_the_worker_and_loses_nothing(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        status, job = await queen.queen.submit(spec(max_tokens=4000, id="slow"), Asker())
+        assert job is not None
+        stored = await queen.queen.find(status.id, Asker())
+        entries = queen.queen.entries(stored, 0, attached=job)
+        seen = [await anext(entries)]
+        await soon(lambda: job.tokens > 500)
+        held: int | None = None
+        while held != job.feed.last_id:
+            held = job.feed.last_id
+            await asyncio.sleep(0.2)
+        assert held < 1000
+        seen += [entry async for entry in entries]
+        assert [entry.id for entry in seen] == list(range(1, 4000 + 4))
+        assert "".join(json.loads(e.data)["t"] for e in seen if e.kind == "token") == words(4000)
+
+
+async def test_with_no_retention_a_finished_job_keeps_no_text(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q", retain_text_s=0) as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        await queen.hear(pool)
+        frames = [f async for f in queen.http.stream("POST", "/v2/tasks", body=spec("the launch code", id="x"))]
+        assert "".join(json.loads(f.data)["t"] for f in frames if f.event == "token") == words(5)
+
+        async def erased() -> bool:
+            left = [frame.event for frame in await queen.frames("/v2/tasks/x/events")]
+            return left == ["queued", "started", "end"] and not on_disk(tmp_path, b"launch code")
+
+        await eventually(erased)
+
+
+def on_disk(directory: Path, text: bytes) -> bool:
+    return any(text in file.read_bytes() for file in directory.iterdir())
