@@ -126,8 +126,18 @@ def _pair(bus: Bus, stem: str, rows: Mapping[str, tuple[str, str]]) -> UnitFacts
         facts,
         since_ms=bus.timestamp_us(unit, b"StateChangeTimestamp") // 1000 or None,
         made_ms=bus.timestamp_us(f"{stem}.socket", b"ActiveEnterTimestamp") // 1000 or None,
-        program_missing=not Path(argv[0]).exists(),
+        program_missing=_is_gone(Path(argv[0])),
     )
+
+
+def _is_gone(program: Path) -> bool:
+    try:
+        program.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:  # not for our eyes, which says nothing of systemd's
+        return False
+    return False
 
 
 def _changed(now: StartProgress, body: Any) -> StartProgress:

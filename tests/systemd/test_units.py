@@ -1,0 +1,207 @@
+"""SystemdUnits against real managers, root's and a user's: what systemd makes, refuses, tells and forgets."""
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.rig.host import Host
+from tests.rig.waiting import wait_for
+from tests.systemd.lab import Lab, network_of
+from tests.systemd.managed import MODEL, PROGRAM, Managed
+
+ID = "worker-cpu-0"
+SERVICE = "rbee-worker-cpu-0.service"
+SOCKET = "rbee-worker-cpu-0.socket"
+
+
+@pytest.fixture(scope="module")
+def ann(module_host: Host) -> str:
+    module_host.add_user("ann")
+    return "ann"
+
+
+@pytest.fixture(params=["system", "user"])
+def managed(request: pytest.FixtureRequest, module_host: Host, ann: str) -> Iterator[Managed]:
+    made = Managed(module_host, ann if request.param == "user" else None)
+    made.install_pretender()
+    yield made
+    for facts in made.ask(("list", []))[0]:
+        made.ask(("stop", [facts["id"]]))
+
+
+def lab(managed: Managed) -> Lab:
+    return Lab(managed.host, managed.user)
+
+
+def connect(managed: Managed, port: int, message: str) -> str:
+    with network_of(managed.host), socket.create_connection(("127.0.0.1", port), timeout=10) as connection:
+        connection.sendall(message.encode())
+        return connection.recv(100).decode()
+
+
+def test_a_pair_is_made_started_read_back_and_forgotten(managed: Managed) -> None:
+    plan = managed.plan(cpu_percent=150, model_paths=[MODEL, "/opt/pretender/$HOME %n.gguf"])
+    made, before, started, facts, stopped, after = managed.ask(
+        ("create", plan), ("list", []), ("start", ID), ("find", [ID]), ("stop", [ID]), ("list", [])
+    )
+    assert (made, stopped, after) == (None, None, [])
+    assert (before[0]["service_state"], before[0]["socket_state"]) == ("inactive", "active")
+    assert started[-1]["result"] == "done"
+    assert "loading 60%" in [item["status_text"] for item in started]
+    assert facts["argv"][-2:] == plan["model_paths"], "a path was taken for a variable or a specifier"
+    assert (facts["status_text"], facts["memory_limit_bytes"], facts["program_missing"]) == ("ready", 200 << 20, False)
+    assert lab(managed).units("rbee-worker-*") == set()
+
+
+def test_systemd_holds_the_properties_it_was_given(managed: Managed) -> None:
+    managed.ask(("create", managed.plan(cpu_percent=150)), ("start", ID))
+    shown = lab(managed).systemctl(
+        "show", SERVICE, "-p", "Transient,MemoryMax,CPUQuotaPerSecUSec,TasksMax,WatchdogUSec,CollectMode,ProtectSystem"
+    )
+    assert set(shown.stdout.split()) == {
+        "Transient=yes",
+        f"MemoryMax={200 << 20}",
+        "CPUQuotaPerSecUSec=1.500000s",
+        "TasksMax=256",
+        "WatchdogUSec=3s",
+        "CollectMode=inactive-or-failed",
+        "ProtectSystem=strict",
+    }
+
+
+def test_a_taken_port_a_wrong_address_and_a_taken_name_are_told_apart(managed: Managed) -> None:
+    with network_of(managed.host), socket.create_server(("127.0.0.1", 8002)):
+        _, port, address, name = managed.ask(
+            ("create", managed.plan()),
+            ("create", managed.plan("other", 8002)),
+            ("create", managed.plan("other", address="192.0.2.1:8003")),
+            ("create", managed.plan(port=8004)),
+        )
+    assert [answer["error"] for answer in (port, address, name)] == ["PortTaken", "InvalidRequest", "Conflict"]
+    assert lab(managed).units("rbee-worker-*") == {SOCKET, SERVICE}
+
+
+def test_ids_that_share_a_unit_are_not_mixed_up(managed: Managed) -> None:
+    _, taken, found, stopped = managed.ask(
+        ("create", managed.plan("big")),
+        ("create", managed.plan("worker-big", 8002)),
+        ("find", ["worker-big"]),
+        ("stop", ["worker-big"]),
+    )
+    assert (taken["error"], found, stopped["error"]) == ("Conflict", None, "NotFound")
+    assert managed.ask(("find", ["big"]))[0]["id"] == "big"
+
+
+def test_only_the_secret_opens_a_worker_and_it_outlives_whoever_made_it(managed: Managed) -> None:
+    managed.ask(("create", managed.plan()), ("start", ID))
+    secret = managed.ask(("secret", [ID]))[0]
+    assert len(secret) == 64
+    assert connect(managed, 8001, secret).isdigit()
+    assert connect(managed, 8001, "guess") == "no"
+    assert secret not in lab(managed).systemctl("show", SERVICE, SOCKET).stdout
+    assert managed.ask(("stop", [ID]), ("secret", [ID]))[1]["error"] == "NotFound"
+
+
+def test_idle_is_no_process_and_a_connection_wakes_it(managed: Managed) -> None:
+    _, _, secret = managed.ask(("create", managed.plan(idle_s=1)), ("start", ID), ("secret", [ID]))
+    first = lab(managed).pid(SERVICE)
+    lab(managed).wait_active(SERVICE, "inactive")
+    assert lab(managed).show(SOCKET, "ActiveState") == "active"
+    assert connect(managed, 8001, secret) not in ("", "no", str(first))
+    assert lab(managed).show(SERVICE, "NRestarts") == "0"
+
+
+@pytest.mark.parametrize(
+    ("model", "results", "code"),
+    [
+        ("crash", {"exit-code"}, "exited/1"),
+        ("wrong-usage", {"exit-code"}, "exited/64"),
+        ("slow", {"timeout"}, "killed/TERM"),
+    ],
+)
+def test_a_failed_start_ends_at_once_and_says_how(managed: Managed, model: str, results: set[str], code: str) -> None:
+    _, started, ended = managed.ask(("create", managed.plan(model=model)), ("start", ID), ("last_exit", [ID]))
+    assert started[-1]["result"] in results
+    assert (ended["result"], ended["code"]) == (started[-1]["result"], code)
+    if model == "crash":
+        assert "tensor 'x' is truncated" in ended["log"]
+
+
+def test_what_is_wrong_by_itself_is_not_tried_again(managed: Managed) -> None:
+    managed.ask(("create", managed.plan(model="wrong-usage")), ("start", ID))
+    assert lab(managed).show(SERVICE, "ActiveState") == "failed"
+    assert lab(managed).show(SERVICE, "NRestarts") == "0"
+
+
+def test_a_hung_worker_is_killed_restarted_and_told(managed: Managed) -> None:
+    managed.ask(("create", managed.plan(model="hang")), ("start", ID))
+    wait_for(lambda: lab(managed).show(SERVICE, "NRestarts") == "1", "systemd to restart it", 20)
+    assert managed.ask(("last_exit", [ID]))[0]["result"] == "watchdog"
+
+
+def test_released_it_lives_on_but_nothing_wakes_it_again(managed: Managed) -> None:
+    managed.ask(("create", managed.plan(idle_s=2)), ("start", ID), ("release", [ID]))
+    facts = managed.ask(("find", [ID]))[0]
+    assert (facts["service_state"], facts["socket_state"]) == ("active", "inactive")
+    wait_for(lambda: lab(managed).units("rbee-worker-*") == set(), "the released worker to be gone", 20)
+
+
+def test_a_program_that_is_gone_is_noticed(managed: Managed) -> None:
+    managed.ask(("create", managed.plan()))
+    managed.host.run(["rm", PROGRAM])
+    assert managed.ask(("find", [ID]))[0]["program_missing"] is True
+
+
+def test_a_strangers_unit_with_a_workers_name_is_left_alone(managed: Managed) -> None:
+    scope = ["--user"] if managed.user else []
+    run = ["systemd-run", *scope, "--unit=rbee-worker-stranger", "sleep", "100"]
+    managed.host.run(run, user=managed.user)
+    listed, stopped = managed.ask(("list", []), ("stop", ["stranger"]))
+    assert (listed, stopped["error"]) == ([], "NotFound")
+    assert lab(managed).show("rbee-worker-stranger.service", "ActiveState") == "active"
+    lab(managed).systemctl("stop", "rbee-worker-stranger.service")
+
+
+def test_out_of_memory_is_told_from_a_kill_though_systemd_cannot(module_host: Host) -> None:
+    managed = Managed(module_host)
+    managed.install_pretender()
+    _, started, ended, _ = managed.ask(
+        ("create", managed.plan(model="hog")), ("start", ID), ("last_exit", [ID]), ("stop", [ID])
+    )
+    assert started[-1]["result"] in ("signal", "oom-kill")
+    assert (ended["oom"], ended["memory_limit_bytes"]) == (True, 200 << 20)
+    assert ended["memory_peak_bytes"] > 0.9 * (200 << 20)
+
+
+def ask_bare(host: Host, user: str | None, env: dict[str, str]) -> Any:
+    return Managed(host, user).ask(("list", []), env=env)[0]
+
+
+def test_another_users_bus_in_the_environment_does_not_win(module_host: Host, ann: str) -> None:
+    assert ask_bare(module_host, ann, {"DBUS_SESSION_BUS_ADDRESS": "unix:path=/run/user/0/bus"}) == []
+
+
+def test_no_user_manager_says_how_to_have_one(module_host: Host) -> None:
+    module_host.add_user("bob", linger=False)
+    answer = ask_bare(module_host, "bob", {})
+    assert answer["error"] == "NoManager"
+    assert answer["hint"].startswith("loginctl enable-linger bob")
+
+
+def test_an_ordinary_user_may_look_at_the_systems_workers_but_make_none(module_host: Host, ann: str) -> None:
+    script = (
+        "import asyncio\n"
+        "from rbee.adapters.systemd.bus import Bus\n"
+        "from rbee.errors import NotPermitted\n"
+        "from rbee.pool_core.unit import Mode\n"
+        "bus = Bus(Mode.SYSTEM)\n"
+        "bus.call(b'ListUnitsByPatterns', b'asas', [], [b'rbee-*'])\n"
+        "try:\n"
+        "    bus.call(b'StopUnit', b'ss', b'ssh.service', b'replace')\n"
+        "except NotPermitted as error:\n"
+        "    print(error.hint)\n"
+    )
+    done = module_host.run(["/usr/local/lib/rbee/bin/python", "-c", script], user=ann)
+    assert done.stdout == 'run this as root, or set [pool] mode = "user"\n'
