@@ -1,6 +1,6 @@
 """What the pool's logic needs of the world; adapters fill these, tests fake them."""
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 

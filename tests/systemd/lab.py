@@ -12,10 +12,9 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import Any
 
+from rbee.client.http import HttpClient
 from rbee.client.queen import QueenClient
 from tests.assets import tiny_gguf
-
-from rbee.client.http import HttpClient
 from tests.rig.host import Host
 from tests.rig.waiting import wait_for
 

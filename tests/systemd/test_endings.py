@@ -10,8 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from rbee.client.queen import QueenClient
 
+from rbee.client.queen import QueenClient
 from rbee.errors import WorkerHung, WorkerLost, WorkerOom
 from rbee.wire.events import End, Failure, JobEvent, Token
 from rbee.wire.jobs import JobSpec, JobState
