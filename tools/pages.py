@@ -7,11 +7,10 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-from rbee.queen.main import USAGE as QUEEN
-
 from rbee.hive.main import USAGE as HIVE
 from rbee.keeper.main import USAGE as KEEPER
 from rbee.pool_managerd.main import USAGE as POOL
+from rbee.queen.main import USAGE as QUEEN
 from tools.usage import Usage, read
 
 CHECKOUT = Path(__file__).resolve().parents[1]
@@ -70,26 +69,29 @@ _{name}() {{
   [[ $word == -* ]] && words="{options}"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }}
-complete -F _{name} {programs}
+complete -o default -F _{name} {programs}
 """
 
 
 def zsh(usage: Usage) -> str:
     """Return the same for zsh."""
-    cases = "\n".join(f'    "{" ".join(path)}") words=({" ".join(nexts)}) ;;' for path, nexts in _tree(usage).items())
+    cases = "\n".join(f'    "{" ".join(path)}") next=({" ".join(nexts)}) ;;' for path, nexts in _tree(usage).items())
     options = " ".join(name for option in usage.options for name in option.names)
     programs = " ".join((usage.program, *ALIASES.get(usage.program, ())))
     return f"""#compdef {programs}
 # zsh completion for {usage.program}; made by tools/pages.py
-local -a words_before words
-words_before=(${{(M)words[2,CURRENT-1]:#[^-]*}})
-local typed=$words[CURRENT]
-words=()
-case "${{words_before[*]}}" in
+local -a before next
+before=(${{(M)words[2,CURRENT-1]:#[^-]*}})
+case "${{before[*]}}" in
 {cases}
 esac
-[[ $typed == -* ]] && words=({options})
-compadd -- $words
+if [[ $words[CURRENT] == -* ]]; then
+  compadd -- {options}
+elif (( $#next )); then
+  compadd -- $next
+else
+  _files
+fi
 """
 
 
@@ -99,7 +101,7 @@ def fish(usage: Usage) -> str:
     for program in (usage.program, *ALIASES.get(usage.program, ())):
         for path, nexts in _tree(usage).items():
             given = " ".join((program, *path))
-            condition = f"string match -qr '^{given} *[^ ]*$' -- (commandline -pc)"
+            condition = f"string match -qr '^{given} *[^ ]*\\$' -- (commandline -pc)"
             lines.append(f'complete -c {program} -f -n "{condition}" -a "{" ".join(nexts)}"')
         for option in usage.options:
             for name in (name for name in option.names if name.startswith("--")):

@@ -53,7 +53,8 @@ class Output:
 
     @classmethod
     def for_terminal(cls, *, as_json: bool, no_color: bool) -> "Output":
-        colour = sys.stdout.isatty() and not no_color and not os.environ.get("NO_COLOR")
+        plain = no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
+        colour = sys.stdout.isatty() and not plain
         return cls(as_json=as_json, colour=colour, out=sys.stdout, err=sys.stderr)
 
     @property
@@ -78,7 +79,8 @@ class Output:
         known = {key: str(fact) for key, fact in shown.items() if fact not in (None, "")}
         width = max(map(len, known), default=0)
         for key, fact in known.items():
-            self.out.write(f"{self._painted(key.ljust(width), _DIM)}  {self._state(fact)}\n")
+            indented = fact.replace("\n", "\n" + " " * (width + 2))
+            self.out.write(f"{self._painted(key.ljust(width), _DIM)}  {self._state(indented)}\n")
 
     def done(self, sentence: str, **facts: Any) -> None:
         """Show that something without a result was done."""
@@ -118,20 +120,17 @@ class Output:
     def _aligned(self, rows: Sequence[Mapping[str, Any]], columns: Sequence[Column]) -> str:
         cells = [[_cell(row.get(column.field), column) for column in columns] for row in rows]
         widths = [max(len(column.heading), *(len(line[n]) for line in cells)) for n, column in enumerate(columns)]
-        lines = [self._painted(_joined([c.heading for c in columns], widths, columns), _DIM)]
+        heading = _padded([column.heading for column in columns], widths, columns)
+        lines = [self._painted("  ".join(heading).rstrip(), _DIM)]
         for line in cells:
-            lines.append(self._state_in(_joined(line, widths, columns), line))
+            padded = _padded(line, widths, columns)
+            shown = [self._state(cell) if c.field == "state" else cell for cell, c in zip(padded, columns, strict=True)]
+            lines.append("  ".join(shown).rstrip())
         return "\n".join(lines) + "\n"
 
-    def _state_in(self, text: str, cells: Sequence[str]) -> str:
-        """Colour the one word of a row that is a state."""
-        for cell in cells:
-            if self.colour and cell in _STATES:
-                return text.replace(cell, f"{_STATES[cell]}{cell}{_END}", 1)
-        return text
-
-    def _state(self, word: str) -> str:
-        return self._painted(word, _STATES[word]) if word in _STATES else word
+    def _state(self, padded: str) -> str:
+        word = padded.strip()
+        return padded.replace(word, self._painted(word, _STATES[word])) if word in _STATES else padded
 
     def _painted(self, text: str, colour: str) -> str:
         return f"{colour}{text}{_END}" if self.colour else text
@@ -141,9 +140,8 @@ def _cell(value: Any, column: Column) -> str:
     return "–" if value is None or value == "" else str(column.shown(value))
 
 
-def _joined(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> str:
-    padded = [
+def _padded(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:
+    return [
         cell.rjust(width) if column.right else cell.ljust(width)
         for cell, width, column in zip(cells, widths, columns, strict=True)
     ]
-    return "  ".join(padded).rstrip()

@@ -1,6 +1,5 @@
 """From argv to an exit code: the usage text is the interface, a command is its operation's namesake."""
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -77,8 +76,9 @@ def _performed(program: str, args: Args, commands: Callable[[], Commands]) -> in
     try:
         if args.get("--format") not in (None, "text", "json"):
             raise _usage(f"--format is {args['--format']!r}, expected text or json")
-        command = find(commands(), args)
-        return asyncio.run(_call(command, args, output)) or 0
+        code = _run(find(commands(), args), args, output)
+        sys.stdout.flush()
+        return code
     except KeyboardInterrupt:
         return EX_INTERRUPTED
     except RbeeError as error:
@@ -88,11 +88,16 @@ def _performed(program: str, args: Args, commands: Callable[[], Commands]) -> in
         _quiet_stdout()
         return 0
     except Exception as error:  # noqa: BLE001  (the one place that turns bugs into an exit code)
-        return _bug(program, error)
+        return _bug(program, error, with_traceback=bool(args.get("--debug") or os.environ.get("RBEE_DEBUG")))
 
 
-async def _call(command: Command, args: Args, output: Any) -> int | None:
-    return await command(args, output)
+def _run(command: Command, args: Args, output: Any) -> int:
+    import asyncio  # noqa: PLC0415  (the other half)
+
+    async def call() -> int | None:
+        return await command(args, output)
+
+    return asyncio.run(call()) or 0
 
 
 def find(commands: Commands, args: Args) -> Command:
@@ -112,12 +117,12 @@ def _quiet_stdout() -> None:
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
-def _bug(program: str, error: Exception) -> int:
+def _bug(program: str, error: Exception, *, with_traceback: bool) -> int:
     import traceback  # noqa: PLC0415
 
-    sys.stderr.write(f"{program}: this is a bug: {type(error).__name__}: {error}\n")
-    if os.environ.get("RBEE_DEBUG"):
+    sys.stderr.write(f"{program}: sorry, this is a bug: {type(error).__name__}: {error}\n")
+    if with_traceback:
         traceback.print_exception(error)
     else:
-        sys.stderr.write("hint: run it again with RBEE_DEBUG=1 for the traceback\n")
+        sys.stderr.write("hint: run it again with --debug for the traceback\n")
     return os.EX_SOFTWARE

@@ -1,5 +1,6 @@
 """Bytes and durations as people write and read them."""
 
+import math
 import re
 
 from rbee.errors import InvalidRequest
@@ -37,13 +38,32 @@ def parse_int(text: str | None, option: str) -> int | None:
 
 
 def parse_float(text: str | None, option: str) -> float | None:
-    """Return the number that an option was given; None when it was not."""
+    """Return the number that an option was given; None when it was not.
+
+    Raises:
+        InvalidRequest: names the option.
+    """
     if text is None:
         return None
     try:
-        return float(text)
+        number = float(text)
     except ValueError:
-        raise InvalidRequest(f"{option} is {text!r}, expected a number") from None
+        number = math.nan
+    if not math.isfinite(number):
+        raise InvalidRequest(f"{option} is {text!r}, expected a number")
+    return number
+
+
+def parse_seconds(text: str, option: str) -> float:
+    """Return how long an option says to wait.
+
+    Raises:
+        InvalidRequest: names the option.
+    """
+    seconds = parse_float(text, option)
+    if seconds is None or seconds <= 0:
+        raise InvalidRequest(f"{option} is {text!r}, expected seconds above 0")
+    return seconds
 
 
 def bytes_text(count: float) -> str:

@@ -8,7 +8,7 @@ from urllib.parse import urlsplit
 
 from rbee import config, host
 from rbee.cli.run import Args
-from rbee.cli.units import parse_float
+from rbee.cli.units import parse_seconds
 from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
 from rbee.config import Settings
@@ -31,7 +31,7 @@ async def reached(args: Args) -> AsyncIterator[PoolOps]:
     settings = settings_of(args)
     if args["--http"] or (not args["--direct"] and _listens(settings.hive.pool)):
         tokens = config.read_token(settings.hive.token_file, environ=os.environ)
-        timeout_s = parse_float(args["--timeout"], "--timeout") or 30.0
+        timeout_s = parse_seconds(args["--timeout"], "--timeout")
         async with HttpClient(
             settings.hive.pool, token=tokens[0] if tokens else "", source="pool-managerd", timeout_s=timeout_s
         ) as http:

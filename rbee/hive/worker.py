@@ -1,15 +1,15 @@
 """rbee-hive worker …"""
 
 from rbee.cli.confirm import confirm, dry_run
-from rbee.cli.output import Column, Output
+from rbee.cli.output import Output
 from rbee.cli.progress import Progress
 from rbee.cli.run import Args
 from rbee.cli.services import in_user_manager, show_journal
 from rbee.cli.units import parse_int
 from rbee.cli.workers import WORKER_COLUMNS, follow_spawn, show_worker, spec_of
 from rbee.hive.reach import reached, settings_of
-
-_LOG = (Column("AT", "at_ms"), Column("MESSAGE", "message"))
+from rbee.pool_core import names
+from rbee.wire import codec
 
 
 async def spawn_worker(args: Args, output: Output) -> None:
@@ -54,26 +54,21 @@ async def drain_worker(args: Args, output: Output) -> None:
 async def worker_logs(args: Args, output: Output) -> None:
     """With --follow the journal of this host is read, since a log has no end to answer with."""
     worker, lines = args["<worker>"], parse_int(args["--lines"], "--lines") or 100
-    if args["--follow"]:
-        scope = ["--user"] if in_user_manager(settings_of(args).pool.mode) else []
-        form = "--output=json" if output.as_json else "--output=short-iso"
-        argv = [
-            "journalctl",
-            "--no-pager",
-            "--quiet",
-            *scope,
-            f"WORKER={worker}",
-            "--lines",
-            str(lines),
-            form,
-            "--follow",
-        ]
-        await show_journal(argv, output, follow=True)
-        return
     async with reached(args) as pool:
         found = await pool.worker_logs(worker, lines)
-        if output.as_json:
-            output.table(found, _LOG, none="")
-        else:
-            for line in found:
-                output.text(f"{line.message}\n")
+    if args["--follow"]:
+        await _follow(worker, lines, user=in_user_manager(settings_of(args).pool.mode), output=output)
+    elif output.as_json:
+        output.table([{"id": n, **codec.plain(line)} for n, line in enumerate(found, 1)], [], none="")
+    else:
+        for line in found:
+            output.text(f"{line.message}\n")
+
+
+async def _follow(worker: str, lines: int, *, user: bool, output: Output) -> None:
+    scope = ["--user"] if user else []
+    form = "--output=json" if output.as_json else "--output=short-iso"
+    of_worker = ["--unit", names.service(names.check(worker)), "--lines", str(lines)]
+    await show_journal(
+        ["journalctl", "--no-pager", "--quiet", *scope, *of_worker, form, "--follow"], output, follow=True
+    )

@@ -13,11 +13,11 @@ from rbee.cli.confirm import dry_run
 from rbee.cli.output import Column, Output
 from rbee.cli.run import Args
 from rbee.cli.units import parse_float, parse_int, seconds_text
-from rbee.errors import EX_INTERRUPTED, InvalidRequest
+from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound
 from rbee.keeper.reach import reached
 from rbee.orchestrator_core.ops import QueenOps
 from rbee.wire import codec
-from rbee.wire.events import End, Failure, JobEvent, Queued, Started, Token, name_of
+from rbee.wire.events import End, Failure, JobEvent, Queued, Started, StopReason, Token, name_of
 from rbee.wire.jobs import JobQuery, JobSpec, JobStatus
 
 CANCEL_S = 5.0
@@ -39,9 +39,18 @@ async def submit_job(args: Args, output: Output) -> int | None:
     async with reached(args) as queen:
         job = await queen.submit_job(spec)
         if args["--detach"]:
-            output.facts(job, _shown(job) if output.err.isatty() else {"job": job.id})
+            _detached(job, output)
             return None
         return await _interruptible(_follow(queen, job, output), queen, job, output)
+
+
+def _detached(job: JobStatus, output: Output) -> None:
+    """Show the bare id, so that a script can keep it."""
+    if output.as_json:
+        output.facts(job, {})
+    else:
+        output.text(f"{job.id}\n")
+        output.say(f"{job.state.value}; rbee-keeper jobs events {job.id}")
 
 
 async def list_jobs(args: Args, output: Output) -> None:
@@ -131,7 +140,7 @@ def _prompt_of(args: Args) -> str:
         else:
             prompt = str(args["--prompt"])
     except OSError as error:
-        raise InvalidRequest(f"--prompt-file {args['--prompt-file']}: {error.strerror}") from None
+        raise NotFound(f"--prompt-file {args['--prompt-file']}: {error.strerror}") from None
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"the prompt is not UTF-8: byte {error.start}") from None
     if not prompt:
@@ -159,6 +168,7 @@ async def _follow(queen: QueenOps, job: JobStatus, output: Output) -> int | None
                 raise event.to_error(source="queen")
             case End():
                 await _finish(queen, job, event, "".join(pieces), output)
+                return EX_INTERRUPTED if event.stop_reason is StopReason.CANCELLED else None
     return None
 
 
@@ -172,7 +182,9 @@ async def _finish(queen: QueenOps, job: JobStatus, end: End, text: str, output: 
         output.facts({**codec.plain(await queen.get_job(job.id)), "text": text}, {})
         return
     output.text("\n")
-    if output.interactive:
+    if end.stop_reason is StopReason.CANCELLED:
+        output.say(f"{job.id} was cancelled after {end.tokens_out} tokens")
+    elif output.interactive:
         rate = end.tokens_out / (end.decode_ms / 1000) if end.decode_ms else 0.0
         output.say(
             f"{end.tokens_out} tokens, {rate:.0f} a second, the first after {end.ttft_ms:.0f} ms; "

@@ -64,6 +64,7 @@ Options:
   --timeout=<s>     Give up on an answer after so long [default: 30].
   --dry-run         Say what would be done.
   --yes             Do not ask before something is destroyed.
+  --debug           Show the traceback of a bug.
   -h, --help        Show this.
   --version         Show the version.
 

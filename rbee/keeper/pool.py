@@ -1,6 +1,5 @@
 """rbee-keeper pool …: pools as the queen knows them."""
 
-import hashlib
 from typing import Any
 
 from rbee.cli.confirm import confirm, dry_run
@@ -8,7 +7,8 @@ from rbee.cli.output import Column, Output
 from rbee.cli.run import Args
 from rbee.cli.units import bytes_text, seconds_text
 from rbee.cli.workers import WORKER_COLUMNS
-from rbee.keeper.reach import reached
+from rbee.errors import Conflict
+from rbee.keeper.reach import pool_at, reached
 from rbee.wire import codec
 from rbee.wire.pools import PoolRegistration, PoolStatus
 
@@ -42,13 +42,24 @@ async def get_pool(args: Args, output: Output) -> None:
 
 
 async def register_pool(args: Args, output: Output) -> None:
-    """Make a pool known before it calls by itself. Its own heartbeat then says which host it is."""
+    """Make a pool known before it calls by itself. Who it is has to be asked of it: an id belongs to one host.
+
+    Raises:
+        PoolUnreachable: nobody answers at the URL.
+        Conflict: another pool does.
+    """
     pool, url = args["<pool>"], args["--url"]
-    instance = "operator-" + hashlib.sha256(url.encode()).hexdigest()[:16]
-    registration = codec.from_dict(PoolRegistration, {"instance": instance, "url": url})
-    if not dry_run(args, output, f"register {pool} at {url}"):
-        async with reached(args) as queen:
-            _show(await queen.register_pool(pool, registration), output)
+    if dry_run(args, output, f"register {pool} at {url}"):
+        return
+    async with pool_at(args, url) as there:
+        found = await there.get_state()
+    if found.id != pool:
+        raise Conflict(
+            f"the pool at {url} is {found.id}, not {pool}", hint=f"rbee pool register {found.id} --url {url}"
+        )
+    wanted = {"instance": found.instance, "url": url, "version": found.version}
+    async with reached(args) as queen:
+        _show(await queen.register_pool(pool, codec.from_dict(PoolRegistration, wanted)), output)
 
 
 async def remove_pool(args: Args, output: Output) -> None:

@@ -1,4 +1,4 @@
-"""The queen a command speaks to."""
+"""Whom a command speaks to: the queen, and now and then a pool."""
 
 import contextlib
 import os
@@ -6,8 +6,9 @@ from collections.abc import AsyncIterator
 
 from rbee import config
 from rbee.cli.run import Args
-from rbee.cli.units import parse_float
+from rbee.cli.units import parse_seconds
 from rbee.client.http import HttpClient
+from rbee.client.pool import PoolClient
 from rbee.client.queen import QueenClient
 from rbee.config import Settings
 
@@ -19,10 +20,21 @@ def settings_of(args: Args) -> Settings:
 
 @contextlib.asynccontextmanager
 async def reached(args: Args) -> AsyncIterator[QueenClient]:
-    """Give the queen of [keeper] queen, with the token that this person may read."""
+    """Give the queen of [keeper] queen."""
     settings = settings_of(args)
-    tokens = config.read_token(settings.keeper.token_file, environ=os.environ)
-    timeout_s = parse_float(args["--timeout"], "--timeout") or 30.0
-    token = tokens[0] if tokens else ""
-    async with HttpClient(settings.keeper.queen, token=token, source="queen", timeout_s=timeout_s) as http:
+    async with _http(args, settings, settings.keeper.queen, "queen") as http:
         yield QueenClient(http)
+
+
+@contextlib.asynccontextmanager
+async def pool_at(args: Args, url: str) -> AsyncIterator[PoolClient]:
+    """Give the pool that listens at ``url``."""
+    async with _http(args, settings_of(args), url, f"pool at {url}") as http:
+        yield PoolClient(http)
+
+
+def _http(args: Args, settings: Settings, url: str, source: str) -> HttpClient:
+    """Return a connection with the token that this person may read."""
+    tokens = config.read_token(settings.keeper.token_file, environ=os.environ)
+    timeout_s = parse_seconds(args["--timeout"], "--timeout")
+    return HttpClient(url, token=tokens[0] if tokens else "", source=source, timeout_s=timeout_s)

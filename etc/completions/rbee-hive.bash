@@ -1,0 +1,17 @@
+# bash completion for rbee-hive; made by tools/pages.py
+_rbee_hive() {
+  local word=${COMP_WORDS[COMP_CWORD]} path="" n words=""
+  for ((n = 1; n < COMP_CWORD; n++)); do
+    [[ ${COMP_WORDS[n]} == -* ]] || path+="${path:+ }${COMP_WORDS[n]}"
+  done
+  case $path in
+    "") words="status worker models gpu drain undrain daemon" ;;
+    "worker") words="spawn list status stop drain logs" ;;
+    "models") words="list catalog info download import verify delete" ;;
+    "gpu") words="status" ;;
+    "daemon") words="start stop restart status logs" ;;
+  esac
+  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --memory --cpu --idle --lazy --direct --http --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -o default -F _rbee_hive rbee-hive

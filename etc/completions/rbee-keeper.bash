@@ -1,0 +1,19 @@
+# bash completion for rbee-keeper; made by tools/pages.py
+_rbee_keeper() {
+  local word=${COMP_WORDS[COMP_CWORD]} path="" n words=""
+  for ((n = 1; n < COMP_CWORD; n++)); do
+    [[ ${COMP_WORDS[n]} == -* ]] || path+="${path:+ }${COMP_WORDS[n]}"
+  done
+  case $path in
+    "") words="jobs pool orchestrator token" ;;
+    "jobs") words="submit list status events cancel explain" ;;
+    "pool") words="list status register remove drain undrain worker models" ;;
+    "pool worker") words="list spawn stop" ;;
+    "pool models") words="catalog" ;;
+    "orchestrator") words="start stop restart status logs" ;;
+    "token") words="new" ;;
+  esac
+  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --priority --deadline --id --detach --after --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
+}
+complete -o default -F _rbee_keeper rbee-keeper rbee
