@@ -26,11 +26,12 @@ class Heartbeat:
     """
 
     def __init__(self, look: Look, send: Send, *, interval_s: float) -> None:
-        self._look, self._send, self._interval_s = look, send, interval_s
+        self._look, self._send = look, send
+        self.interval_s = interval_s
         self._changed = asyncio.Event()
         self._pause_s = interval_s
-        self.trouble: str | None = "not asked yet"
-        """Why the queen does not know us; None while she does."""
+        self.trouble: str | None = "queen not asked yet"
+        """Why the queen does not know us, as a clause; None while she does."""
         self.last: PoolSnapshot | None = None
         self._busy_since_s: float | None = None
 
@@ -57,19 +58,29 @@ class Heartbeat:
                     await self._changed.wait()
 
     async def _beat(self) -> None:
+        """Look, then send. No failure of either ends the heartbeat, not even a bug: it is all the queen knows of us."""
         try:
             self.last = await self._look()
+        except Exception as error:  # noqa: BLE001
+            self._failed(_known(error), "this host: ")
+            return
+        try:
             await self._send(self.last)
-        except RbeeError as error:
-            self._failed(error)
-        else:
-            if self.trouble is not None:
-                log.event("queen.reached")
-            self.trouble, self._pause_s = None, self._interval_s
+        except Exception as error:  # noqa: BLE001
+            self._failed(_known(error), "queen: ")
+            return
+        if self.trouble is not None:
+            log.event("queen.reached")
+        self.trouble, self._pause_s = None, self.interval_s
 
-    def _failed(self, error: RbeeError) -> None:
+    def _failed(self, error: RbeeError, where: str) -> None:
         """Log the first failure of a kind, and ask less often while it lasts: a queen that is away is no emergency."""
-        if self.trouble != error.message:
-            log.warning("heartbeat.failed", code=error.code, error=error.message, hint=error.hint or None)
-        self.trouble = error.message
-        self._pause_s = min(self._pause_s * 2, max(LONGEST_PAUSE_S, self._interval_s))
+        trouble = error.message if error.message.startswith("queen ") else where + error.message
+        if self.trouble != trouble:
+            log.warning("heartbeat.failed", code=error.code, error=trouble, hint=error.hint or None)
+        self.trouble = trouble
+        self._pause_s = min(self._pause_s * 2, max(LONGEST_PAUSE_S, self.interval_s))
+
+
+def _known(error: Exception) -> RbeeError:
+    return error if isinstance(error, RbeeError) else RbeeError(repr(error))

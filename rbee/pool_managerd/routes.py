@@ -134,7 +134,8 @@ def announcing(handler: Handler) -> Handler:
         try:
             return await handler(request, **path)
         finally:
-            request.app.ctx.heartbeat.changed()
+            if request.method != "GET":
+                request.app.ctx.heartbeat.changed()
 
     return announced
 

@@ -69,4 +69,4 @@ async def test_another_host_with_our_name_is_said_in_the_status() -> None:
     queen.fault = Conflict("pool blep belongs to another host")
     heartbeat = Heartbeat(look, queen.take, interval_s=0.01)
     await beating(heartbeat, queen, 1)
-    assert heartbeat.trouble == "pool blep belongs to another host"
+    assert heartbeat.trouble == "queen: pool blep belongs to another host"

@@ -1,0 +1,129 @@
+"""What lives as long as the process: the pool, and the heartbeat that tells the queen of it."""
+
+import asyncio
+import os
+import socket
+
+from prometheus_client import CollectorRegistry
+
+from rbee import config, host
+from rbee.client.http import HttpClient
+from rbee.client.queen import QueenClient
+from rbee.config import Settings
+from rbee.daemon.access import Access
+from rbee.daemon.app import App, create_app, mount
+from rbee.daemon.serve import is_loopback, require_token
+from rbee.pool_core.service import PoolService
+from rbee.pool_managerd.heartbeat import Heartbeat
+from rbee.pool_managerd.metrics import observe
+from rbee.pool_managerd.routes import HANDLERS, announcing
+from rbee.wire.operations import POOL
+from rbee.wire.pools import PoolSnapshot
+from rbee.wire.workers import WorkerState
+
+QUEEN_S = 10.0
+"""A queen that takes longer over a heartbeat is as good as away."""
+
+
+class Daemon:
+    """The application, the pool behind it and the beat.
+
+    Args:
+        settings: as they are now; ``reload`` reads ``file`` again.
+        tokens: the first is presented to the queen, all are accepted.
+    """
+
+    def __init__(self, settings: Settings, file: str | None, tokens: tuple[str, ...], sock: socket.socket) -> None:
+        self.sock = sock
+        self._file = file
+        self._pool = self._opened(settings)
+        self._queen = _queen(settings, tokens)
+        self._replaced: list[HttpClient] = []
+        self.heartbeat = Heartbeat(self._look, self._send, interval_s=settings.pool.heartbeat_s)
+        self._task: asyncio.Task[None] | None = None
+        self.app = self._app(settings, tokens)
+
+    async def start(self) -> None:
+        """Begin to beat."""
+        self._task = asyncio.create_task(self.heartbeat.run(), name="heartbeat")
+
+    async def stop(self) -> None:
+        """Stop beating. Workers are systemd's, and go on."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait({self._task})
+        for client in (*self._replaced, self._queen):
+            await client.close()
+
+    def reload(self) -> None:
+        """Take over the file and the tokens as they are now.
+
+        Raises:
+            ConfigInvalid: they are wrong; nothing was changed.
+        """
+        settings = config.load(self._file, os.environ)
+        tokens = config.read_token(settings.pool.token_file, environ=os.environ)
+        require_token(self.sock, tokens, "pool")
+        self._pool = self.app.ctx.pool = self._opened(settings)
+        self.app.ctx.access = self._access(tokens)
+        self._replaced.append(self._queen)
+        self._queen = _queen(settings, tokens)
+        self.heartbeat.interval_s = settings.pool.heartbeat_s
+        self.heartbeat.changed()
+
+    def vital(self) -> str | None:
+        """Say what stands still: the heartbeat, through a D-Bus or a disk that does not answer."""
+        if self._task is not None and self._task.done():
+            return "the heartbeat has ended"
+        return self.heartbeat.standstill()
+
+    def status(self) -> str:
+        """Say how many workers there are, as of the last look, and whether the queen knows us."""
+        found = self.heartbeat.last
+        parts = [self.heartbeat.trouble or "queen ok"]
+        if found is not None:
+            parts.insert(0, _workers_line(found))
+            parts += ["draining"] if found.draining else []
+        return ", ".join(parts)
+
+    def _opened(self, settings: Settings) -> PoolService:
+        ip, port = self.sock.getsockname()[:2]
+        return host.open_pool(settings, os.environ, address=f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}")
+
+    def _app(self, settings: Settings, tokens: tuple[str, ...]) -> App:
+        metrics = CollectorRegistry()
+        observe(metrics, lambda: self.heartbeat.last)
+        app = create_app(
+            "pool-managerd",
+            source=f"pool:{config.pool_id(settings)}",
+            access=self._access(tokens),
+            metrics=metrics,
+            body_limit_bytes=settings.pool.body_limit_bytes,
+            connections=settings.pool.connections,
+        )
+        app.ctx.pool = self._pool
+        app.ctx.heartbeat = self.heartbeat
+        mount(app, POOL, {name: announcing(handler) for name, handler in HANDLERS.items()})
+        return app
+
+    def _access(self, tokens: tuple[str, ...]) -> Access:
+        return Access(tokens=tokens, callers={}, loopback=is_loopback(self.sock))
+
+    async def _look(self) -> PoolSnapshot:
+        return await self._pool.snapshot_for_queen()
+
+    async def _send(self, snapshot: PoolSnapshot) -> None:
+        while self._replaced:  # here, since only a beat uses them
+            await self._replaced.pop().close()
+        await QueenClient(self._queen).heartbeat(snapshot.id, snapshot)
+
+
+def _queen(settings: Settings, tokens: tuple[str, ...]) -> HttpClient:
+    return HttpClient(settings.pool.queen, token=tokens[0] if tokens else "", source="queen", timeout_s=QUEEN_S)
+
+
+def _workers_line(found: PoolSnapshot) -> str:
+    """Return ``2 workers (1 ready, 1 asleep)``."""
+    states = [worker.state for worker in found.workers]
+    counts = ", ".join(f"{states.count(state)} {state}" for state in WorkerState if state in states)
+    return f"{len(states)} worker{'' if len(states) == 1 else 's'}" + (f" ({counts})" if counts else "")
