@@ -1,6 +1,7 @@
 """From argv to an exit code: the usage text is the interface, a command is its operation's namesake."""
 
 import os
+import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
@@ -51,7 +52,7 @@ def _understood(program: str, usage: str, words: list[str]) -> Args | int:
 
 def _near_usage(program: str, usage: str, words: Sequence[str]) -> str:
     """Return the usage lines that share most of the words given; all when none does."""
-    lines = [line for line in usage.splitlines() if line.startswith(f"  {program} ")]
+    lines = re.findall(rf"^  {program} .*(?:\n {{6,}}.*)*", usage, re.MULTILINE)
     given = [word for word in words if not word.startswith("-")]
     scores = {line: _shared(line, given) for line in lines}
     best = max(scores.values(), default=0)

@@ -9,9 +9,16 @@ from rbee.adapters import process
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.errors import NotFound, NotPermitted
+from rbee.errors import NotFound, NotPermitted, RbeeError
 
+CONTROL_S = 120.0
 _SHOWN = "LoadState,ActiveState,SubState,StatusText,ActiveEnterTimestamp,MainPID,NRestarts,Result,MemoryCurrent"
+
+
+class NoManager(RbeeError):
+    """No systemd manager runs here, or none that answers us."""
+
+    exit_code = os.EX_UNAVAILABLE
 
 
 class Service:
@@ -69,17 +76,21 @@ class Service:
         await show_journal(argv, output, follow=bool(follow))
 
     async def _show(self, unit: str) -> dict[str, str]:
-        done = await process.run(["systemctl", *self._scope, "show", "-p", _SHOWN, unit])
+        done = await self._systemctl("show", "-p", _SHOWN, unit)
         found = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
         return {
             key: found.get(key, "") or ("0" if key in ("MainPID", "NRestarts") else "") for key in _SHOWN.split(",")
         }
 
     async def _control(self, verb: str, *units: str) -> None:
+        await self._systemctl(verb, *units)
+
+    async def _systemctl(self, verb: str, *arguments: str) -> process.Completed:
         try:
-            await process.run(["systemctl", "--no-ask-password", *self._scope, verb, *units], timeout_s=120)
+            argv = ["systemctl", "--no-ask-password", *self._scope, verb, *arguments]
+            return await process.run(argv, timeout_s=CONTROL_S)
         except process.ProgramFailed as error:
-            raise _explained(error, verb, units) from None
+            raise _explained(error, verb, arguments[-1]) from None
 
 
 async def show_journal(argv: Sequence[str], output: Output, *, follow: bool) -> None:
@@ -111,21 +122,23 @@ def _entry(raw: dict[str, Any]) -> dict[str, Any]:
 _OTHERS = frozenset({"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "SYSLOG_PID", "SYSLOG_RAW"})
 
 
-def _explained(error: process.ProgramFailed, verb: str, units: Sequence[str]) -> Exception:
+def _explained(error: process.ProgramFailed, verb: str, unit: str) -> Exception:
     said = str(error.details.get("stderr", ""))
     if "ccess denied" in said or "authentication required" in said:
-        return NotPermitted(f"you may not {verb} {units[-1]}", hint="sudo, or your own with make install-user")
+        return NotPermitted(f"you may not {verb} {unit}", hint="sudo, or your own with make install-user")
     if "not found" in said or "not loaded" in said:
-        return NotFound(f"{units[-1]} is not installed", hint="make install, or make install-user")
-    error.hint = f"systemctl status {units[-1]}"
+        return NotFound(f"{unit} is not installed", hint="make install, or make install-user")
+    if "connect to bus" in said:
+        return NoManager(f"no systemd answers here: {said.strip().splitlines()[-1]}", hint="systemctl is-system-running")
+    error.hint = f"systemctl status {unit}"
     return error
 
 
-def in_user_manager(mode: str) -> bool:
-    """Say whether rbee's units are the user's: by the setting, else when we are not root and have no system units."""
+def in_user_manager(mode: str, name: str) -> bool:
+    """Say whether the units of ``name`` are the user's: by the setting, else if not root and there are no others."""
     if mode != "auto":
         return mode == "user"
     if os.geteuid() == 0:
         return False
     places = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-    return not any(os.path.exists(f"{place}/rbee-pool.socket") for place in places)  # noqa: PTH110
+    return not any(os.path.exists(f"{place}/{name}.socket") for place in places)  # noqa: PTH110

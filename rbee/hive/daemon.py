@@ -5,9 +5,11 @@ from rbee.cli.run import Args
 from rbee.cli.services import Service, in_user_manager
 from rbee.hive.reach import settings_of
 
+NAME = "rbee-pool"
+
 
 def _service(args: Args) -> Service:
-    return Service("rbee-pool", user=in_user_manager(settings_of(args).pool.mode))
+    return Service(NAME, user=in_user_manager(settings_of(args).pool.mode, NAME))
 
 
 async def start(args: Args, output: Output) -> None:

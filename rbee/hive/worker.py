@@ -7,6 +7,7 @@ from rbee.cli.run import Args
 from rbee.cli.services import in_user_manager, show_journal
 from rbee.cli.units import parse_int
 from rbee.cli.workers import WORKER_COLUMNS, follow_spawn, show_worker, spec_of
+from rbee.hive.daemon import NAME
 from rbee.hive.reach import reached, settings_of
 from rbee.pool_core import names
 from rbee.wire import codec
@@ -57,7 +58,7 @@ async def worker_logs(args: Args, output: Output) -> None:
     async with reached(args) as pool:
         found = await pool.worker_logs(worker, lines)
     if args["--follow"]:
-        await _follow(worker, lines, user=in_user_manager(settings_of(args).pool.mode), output=output)
+        await _follow(worker, lines, user=in_user_manager(settings_of(args).pool.mode, NAME), output=output)
     elif output.as_json:
         output.table([{"id": n, **codec.plain(line)} for n, line in enumerate(found, 1)], [], none="")
     else:

@@ -29,7 +29,7 @@ async def reached(args: Args) -> AsyncIterator[QueenClient]:
 @contextlib.asynccontextmanager
 async def pool_at(args: Args, url: str) -> AsyncIterator[PoolClient]:
     """Give the pool that listens at ``url``."""
-    async with _http(args, settings_of(args), url, f"pool at {url}") as http:
+    async with _http(args, settings_of(args), url, "the pool") as http:
         yield PoolClient(http)
 
 
