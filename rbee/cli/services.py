@@ -129,7 +129,9 @@ def _explained(error: process.ProgramFailed, verb: str, unit: str) -> Exception:
     if "not found" in said or "not loaded" in said:
         return NotFound(f"{unit} is not installed", hint="make install, or make install-user")
     if "connect to bus" in said:
-        return NoManager(f"no systemd answers here: {said.strip().splitlines()[-1]}", hint="systemctl is-system-running")
+        return NoManager(
+            f"no systemd answers here: {said.strip().splitlines()[-1]}", hint="systemctl is-system-running"
+        )
     error.hint = f"systemctl status {unit}"
     return error
 
