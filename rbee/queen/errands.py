@@ -122,7 +122,7 @@ class Errands:
         if errand.client is None:
             loss = None
             if errand.pool not in self._pools.absent():
-                loss = await loss_of(self._pools, errand.pool, errand.worker, known_exit_ms=None, patient=False)
+                loss = await loss_of(self._pools, errand.pool, errand.worker, since_ms=job.created_ms, patient=False)
             return loss or unexplained(errand.pool, errand.worker)
         log.event("job.resumed", job=job.id, worker=errand.worker, pool=errand.pool, after=job.worker_event)
         return await self._relay(job, errand.client).run(attach=True)

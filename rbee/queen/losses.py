@@ -15,13 +15,11 @@ LOOKS_S = (0.0, 0.3, 0.7, 1.5)
 _LOG_LINES = 20
 
 
-async def loss_of(
-    pools: Pools, pool: str, worker: str, *, known_exit_ms: int | None, patient: bool
-) -> WorkerLost | None:
+async def loss_of(pools: Pools, pool: str, worker: str, *, since_ms: int, patient: bool) -> WorkerLost | None:
     """Return what became of ``worker``; None while its pool cannot tell or sees it alive.
 
     Args:
-        known_exit_ms: of an exit it had before this job; that one explains nothing.
+        since_ms: an exit before this moment, on the pool's clock, was before this job and explains nothing.
         patient: it is gone for certain, so look again until the pool has noticed.
     """
     for pause_s in LOOKS_S if patient else LOOKS_S[:2]:
@@ -36,7 +34,7 @@ async def loss_of(
             log.warning("pool.unreachable", pool=pool, error=error.message)
             return None
         last = status.last_exit
-        if last is not None and last.at_ms != known_exit_ms:
+        if last is not None and last.at_ms >= since_ms:
             return explained(pool, worker, last)
     return None
 

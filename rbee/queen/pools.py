@@ -18,6 +18,7 @@ from rbee.wire.pools import PoolRegistration, PoolSnapshot, PoolState
 from rbee.wire.workers import WorkerStatus
 
 ASK_S = 5.0
+REFRESH_S = 2.0
 WAKE_PAUSE_S = 0.5
 LONGEST_WAKE_PAUSE_S = 5.0
 
@@ -87,8 +88,10 @@ class Pools:
     async def heartbeat(self, snapshot: PoolSnapshot) -> None:
         """Raises Conflict when the id is another instance's."""
         await self._claim(Claim(id=snapshot.id, instance=snapshot.instance, url=snapshot.url, version=snapshot.version))
-        if self._registry.heartbeat(snapshot, time.monotonic()):
-            self._tell()
+        changed = self._registry.heartbeat(snapshot, time.monotonic())
+        self._heard()
+        if changed:
+            self._changed()
 
     async def set_draining(self, pool: str, draining: bool) -> None:
         """Mark it here, and tell it; one that cannot be told is still not given work."""
@@ -155,6 +158,19 @@ class Pools:
         """Ask the pools that are not here: the connection alone starts one whose socket systemd holds."""
         self._wake.set()
 
+    async def refresh(self) -> None:
+        """Let every pool that is there speak now: what it has may have changed since it last did."""
+        began_s = time.monotonic()
+        views = self.view()
+        urls = [view.url.rstrip("/") for view in views] + [url.rstrip("/") for url in self.urls]
+        answered = await asyncio.gather(*(self._ask(url) for url in dict.fromkeys(urls)))
+        if any(answered):
+            await self.until(lambda: self._spoke_since(began_s), REFRESH_S)
+
+    def _spoke_since(self, began_s: float) -> bool:
+        ages = [view.age_s for view in self.view() if view.state is not PoolState.LOST]
+        return bool(ages) and all(age is not None and time.monotonic() - age >= began_s for age in ages)
+
     async def _claim(self, claim: Claim) -> None:
         """Whoever comes first has the id, also while that is being written; what cannot be written is no claim."""
         known = self._registry.claim(claim.id)
@@ -170,9 +186,12 @@ class Pools:
         log.event("pool.moved" if known else "pool.registered", pool=claim.id, url=claim.url, version=claim.version)
 
     def _tell(self) -> None:
+        self._heard()
+        self._changed()
+
+    def _heard(self) -> None:
         news, self._news = self._news, asyncio.Event()
         news.set()
-        self._changed()
 
     async def _keep_waking(self) -> None:
         pause_s = WAKE_PAUSE_S
@@ -193,9 +212,12 @@ class Pools:
         known = [view.url.rstrip("/") for view in views]
         return [url for url in dict.fromkeys([*known, *(url.rstrip("/") for url in self.urls)]) if url not in here]
 
-    async def _ask(self, url: str) -> None:
+    async def _ask(self, url: str) -> bool:
+        """Ask the pool there how it is, which makes it speak to us; say whether it answered."""
         async with HttpClient(url, token=self.token, source=f"pool at {url}", timeout_s=ASK_S) as http:
             try:
                 await http.call("GET", "/v2/state")
+                return True
             except RbeeError as error:
                 log.debug("pool.silent", url=url, error=error.message)
+                return False

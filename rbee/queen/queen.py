@@ -1,5 +1,6 @@
 """The queen as a whole: her store, pools, jobs and dispatcher, from start to stop."""
 
+import asyncio
 import hashlib
 import secrets
 import time
@@ -120,8 +121,10 @@ class Queen:
         running = len(self.jobs.live) - waiting
         return f"{running} running, {waiting} queued, {_count(len(live), 'pool')}, {_count(workers, 'worker')}"
 
-    async def submit(self, spec: JobSpec, asker: Asker) -> tuple[JobStatus, Job | None]:
+    async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
         """Accept ``spec``: when this returns it is on disk. The job is None when it has ended already.
+
+        What was begun is seen through though the asker goes away: a job on disk must be one that runs.
 
         Raises:
             Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, …: not accepted.
@@ -129,11 +132,7 @@ class Queen:
         digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
         if spec.id is not None and (known := await self.store.read(jobs.find, spec.id)) is not None:
             return self._repeated(known, digest, asker)
-        self._entering += 1
-        try:
-            return await self._enter(spec, digest, asker)
-        finally:
-            self._entering -= 1
+        return await asyncio.shield(asyncio.ensure_future(self._enter(spec, digest, asker)))
 
     async def cancel(self, job: Job) -> None:
         """End ``job``; its last event is on disk when this returns. One that has ended stays as it is."""
@@ -187,8 +186,19 @@ class Queen:
             reason=job.reason,
         )
 
-    async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[JobStatus, Job | None]:
+    async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
+        self._entering += 1
+        try:
+            return await self._decided(spec, digest, asker)
+        finally:
+            self._entering -= 1
+
+    async def _decided(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
         decision = self.dispatcher.decide(spec)
+        if isinstance(decision, Refuse):
+            # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
+            await self.pools.refresh()
+            decision = self.dispatcher.decide(spec)
         if isinstance(decision, Refuse):
             raise decision.error
         predicted_ms = 0 if isinstance(decision, Run) else self.dispatcher.predict_ms(None, spec)
@@ -220,7 +230,7 @@ class Queen:
         )
         return self._accepted(job, stored, first, displaced), job
 
-    def _accepted(self, job: Job, stored: Stored, first: Queued, displaced: Job | None) -> JobStatus:
+    def _accepted(self, job: Job, stored: Stored, first: Queued, displaced: Job | None) -> Stored:
         if displaced is not None and self.jobs.queue.remove(displaced.id):
             waiting, capacity = len(self.jobs.queue), self.settings.queue_capacity
             self.dispatcher.refuse(displaced, full(waiting, capacity))
@@ -232,8 +242,10 @@ class Queen:
         log.event(
             "job.accepted", job=job.id, model=job.spec.model, caller=job.caller or None, request_id=job.request_id
         )
+        status = self.shown(stored.status)
         return replace(
-            self.shown(stored.status), predicted_start_ms=first.predicted_start_ms, queue_position=first.position
+            stored,
+            status=replace(status, predicted_start_ms=first.predicted_start_ms, queue_position=first.position),
         )
 
     def _admit(self, spec: JobSpec, predicted_ms: int | None) -> Job | None:
@@ -251,14 +263,14 @@ class Queen:
             raise admission.error
         return self.jobs.live[admission.displaces] if admission.displaces is not None else None
 
-    def _repeated(self, known: Stored, digest: str, asker: Asker) -> tuple[JobStatus, Job | None]:
+    def _repeated(self, known: Stored, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
         if known.digest != digest or known.status.caller != asker.caller:
             raise Conflict(
                 f"job {known.status.id} exists with another body",
                 hint="choose another id, or none",
                 details={"id": known.status.id},
             )
-        return self.shown(known.status), self.jobs.live.get(known.status.id)
+        return replace(known, status=self.shown(known.status)), self.jobs.live.get(known.status.id)
 
     async def _pages(self, seq: int, after: int) -> AsyncIterator[Entry]:
         while page := await self.store.read(events.page, seq, after):

@@ -27,6 +27,7 @@ AHEAD = 256
 """Events taken from the worker beyond what is committed; then it has to wait."""
 
 WATCH_S, PROBE_S = 2.0, 3.0
+EXIT_SLACK_MS = 500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 _CUT = (WorkerLost, Timeout, PoolUnreachable)
 
@@ -43,7 +44,9 @@ class Relay:
         self._observe = observe
         self._pool, self._worker = job.pool or "", job.worker or ""
         status = pools.status(self._pool, self._worker)
-        self._known_exit_ms = status.last_exit.at_ms if status and status.last_exit else None
+        # An idle worker's last exit is about as old as its sleep, and a running one's is older than its run.
+        since_ms = None if status is None else status.since_ms
+        self._began_ms = 0 if since_ms is None else since_ms + EXIT_SLACK_MS
 
     async def run(self, *, attach: bool) -> RbeeError | None:
         """Args: attach: the worker has it already; go on after the last event on disk."""
@@ -95,7 +98,9 @@ class Relay:
         return await self._loss(patient=True) or unexplained(self._pool, self._worker)
 
     async def _loss(self, *, patient: bool) -> WorkerLost | None:
-        return await loss_of(self._pools, self._pool, self._worker, known_exit_ms=self._known_exit_ms, patient=patient)
+        # Gone for certain: then any exit since the job was made will do, also one that a queen before us missed.
+        since_ms = min(self._began_ms, self._job.created_ms) if patient else self._began_ms
+        return await loss_of(self._pools, self._pool, self._worker, since_ms=since_ms, patient=patient)
 
     async def _pump(self, events: AsyncIterator[Numbered]) -> None:
         """Return when the job's last event is on disk; else raise why the stream ended."""
@@ -108,9 +113,9 @@ class Relay:
                 while not ahead.empty():
                     batch.append(ahead.get_nowait())
                 await self._keep([each for each in batch if isinstance(each, tuple)])
-                for each in batch:
-                    if isinstance(each, Exception):
-                        raise each
+                ended = batch[-1]
+                if isinstance(ended, Exception) and not self._job.finished:
+                    raise ended
                 await self._job.feed.room()
         finally:
             watching.cancel()

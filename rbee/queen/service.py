@@ -27,8 +27,8 @@ class QueenService:
         self._asker = asker
 
     async def submit_job(self, spec: JobSpec) -> JobStatus:
-        status, _ = await self._queen.submit(spec, self._asker)
-        return status
+        stored, _ = await self._queen.submit(spec, self._asker)
+        return stored.status
 
     async def list_jobs(self, query: JobQuery) -> tuple[JobStatus, ...]:
         found = await self._queen.store.read(jobs.search, query, self._asker.caller or None)
@@ -107,6 +107,9 @@ class QueenService:
         log.event("worker.stopped", worker=name, pool=pool)
 
     async def list_models(self) -> tuple[ModelEntry, ...]:
+        """A queen that has just been woken has heard no pool yet; then they are asked first."""
+        if not any(pool.snapshot for pool in self._queen.pools.view()):
+            await self._queen.pools.refresh()
         return models_of(self._queen.dispatcher.names, self._queen.pools.view())
 
     async def version(self) -> Version:

@@ -1,13 +1,17 @@
 """What the queen knows, as streams of frames."""
 
+import asyncio
+import contextlib
 import time
 from collections.abc import AsyncIterator, Callable
 
 from rbee.daemon.sse import KEEP_ALIVE_S
 from rbee.errors import RbeeError, ShuttingDown
 from rbee.queen.closing import closing
+from rbee.queen.job import Job
 from rbee.queen.queen import Asker, Queen
 from rbee.queen.store.events import Entry
+from rbee.queen.store.jobs import Stored
 from rbee.wire import codec
 from rbee.wire.envelope import to_envelope
 from rbee.wire.jobs import JobSpec
@@ -26,11 +30,23 @@ async def attached(queen: Queen, spec: JobSpec, asker: Asker, after: int = 0) ->
     """
     if queen.stopping:
         raise ShuttingDown("the queen is stopping", hint="try again in a moment", details={"retry_after_s": 1})
-    status, job = await queen.submit(spec, asker)
-    stored = await queen.find(status.id, asker)
+    entering = asyncio.ensure_future(queen.submit(spec, asker))
+    try:
+        stored, job = await asyncio.shield(entering)
+    except asyncio.CancelledError:
+        queen.dispatcher.aside(_withdrawn(queen, entering), "withdraw")
+        raise
     async with closing(queen.entries(stored, after, attached=job)) as entries:
         async for entry in entries:
             yield entry
+
+
+async def _withdrawn(queen: Queen, entering: "asyncio.Future[tuple[Stored, Job | None]]") -> None:
+    """Cancel a job whose submitter went away while it was being accepted."""
+    with contextlib.suppress(RbeeError):
+        _, job = await entering
+        if job is not None and not queen.stopping:
+            await queen.cancel(job)
 
 
 async def frames(entries: AsyncIterator[Entry]) -> AsyncIterator[Frame]:

@@ -137,19 +137,33 @@ def test_a_worker_out_of_memory_dies_alone_and_the_job_says_so(busy: tuple[Lab, 
         assert lab.show(unit, "NRestarts") == "0"
 
 
+EAT = """
+import os, signal, sys, time
+group, limit, worker = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+with open(group, "w") as procs:
+    procs.write(str(os.getpid()))
+children = []
+for _ in range(4):
+    child = os.fork()
+    if child == 0:
+        held = b"x" * (limit // 4)
+        signal.pause()
+    children.append(child)
+while os.path.exists(f"/proc/{worker}") and "Z" not in open(f"/proc/{worker}/stat").read().rpartition(")")[2]:
+    time.sleep(0.01)
+for child in children:
+    os.kill(child, signal.SIGKILL)
+"""
+
+
 def eat_memory_of(lab: Lab, unit: str) -> None:
-    """Fill the unit's memory cgroup from a process the kernel may not choose, so that it chooses the worker.
+    """Fill the unit's memory cgroup from four processes, each of them less worth killing than the worker.
 
     The kill is the kernel's own: a limit reached in the worker's cgroup. Only who reached it is arranged.
     """
-    group = Path("/sys/fs/cgroup/memory") / lab.show(unit, "ControlGroup").lstrip("/") / "cgroup.procs"
-    script = (
-        "import os,sys;"
-        "open('/proc/self/oom_score_adj','w').write('-1000');"
-        f"open({str(group)!r},'w').write(str(os.getpid()));"
-        "hold=[bytearray(8<<20) for _ in range(4096)]"
-    )
-    lab.host.run(["/usr/bin/python3", "-c", script], check=False, timeout=60)
+    group = f"/sys/fs/cgroup/memory{lab.show(unit, 'ControlGroup')}/cgroup.procs"
+    argv = ["/usr/bin/python3", "-c", EAT, group, lab.show(unit, "MemoryMax"), str(lab.pid(unit))]
+    lab.host.run(argv, check=False, timeout=60)
 
 
 def test_a_decode_thread_that_hangs_is_killed_though_the_event_loop_lives(lab: Lab) -> None:
@@ -158,7 +172,7 @@ def test_a_decode_thread_that_hangs_is_killed_though_the_event_loop_lives(lab: L
     with Story(lab) as story:
         story.wait_for_tokens(5)
         before = lab.pid(UNIT)
-        with stopped(busiest_thread(lab.outer_pid(UNIT))):
+        with stopped(decoding_thread(lab.outer_pid(UNIT), story)):
             end = story.finish()
         assert isinstance(end, Failure)
         assert end.code == WorkerHung.code, end
@@ -166,7 +180,7 @@ def test_a_decode_thread_that_hangs_is_killed_though_the_event_loop_lives(lab: L
     assert "watchdog.withheld" in lab.host.journal("WORKER=worker-cpu-0"), "its event loop did not live"
 
 
-_PTRACE_SEIZE, _PTRACE_INTERRUPT, _PTRACE_DETACH = 0x4206, 0x4207, 17
+_PTRACE_SEIZE, _PTRACE_INTERRUPT, _PTRACE_DETACH, _WALL = 0x4206, 0x4207, 17, 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 _libc.ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]
 
@@ -177,22 +191,25 @@ def stopped(thread: int) -> Iterator[None]:
     for request in (_PTRACE_SEIZE, _PTRACE_INTERRUPT):
         if _libc.ptrace(request, thread, None, None) != 0:
             raise OSError(ctypes.get_errno(), f"ptrace of {thread}")
-    os.waitpid(thread, 0x40000000)  # __WALL
+    os.waitpid(thread, _WALL)
     try:
         yield
     finally:
-        _libc.ptrace(_PTRACE_DETACH, thread, None, None)
+        # Killed meanwhile, it is ours to reap: until then its process cannot end.
+        if _libc.ptrace(_PTRACE_DETACH, thread, None, None) != 0:
+            os.waitpid(thread, _WALL)
 
 
-def busiest_thread(process: int) -> int:
-    """Return the thread other than the main one that has used most CPU: the one that decodes."""
+def decoding_thread(process: int, story: Story) -> int:
+    """Return the thread that used most CPU while tokens came."""
 
-    def ticks(task: Path) -> int:
-        fields = (task / "stat").read_text().rpartition(")")[2].split()
-        return int(fields[11]) + int(fields[12])
+    def ticks() -> dict[str, int]:
+        stats = {task.name: (task / "stat").read_text() for task in Path(f"/proc/{process}/task").iterdir()}
+        return {name: sum(map(int, stat.rpartition(")")[2].split()[11:13])) for name, stat in stats.items()}
 
-    threads = [task for task in Path(f"/proc/{process}/task").iterdir() if task.name != str(process)]
-    return int(max(threads, key=ticks).name)
+    before = ticks()
+    story.wait_for_tokens(30)
+    return int(max(ticks().items(), key=lambda item: item[1] - before.get(item[0], 0))[0])
 
 
 def test_power_loss_of_the_host_loses_no_accepted_job(lab: Lab) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rbee.pool_core.ports import StartProgress, UnitFacts
 from rbee.pool_core.unit import Mode, NotAWorker, Place, plan_from_argv
 from rbee.wire.workers import LogLine, WorkerExit
 
+JOURNAL_MS = 1000  # between the end of a process and the moment journald shows what was written about it
 START_SLACK_S = 60.0  # systemd's own TimeoutStartSec= ends a start; this only ends our waiting should systemd not
 
 
@@ -41,7 +43,12 @@ class UnitReader:
         return await asyncio.to_thread(self.secrets.read, worker)
 
     async def last_exit(self, worker: str) -> WorkerExit | None:
-        return await self._journal.last_exit(worker) or _exit_by_result(await self.find(worker))
+        """Return how its last process ended; None also while the post-mortem of one that just ended is not out yet."""
+        told = await self._journal.last_exit(worker)
+        facts = await self.find(worker)
+        if facts is not None and facts.service_state == "deactivating":
+            return None
+        return told or _exit_by_result(facts, time.time() * 1000)
 
     async def logs(self, worker: str, lines: int) -> tuple[LogLine, ...]:
         return await self._journal.logs(worker, lines)
@@ -149,9 +156,14 @@ def _changed(now: StartProgress, body: Any) -> StartProgress:
     )
 
 
-def _exit_by_result(facts: UnitFacts | None) -> WorkerExit | None:
-    """Return what the unit itself remembers, for when the journal cannot be read."""
+def _exit_by_result(facts: UnitFacts | None, now_ms: float) -> WorkerExit | None:
+    """Return what the unit itself remembers, for when the journal cannot be read.
+
+    It knows less (an OOM kill is any signal on cgroup v1), so the journal is given its time first.
+    """
     if facts is None or facts.result in ("", "success"):
+        return None
+    if facts.since_ms is not None and now_ms - facts.since_ms < JOURNAL_MS:
         return None
     return WorkerExit(
         result=facts.result,
