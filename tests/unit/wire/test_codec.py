@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rbee.errors import InvalidRequest
 from rbee.wire import codec
+from rbee.wire.events import Token
 from rbee.wire.jobs import JobSpec, Placement, Priority
 from rbee.wire.pools import PoolSnapshot
 from rbee.wire.workers import WorkerSpec
@@ -101,6 +102,10 @@ def test_a_body_that_is_no_json_is_refused_in_a_sentence(body: bytes, says: str)
 
 def test_an_answer_of_a_newer_peer_may_hold_more() -> None:
     assert codec.from_dict(Placement, {"pool": "a", "rack": 3}, lenient=True) == Placement(pool="a")
+
+
+def test_what_a_model_said_may_hold_a_nul() -> None:
+    assert codec.from_dict(Token, {"i": 0, "t": "a\0"}, lenient=True).t == "a\0"
 
 
 junk = st.recursive(
