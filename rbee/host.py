@@ -2,19 +2,22 @@
 
 import hashlib
 import hmac
+import ipaddress
+import socket
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from rbee import __version__, config
 from rbee.adapters import host as host_facts
 from rbee.adapters.drain_flag import FileDrainFlag
 from rbee.adapters.model_store import open_store
-from rbee.adapters.notify import split_address
 from rbee.adapters.nvml import NvmlProbe
 from rbee.adapters.units import open_units
 from rbee.client.worker import HttpWorkerControl
 from rbee.config import Settings
+from rbee.errors import ConfigInvalid
 from rbee.pool_core import catalog
 from rbee.pool_core.ports import PoolFacts
 from rbee.pool_core.service import PoolService
@@ -53,13 +56,13 @@ def pool_facts(settings: Settings, address: str) -> PoolFacts:
     Workers listen on the host that the pool itself is reached at.
     """
     low, high = settings.pool.port_range
-    bound_to, _ = split_address(address)
+    url = settings.pool.url or f"http://{address}"
     return PoolFacts(
         id=config.pool_id(settings),
         instance=instance_id(MACHINE_ID),
-        url=settings.pool.url or f"http://{address}",
+        url=url,
         version=__version__,
-        worker_host=bound_to,
+        worker_host=worker_host(url),
         ports=range(low, high + 1),
         backends=tuple(host_facts.backends()),
         ctx=settings.worker.ctx,
@@ -68,6 +71,25 @@ def pool_facts(settings: Settings, address: str) -> PoolFacts:
         threads=settings.worker.threads,
         load_timeout_s=settings.worker.load_timeout_s,
     )
+
+
+def worker_host(url: str) -> str:
+    """Return the IP address that a pool reached at ``url`` lets its workers listen on.
+
+    Raises:
+        ConfigInvalid: nobody could connect to it: 0.0.0.0, or a name that does not resolve here.
+    """
+    name = urlsplit(url).hostname or ""
+    try:
+        found = str(socket.getaddrinfo(name, None, type=socket.SOCK_STREAM)[0][4][0])
+    except OSError as error:
+        raise ConfigInvalid(f"pool.url is {url}, and {name!r} does not resolve here: {error}") from None
+    if ipaddress.ip_address(found).is_unspecified:
+        raise ConfigInvalid(
+            f"this pool listens on every address, and {url} is none that others reach it at",
+            hint='set [pool] url, for example url = "http://workstation.home.arpa:9200"',
+        )
+    return found
 
 
 def instance_id(machine_id: Path) -> str:
