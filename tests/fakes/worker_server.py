@@ -60,7 +60,7 @@ class FakeWorker:
         self.refusals: list[RbeeError] = []
         self.failure: Failure | None = None
         self.address = ""
-        self._streams: set[asyncio.Task[None]] = set()
+        self._streams: dict[asyncio.Task[None], Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
     @contextlib.asynccontextmanager
@@ -88,17 +88,22 @@ class FakeWorker:
     async def die(self) -> None:
         """End every stream in the middle and forget everything, as a process does that is killed and restarted."""
         self.generations.clear()
-        for task in [*self._tasks, *self._streams]:
+        generating = list(self._tasks)
+        for task in generating:
             task.cancel()
-        if self._tasks or self._streams:
-            await asyncio.wait([*self._tasks, *self._streams])
+        await self.cut()
+        if generating:
+            await asyncio.wait(generating)
 
     async def cut(self) -> None:
         """Cut the lines; generations go on."""
-        for task in list(self._streams):
+        streams = list(self._streams.items())
+        for task, request in streams:
+            if request.transport is not None:
+                request.transport.abort()
             task.cancel()
-        if self._streams:
-            await asyncio.wait(list(self._streams))
+        if streams:
+            await asyncio.wait([task for task, _ in streams])
 
     async def _infer(self, request: Request) -> None:
         asked = body(request, InferenceRequest)
@@ -154,11 +159,11 @@ class FakeWorker:
     async def _stream(self, request: Request, generation: Generation, after: int) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._streams.add(task)
+        self._streams[task] = request
         try:
             await sse.stream(request, _frames(generation, after))
         finally:
-            self._streams.discard(task)
+            del self._streams[task]
 
 
 class FakePool:

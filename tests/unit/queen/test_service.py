@@ -407,9 +407,8 @@ async def test_drop_lru_gives_up_the_oldest_batch_job(tmp_path: Path) -> None:
 async def test_a_slow_attached_reader_slows_the_worker_and_loses_nothing(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         await queen.hear(pool)
-        status, job = await queen.queen.submit(spec(max_tokens=4000, id="slow"), Asker())
+        stored, job = await queen.queen.submit(spec(max_tokens=4000, id="slow"), Asker())
         assert job is not None
-        stored = await queen.queen.find(status.id, Asker())
         entries = queen.queen.entries(stored, 0, attached=job)
         seen = [await anext(entries)]
         await soon(lambda: job.tokens > 500)
