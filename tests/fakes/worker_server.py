@@ -21,7 +21,7 @@ from rbee.errors import Conflict, NotFound, RbeeError
 from rbee.wire import codec
 from rbee.wire.catalog import ModelFile
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token, last, name_of
-from rbee.wire.inference import InferenceRequest
+from rbee.wire.inference import InferenceRequest, Readiness
 from rbee.wire.pools import GpuInventory, HostResources, PoolSnapshot
 from rbee.wire.sse import Frame
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
@@ -60,6 +60,8 @@ class FakeWorker:
         self.refusals: list[RbeeError] = []
         self.failure: Failure | None = None
         self.address = ""
+        self.draining = False
+        self.deaf = False
         self._streams: dict[asyncio.Task[None], Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -69,6 +71,8 @@ class FakeWorker:
         app.add_route(self._infer, "/v1/inference", methods=["POST"])
         app.add_route(self._attach, "/v1/inference/<job>/events")
         app.add_route(self._cancel, "/v1/inference/<job>", methods=["DELETE"])
+        app.add_route(self._drain, "/v1/drain", methods=["POST"])
+        app.add_route(self._ready, "/v1/ready")
         async with served(app) as url:
             self.address = url.removeprefix("http://")
             yield self
@@ -123,6 +127,8 @@ class FakeWorker:
     async def _attach(self, request: Request, job: str) -> None:
         after = int(request.headers.get("last-event-id", "0"))
         self.attached_after.append(after)
+        while self.deaf:  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
         await self._stream(request, self._find(job), after)
 
     async def _cancel(self, _: Request, job: str) -> HTTPResponse:
@@ -131,6 +137,15 @@ class FakeWorker:
         generation.cancelled = True
         self.open.set()
         return empty()
+
+    async def _drain(self, _: Request) -> HTTPResponse:
+        self.draining = True
+        return empty()
+
+    async def _ready(self, _: Request) -> HTTPResponse:
+        while self.deaf:  # noqa: ASYNC110  (a host whose cable was pulled)
+            await asyncio.sleep(0.05)
+        return reply(Readiness(ready=True, state="ready", model=self.model, worker=self.id, slots=1, slots_busy=0))
 
     def _find(self, job: str) -> Generation:
         if job not in self.generations:

@@ -17,8 +17,11 @@ from rbee.errors import (
     QueueFull,
     WorkerLost,
 )
+from rbee.queen import job as live_job
+from rbee.queen import relay
 from rbee.queen.queen import Asker
 from rbee.queen.store import events as stored_events
+from rbee.queen.store.models import execute
 from rbee.wire.events import End, Failure, Queued, Started, StopReason
 from rbee.wire.jobs import JobQuery, JobSpec, JobState, Placement, Priority
 from rbee.wire.workers import WorkerExit, WorkerState
@@ -441,3 +444,50 @@ async def test_with_no_retention_a_finished_job_keeps_no_text(tmp_path: Path) ->
 
 def on_disk(directory: Path, text: bytes) -> bool:
     return any(text in file.read_bytes() for file in directory.iterdir())
+
+
+async def test_a_worker_behind_a_pulled_cable_is_noticed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay, "WATCH_S", 0.1)
+    monkeypatch.setattr(relay, "PROBE_S", 0.1)
+    async with (
+        running(tmp_path / "q", lost_after=1, heartbeat_s=0.2) as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        worker.pause_at = 2
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        live = queen.queen.jobs.live[job.id]
+        await soon(lambda: live.tokens == 2)
+        worker.deaf = True
+        await soon(lambda: worker.attached_after)
+        worker.deaf = False
+        worker.open.set()
+        assert text_of(await queen.ended(job.id)) == words(5)
+        assert worker.attached_after[0] == 3
+
+
+async def test_a_full_disk_refuses_holds_and_heals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(live_job, "FULL_DISK_PAUSE_S", 0.05)
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        worker.pause_at = 2
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec(max_tokens=2000))
+        live = queen.queen.jobs.live[job.id]
+        await soon(lambda: live.tokens == 2)
+        await queen.queen.store.write(execute, "PRAGMA max_page_count = 1")
+        with pytest.raises(NoCapacity, match="database or disk is full"):
+            await queen.client.submit_job(spec("x" * 100_000))
+        worker.pause_at = None
+        worker.open.set()
+        await asyncio.sleep(0.3)
+        assert not live.finished
+        assert live.feed.last_id == len(await queen.queen.store.read(stored_events.page, live.seq, 0, 5000))
+        assert queen.queen.standstill() is None
+        await queen.queen.store.write(execute, "PRAGMA max_page_count = 1000000")
+        assert text_of(await queen.ended(job.id)) == words(2000)
+        assert (await queen.client.submit_job(spec())).state is JobState.QUEUED
