@@ -5,6 +5,7 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias, TypeVar
+from urllib.parse import unquote
 
 import prometheus_client
 from prometheus_client import CollectorRegistry
@@ -124,7 +125,7 @@ def limited(operation: str, handler: Handler) -> Handler:
             )
         app.ctx.in_flight[who] += 1
         try:
-            response = await handler(request, **path)
+            response = await handler(request, **{key: decoded(value) for key, value in path.items()})
             app.ctx.requests.labels(operation, str(response.status if response else 200)).inc()
             return response
         finally:
@@ -133,6 +134,21 @@ def limited(operation: str, handler: Handler) -> Handler:
                 del app.ctx.in_flight[who]
 
     return bounded
+
+
+def decoded(part: str) -> str:
+    """Return a part of the path without its percent signs, which Sanic leaves in.
+
+    Raises:
+        InvalidRequest: it is no text that a name could be.
+    """
+    try:
+        name = unquote(part, errors="strict")
+    except UnicodeDecodeError:
+        raise InvalidRequest(f"path has {part[:80]!r}, which is not UTF-8") from None
+    if not name.isprintable():
+        raise InvalidRequest(f"path has {part[:80]!r}, expected printable characters")
+    return name
 
 
 def body(request: Request, kind: type[T]) -> T:

@@ -109,6 +109,14 @@ async def test_an_error_crosses_the_wire_as_its_own_class() -> None:
         assert caught.value.details == {"limit_bytes": 5}
 
 
+async def test_a_name_in_the_path_arrives_as_it_was_meant() -> None:
+    async with serving(Handlers()) as client:
+        assert await client.call("DELETE", "/v1/inference/a%2Fb%20%C3%A9") == {"job": "a/b é"}
+        for broken in ("%00", "a%0Ab", "%FF"):
+            with pytest.raises(InvalidRequest, match="path has"):
+                await client.call("DELETE", f"/v1/inference/{broken}")
+
+
 async def test_a_bug_is_internal_and_tells_no_secrets(capsys: pytest.CaptureFixture[str]) -> None:
     async with serving(Handlers()) as client:
         with pytest.raises(RbeeError, match="something went wrong inside") as caught:

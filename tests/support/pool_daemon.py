@@ -1,0 +1,44 @@
+"""pool-managerd's application over a pool in memory."""
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from prometheus_client import CollectorRegistry
+
+from rbee.daemon.access import Access
+from rbee.daemon.app import create_app, mount
+from rbee.pool_managerd.routes import HANDLERS, announcing
+from rbee.wire.operations import POOL
+from tests.fakes.pool import FakePool
+from tests.support.serving import served
+
+
+@dataclass
+class Beats:
+    """Counts how often the queen would have been told at once."""
+
+    count: int = 0
+
+    def changed(self) -> None:
+        self.count += 1
+
+
+@contextlib.asynccontextmanager
+async def pool_daemon(
+    pool: FakePool, *, tokens: tuple[str, ...] = (), beats: Beats | None = None
+) -> AsyncIterator[str]:
+    """Yield the base URL of a daemon that serves ``pool``."""
+    app = create_app(
+        "pool-managerd",
+        source=f"pool:{pool.facts.id}",
+        access=Access(tokens=tokens, callers={}),
+        metrics=CollectorRegistry(),
+        body_limit_bytes=1 << 20,
+        connections=64,
+    )
+    app.ctx.pool = pool.service
+    app.ctx.heartbeat = beats or Beats()
+    mount(app, POOL, {name: announcing(handler) for name, handler in HANDLERS.items()})
+    async with served(app) as url:
+        yield url
