@@ -44,6 +44,7 @@ class Pools:
         self._clients: dict[str, HttpClient] = {}
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._refreshing: asyncio.Task[None] | None = None
         self._began_s = time.monotonic()
         self._lost_after_s = lost_after_s
 
@@ -55,10 +56,11 @@ class Pools:
         self.wake()
 
     async def close(self) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        tasks = [task for task in (self._task, self._refreshing) if task is not None]
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
@@ -159,7 +161,15 @@ class Pools:
         self._wake.set()
 
     async def refresh(self) -> None:
-        """Let every pool that is there speak now: what it has may have changed since it last did."""
+        """Let every pool that is there speak now: what it has may have changed since it last did.
+
+        However many want that at once, the pools are asked once.
+        """
+        if self._refreshing is None or self._refreshing.done():
+            self._refreshing = asyncio.create_task(self._refresh(), name="pools-refresh")
+        await asyncio.shield(self._refreshing)
+
+    async def _refresh(self) -> None:
         began_s = time.monotonic()
         views = self.view()
         urls = [view.url.rstrip("/") for view in views] + [url.rstrip("/") for url in self.urls]

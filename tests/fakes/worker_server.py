@@ -5,7 +5,7 @@ For what real workers do on request only: to die, to pause, to refuse, to forget
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -182,7 +182,7 @@ class FakeWorker:
 
 
 class FakePool:
-    """Answers for its workers; ``exits`` says how each ended."""
+    """Answers for its workers; ``exits`` says how each ended. Being asked makes it speak to the queen, too."""
 
     def __init__(self, pool: str = "blep", *workers: FakeWorker, models: tuple[str, ...] = ("tiny",)) -> None:
         self.id, self.workers, self.models = pool, list(workers), models
@@ -200,6 +200,7 @@ class FakePool:
         self.url = ""
         self.woken = asyncio.Event()
         self.drained: list[str] = []
+        self.speak: Callable[[], Awaitable[None]] | None = None
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator["FakePool"]:
@@ -238,6 +239,8 @@ class FakePool:
     async def _state(self, _: Request) -> HTTPResponse:
         self.asked += 1
         self.woken.set()
+        if self.speak is not None:
+            await self.speak()
         return reply(codec.plain(self.snapshot()) | {"worker_secrets": {}})
 
     async def _get_worker(self, _: Request, worker: str) -> HTTPResponse:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -38,14 +39,20 @@ class Running:
     url: str
     http: HttpClient
     client: QueenClient = field(init=False)
+    heard: list[FakePool] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self.client = QueenClient(self.http)
 
     async def hear(self, *pools: FakePool) -> None:
-        """Let each pool's heartbeat arrive."""
+        """Let each pool's heartbeat arrive, and from now on whenever it is asked."""
         for pool in pools:
-            await self.client.heartbeat(pool.id, pool.snapshot())
+            self.heard.append(pool)
+            pool.speak = partial(self.say, pool)
+            await pool.speak()
+
+    async def say(self, pool: FakePool) -> None:
+        await self.client.heartbeat(pool.id, pool.snapshot())
 
     async def ended(self, job: str) -> list[tuple[int, JobEvent]]:
         return [numbered async for numbered in self.client.job_events(job)]
@@ -105,7 +112,10 @@ async def running(path: Path, **settings: Any) -> AsyncIterator[Running]:
     app.before_server_stop(lambda _: queen.stop())
     try:
         async with served(app) as url, HttpClient(url, token=TOKEN, source="queen") as http:
-            yield Running(queen, url, http)
+            made = Running(queen, url, http)
+            yield made
+            for pool in made.heard:
+                pool.speak = None
     finally:
         store.close()
 
