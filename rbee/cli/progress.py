@@ -60,5 +60,6 @@ def download_facts(done: int, total: int | None, rate: float | None, eta_s: floa
 def _line(what: str, done: float | None, facts: str) -> str:
     if done is None:
         return f"{what} … {facts}"
-    full = round(_WIDTH * min(max(done, 0), 1))
-    return f"{what} [{'█' * full}{'·' * (_WIDTH - full)}] {done:4.0%} {facts}"
+    share = min(max(done, 0.0), 1.0)
+    full = round(_WIDTH * share)
+    return f"{what} [{'█' * full}{'·' * (_WIDTH - full)}] {share:4.0%} {facts}"

@@ -1,0 +1,49 @@
+"""Run a command line's command inside the test's own event loop."""
+
+import io
+import json
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+import docopt
+
+from rbee.cli.output import Output
+from rbee.cli.run import find
+from rbee.errors import RbeeError
+
+
+class Terminal(io.StringIO):
+    """Text written to somebody who looks."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass(frozen=True)
+class Ran:
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """The one JSON document on standard output."""
+        return json.loads(self.out)
+
+
+async def ran(cli: ModuleType, *argv: str, terminal: bool = False) -> Ran:
+    """Run ``cli`` (its main module) with ``argv`` as its ``main`` would, but for signals and bugs.
+
+    Args:
+        terminal: somebody looks at what it writes.
+    """
+    args = dict(docopt.docopt(cli.USAGE, list(argv), default_help=False))
+    out, err = (Terminal(), Terminal()) if terminal else (io.StringIO(), io.StringIO())
+    output = Output(as_json=args["--format"] == "json", out=out, err=err)
+    try:
+        code = await find(cli.commands(), args)(args, output) or 0
+    except RbeeError as error:
+        output.failure("test", error)
+        code = error.exit_code
+    return Ran(code, out.getvalue(), err.getvalue())

@@ -1,0 +1,176 @@
+"""From argv to exit code, mostly as a shell sees it."""
+
+import json
+import subprocess
+import sys
+import time
+from typing import Any
+
+import pytest
+
+from rbee.cli import run
+from rbee.cli.run import Commands, find
+from rbee.errors import NotFound
+
+USAGE = """
+tool: do things.
+
+Usage:
+  tool do <thing> [options]
+  tool undo <thing>
+                  [--twice] [options]
+  tool gpu list [options]
+
+Options:
+  --format=<fmt>    text or json [default: text].
+  --no-color        No colours.
+  --debug           Show the traceback of a bug.
+"""
+
+
+async def do(args: dict[str, Any], output: Any) -> int | None:
+    match args["<thing>"]:
+        case "fail":
+            raise NotFound("no thing fail", hint="tool do it")
+        case "break":
+            raise ZeroDivisionError("division by zero")
+        case "stop":
+            raise KeyboardInterrupt
+        case "five":
+            return 5
+    output.text(f"did {args['<thing>']}\n")
+    return None
+
+
+def table() -> Commands:
+    return {("do",): do, ("undo",): do, ("gpu", "list"): do}
+
+
+def tool(*argv: str) -> int:
+    return run.main("tool", USAGE, table, argv)
+
+
+def test_a_command_writes_its_result_and_is_0(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("do", "it") == 0
+    assert capsys.readouterr() == ("did it\n", "")
+
+
+def test_a_command_may_choose_its_code() -> None:
+    assert tool("do", "five") == 5
+
+
+@pytest.mark.parametrize("flag", ["--help", "-h"])
+def test_help_is_the_usage_text_wherever_it_is_asked_for(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("do", flag) == 0
+    assert capsys.readouterr().out == USAGE.strip() + "\n"
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("--version") == 0
+    assert capsys.readouterr().out.startswith("tool ")
+
+
+def test_bad_usage_is_64_and_shows_the_lines_that_were_nearly_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("undo") == 64
+    said = capsys.readouterr().err
+    assert said.splitlines()[0] == "tool: cannot make sense of: undo"
+    assert "  tool undo <thing>\n                  [--twice] [options]\n" in said
+    assert "tool do" not in said
+
+
+def test_nothing_at_all_shows_every_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool() == 64
+    said = capsys.readouterr().err
+    assert "cannot make sense of: (nothing)" in said
+    assert "tool do" in said
+    assert "tool gpu list" in said
+
+
+def test_a_format_that_is_none(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("do", "it", "--format=xml") == 64
+    assert capsys.readouterr() == ("", "tool: --format is 'xml', expected text or json\n")
+
+
+def test_a_failure_is_a_sentence_a_hint_and_its_code(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("do", "fail") == 66
+    assert capsys.readouterr() == ("", "tool: no thing fail\nhint: tool do it\n")
+
+
+def test_a_failure_as_json_is_one_envelope_on_standard_error(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("do", "fail", "--format=json") == 66
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert json.loads(err)["error"] == {
+        "code": "not_found",
+        "message": "no thing fail",
+        "hint": "tool do it",
+        "details": {},
+        "retriable": False,
+        "request_id": "",
+        "source": "tool",
+    }
+
+
+def test_interrupted_is_130() -> None:
+    assert tool("do", "stop") == 130
+
+
+def test_a_bug_is_70_and_an_apology_on_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("do", "break") == 70
+    said = capsys.readouterr().err
+    assert said.splitlines()[0] == "tool: sorry, this is a bug: ZeroDivisionError: division by zero"
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("asked", ["--debug", "RBEE_DEBUG"])
+def test_a_bug_shows_its_traceback_when_asked(
+    asked: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if asked == "RBEE_DEBUG":
+        monkeypatch.setenv("RBEE_DEBUG", "1")
+    assert tool("do", "break", *(["--debug"] if asked == "--debug" else [])) == 70
+    assert "Traceback" in capsys.readouterr().err
+
+
+def test_the_longest_command_whose_words_were_given_is_meant() -> None:
+    commands: Commands = {("status",): do, ("gpu", "status"): table()[("gpu", "list")]}
+    assert find(commands, {"gpu": True, "status": True}) is commands[("gpu", "status")]
+    assert find(commands, {"gpu": False, "status": True}) is commands[("status",)]
+
+
+# As processes
+
+
+def python(code: str, *argv: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", code, *argv], capture_output=True, text=True, check=False, timeout=60, **options
+    )
+
+
+CLI = "from rbee.{}.main import main; main()"
+
+
+def test_a_reader_that_leaves_is_no_failure() -> None:
+    code = "from tests.unit.cli.test_run import tool; import sys; sys.exit(tool('do', 'x' * 200_000))"
+    pipe = f'{{ {sys.executable} -c "{code}"; echo "rc=$?" >&2; }} | head -c 5'
+    done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.stdout, done.stderr) == ("did x", "rc=0\n")
+
+
+@pytest.mark.parametrize("cli", ["keeper", "hive"])
+def test_help_imports_nothing_that_only_commands_need(cli: str) -> None:
+    shown = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    done = python(shown + CLI.format(cli), "--help")
+    heavy = {"asyncio", "aiohttp", "docopt", "pystemd", "huggingface_hub", "dataclasses", "rbee.config"}
+    assert done.returncode == 0
+    assert not heavy & set(done.stderr.split())
+
+
+@pytest.mark.parametrize("cli", ["keeper", "hive"])
+def test_help_answers_in_150_ms(cli: str) -> None:
+    def took_s() -> float:
+        began = time.perf_counter()
+        assert python(CLI.format(cli), "--help").returncode == 0
+        return time.perf_counter() - began
+
+    assert min(took_s() for _ in range(8)) < 0.150
