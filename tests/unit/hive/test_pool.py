@@ -1,0 +1,40 @@
+from rbee.wire.pools import Gpu
+from tests.fakes.pool import GIB, FakePool
+from tests.unit.hive.conftest import run
+
+
+async def test_status_shows_the_host_and_its_workers(daemon: str) -> None:
+    await run("worker", "spawn", "cpu", "--model=tiny")
+    done = await run("status")
+    facts, workers = done.out.split("\n\n")
+    assert "pool      blep\nstate     ready\n" in facts
+    assert "gpus      none: NVML is not installed\n" in facts
+    assert "memory    8.0 GiB available of 16.0 GiB\n" in facts
+    assert workers.splitlines()[1].startswith("worker-cpu-0")
+
+
+async def test_status_as_json_is_one_document_without_secrets(daemon: str) -> None:
+    await run("worker", "spawn", "cpu", "--model=tiny")
+    document = (await run("status", "--format=json")).document
+    assert document["workers"][0]["id"] == "worker-cpu-0"
+    assert document["worker_secrets"] == {}
+
+
+async def test_drain_and_undrain(pool: FakePool, daemon: str) -> None:
+    assert (await run("drain", "--dry-run")).out == "would drain this pool\n"
+    assert not pool.flag.draining
+    assert (await run("drain")).code == 0
+    assert pool.flag.draining
+    assert (await run("status")).out.splitlines()[1] == "state     draining"
+    refused = await run("worker", "spawn", "cpu", "--model=tiny")
+    assert (refused.code, "hint: rbee-hive undrain" in refused.err) == (75, True)
+    await run("undrain")
+    assert not pool.flag.draining
+
+
+async def test_gpus_or_the_reason_why_there_are_none(pool: FakePool, daemon: str) -> None:
+    assert (await run("gpu", "status")).err == "no GPUs: NVML is not installed\n"
+    assert (await run("gpu", "status", "--format=json")).document["reason"] == "NVML is not installed"
+    pool.gpus.gpus = (Gpu(index=0, name="RTX 3060", memory_total_bytes=12 * GIB, memory_free_bytes=11 * GIB),)
+    line = (await run("gpu", "status")).out.splitlines()[1]
+    assert line.split() == ["0", "RTX", "3060", "0", "B", "11.0", "GiB", "12.0", "GiB", "–", "–", "–", "–"]
