@@ -99,6 +99,9 @@ class Errands:
                 await self._settle(job, error)
         except Stale:
             log.debug("errand.overtaken", job=job.id)
+        except Exception as error:  # noqa: BLE001  (a bug of ours must not leave a job that never ends)
+            log.error("errand.failed", job=job.id, error=repr(error))
+            await self._broken(job)
         finally:
             del self._all[job.id]
             self.in_flight[errand.pool, errand.worker] -= 1
@@ -107,6 +110,10 @@ class Errands:
             if job.finished:
                 self._jobs.ended(job)
             self._jobs.changed.set()
+
+    async def _broken(self, job: Job) -> None:
+        with contextlib.suppress(Stale):
+            await job.fail(RbeeError("the queen failed inside", hint=f"journalctl JOB={job.id}"))
 
     async def _carry(self, job: Job, errand: Errand) -> RbeeError | None:
         await self._dispatched(job, errand)

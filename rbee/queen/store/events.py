@@ -3,11 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbee.queen.store.models import Event
+from rbee.queen.store.models import Event, execute_many
 from rbee.wire.sse import Frame
-
-_ROWS_AT_ONCE = 100
-"""SQLite takes at most 999 variables in a statement of an old build; a row has six."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,14 +22,11 @@ class Entry:
 
 
 def insert(seq: int, entries: Sequence[Entry]) -> None:
-    for first in range(0, len(entries), _ROWS_AT_ONCE):
-        Event.insert_many(
-            [
-                (seq, entry.id, entry.kind, entry.data, entry.attempt, entry.worker_event)
-                for entry in entries[first : first + _ROWS_AT_ONCE]
-            ],
-            fields=[Event.job, Event.id, Event.kind, Event.data, Event.attempt, Event.worker_event],
-        ).execute()
+    """Store ``entries``. This runs for every token, so sqlite3's own loop takes the rows, not peewee's."""
+    execute_many(
+        "INSERT INTO event (job, id, kind, data, attempt, worker_event) VALUES (?, ?, ?, ?, ?, ?)",
+        [(seq, each.id, each.kind, each.data, each.attempt, each.worker_event) for each in entries],
+    )
 
 
 def page(seq: int, after: int, limit: int = 500) -> tuple[Entry, ...]:

@@ -1,5 +1,6 @@
 """The tables, and nothing else. Their columns are made by ``migrations``."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import peewee
@@ -93,3 +94,8 @@ class Migration(Table):
 def execute(sql: str) -> Any:
     """Run what has no place in a model: pragmas and the statements of migrations."""
     return database.execute_sql(sql)  # type: ignore[no-untyped-call]
+
+
+def execute_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Run ``sql`` once for each of ``rows``; its failures are sqlite3's own."""
+    database.connection().executemany(sql, rows)  # type: ignore[no-untyped-call]

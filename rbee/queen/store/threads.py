@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import queue
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any
 import peewee
 
 from rbee import log
-from rbee.errors import NoCapacity, RbeeError, ShuttingDown
+from rbee.errors import NoCapacity, ShuttingDown
 from rbee.queen.store.models import database, execute
 
 _LARGEST_GROUP = 256
@@ -159,7 +160,7 @@ def _apart(task: Task) -> None:
     try:
         with database.atomic():
             task.result = task.work()
-    except peewee.OperationalError:
+    except (peewee.OperationalError, sqlite3.OperationalError):
         raise  # the disk, not the task: nothing of this group is kept
     except Exception as error:  # noqa: BLE001
         task.error = _explained(error)
@@ -174,7 +175,7 @@ def _perform(task: Task) -> None:
 
 def _explained(error: Exception) -> Exception:
     """Return what a caller may hear: a full disk is something that passes."""
-    if isinstance(error, RbeeError) or not isinstance(error, peewee.DatabaseError):
+    if not isinstance(error, peewee.OperationalError | sqlite3.OperationalError):
         return error
     cause: BaseException = error
     while cause.__context__ is not None:

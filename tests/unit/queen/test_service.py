@@ -491,3 +491,17 @@ async def test_a_full_disk_refuses_holds_and_heals(tmp_path: Path, monkeypatch: 
         await queen.queen.store.write(execute, "PRAGMA max_page_count = 1000000")
         assert text_of(await queen.ended(job.id)) == words(2000)
         assert (await queen.client.submit_job(spec())).state is JobState.QUEUED
+
+
+async def test_a_bug_of_ours_ends_the_job_and_not_the_queen(queen: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def buggy(*_: object, **__: object) -> None:
+        raise ZeroDivisionError
+
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        with monkeypatch.context() as patched:
+            patched.setattr(relay.Relay, "run", buggy)
+            job = await queen.client.submit_job(spec())
+            assert [e.code for _, e in await queen.ended(job.id) if isinstance(e, Failure)] == ["internal"]
+        next_job = await queen.client.submit_job(spec())
+        assert text_of(await queen.ended(next_job.id)) == words(5)
