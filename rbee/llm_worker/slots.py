@@ -88,8 +88,8 @@ class SlotEngine:
             thread = threading.Thread(
                 target=self._serve, args=(model, decoder, activity), name=f"slot-{activity.number}", daemon=True
             )
-            self._threads.append(thread)
             thread.start()
+            self._threads.append(thread)
 
     def prepare(self, request: InferenceRequest) -> Prompt:
         model = self._loaded()

@@ -130,7 +130,7 @@ def _value(hint: Any, data: Any, where: str, rule: Rule, problems: list[Problem]
         return _mapping(get_args(hint)[1], data, where, rule, problems, lenient)
     if isinstance(hint, type) and issubclass(hint, enum.Enum):
         return _enum(hint, data, where, problems)
-    return _scalar(hint, data, where, rule, problems, lenient)
+    return _scalar(hint, data, where, rule, problems)
 
 
 def _arm(arms: list[Any], data: Any) -> Any:
@@ -182,7 +182,7 @@ def _enum(kind: type[enum.Enum], data: Any, where: str, problems: list[Problem])
         return None
 
 
-def _scalar(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem], lenient: bool) -> Any:
+def _scalar(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem]) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         data = float(data) if abs(data) < 1 << 53 else math.inf
     if kind is int and isinstance(data, float) and data.is_integer():
@@ -191,8 +191,6 @@ def _scalar(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem
         problems.append((where, f"is {_kind(data)}, expected {_WORDS.get(kind, kind)}"))
         return None
     wrong = _text_problem(data, rule) if kind is str else _number_problem(data, rule)
-    if kind is str and "\0" in data and not lenient:  # what a model said may hold anything
-        wrong = "holds a NUL character"
     if wrong:
         problems.append((where, wrong))
     return data
@@ -203,6 +201,8 @@ def _text_problem(data: str, rule: Rule) -> str | None:
         size = len(data.encode("utf-8"))
     except UnicodeEncodeError:
         return "holds half a surrogate pair, which is no character"
+    if "\0" in data and not rule.raw:
+        return "holds a NUL character"
     if rule.longest is not None and size > rule.longest:
         return f"is {size} bytes long, expected at most {rule.longest}"
     if rule.shortest and size < rule.shortest:

@@ -12,6 +12,7 @@ from typing import Any, TypeAlias
 from rbee.errors import InvalidRequest, RbeeError
 from rbee.wire import codec
 from rbee.wire.envelope import error_for
+from rbee.wire.fields import said
 from rbee.wire.sse import Frame
 
 
@@ -45,7 +46,7 @@ class Token:
     """``t`` is text and never splits a character; ``i`` counts the model's tokens from 0 and may jump."""
 
     i: int
-    t: str
+    t: str = said()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

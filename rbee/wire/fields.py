@@ -16,7 +16,7 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Bounds of one field.
+    """Bounds of one field. ``raw``: text that may hold NUL, since a model or a program said it.
 
     Numbers: ``low``..``high``, inclusive. Text: ``longest`` in UTF-8 bytes. Lists: ``longest`` items.
     """
@@ -28,6 +28,7 @@ class Rule:
     pattern: re.Pattern[str] | None = None
     unit: str = ""
     doc: str = ""
+    raw: bool = False
 
 
 def number(*, low: float, high: float, default: Any = ..., unit: str = "", doc: str = "") -> Any:
@@ -55,6 +56,11 @@ def items(*, longest: int, shortest: int = 0, default: Any = ..., doc: str = "")
 def plain(default: Any = ..., *, unit: str = "", doc: str = "") -> Any:
     """A field that only wants a word of explanation."""
     return _field(Rule(unit=unit, doc=doc), default)
+
+
+def said(default: Any = ..., doc: str = "") -> Any:
+    """A field holding what a model or a program said, whatever that was."""
+    return _field(Rule(doc=doc, raw=True), default)
 
 
 def _field(rule: Rule, default: Any) -> Any:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rbee.wire.fields import name, number, plain, text
+from rbee.wire.fields import name, number, plain, said, text
 
 
 class Backend(StrEnum):
@@ -94,5 +94,5 @@ class SpawnEvent:
 class LogLine:
     at_ms: int
     priority: int
-    message: str
+    message: str = said()
     fields: Mapping[str, Any] = plain({}, doc="the event's own fields: JOB, MODEL, …")

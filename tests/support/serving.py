@@ -26,11 +26,11 @@ async def served(app: App) -> AsyncIterator[str]:
     try:
         yield f"http://{host}:{port}"
     finally:
-        await server.before_stop()
-        await server.close()
-        for connection in list(server.connections):
-            connection.abort()
-        await server.after_stop()
-        app.shutdown_tasks(0)
-        Sanic._app_registry.pop(app.name, None)
-        await asyncio.sleep(0)
+        try:
+            await server.before_stop()
+            await server.close()
+            await server.after_stop()
+        finally:
+            app.shutdown_tasks(0)
+            Sanic._app_registry.pop(app.name, None)
+            await asyncio.sleep(0)
