@@ -49,7 +49,7 @@ async def follow_spawn(events: AsyncIterator[SpawnEvent], model: str, progress: 
     async for event in events:
         worker = event.worker
         if worker is None:
-            progress.show(f"{event.state} {model}", event.progress, event.message)
+            progress.show(f"starting {model}", event.progress)
     if worker is None:
         raise RbeeError(f"the spawn of {model} ended without a worker")
     return worker
