@@ -5,7 +5,7 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +101,15 @@ async def explain_job(args: Args, output: Output) -> None:
     output.facts(found, {"job": found.id, "state": found.state.value, "reason": found.reason})
     if not output.as_json:
         for decision in found.decisions:
-            output.text(f"  {codec.dump_json(decision)}\n")
+            output.text(_decision_line(decision))
+
+
+def _decision_line(decision: Mapping[str, Any]) -> str:
+    """Return ``  12:30:05  run  pool=blep worker=worker-cpu-0``."""
+    facts = dict(decision)
+    at = time.strftime("%H:%M:%S", time.localtime(facts.pop("at_ms", 0) / 1000))
+    what = facts.pop("decision", "")
+    return f"  {at}  {what}  " + " ".join(f"{key}={value}" for key, value in facts.items()) + "\n"
 
 
 async def _spec_of(args: Args) -> JobSpec:

@@ -7,9 +7,15 @@ import secrets
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.errors import Conflict, NotPermitted
+from rbee.errors import Conflict, NotPermitted, RbeeError
 
 TOKEN_BYTES = 32
+
+
+class CannotCreate(RbeeError):
+    """The file cannot be made where it was asked for."""
+
+    exit_code = os.EX_CANTCREAT
 
 
 async def new(args: Args, output: Output) -> None:
@@ -27,7 +33,9 @@ def _write(path: str, token: str) -> None:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     except FileExistsError:
         raise Conflict(f"{path} is there already", hint=f"mv {path} {path}.old") from None
+    except PermissionError:
+        raise NotPermitted(f"{path} cannot be written: you may not") from None
     except OSError as error:
-        raise NotPermitted(f"cannot write {path}: {error.strerror}") from None
+        raise CannotCreate(f"{path} cannot be written: {error.strerror}") from None
     with os.fdopen(descriptor, "w") as file:
         file.write(f"{token}\n")
