@@ -1,5 +1,6 @@
 """The Sanic application every daemon starts from: envelopes, request ids, access, limits, /health, /metrics."""
 
+import asyncio
 import re
 import uuid
 from collections import Counter
@@ -72,6 +73,7 @@ def create_app(
     app.ctx.access = access
     app.ctx.metrics = metrics
     app.ctx.in_flight = Counter()
+    app.ctx.moved = asyncio.Event()  # a request began or ended: the STATUS line may have changed
     app.ctx.connections = connections
     app.ctx.requests = prometheus_client.Counter(
         "rbee_http_requests", "Requests answered, by operation and status.", ("operation", "status"), registry=metrics
@@ -124,6 +126,7 @@ def limited(operation: str, handler: Handler) -> Handler:
                 details={"retry_after_s": 1, "limit": app.ctx.connections},
             )
         app.ctx.in_flight[who] += 1
+        app.ctx.moved.set()
         try:
             response = await handler(request, **{key: decoded(value) for key, value in path.items()})
             app.ctx.requests.labels(operation, str(response.status if response else 200)).inc()
@@ -132,6 +135,7 @@ def limited(operation: str, handler: Handler) -> Handler:
             app.ctx.in_flight[who] -= 1
             if not app.ctx.in_flight[who]:
                 del app.ctx.in_flight[who]
+            app.ctx.moved.set()
 
     return bounded
 

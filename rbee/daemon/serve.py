@@ -16,6 +16,7 @@ from rbee.daemon.protocol import PatientProtocol
 from rbee.errors import ConfigInvalid
 
 STATUS_S = 2.0
+SETTLE_S = 0.1
 BEATS_PER_WATCHDOG = 3
 
 
@@ -93,7 +94,7 @@ def serve(
         if reload is not None:
             loop.add_signal_handler(signal.SIGHUP, _reload, reload, notifier, status)
         tasks.append(loop.create_task(_announce(notifier, status, ready)))
-        tasks.append(loop.create_task(_beat(notifier, vital, status)))
+        tasks.append(loop.create_task(_beat(app.ctx.moved, notifier, vital, status)))
 
     @app.before_server_stop
     async def stopping(_: App) -> None:
@@ -119,7 +120,9 @@ async def _announce(notifier: Notifier, status: Callable[[], str], ready: Callab
     log.event("daemon.ready", status=status())
 
 
-async def _beat(notifier: Notifier, vital: Callable[[], str | None], status: Callable[[], str]) -> None:
+async def _beat(
+    moved: asyncio.Event, notifier: Notifier, vital: Callable[[], str | None], status: Callable[[], str]
+) -> None:
     """Keep STATUS true and the watchdog fed; a stall is logged once, and then systemd decides."""
     pause_s = min(STATUS_S, (notifier.watchdog_s or STATUS_S * BEATS_PER_WATCHDOG) / BEATS_PER_WATCHDOG)
     shown, stalled = "", ""
@@ -134,7 +137,11 @@ async def _beat(notifier: Notifier, vital: Callable[[], str | None], status: Cal
         if line != shown:
             notifier.status(line)
             shown = line
-        await asyncio.sleep(pause_s)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause_s):
+                await moved.wait()
+                await asyncio.sleep(SETTLE_S)
+        moved.clear()
 
 
 def _reload(reload: Callable[[], None], notifier: Notifier, status: Callable[[], str]) -> None:

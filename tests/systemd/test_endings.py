@@ -19,7 +19,7 @@ from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
 
 UNIT = "rbee-worker-cpu-0.service"
-LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=400, temperature=0, seed=1)
+LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=250, temperature=0, seed=1)
 
 
 class Story:
