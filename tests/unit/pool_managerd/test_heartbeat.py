@@ -1,9 +1,10 @@
 import asyncio
+import time
 
 import pytest
 
 from rbee.errors import Conflict, PoolUnreachable, RbeeError
-from rbee.pool_managerd.heartbeat import Heartbeat
+from rbee.pool_managerd.heartbeat import STUCK_S, Heartbeat
 from rbee.wire.pools import HostResources, PoolSnapshot
 
 SNAPSHOT = PoolSnapshot(
@@ -70,3 +71,45 @@ async def test_another_host_with_our_name_is_said_in_the_status() -> None:
     heartbeat = Heartbeat(look, queen.take, interval_s=0.01)
     await beating(heartbeat, queen, 1)
     assert heartbeat.trouble == "queen: pool blep belongs to another host"
+
+
+async def test_a_host_that_cannot_be_looked_at_does_not_end_the_heartbeat(capsys: pytest.CaptureFixture[str]) -> None:
+    queen = Queen()
+    faults: list[Exception] = [ZeroDivisionError("a bug"), RbeeError("systemd does not answer")]
+    seen: list[str | None] = []
+
+    async def unsteady() -> PoolSnapshot:
+        seen.append(heartbeat.trouble)
+        if faults:
+            heartbeat.changed()
+            raise faults.pop(0)
+        return SNAPSHOT
+
+    heartbeat = Heartbeat(unsteady, queen.take, interval_s=3600)
+    await beating(heartbeat, queen, 1)
+    assert seen[:3] == [
+        "queen not asked yet",
+        "this host: ZeroDivisionError('a bug')",
+        "this host: systemd does not answer",
+    ]
+    assert heartbeat.trouble is None
+    assert capsys.readouterr().err.count("heartbeat.failed") == 2
+
+
+async def test_a_beat_that_hangs_is_a_standstill(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking = asyncio.Event()
+
+    async def hang() -> PoolSnapshot:
+        looking.set()
+        return await asyncio.Future[PoolSnapshot]()
+
+    heartbeat = Heartbeat(hang, Queen().take, interval_s=1)
+    task = asyncio.create_task(heartbeat.run())
+    await asyncio.wait_for(looking.wait(), 5)
+    assert heartbeat.standstill() is None
+    later_s = time.monotonic() + STUCK_S + 1
+    monkeypatch.setattr(time, "monotonic", lambda: later_s)
+    assert heartbeat.standstill() == "a heartbeat has taken 61 s"
+    monkeypatch.undo()
+    task.cancel()
+    await asyncio.wait({task})
