@@ -62,7 +62,7 @@ async def test_a_spawn_is_followed_to_its_worker() -> None:
 
     err = io.StringIO()
     assert await follow_spawn(events(), "tiny", Progress(Output(out=io.StringIO(), err=err))) == WORKER
-    assert err.getvalue() == "progress tiny 40% loading 40%\n"
+    assert err.getvalue() == "starting tiny 40%\n"
 
 
 async def test_a_spawn_without_a_worker_is_a_failure() -> None:

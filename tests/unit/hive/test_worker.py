@@ -15,7 +15,7 @@ SPAWN = ("worker", "spawn", "cpu", "--model=tiny")
 async def test_a_spawn_shows_progress_apart_from_its_result(daemon: str) -> None:
     done = await run(*SPAWN, "--memory=600M")
     assert done.code == 0
-    assert done.err == "progress tiny 40% loading 40% tiny\n"
+    assert done.err == "starting tiny 40%\n"
     facts = dict(line.split("  ", 1) for line in done.out.splitlines())
     assert facts["worker"].strip() == "worker-cpu-0"
     assert facts["memory"].strip() == "1.0 MiB of 600.0 MiB"
