@@ -68,6 +68,8 @@ Options:
   -h, --help        Show this.
   --version         Show the version.
 
+<worker> is a name, or <pool>:<name> where two pools have a worker of that name.
+
 The text of a job goes to standard output as it comes; Ctrl-C cancels the job.
 
 Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot create, 75 try again later,

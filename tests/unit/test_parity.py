@@ -10,6 +10,7 @@ import pytest
 
 from rbee.client.pool import PoolClient
 from rbee.client.queen import QueenClient
+from rbee.errors import BY_CODE
 from rbee.hive import main as hive
 from rbee.keeper import main as keeper
 from rbee.llm_worker import routes as worker_routes
@@ -19,7 +20,7 @@ from rbee.pool_core.service import PoolService
 from rbee.pool_managerd import routes as pool_routes
 from rbee.queen import routes as queen_routes
 from rbee.queen.service import QueenService
-from rbee.wire.operations import POOL, QUEEN, WORKER, Operation
+from rbee.wire.operations import POOL, QUEEN, WORKER, Answer, Operation
 from tools import pages
 from tools.usage import read
 
@@ -63,12 +64,45 @@ def test_every_operation_has_its_command(program: str) -> None:
             assert commands[operation.words].__name__ == operation.name
 
 
-@pytest.mark.parametrize("operations", [QUEEN, POOL, WORKER], ids=["queen", "pool", "worker"])
-def test_every_route_is_in_the_api_page(operations: tuple[Operation, ...]) -> None:
+@pytest.mark.parametrize(
+    ("title", "operations"), [("queen-rbee", QUEEN), ("pool-managerd", POOL), ("llm-worker-rbee", WORKER)]
+)
+def test_every_route_is_in_the_api_page_with_what_it_takes_and_gives(
+    title: str, operations: tuple[Operation, ...]
+) -> None:
     page = (ROOT / "docs/api.md").read_text()
+    section = page.partition(f"## {title}")[2].partition("\n## ")[0]
+    rows = {row.split("|")[1].strip(): row for row in section.splitlines() if row.startswith("| ")}
     for operation in operations:
-        path = re.sub(r"<(\w+)>", r"{\1}", operation.path)
-        assert f"{operation.method} {path}" in page, operation.name
+        row = rows[f"{operation.method} " + re.sub(r"<(\w+)>", r"{\1}", operation.path)]
+        assert operation.request is None or f"`{operation.request.__name__}`" in row, operation.name
+        match operation.form:
+            case Answer.EMPTY:
+                assert "204" in row, operation.name
+            case Answer.LIST:
+                assert f"`[{_name(operation)}]`" in row, operation.name
+            case Answer.ONE:
+                assert f"`{_name(operation)}`" in row, operation.name
+            case Answer.STREAM:
+                assert f"`{_name(operation)}`s" in row or "stream" in row, operation.name
+
+
+def _name(operation: Operation) -> str:
+    assert operation.answer is not None
+    return str(operation.answer.__name__)
+
+
+def test_every_code_is_in_the_api_page_with_its_status_and_exit_code() -> None:
+    page = (ROOT / "docs/api.md").read_text()
+    for code, kind in BY_CODE.items():
+        assert f"| `{code}` | {kind.http_status} | {kind.exit_code} |" in page, code
+    named = set(re.findall(r"`([a-z]+_[a-z_]+)`", " ".join(row.split("|")[-2] for row in _errors_of(page))))
+    assert named <= set(BY_CODE)
+
+
+def _errors_of(page: str) -> list[str]:
+    """Return the rows of route tables; their last column names errors."""
+    return [row for row in page.splitlines() if re.match(r"\| (GET|POST|DELETE) ", row)]
 
 
 def test_pages_and_completions_are_current() -> None:
