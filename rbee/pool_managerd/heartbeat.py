@@ -11,6 +11,8 @@ from rbee.wire.pools import PoolSnapshot
 
 LONGEST_PAUSE_S = 30.0
 STUCK_S = 60.0
+TELL_S = 5.0
+"""How long a change waits to be heard: enough for systemd to start a queen."""
 
 Send = Callable[[PoolSnapshot], Awaitable[None]]
 Look = Callable[[], Awaitable[PoolSnapshot]]
@@ -29,6 +31,7 @@ class Heartbeat:
         self._look, self._send = look, send
         self.interval_s = interval_s
         self._changed = asyncio.Event()
+        self._begun, self._ended, self._end = 0, 0, asyncio.Condition()
         self._pause_s = interval_s
         self.trouble: str | None = "queen not asked yet"
         """Why the queen does not know us, as a clause; None while she does."""
@@ -38,6 +41,17 @@ class Heartbeat:
     def changed(self) -> None:
         """Say that the next snapshot should not wait."""
         self._changed.set()
+
+    async def tell(self, within_s: float = TELL_S) -> None:
+        """Say that something changed, and return when the queen has heard it: who did it can then ask her about it.
+
+        While she is away nobody waits for her, and for one that is slow not longer than ``within_s``.
+        """
+        wanted = self._begun + 1  # one under way may have looked before the change
+        self.changed()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(within_s), self._end:
+                await self._end.wait_for(lambda: self._ended >= wanted or self._away)
 
     def standstill(self) -> str | None:
         """Return what hangs, for the watchdog: a beat has deadlines of its own and never takes this long."""
@@ -51,8 +65,12 @@ class Heartbeat:
         while True:
             self._changed.clear()
             self._busy_since_s = time.monotonic()
+            self._begun += 1
             await self._beat()
             self._busy_since_s = None
+            async with self._end:
+                self._ended = self._begun
+                self._end.notify_all()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._pause_s):
                     await self._changed.wait()
@@ -72,6 +90,10 @@ class Heartbeat:
         if self.trouble is not None:
             log.event("queen.reached")
         self.trouble, self._pause_s = None, self.interval_s
+
+    @property
+    def _away(self) -> bool:
+        return self._ended > 0 and self.trouble is not None
 
     def _failed(self, error: RbeeError, where: str) -> None:
         """Log the first failure of a kind, and ask less often while it lasts: a queen that is away is no emergency."""

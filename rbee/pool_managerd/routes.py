@@ -11,6 +11,7 @@ from rbee.daemon import sse
 from rbee.daemon.app import Handler, body, empty, query, reply, wants_stream
 from rbee.errors import RbeeError
 from rbee.pool_core.ops import PoolOps
+from rbee.pool_managerd.heartbeat import Heartbeat
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec
 from rbee.wire.envelope import to_envelope
@@ -128,14 +129,20 @@ HANDLERS: Mapping[str, Handler] = {
 
 
 def announcing(handler: Handler) -> Handler:
-    """Return ``handler`` so that the queen hears at once what it changed."""
+    """Return ``handler`` so that the queen hears what it changed, before its caller does if it succeeded."""
 
     async def announced(request: Request, **path: str) -> HTTPResponse | None:
-        try:
+        if request.method == "GET":
             return await handler(request, **path)
-        finally:
-            if request.method != "GET":
-                request.app.ctx.heartbeat.changed()
+        heartbeat: Heartbeat = request.app.ctx.heartbeat
+        try:
+            answer = await handler(request, **path)
+        except BaseException:
+            heartbeat.changed()
+            raise
+        if answer is not None:
+            await heartbeat.tell()
+        return answer
 
     return announced
 
@@ -167,8 +174,11 @@ async def _frames(
     try:
         async for event in events:
             begun = True
+            if _word(event) != "progress":
+                await request.app.ctx.heartbeat.tell()
             yield Frame(event=_word(event), data=codec.dump_json(event))
     except RbeeError as error:
+        request.app.ctx.heartbeat.changed()
         if not begun:
             raise
         envelope = to_envelope(error, request_id=request.ctx.request_id, source=request.app.ctx.source)

@@ -1,8 +1,9 @@
 """pool-managerd's application over a pool in memory."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from prometheus_client import CollectorRegistry
 
@@ -16,12 +17,20 @@ from tests.support.serving import served
 
 @dataclass
 class Beats:
-    """Counts how often the queen would have been told at once."""
+    """Counts how often the queen would have been told at once; who waits until she heard waits for ``heard``."""
 
     count: int = 0
+    heard: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self.heard.set()
 
     def changed(self) -> None:
         self.count += 1
+
+    async def tell(self) -> None:
+        self.changed()
+        await self.heard.wait()
 
 
 @contextlib.asynccontextmanager

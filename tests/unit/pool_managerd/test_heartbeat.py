@@ -1,5 +1,7 @@
 import asyncio
+import contextlib
 import time
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -113,3 +115,52 @@ async def test_a_beat_that_hangs_is_a_standstill(monkeypatch: pytest.MonkeyPatch
     monkeypatch.undo()
     task.cancel()
     await asyncio.wait({task})
+
+
+@contextlib.asynccontextmanager
+async def running(heartbeat: Heartbeat) -> AsyncIterator[None]:
+    task = asyncio.create_task(heartbeat.run())
+    yield
+    task.cancel()
+    await asyncio.wait({task})
+
+
+async def test_who_tells_waits_for_a_beat_that_looked_after_the_change() -> None:
+    seen: list[str] = []
+    looking, go_on = asyncio.Event(), asyncio.Event()
+    value = "before"
+
+    async def slow() -> PoolSnapshot:
+        found = value
+        looking.set()
+        await go_on.wait()
+        seen.append(found)
+        return SNAPSHOT
+
+    heartbeat = Heartbeat(slow, Queen().take, interval_s=3600)
+    async with running(heartbeat):
+        await asyncio.wait_for(looking.wait(), 5)
+        value = "after"
+        telling = asyncio.create_task(heartbeat.tell(5))
+        go_on.set()
+        await asyncio.wait_for(telling, 5)
+    assert seen == ["before", "after"]
+
+
+async def test_nobody_waits_for_a_queen_that_is_away_or_slow() -> None:
+    queen = Queen()
+    queen.fault = PoolUnreachable("queen cannot be reached")
+    away = Heartbeat(look, queen.take, interval_s=3600)
+    async with running(away):
+        async with asyncio.timeout(5):
+            await away.tell(3600)
+            await away.tell(3600)
+
+    async def never(snapshot: PoolSnapshot) -> None:
+        await asyncio.Future[None]()
+
+    slow = Heartbeat(look, never, interval_s=3600)
+    async with running(slow):
+        began_s = time.monotonic()
+        await slow.tell(0.05)
+    assert 0.05 <= time.monotonic() - began_s < 5

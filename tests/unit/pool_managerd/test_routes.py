@@ -1,5 +1,6 @@
 """What HTTP adds to the pool: streams or one answer, statuses, bounds, and the queen told at once."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
@@ -103,3 +104,21 @@ async def test_the_queen_hears_at_once_of_changes_and_when_she_asks() -> None:
         with pytest.raises(ModelNotFound):
             await http.call("DELETE", "/v2/models/none")
         assert beats.count == 3
+
+
+async def test_who_changed_something_is_answered_when_the_queen_has_heard_it() -> None:
+    beats = Beats()
+    beats.heard.clear()
+    async with asking(FakePool(), beats) as http, asyncio.TaskGroup() as tasks:
+        answer = tasks.create_task(http.call("POST", "/v2/models/import", body={"path": "/models/a.gguf"}))
+        stream = http.stream("POST", "/v2/workers", body=SPEC)
+        progress = [await anext(stream), await anext(stream)]
+        ready = tasks.create_task(anext(stream))
+        while beats.count < 2:
+            await http.call("GET", "/v2/models")
+        assert [frame.event for frame in progress] == ["progress", "progress"]
+        assert not answer.done()
+        assert not ready.done()
+        beats.heard.set()
+    assert answer.result()["id"]
+    assert ready.result().event == "ready"
