@@ -4,6 +4,7 @@ Keys are directives of systemd.unit(5), systemd.socket(5), systemd.service(5), s
 are friendly: seconds, bytes, booleans, lists. ``adapters.systemd`` encodes them for D-Bus, ``render`` as a unit file.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -110,7 +111,7 @@ def service_properties(plan: WorkerPlan, place: Place) -> dict[str, object]:
         "Description": f"rbee worker {plan.id}, {plan.model}",
         "CollectMode": "inactive-or-failed",  # leave no corpse that blocks the next start
         "StartLimitIntervalSec": START_LIMIT_S,
-        "StartLimitBurst": START_LIMIT_BURST,
+        "StartLimitBurst": _start_limit_burst(plan.idle_s),
         **_life(plan, place),
         **_limits(plan),
         **sandbox.properties(plan, dynamic_user=place.mode is Mode.SYSTEM),
@@ -145,6 +146,11 @@ def render(properties: Mapping[str, object]) -> str:
         text.append(f"[{section}]")
         text.extend(line for key in properties if key in keys for line in _lines(key, properties[key]))
     return "\n".join(text) + "\n"
+
+
+def _start_limit_burst(idle_s: float) -> int:
+    """Return how many starts within ``START_LIMIT_S`` are too many: systemd counts those after a sleep as well."""
+    return START_LIMIT_BURST + math.ceil(START_LIMIT_S / idle_s)
 
 
 def _life(plan: WorkerPlan, place: Place) -> dict[str, object]:

@@ -4,9 +4,11 @@ import json
 import socket
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from urllib.request import urlopen
 
 import pytest
 
+from rbee.pool_core import unit
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab, network_of
 
@@ -54,6 +56,14 @@ def test_an_idle_worker_is_no_process_and_the_next_job_wakes_it(tidy: Lab) -> No
     tidy.rbee("jobs", "submit", "--model", "tiny", "--prompt", "wake up", "--max-tokens", "4")
     assert "worker.ended" in tidy.host.journal("WORKER=worker-cpu-0")
     assert int(tidy.show(f"{UNIT}.service", "NRestarts")) == 0
+
+
+def test_a_worker_may_sleep_and_wake_as_often_as_it_likes(tidy: Lab) -> None:
+    tidy.spawn("tiny", "--idle", "1")
+    for _ in range(unit.START_LIMIT_BURST + 1):
+        tidy.wait_active(f"{UNIT}.service", "inactive")
+        with network_of(tidy.host):
+            assert urlopen("http://127.0.0.1:8001/health", timeout=20).status == 200
 
 
 def test_a_lazy_worker_is_only_a_socket(tidy: Lab) -> None:

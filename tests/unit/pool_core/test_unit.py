@@ -56,6 +56,16 @@ def test_argv_is_the_contract_with_the_worker() -> None:
     ]
 
 
+@pytest.mark.parametrize("idle_s", [1, 7, 60, 300, 30 * 86_400])
+def test_sleeping_and_waking_as_often_as_can_be_is_not_failing_too_often(idle_s: int) -> None:
+    properties = unit.service_properties(dataclasses.replace(PLAN, idle_s=idle_s), PLACE)
+    interval_s, burst = properties["StartLimitIntervalSec"], properties["StartLimitBurst"]
+    assert isinstance(interval_s, float)
+    assert isinstance(burst, int)
+    wakes = int(interval_s / idle_s) + 1
+    assert wakes + 4 <= burst <= wakes + 5, "a worker that fails must still be stopped"
+
+
 @pytest.mark.parametrize("words", [(), ("/bin/sh", "-c", "x"), ("/x", "--id=a"), (PROGRAM, "--id=a", "--ctx=many")])
 def test_a_stranger_in_a_workers_unit_is_no_worker(words: tuple[str, ...]) -> None:
     with pytest.raises(NotAWorker):
