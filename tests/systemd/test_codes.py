@@ -93,3 +93,24 @@ def test_a_deadline_ends_the_work_and_says_timeout(lab: Lab) -> None:
     done = lab.rbee(*submit, "--deadline", "2", check=False)
     assert done.returncode == 75
     assert lab.rbee_json("jobs", "status", "late")["error"]["code"] == "timeout"
+
+
+def test_a_deadline_before_the_likely_start_is_unmet(lab: Lab) -> None:
+    lab.spawn("smollm2", "--ctx", "4096", "--slots", "1")
+    submit = ("jobs", "submit", "--model", "smollm2", "--raw", "--prompt", "Once", "--max-tokens")
+    lab.rbee(*submit, "20")  # so that it is known how long one takes
+    lab.rbee(*submit, "3000", "--id", "long", "--detach")
+    status, error = lab.refused("rbee", *submit, "20", "--deadline", "0.001", "--id", "hasty")
+    assert (status, error["code"]) == (64, "deadline_unmet")
+    assert error["details"]["predicted_start_ms"] > error["details"]["deadline_ms"] == 1
+    assert lab.refused("rbee", "jobs", "status", "hasty")[1]["code"] == "not_found"
+    lab.rbee("jobs", "cancel", "long")
+
+
+def test_no_port_left_is_no_capacity(lab: Lab) -> None:
+    lab.host.write("/etc/rbee/rbee.toml", '[pool]\nworker_ports = "8001-8001"\n')
+    lab.spawn("smollm2", "--lazy")
+    status, error = lab.refused("rbee-hive", "worker", "spawn", "cpu", "--model", "smollm2")
+    assert (status, error["code"]) == (75, "no_capacity")
+    assert "worker_ports" in error["hint"]
+    assert [worker["id"] for worker in lab.hive_json("worker", "list")] == ["worker-cpu-0"]
