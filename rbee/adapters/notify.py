@@ -4,7 +4,7 @@ import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import sdnotify
 
@@ -22,7 +22,7 @@ class Notifier:
     """systemd kills the service after this long without a beat; None where no watchdog was asked for."""
 
     @classmethod
-    def from_environ(cls, environ: Mapping[str, str]) -> "Notifier":
+    def from_environ(cls, environ: Mapping[str, str]) -> Self:
         for_us = environ.get("WATCHDOG_PID", str(os.getpid())) == str(os.getpid())
         interval = environ.get("WATCHDOG_USEC", "") if for_us else ""
         speaker = sdnotify.SystemdNotifier() if environ.get("NOTIFY_SOCKET") else None

@@ -1,7 +1,7 @@
 """OpenAI's routes, on the same sessions."""
 
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sanic import Request
 from sanic.response import HTTPResponse
@@ -36,11 +36,11 @@ ROUTES: tuple[tuple[str, str, daemon.Handler], ...] = (
 )
 
 
-def mount(app: daemon.App) -> None:
+def mount(app: daemon.App, wrapped: Callable[[daemon.Handler], daemon.Handler]) -> None:
     """Give ``app`` the routes, counted and bounded like its others."""
     app.ctx.started_s = int(time.time())
     for method, path, handler in ROUTES:
-        app.add_route(daemon.limited(handler.__name__, handler), path, methods=[method], name=handler.__name__)
+        app.add_route(daemon.limited(handler.__name__, wrapped(handler)), path, methods=[method], name=handler.__name__)
 
 
 async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPResponse | None:

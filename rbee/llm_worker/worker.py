@@ -1,11 +1,14 @@
 """The composition root of a worker: builds everything from the command line, and serves."""
 
+import asyncio
+import dataclasses
 import os
+import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any
 
 from rbee import config, log
-from rbee.adapters.notify import Notifier
 from rbee.daemon.access import Access
 from rbee.daemon.app import App, create_app, mount
 from rbee.daemon.serve import listening_socket, serve
@@ -13,6 +16,7 @@ from rbee.errors import ConfigInvalid
 from rbee.llm_worker import openai_routes, routes
 from rbee.llm_worker.argv import Options
 from rbee.llm_worker.engine import Engine
+from rbee.llm_worker.leaving import Callers, OwnNotifier
 from rbee.llm_worker.metrics import WorkerMetrics
 from rbee.llm_worker.ports import LoadedModel
 from rbee.llm_worker.service import WorkerService
@@ -39,8 +43,9 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
         raise ConfigInvalid(
             "no secret was handed over, expected the credential 'secret'", hint="rbee-hive worker spawn starts workers"
         )
-    notifier = Notifier.from_environ(environ)
+    notifier = OwnNotifier.from_environ(environ)
     app = make_app(options, secret, engine=make_engine(options), watchdog_s=notifier.watchdog_s)
+    notifier = dataclasses.replace(notifier, leaving=lambda: app.ctx.leaving)
     worker: WorkerService = app.ctx.worker
     serve(
         app,
@@ -92,9 +97,11 @@ def make_app(options: Options, secret: tuple[str, ...], *, engine: Engine, watch
         clock=time.monotonic,
         stop=lambda: _stop(app),
     )
-    app.ctx.worker = worker
-    mount(app, WORKER, routes.HANDLERS)
-    openai_routes.mount(app)
+    app.ctx.worker, app.ctx.leaving, app.ctx.farewells = worker, False, set()
+    callers = app.ctx.callers = Callers()
+    callers.watch(app)
+    mount(app, WORKER, {name: callers.serving(handler) for name, handler in routes.HANDLERS.items()})
+    openai_routes.mount(app, callers.serving)
     app.after_server_start(_starting)
     app.before_server_stop(_stopping)
     app.after_server_stop(_stopped)
@@ -113,13 +120,26 @@ async def _starting(app: App) -> None:
 
 
 async def _stopping(app: App) -> None:
-    """SIGTERM: nothing new, and a while for what runs."""
-    if not getattr(app.ctx, "leaving", False):
-        await app.ctx.worker.finish(DRAIN_S)
+    """SIGTERM: nothing new, and a while for what runs. On our own account: no hurry, and still open for all."""
+    worker: WorkerService = app.ctx.worker
+    if not app.ctx.leaving:
+        await worker.finish(DRAIN_S)
+        return
+    asyncio.get_running_loop().add_signal_handler(
+        signal.SIGTERM, lambda: _meanwhile(app, worker.finish(DRAIN_S), "finish")
+    )
+    await worker.sessions.quiet()
+    _meanwhile(app, app.ctx.callers.drop_silent(), "drop-silent")
+
+
+def _meanwhile(app: App, work: Coroutine[Any, Any, None], name: str) -> None:
+    app.ctx.farewells.add(asyncio.get_running_loop().create_task(work, name=name))
 
 
 async def _stopped(app: App) -> None:
     worker: WorkerService = app.ctx.worker
     await worker.finish(DRAIN_S)
+    for task in app.ctx.farewells:
+        task.cancel()
     await worker.close()
     log.debug("worker.closed")

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
+from rbee.llm_worker.leaving import PATIENCE_S
 from rbee.wire.sse import Parser
 
 SECRET = "a-secret-of-the-tests"
@@ -103,23 +105,79 @@ async def test_idle_it_leaves_and_the_next_request_finds_its_successor(unit: Uni
             assert response.status == 200
 
 
+async def says(process: asyncio.subprocess.Process, word: str) -> None:
+    """Wait until its log says ``word``."""
+    assert process.stderr is not None
+    async with asyncio.timeout(30):
+        while word not in (await process.stderr.readline()).decode():
+            pass
+
+
+async def post(writer: asyncio.StreamWriter, more: dict[str, object]) -> None:
+    body = json.dumps({"prompt": "hello", **more}).encode()
+    head = (
+        f"POST /v1/inference HTTP/1.1\r\nHost: w\r\nAuthorization: Bearer {SECRET}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    writer.write(head.encode() + body)
+    await writer.drain()
+
+
 async def test_a_request_that_arrives_in_the_last_moment_is_answered(unit: Unit, tiny: Path) -> None:
     async with unit.started(tiny, "--idle=1") as process:
         await unit.hears("READY=1")
-        host, port = unit.socket.getsockname()
-        reader, writer = await asyncio.open_connection(host, port)
-        await unit.hears("STOPPING=1")
-        body = json.dumps({"prompt": "hello", "max_tokens": 5}).encode()
-        head = (
-            f"POST /v1/inference HTTP/1.1\r\nHost: w\r\nAuthorization: Bearer {SECRET}\r\n"
-            f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
-        )
-        writer.write(head.encode() + body)
+        reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await says(process, "worker.idle")
+        await post(writer, {"max_tokens": 5})
         answer = await asyncio.wait_for(reader.read(), 30)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"event: end" in answer
         writer.close()
         assert await ended(process) == 0
+
+
+async def test_systemd_that_would_kill_a_stopping_worker_hears_of_no_stop_before_the_last_answer(
+    unit: Unit, tiny: Path
+) -> None:
+    async with unit.started(tiny, "--idle=1") as process:
+        await unit.hears("READY=1")
+        _, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await says(process, "worker.idle")
+        await post(writer, {"max_tokens": 5})
+        assert await ended(process) == 0
+        while select.select([unit.notify], [], [], 0)[0]:
+            unit.said.extend(unit.notify.recv(4096).decode().splitlines())
+        assert "STOPPING=1" not in unit.said
+        writer.close()
+
+
+async def test_who_stops_a_worker_that_still_answers_on_its_way_out_is_obeyed(unit: Unit, tiny: Path) -> None:
+    async with unit.started(tiny, "--idle=1") as process:
+        await unit.hears("READY=1")
+        reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await says(process, "worker.idle")
+        await post(writer, {"max_tokens": 400, "temperature": 1.0, "seed": 5})
+        assert await reader.readuntil(b"event: token")
+        process.send_signal(signal.SIGTERM)
+        assert b"event: end" in await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        assert await ended(process) == 0
+
+
+@pytest.mark.parametrize("said", ["", "POST /v1/inference HTTP/1.1\r\nHost: w\r\n", "half a body"])
+async def test_who_does_not_say_what_they_want_holds_up_no_end(unit: Unit, tiny: Path, said: str) -> None:
+    async with unit.started(tiny, "--idle=1") as process:
+        await unit.hears("READY=1")
+        reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        if said == "half a body":
+            said = f"POST /v1/inference HTTP/1.1\r\nHost: w\r\nAuthorization: Bearer {SECRET}\r\n"
+            said += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
+        writer.write(said.encode())
+        await says(process, "worker.idle")
+        async with asyncio.timeout(PATIENCE_S + 4):
+            assert await process.wait() == 0
+            await reader.read()
+        writer.close()
 
 
 async def test_sigterm_lets_the_stream_in_flight_end(unit: Unit, tiny: Path) -> None:
