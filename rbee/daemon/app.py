@@ -11,7 +11,7 @@ from urllib.parse import unquote
 import prometheus_client
 from prometheus_client import CollectorRegistry
 from sanic import Request, Sanic
-from sanic.exceptions import SanicException
+from sanic.exceptions import MethodNotAllowed, SanicException
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from rbee import __version__, log
@@ -40,6 +40,7 @@ OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/models")
 _OPEN = frozenset({"/health"})
 _OPEN_ON_LOOPBACK = frozenset({"/metrics", "/openapi.json"})
 _LONGEST_ANSWER_S = 3600
+_LISTED = "GET /openapi.json lists the routes"
 
 
 def create_app(
@@ -81,7 +82,7 @@ def create_app(
     app.register_middleware(_admit, "request")
     app.register_middleware(_sign, "response")
     app.error_handler.add(Exception, _failed)
-    app.add_route(_health, "/health", name="health")
+    app.add_route(_health, "/health", methods=["GET", "HEAD"], name="health")
     app.add_route(_metrics, "/metrics", name="metrics")
     return app
 
@@ -183,18 +184,38 @@ def wants_stream(request: Request) -> bool:
     return "text/event-stream" in str(request.headers.get("accept", ""))
 
 
-async def _admit(request: Request) -> None:
-    """Before any handler: a request id, a caller we know, and a body that no web form can send."""
+async def _admit(request: Request) -> HTTPResponse | None:
+    """Before any handler: a request id, a caller we know, and a body that no web form can send.
+
+    A browser's question whether a page of a listed origin may call is answered here: it carries no token.
+    """
     request.ctx.request_id = _request_id(request)
     request.ctx.caller = ""
     access: Access = request.app.ctx.access
     access.check_browser(request.headers.get("host"), request.headers.get("origin"))
+    if _is_preflight(request):
+        return HTTPResponse(status=204, headers=_preflight_headers(request))
     if request.path not in _OPEN and not (request.path in _OPEN_ON_LOOPBACK and request.ip in LOOPBACK_NAMES):
         request.ctx.caller = access.caller(request.headers.get("authorization"))
     if request.body and not _is_json(request.headers.get("content-type", "")):
         raise InvalidRequest(
             f"content-type is {request.headers.get('content-type', '')[:100]!r}, expected application/json"
         )
+    return None
+
+
+def _is_preflight(request: Request) -> bool:
+    asks = request.method == "OPTIONS" and "access-control-request-method" in request.headers
+    return asks and request.headers.get("origin") in request.app.ctx.access.origins
+
+
+def _preflight_headers(request: Request) -> dict[str, str]:
+    """Return what a listed origin may send: all we have, with whatever headers its client library adds."""
+    return {
+        "Access-Control-Allow-Methods": "GET, POST, DELETE",
+        "Access-Control-Allow-Headers": str(request.headers.get("access-control-request-headers", "*")),
+        "Access-Control-Max-Age": "600",
+    }
 
 
 def _is_json(content_type: str) -> bool:
@@ -211,6 +232,7 @@ async def _sign(request: Request, response: BaseHTTPResponse) -> None:
     origin = request.headers.get("origin")
     if origin is not None and origin in request.app.ctx.access.origins:
         response.headers["Access-Control-Allow-Origin"] = origin
+        response.headers["Access-Control-Expose-Headers"] = "X-Request-Id, Retry-After"
         response.headers["Vary"] = "Origin"
 
 
@@ -225,6 +247,8 @@ async def _failed(request: Request, error: Exception) -> HTTPResponse:
     headers = {"Connection": "close"} if status == 413 else {}
     if "retry_after_s" in known.details:
         headers["Retry-After"] = str(known.details["retry_after_s"])
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.headers["Allow"]
     if isinstance(known, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return reply(_envelope(request, known), status=status, headers=headers)
@@ -244,9 +268,9 @@ def _known(error: Exception, request: Request) -> tuple[RbeeError, int]:
     shown = request.path[:200]
     match status:
         case 404:
-            return NotFound(f"no route {shown}", hint="GET /openapi.json lists the routes"), 404
+            return NotFound(f"no route {shown}", hint=_LISTED), 404
         case 405:
-            return InvalidRequest(f"{request.method} is not allowed on {shown}"), 405
+            return InvalidRequest(f"{request.method} is not allowed on {shown}", hint=_LISTED), 405
         case 408:
             return Timeout("the request did not arrive in time"), 408
         case 413:

@@ -35,10 +35,8 @@ async def completions(request: Request) -> HTTPResponse | None:
     return await _answer(request, openai.parse_completion(codec.parse_json(request.body)))
 
 
-async def embeddings(request: Request) -> HTTPResponse:
-    raise InvalidRequest(
-        "/v1/embeddings is not served yet", hint=f"GET /openapi.json lists what is; asked by {request.method}"
-    )
+async def embeddings(_: Request) -> HTTPResponse:
+    raise InvalidRequest("/v1/embeddings is not served yet", hint="GET /openapi.json lists what is")
 
 
 ROUTES = (

@@ -70,7 +70,7 @@ def from_dict(kind: type[T], data: Any, *, lenient: bool = False) -> T:
 
 def invalid(problems: list[Problem]) -> InvalidRequest:
     """Return the one error that names all ``problems``."""
-    first = "; ".join(f"{where}: {what}" if where else what for where, what in problems[:5])
+    first = "; ".join(f"{where}: {what}" if where else f"body {what}" for where, what in problems[:5])
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
     return InvalidRequest(
         f"{first}{more}",

@@ -88,7 +88,11 @@ def find(job: str) -> Stored | None:
 
 
 def search(query: JobQuery, caller: str | None) -> tuple[JobStatus, ...]:
-    """Return the jobs that match, newest first; only those of ``caller`` unless that is None."""
+    """Return the jobs that match, newest first; only those of ``caller`` unless that is None.
+
+    Raises:
+        InvalidRequest: there is no job to go on after; an empty page would say that all were seen.
+    """
     rows = Job.select().order_by(Job.seq.desc()).limit(query.limit)
     if query.state is not None:
         rows = rows.where(Job.state == query.state.value)
@@ -97,7 +101,10 @@ def search(query: JobQuery, caller: str | None) -> tuple[JobStatus, ...]:
     if caller is not None:
         rows = rows.where(Job.caller == caller)
     if query.after is not None:
-        rows = rows.where(Job.seq < Job.select(Job.seq).where(Job.id == query.after))
+        after = Job.get_or_none(Job.id == query.after)
+        if after is None or caller not in (None, after.caller):
+            raise codec.invalid([("after", f"is {query.after}, which is no job")])
+        rows = rows.where(Job.seq < after.seq)
     return tuple(_status(row) for row in rows)
 
 

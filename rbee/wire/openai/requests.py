@@ -141,7 +141,7 @@ def _prepared(
 ) -> tuple[dict[str, Any], list[Problem]]:
     """Return ``body`` with its content flattened to text, and what was wrong so far."""
     if not isinstance(body, Mapping):
-        raise codec.invalid([("", "body is not a JSON object")])
+        raise codec.invalid([("", "is not a JSON object")])
     problems = [
         (field, f"is {_shown(body[field])}, which is not supported here; leave it out")
         for field, harmless in neutral.items()

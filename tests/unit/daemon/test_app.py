@@ -81,11 +81,13 @@ class Handlers:
 
 
 @asynccontextmanager
-async def serving(handlers: Handlers, *, connections: int = 4) -> AsyncIterator[HttpClient]:
+async def serving(
+    handlers: Handlers, *, connections: int = 4, origins: tuple[str, ...] = ()
+) -> AsyncIterator[HttpClient]:
     app = create_app(
         "test",
         source="worker:test",
-        access=Access(tokens=(TOKEN,), callers={}),
+        access=Access(tokens=(TOKEN,), callers={}, origins=origins),
         metrics=CollectorRegistry(),
         body_limit_bytes=1 << 20,
         connections=connections,
@@ -156,6 +158,11 @@ async def test_unknown_routes_and_methods_are_said_plainly() -> None:
             await client.call("GET", "/v9")
         with pytest.raises(InvalidRequest, match="PUT is not allowed on /v1/drain"):
             await client.call("PUT", "/v1/drain")
+        async with aiohttp.ClientSession(client.base_url, headers={"Authorization": f"Bearer {TOKEN}"}) as anybody:
+            async with anybody.put("/v1/drain") as response:
+                assert (response.status, response.headers["Allow"]) == (405, "POST")
+            async with anybody.head("/health") as response:
+                assert response.status == 200
 
 
 @pytest.mark.parametrize("chunked", [False, True])
@@ -215,6 +222,32 @@ async def test_no_web_page_can_send_this(headers: dict[str, str], status: int) -
         headers["Authorization"] = f"Bearer {TOKEN}"
         async with page.post("/v1/inference", data=b'{"prompt":"a"}', headers=headers) as response:
             assert response.status == status
+
+
+@pytest.mark.parametrize(("origin", "status"), [("http://ui.home", 204), ("http://evil.example", 403)])
+async def test_a_page_of_a_listed_origin_may_ask_and_then_call(origin: str, status: int) -> None:
+    asks = {
+        "Origin": origin,
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "authorization,content-type",
+    }
+    call = {"Origin": origin, "Authorization": f"Bearer {TOKEN}"}
+    async with (
+        serving(Handlers(), origins=("http://ui.home",)) as client,
+        aiohttp.ClientSession(client.base_url) as page,
+    ):
+        async with page.options("/v1/inference", headers=asks) as response:
+            assert response.status == status
+            allowed = response.headers.get("Access-Control-Allow-Origin")
+            assert allowed == (origin if status == 204 else None)
+            if status == 204:
+                assert "POST" in response.headers["Access-Control-Allow-Methods"]
+                assert response.headers["Access-Control-Allow-Headers"] == "authorization,content-type"
+        async with page.post("/v1/inference", json={"prompt": "a"}, headers=call) as response:
+            assert response.status == (200 if status == 204 else 403)
+            assert response.headers.get("Access-Control-Allow-Origin") == allowed
+        async with page.options("/v1/inference", headers={"Origin": origin}) as response:
+            assert response.status in (401, 403)
 
 
 async def test_a_wrong_token_is_unauthorized() -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from rbee.errors import ConfigInvalid, Conflict, NoCapacity, ShuttingDown
+from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NoCapacity, ShuttingDown
 from rbee.orchestrator_core.registry import Claim
 from rbee.queen.store import events, jobs, pools, retention
 from rbee.queen.store.events import Entry
@@ -109,6 +109,9 @@ async def test_search_filters_and_pages_newest_first(store: Store) -> None:
     assert [s.id for s in await store.read(jobs.search, JobQuery(after="job-4", limit=2), None)] == ["job-3", "job-2"]
     assert [s.id for s in await store.read(jobs.search, JobQuery(), "bob")] == ["job-4", "job-2"]
     assert await store.read(jobs.search, JobQuery(state=JobState.FAILED), None) == ()
+    for query, caller in ((JobQuery(after="nobody"), None), (JobQuery(after="job-3"), "bob")):
+        with pytest.raises(InvalidRequest, match="after: is .*, which is no job"):
+            await store.read(jobs.search, query, caller)
 
 
 async def test_unfinished_tells_where_the_worker_was(store: Store) -> None:
