@@ -40,6 +40,9 @@ OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/models")
 _OPEN = frozenset({"/health"})
 _OPEN_ON_LOOPBACK = frozenset({"/metrics", "/openapi.json"})
 _LONGEST_ANSWER_S = 3600
+_HEADER_LIMIT_BYTES = 16 << 10
+_UNREAD = "NONE"
+"""The method that Sanic gives to what was no request; no route has it."""
 _LISTED = "GET /openapi.json lists the routes"
 
 
@@ -62,7 +65,7 @@ def create_app(
     app: App = Sanic(name, configure_logging=False)
     app.config.update(
         REQUEST_MAX_SIZE=body_limit_bytes,
-        REQUEST_MAX_HEADER_SIZE=16 << 10,
+        REQUEST_MAX_HEADER_SIZE=_HEADER_LIMIT_BYTES,
         REQUEST_TIMEOUT=60,
         RESPONSE_TIMEOUT=_LONGEST_ANSWER_S,
         KEEP_ALIVE_TIMEOUT=75,
@@ -191,6 +194,8 @@ async def _admit(request: Request) -> HTTPResponse | None:
     """
     request.ctx.request_id = _request_id(request)
     request.ctx.caller = ""
+    if request.method == _UNREAD:
+        return None  # the answer is what is wrong with it, not that we saw no token in it
     access: Access = request.app.ctx.access
     access.check_browser(request.headers.get("host"), request.headers.get("origin"))
     if _is_preflight(request):
@@ -274,8 +279,10 @@ def _known(error: Exception, request: Request) -> tuple[RbeeError, int]:
         case 408:
             return Timeout("the request did not arrive in time"), 408
         case 413:
-            limit = request.app.config.REQUEST_MAX_SIZE
-            return PayloadTooLarge(f"the request is larger than {limit} bytes", details={"limit_bytes": limit}), 413
+            what, limit = "request", request.app.config.REQUEST_MAX_SIZE
+            if request.method == _UNREAD:
+                what, limit = "request's header", _HEADER_LIMIT_BYTES
+            return PayloadTooLarge(f"the {what} is larger than {limit} bytes", details={"limit_bytes": limit}), 413
         case 503:
             return ShuttingDown("the daemon took too long or is stopping"), 503
         case _ if 400 <= status < 500:

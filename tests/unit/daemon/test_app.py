@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+import json
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -277,3 +279,36 @@ def test_every_operation_wants_a_handler_and_no_other() -> None:
     )
     with pytest.raises(ValueError, match="infer"):
         mount(app, WORKER, {})
+
+
+@pytest.mark.parametrize(
+    ("sent", "status", "code", "says"),
+    [
+        (b"GARBAGE\r\n\r\n", 400, "invalid_request", "not a request we can read"),
+        (b"GET /health HTTP/9.9\r\nHost: x\r\n\r\n", 400, "invalid_request", "not a request we can read"),
+        (b"POST /v1/drain HTTP/1.1\r\nContent-Length: -5\r\n\r\n", 400, "invalid_request", "not a request we can read"),
+        (
+            b"POST /v1/drain HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "invalid_request",
+            "not a request we can read",
+        ),
+        (b"GET /health HTTP/1.1\r\nX: " + b"a" * 20_000 + b"\r\n\r\n", 413, "payload_too_large", "header is larger"),
+        (b"NONE /v1/ready HTTP/1.1\r\nHost: x\r\n\r\n", 405, "invalid_request", "NONE is not allowed"),
+    ],
+)
+async def test_what_is_no_request_is_told_so_and_not_that_it_has_no_token(
+    sent: bytes, status: int, code: str, says: str
+) -> None:
+    async with serving(Handlers()) as client:
+        host, _, port = client.base_url.rpartition("/")[2].partition(":")
+        reader, writer = await asyncio.open_connection(host, int(port))
+        writer.write(sent)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        length = re.search(rb"content-length: (\d+)", head)
+        assert length is not None
+        error = json.loads(await reader.readexactly(int(length[1])))["error"]
+        assert head.startswith(f"HTTP/1.1 {status} ".encode())
+        assert error["code"] == code
+        assert says in error["message"]
+        writer.close()
