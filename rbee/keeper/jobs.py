@@ -1,7 +1,6 @@
 """rbee-keeper jobs …"""
 
 import asyncio
-import contextlib
 import signal
 import sys
 import time
@@ -13,7 +12,7 @@ from rbee.cli.confirm import dry_run
 from rbee.cli.output import Column, Output
 from rbee.cli.run import Args
 from rbee.cli.units import parse_float, parse_int, seconds_text
-from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound
+from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound, RbeeError
 from rbee.keeper.reach import reached
 from rbee.orchestrator_core.ops import QueenOps
 from rbee.wire import codec
@@ -37,11 +36,7 @@ async def submit_job(args: Args, output: Output) -> int | None:
     if dry_run(args, output, f"submit a job for {spec.model}"):
         return None
     async with reached(args) as queen:
-        job = await queen.submit_job(spec)
-        if args["--detach"]:
-            _detached(job, output)
-            return None
-        return await _interruptible(_follow(queen, job, output), queen, job, output)
+        return await _interruptible(queen, spec, output, detach=bool(args["--detach"]))
 
 
 def _detached(job: JobStatus, output: Output) -> None:
@@ -200,26 +195,43 @@ async def _finish(queen: QueenOps, job: JobStatus, end: End, text: str, output: 
         )
 
 
-async def _interruptible(following: Any, queen: QueenOps, job: JobStatus, output: Output) -> int | None:
-    """Follow the job; Ctrl-C or SIGTERM cancels it at the queen before we go."""
-    task = asyncio.ensure_future(following)
+async def _interruptible(queen: QueenOps, spec: JobSpec, output: Output, *, detach: bool) -> int | None:
+    """Submit and follow; Ctrl-C or SIGTERM cancels the job at the queen before we go, also one she has yet to take."""
+    submitting = asyncio.ensure_future(queen.submit_job(spec))
+    task = asyncio.ensure_future(_run(queen, submitting, output, detach=detach))
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, task.cancel)
     try:
-        result: int | None = await task
-        return result
+        return await task
     except asyncio.CancelledError:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CANCEL_S):
-                await queen.cancel_job(job.id)
-        output.say(f"\n{job.id} cancelled")
+        output.say(f"\n{await _withdraw(queen, submitting)}")
         return EX_INTERRUPTED
     except BrokenPipeError:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(CANCEL_S):
-                await queen.cancel_job(job.id)
+        if not detach:
+            await _withdraw(queen, submitting)
         raise
+
+
+async def _run(queen: QueenOps, submitting: "asyncio.Future[JobStatus]", output: Output, *, detach: bool) -> int | None:
+    job = await asyncio.shield(submitting)
+    if detach:
+        _detached(job, output)
+        return None
+    return await _follow(queen, job, output)
+
+
+async def _withdraw(queen: QueenOps, submitting: "asyncio.Future[JobStatus]") -> str:
+    """Cancel the job and say so; what is on its way to the queen is waited for, since she may take it."""
+    try:
+        async with asyncio.timeout(CANCEL_S):
+            job = await submitting
+            await queen.cancel_job(job.id)
+    except TimeoutError:
+        return "the queen does not answer; should she have taken the job, rbee-keeper jobs list shows it"
+    except RbeeError as error:
+        return f"nothing runs for you: {error.message}" if submitting.exception() else f"not cancelled: {error.message}"
+    return f"{job.id} cancelled"
 
 
 def _shown(job: JobStatus) -> dict[str, Any]:

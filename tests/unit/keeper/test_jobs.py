@@ -5,13 +5,15 @@ import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
 
+from rbee.cli.output import Output
+from rbee.keeper import jobs
 from rbee.wire.events import Failure
-from rbee.wire.jobs import JobState, Message, Role
+from rbee.wire.jobs import JobSpec, JobState, JobStatus, Message, Role
 from tests.unit.keeper.conftest import House, run
 from tests.unit.queen.conftest import words
 
@@ -216,3 +218,36 @@ async def test_a_reader_that_leaves_cancels_the_job_in_silence(house: House) -> 
         assert await asyncio.wait_for(process.wait(), 30) == 0
         assert process.stderr is not None
         assert await process.stderr.read() == b""
+
+
+async def test_an_interrupt_before_the_queen_has_taken_the_job_cancels_it_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    handlers: dict[int, Callable[[], object]] = {}
+    monkeypatch.setattr(asyncio.get_running_loop(), "add_signal_handler", handlers.__setitem__)
+    asked, taken = asyncio.Event(), asyncio.Event()
+    cancelled: list[str] = []
+
+    class SlowQueen:
+        """A FAKE that takes the job after the interrupt: between the two is no telling with a real one."""
+
+        async def submit_job(self, spec: JobSpec) -> JobStatus:
+            asked.set()
+            await taken.wait()
+            return JobStatus(id="late", state=JobState.QUEUED, model=spec.model, created_ms=0)
+
+        async def cancel_job(self, job: str) -> None:
+            cancelled.append(job)
+
+    said = io.StringIO()
+    submitting = asyncio.create_task(
+        jobs._interruptible(
+            SlowQueen(), JobSpec(model="tiny", prompt="a"), Output(out=io.StringIO(), err=said), detach=False
+        )  # type: ignore[arg-type]
+    )
+    await asyncio.wait_for(asked.wait(), 5)
+    handlers[signal.SIGINT]()
+    taken.set()
+    assert await asyncio.wait_for(submitting, 5) == 130
+    assert cancelled == ["late"]
+    assert said.getvalue() == "\nlate cancelled\n"
