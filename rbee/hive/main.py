@@ -55,7 +55,7 @@ Options:
   --format=<fmt>    text or json [default: text].
   --no-color        No colours, also on a terminal.
   --config=<file>   Read this rbee.toml.
-  --timeout=<s>     Give up on an answer after so long [default: 30].
+  --timeout=<s>     Give up on the daemon's answer after so long [default: 30].
   --dry-run         Say what would be done.
   --yes             Do not ask before something is destroyed.
   --debug           Show the traceback of a bug.

@@ -28,10 +28,10 @@ async def reached(args: Args) -> AsyncIterator[PoolOps]:
     """Give the pool: with --http the daemon, with --direct this host, else the daemon if it listens."""
     if args["--http"] and args["--direct"]:
         raise InvalidRequest("--http and --direct exclude each other")
+    timeout_s = parse_seconds(args["--timeout"], "--timeout")
     settings = settings_of(args)
     if args["--http"] or (not args["--direct"] and _listens(settings.hive.pool)):
         tokens = config.read_token(settings.hive.token_file, environ=os.environ)
-        timeout_s = parse_seconds(args["--timeout"], "--timeout")
         async with HttpClient(
             settings.hive.pool, token=tokens[0] if tokens else "", source="pool-managerd", timeout_s=timeout_s
         ) as http:
