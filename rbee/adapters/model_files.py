@@ -52,7 +52,7 @@ def inspect(path: Path) -> Header:
         with permitted(path):
             found = path.stat()
             if not stat.S_ISREG(found.st_mode):
-                raise InvalidRequest(f"{path} is no regular file", details={"path": str(path)})
+                raise InvalidRequest("it is no regular file", details={"path": str(path)})
             with path.open("rb") as stream:
                 return read_header(stream, found.st_size)
     except (FileNotFoundError, NotADirectoryError):

@@ -75,8 +75,10 @@ def _within(path: str, roots: Sequence[Path]) -> Path:
     if any(real.is_relative_to(os.path.realpath(root)) for root in roots):
         return real
     listed = ", ".join(f'"{root}"' for root in (*roots[1:], real.parent))
+    add = f", or add its folder to [pool] in rbee.toml: model_roots = [{listed}]" if real.parent != Path("/") else ""
+    leads = "" if str(real) == os.path.normpath(path) else f" leads to {real}, which"
     raise NotPermitted(
-        f"{path} is under none of the model roots, {', '.join(map(str, roots))}",
-        hint=f"move it there, or add its folder to [pool] in rbee.toml: model_roots = [{listed}]",
+        f"{path}{leads} is under none of the model roots, {', '.join(map(str, roots))}",
+        hint=f"move the file itself there{add}",
         details={"roots": [str(root) for root in roots]},
     )

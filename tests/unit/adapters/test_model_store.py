@@ -100,12 +100,22 @@ async def test_what_is_no_absolute_path_is_refused(store: FileModelStore, path: 
         await store.import_file(path, None)
 
 
+async def test_a_link_out_of_the_roots_is_told_from_a_file_that_lies_elsewhere(
+    store: FileModelStore, shelf: Path
+) -> None:
+    link = shelf / "lost.gguf"
+    link.symlink_to("/nowhere")
+    with pytest.raises(NotPermitted, match="lost.gguf leads to /nowhere, which is under none") as refused:
+        await store.import_file(str(link), None)
+    assert refused.value.hint == "move the file itself there"
+
+
 async def test_what_is_not_there_or_no_file_is_refused(store: FileModelStore, shelf: Path) -> None:
     with pytest.raises(NotFound, match="is not there"):
         await store.import_file(str(shelf / "none.gguf"), None)
     os.mkfifo(shelf / "pipe.gguf")
     for path in (shelf, shelf / "pipe.gguf"):
-        with pytest.raises(InvalidRequest, match="no regular file"):
+        with pytest.raises(InvalidRequest, match=r"^\S+: it is no regular file$"):
             await store.import_file(str(path), None)
 
 
