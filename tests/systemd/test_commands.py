@@ -116,8 +116,9 @@ def test_a_daemon_is_stopped_started_restarted_and_asked(shared: Lab, program: s
 
 
 def test_an_answer_goes_on_over_the_death_of_the_queen_without_gap_or_double(shared: Lab) -> None:
-    shared.spawn(shared.give_tiny("slow"), "--id", "slow", "--cpu", "30")
-    asked = ("jobs", "submit", "--model", "slow", "--prompt", "once", "--raw", "--max-tokens", "1500", "--seed", "5")
+    shared.spawn("smollm2", "--id", "slow")
+    asked = ("jobs", "submit", "--model", "smollm2", "--prompt", "Once upon a time", "--raw")
+    asked += ("--max-tokens", "200", "--temperature", "0", "--seed", "1")
     whole = shared.rbee_json(*asked)
     with ThreadPoolExecutor(1) as pool:
         answering = pool.submit(shared.rbee_json, *asked, "--id", "cut")
