@@ -13,7 +13,7 @@ _rbee_keeper() {
     "orchestrator") words="start stop restart status logs" ;;
     "token") words="new" ;;
   esac
-  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --priority --deadline --id --detach --after --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --id --detach --after --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_keeper rbee-keeper rbee

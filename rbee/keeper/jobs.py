@@ -119,6 +119,7 @@ async def _spec_of(args: Args) -> JobSpec:
         "repeat_penalty": parse_float(args["--repeat-penalty"], "--repeat-penalty"),
         "seed": parse_int(args["--seed"], "--seed"),
         "stop": args["--stop"] or None,
+        "ignore_eos": args["--ignore-eos"] or None,
         "priority": args["--priority"],
         "id": args["--id"],
         "placement": {key: args[f"--{key}"] for key in ("pool", "backend") if args[f"--{key}"]} or None,

@@ -12,7 +12,7 @@ rbee-keeper: jobs, pools and the orchestrator. Also installed as rbee.
 Usage:
   rbee-keeper jobs submit --model=<ref> (--prompt=<text> | --prompt-file=<file> | -) [--system=<text>] [--raw]
                           [--max-tokens=<n>] [--temperature=<t>] [--top-p=<p>] [--top-k=<k>] [--min-p=<p>]
-                          [--repeat-penalty=<r>] [--seed=<n>] [--stop=<text>]... [--priority=<class>]
+                          [--repeat-penalty=<r>] [--seed=<n>] [--stop=<text>]... [--ignore-eos] [--priority=<class>]
                           [--deadline=<s>] [--pool=<pool>] [--backend=<backend>] [--id=<id>] [--detach] [options]
   rbee-keeper jobs list [--state=<state>] [--model=<ref>] [--limit=<n>] [--after=<id>] [options]
   rbee-keeper jobs status <job> [options]
@@ -47,6 +47,7 @@ Options of jobs submit:
   --temperature=<t>     0 is greedy [otherwise 0.8].
   --seed=<n>            The same seed gives the same text.
   --stop=<text>         End before this; may be given four times.
+  --ignore-eos          Never let the model end by itself; for measurements of a known length.
   --priority=<class>    interactive or batch.
   --deadline=<s>        Fail when it is not done by then.
   --id=<id>             Your name for the job; submitting it again gives the same job.

@@ -53,6 +53,7 @@ class Generation:
                 min_p=request.min_p,
                 repeat_penalty=request.repeat_penalty,
                 seed=self.prompt.seed,
+                ignore_eos=request.ignore_eos,
             )
         )
         for start in range(0, len(tokens), PREFILL_TOKENS):

@@ -4,9 +4,10 @@ Nothing here knows of requests, events or asyncio. All calls block; ctypes lets 
 """
 
 import ctypes
+import math
 import os
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,8 @@ class Model:
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self._vocab = c.llama_model_get_vocab(handle)
+        self._vocabulary = int(c.llama_vocab_n_tokens(self._vocab))
+        self._ends = frozenset(token for token in range(self._vocabulary) if c.llama_vocab_is_eog(self._vocab, token))
         self.context_tokens = int(c.llama_model_n_ctx_train(handle))
         self.render = self._template()
 
@@ -87,7 +90,7 @@ class Model:
             size = -length
 
     def ends(self, token: int) -> bool:
-        return bool(c.llama_vocab_is_eog(self._vocab, token))
+        return token in self._ends
 
     def slot(self, *, context_tokens: int, threads: int) -> "Slot":
         """Raises ModelLoadFailed when there is no memory for its cache."""
@@ -101,7 +104,7 @@ class Model:
         handle = c.llama_init_from_model(self._handle, params)
         if not handle:
             raise _load_failed(f"no context of {context_tokens} tokens could be made", hint="use less --ctx")
-        return Slot(handle, vocabulary=int(c.llama_vocab_n_tokens(self._vocab)))
+        return Slot(handle, vocabulary=self._vocabulary, ends=self._ends)
 
     def close(self) -> None:
         c.llama_model_free(self._handle)
@@ -123,9 +126,10 @@ class Model:
 class Slot:
     """See ``ports.Decoder``."""
 
-    def __init__(self, handle: Any, *, vocabulary: int) -> None:
+    def __init__(self, handle: Any, *, vocabulary: int, ends: Collection[int]) -> None:
         self._handle = handle
         self._vocabulary = vocabulary
+        self._ends = ends
         self._sampler: Any = None
         self._flag = ctypes.create_string_buffer(2)
         # llama.cpp asks between two operations whether to go on. A Python function there would take the GIL a
@@ -137,7 +141,7 @@ class Slot:
         self._flag[0] = b"\0"
         c.llama_memory_clear(c.llama_get_memory(self._handle), True)
         self.end()
-        self._sampler = _sampler(sampling, self._vocabulary)
+        self._sampler = _sampler(sampling, self._vocabulary, never=self._ends if sampling.ignore_eos else ())
 
     def read(self, tokens: Sequence[int]) -> None:
         batch = (c.llama_token * len(tokens))(*tokens)
@@ -167,8 +171,11 @@ class Slot:
         c.llama_free(self._handle)
 
 
-def _sampler(sampling: Sampling, vocabulary: int) -> Any:
+def _sampler(sampling: Sampling, vocabulary: int, *, never: Collection[int]) -> Any:
     chain = c.llama_sampler_chain_init(c.llama_sampler_chain_default_params())
+    if never:
+        biases = (c.llama_logit_bias * len(never))(*[c.llama_logit_bias(token, -math.inf) for token in never])
+        c.llama_sampler_chain_add(chain, c.llama_sampler_init_logit_bias(vocabulary, len(never), biases))
     if sampling.repeat_penalty != 1.0:
         penalty = c.llama_sampler_init_penalties(vocabulary, _PENALTY_WINDOW_TOKENS, sampling.repeat_penalty, 0.0, 0.0)
         c.llama_sampler_chain_add(chain, penalty)

@@ -24,6 +24,7 @@ class Sampling:
     min_p: float
     repeat_penalty: float
     seed: int
+    ignore_eos: bool
 
 
 class Decoder(Protocol):

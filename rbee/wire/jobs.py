@@ -55,6 +55,7 @@ class Generation:
     repeat_penalty: float = number(low=0.5, high=2, default=1.0, doc="1 is off")
     stop: tuple[str, ...] = items(longest=4, default=(), doc="end before any of these")
     seed: int | None = number(low=0, high=2**32 - 2, default=None, doc="absent: chosen, and reported")
+    ignore_eos: bool = plain(False, doc="never let the model end by itself; for measurements of a known length")
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if (self.prompt is None) == (self.messages is None):

@@ -87,6 +87,7 @@ def test_a_deadline_ends_the_work_and_says_timeout(lab: Lab) -> None:
         "Once",
         "--max-tokens",
         "3000",
+        "--ignore-eos",
         "--id",
         "late",
     )
@@ -97,7 +98,7 @@ def test_a_deadline_ends_the_work_and_says_timeout(lab: Lab) -> None:
 
 def test_a_deadline_before_the_likely_start_is_unmet(lab: Lab) -> None:
     lab.spawn("smollm2", "--ctx", "4096", "--slots", "1")
-    submit = ("jobs", "submit", "--model", "smollm2", "--raw", "--prompt", "Once", "--max-tokens")
+    submit = ("jobs", "submit", "--model", "smollm2", "--raw", "--prompt", "Once", "--ignore-eos", "--max-tokens")
     lab.rbee(*submit, "20")  # so that it is known how long one takes
     lab.rbee(*submit, "3000", "--id", "long", "--detach")
     status, error = lab.refused("rbee", *submit, "20", "--deadline", "0.001", "--id", "hasty")

@@ -19,7 +19,7 @@ from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
 
 UNIT = "rbee-worker-cpu-0.service"
-LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=250, temperature=0, seed=1)
+LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=250, temperature=0, seed=1, ignore_eos=True)
 
 
 class Story:
@@ -245,6 +245,7 @@ def test_a_client_that_leaves_stops_its_generation(lab: Lab) -> None:
             "Tell me everything.",
             "--max-tokens",
             "1500",
+            "--ignore-eos",
             "--id",
             "left",
         ]

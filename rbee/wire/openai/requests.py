@@ -74,7 +74,7 @@ class _StreamOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Body:
-    """The fields both routes share. ``top_k``, ``min_p`` and ``repeat_penalty`` are ours: OpenAI has none."""
+    """Fields of both routes. OpenAI has no ``top_k``, ``min_p``, ``repeat_penalty`` and ``ignore_eos``."""
 
     model: str = text(longest=300, shortest=1)
     max_tokens: int | None = number(low=1, high=2**31, default=None)
@@ -83,6 +83,7 @@ class _Body:
     top_k: int | None = number(low=0, high=1000, default=None)
     min_p: float | None = number(low=0, high=1, default=None)
     repeat_penalty: float | None = number(low=0.5, high=2, default=None)
+    ignore_eos: bool | None = None
     stop: str | tuple[str, ...] | None = plain(None)
     seed: int | None = number(low=-(2**63), high=2**64, default=None)
     stream: bool | None = None
@@ -181,7 +182,7 @@ def _request(kind: Kind, read: _Body, limit: int | None, **content: Any) -> Open
 
 def _sampling(read: _Body, limit: int | None) -> dict[str, Any]:
     """Return the rest of a Generation. What OpenAI has gets OpenAI's default, what it has not gets ours."""
-    ours = {name: getattr(read, name) for name in ("top_k", "min_p", "repeat_penalty")}
+    ours = {name: getattr(read, name) for name in ("top_k", "min_p", "repeat_penalty", "ignore_eos")}
     return {
         "max_tokens": min(limit or DEFAULT_MAX_TOKENS, _MOST_TOKENS),
         "temperature": 1.0 if read.temperature is None else read.temperature,

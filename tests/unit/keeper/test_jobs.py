@@ -51,10 +51,10 @@ async def test_raw_sends_the_prompt_as_it_is(house: House) -> None:
 
 async def test_options_reach_the_worker(house: House) -> None:
     await run(*SUBMIT, "--temperature=0", "--top-p=0.5", "--top-k=3", "--min-p=0.1", "--repeat-penalty=1.1",
-              "--seed=9", "--stop=a", "--stop=b")  # fmt: skip
+              "--seed=9", "--stop=a", "--stop=b", "--ignore-eos")  # fmt: skip
     asked = house.worker.requests[0]
     assert (asked.temperature, asked.top_p, asked.top_k, asked.min_p, asked.repeat_penalty) == (0, 0.5, 3, 0.1, 1.1)
-    assert (asked.seed, asked.stop) == (9, ("a", "b"))
+    assert (asked.seed, asked.stop, asked.ignore_eos) == (9, ("a", "b"), True)
 
 
 @pytest.mark.parametrize("dash", [("-",), ("--prompt=-",)])

@@ -27,7 +27,7 @@ async def frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
 
 
 async def infer(worker: Worker, **wanted: Any) -> list[Frame]:
-    body = {"prompt": "hello", "max_tokens": 16, **wanted}
+    body = {"prompt": "hello", "max_tokens": 16, "ignore_eos": True, **wanted}
     async with worker.http.post("/v1/inference", json=body) as response:
         assert response.status == 200, await response.text()
         return [frame async for frame in frames(response)]

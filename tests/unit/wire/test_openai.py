@@ -55,10 +55,19 @@ def test_a_chat_becomes_a_generation_with_openais_defaults() -> None:
 
 def test_a_completion_becomes_a_generation() -> None:
     request = openai.parse_completion(
-        completion(max_tokens=5, temperature=0, top_k=3, stop="x", stream=True, stream_options={"include_usage": True})
+        completion(
+            max_tokens=5,
+            temperature=0,
+            top_k=3,
+            stop="x",
+            ignore_eos=True,
+            stream=True,
+            stream_options={"include_usage": True},
+        )
     )
     made = Generation(**request.generation)
     assert (made.prompt, made.max_tokens, made.temperature, made.top_k, made.stop) == ("hi", 5, 0.0, 3, ("x",))
+    assert made.ignore_eos
     assert request.stream
     assert request.include_usage
 
