@@ -119,7 +119,9 @@ class Queen:
         workers = sum(len(pool.workers) for pool in live)
         waiting = len(self.jobs.queue)
         running = len(self.jobs.live) - waiting
-        return f"{running} running, {waiting} queued, {_count(len(live), 'pool')}, {_count(workers, 'worker')}"
+        known = f"{running} running, {waiting} queued, {_count(len(live), 'pool')}, {_count(workers, 'worker')}"
+        trouble = self.store.trouble()
+        return f"{known}; {trouble}" if trouble else known
 
     async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
         """Accept ``spec``: when this returns it is on disk. The job is None when it has ended already.

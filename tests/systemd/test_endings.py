@@ -1,6 +1,5 @@
 """Every way a worker, a pool or a queen can die under a job, and what its owner is told."""
 
-import asyncio
 import ctypes
 import os
 import signal
@@ -11,80 +10,29 @@ from pathlib import Path
 
 import pytest
 
-from rbee.client.queen import QueenClient
 from rbee.errors import WorkerHung, WorkerLost, WorkerOom
-from rbee.wire.events import End, Failure, JobEvent, Token
+from rbee.wire.events import End, Failure
 from rbee.wire.jobs import JobSpec, JobState
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
+from tests.systemd.story import Story
 
 UNIT = "rbee-worker-cpu-0.service"
 LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=250, temperature=0, seed=1, ignore_eos=True)
-
-
-class Story:
-    """Reads one job's events in its own thread, in the host's network, through whatever happens to the daemons."""
-
-    def __init__(self, lab: Lab, spec: JobSpec = LONG) -> None:
-        self.lab, self.spec = lab, spec
-        self.seen: list[tuple[int, JobEvent]] = []
-        self.job = ""
-        self.broke: BaseException | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> "Story":
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._thread.join(10)
-
-    def _run(self) -> None:
-        try:
-            with self.lab.network():
-                asyncio.run(self._read())
-        except BaseException as error:  # noqa: BLE001  (the test's own thread asks for it)
-            self.broke = error
-
-    async def _read(self) -> None:
-        async with self.lab.http(source="queen", timeout_s=30) as http:
-            queen = QueenClient(http)
-            self.job = (await queen.submit_job(self.spec)).id
-            async for number, event in queen.job_events(self.job):
-                self.seen.append((number, event))
-
-    def wait_for_tokens(self, more: int) -> None:
-        goal = self.tokens + more
-        wait_for(lambda: self.tokens >= goal or self.broke, f"{goal} tokens", 60)
-        assert self.broke is None, self.broke
-
-    def finish(self, timeout_s: float = 90) -> JobEvent:
-        self._thread.join(timeout_s)
-        assert not self._thread.is_alive(), f"the stream of {self.job} did not end; {len(self.seen)} events came"
-        assert self.broke is None, self.broke
-        return self.seen[-1][1]
-
-    @property
-    def tokens(self) -> int:
-        return sum(isinstance(event, Token) for _, event in self.seen)
-
-    @property
-    def text(self) -> str:
-        return "".join(event.t for _, event in self.seen if isinstance(event, Token))
 
 
 @pytest.fixture
 def busy(lab: Lab) -> Iterator[tuple[Lab, Story]]:
     """A worker of the real model in the middle of a long job."""
     lab.spawn("smollm2", "--ctx", "1024")
-    with Story(lab) as story:
+    with Story(lab, LONG) as story:
         story.wait_for_tokens(5)
         yield lab, story
 
 
 def undisturbed(lab: Lab) -> str:
     """Return the text of the same job when nothing happens to it (greedy: always the same)."""
-    with Story(lab) as story:
+    with Story(lab, LONG) as story:
         assert isinstance(story.finish(), End)
         return story.text
 
@@ -169,7 +117,7 @@ def eat_memory_of(lab: Lab, unit: str) -> None:
 def test_a_decode_thread_that_hangs_is_killed_though_the_event_loop_lives(lab: Lab) -> None:
     lab.host.write("/etc/rbee/rbee.toml", "[worker]\nwatchdog_s = 3\n")
     lab.spawn("smollm2", "--ctx", "1024")
-    with Story(lab) as story:
+    with Story(lab, LONG) as story:
         story.wait_for_tokens(5)
         before = lab.pid(UNIT)
         with stopped(decoding_thread(lab.outer_pid(UNIT), story)):

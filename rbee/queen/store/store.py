@@ -69,6 +69,11 @@ class Store:
         """Bring the log into the file and empty it, so that erased text is in neither."""
         await self._submit(self._writer.submit, retention.checkpoint, alone=True)
 
+    def trouble(self) -> str | None:
+        """Return why nothing can be written now, if so."""
+        cause = self._writer.trouble
+        return f"{cause}: {self.path}" if cause else None
+
     def standstill(self) -> str | None:
         """Return what is stuck, for the watchdog."""
         stuck_s = self._writer.stuck_s()

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import peewee
@@ -57,6 +58,8 @@ class Readers:
         with database.connection_context():
             while (task := self._tasks.get()) is not None:
                 _perform(task)
+                if isinstance(task.error, NoCapacity):
+                    log.error("database.failed", database=database.database, error=task.error.details.get("cause"))
                 _tell([task])
 
 
@@ -65,9 +68,13 @@ class Writer:
 
     Args:
         observe_s: told how long each commit took.
+
+    Attributes:
+        trouble: why the last commit failed, in SQLite's words; None after one that did not.
     """
 
     def __init__(self, observe_s: Callable[[float], None]) -> None:
+        self.trouble: str | None = None
         self._observe_s = observe_s
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -127,7 +134,17 @@ class Writer:
         finally:
             self._busy_since = None
             self._observe_s(time.monotonic() - began)
+            self._notice([task.error for task in group])
             _tell(group)
+
+    def _notice(self, errors: list[BaseException | None]) -> None:
+        """Log when the trouble begins and when it is over, and not once for each that tries meanwhile."""
+        causes = [error.details.get("cause") for error in errors if isinstance(error, NoCapacity)]
+        before, self.trouble = self.trouble, next(filter(None, causes), None)
+        if self.trouble not in (None, before):
+            log.error("database.failed", database=database.database, error=self.trouble)
+        elif before is not None and self.trouble is None:
+            log.event("database.recovered", database=database.database)
 
 
 @contextlib.contextmanager
@@ -180,11 +197,10 @@ def _explained(error: Exception) -> Exception:
     cause: BaseException = error
     while cause.__context__ is not None:
         cause = cause.__context__  # SQLite has rolled back by itself, and peewee's own rollback failed after that
-    log.error("database.failed", error=str(cause))
     return NoCapacity(
-        f"the queen's database cannot be used: {cause}",
-        hint="free space where it lies (journalctl -u rbee-queen says where); it heals by itself",
-        details={"retry_after_s": 5},
+        f"the queen's database {database.database} cannot be used: {cause}",
+        hint=f"free space: df -h {Path(database.database).parent}; it heals by itself",
+        details={"retry_after_s": 5, "cause": str(cause)},
     )
 
 

@@ -488,7 +488,9 @@ async def test_a_full_disk_refuses_holds_and_heals(tmp_path: Path, monkeypatch: 
         assert not live.finished
         assert live.feed.last_id == len(await queen.queen.store.read(stored_events.page, live.seq, 0, 5000))
         assert queen.queen.standstill() is None
+        assert "database or disk is full: " in queen.queen.status_line()
         await queen.queen.store.write(execute, "PRAGMA max_page_count = 1000000")
+        assert "full" not in queen.queen.status_line()
         assert text_of(await queen.ended(job.id)) == words(2000)
         assert (await queen.client.submit_job(spec())).state is JobState.QUEUED
 

@@ -193,11 +193,15 @@ async def test_a_full_disk_is_an_error_that_heals(store: Store) -> None:
         execute(f"PRAGMA max_page_count = {pages}")
 
     await store.write(limit, 1)
-    with pytest.raises(NoCapacity, match="full"):
-        await store.write_durably(jobs.submit, new(prompt="x" * 500_000), QUEUED)
+    for _ in range(3):
+        with pytest.raises(NoCapacity, match="full") as caught:
+            await store.write_durably(jobs.submit, new(prompt="x" * 500_000), QUEUED)
+    assert str(store.path.parent) in caught.value.hint
+    assert store.trouble() == f"database or disk is full: {store.path}"
     assert await store.read(jobs.find, "job-1") is None
     await store.write(limit, 1 << 30)
     assert (await store.write_durably(jobs.submit, new(), QUEUED)).fresh
+    assert store.trouble() is None
 
 
 async def test_after_closing_writes_are_refused_and_earlier_ones_are_kept(tmp_path: Path) -> None:
