@@ -9,6 +9,7 @@ from tools.layout import Layout
 from tools.run import run, say
 
 WORKERS = ("rbee-worker-*.socket", "rbee-worker-*.service")
+SLICES = "rbee*.slice"  # those above our own, too, which systemd made by itself
 LIMITATION = "no systemd of yours is running, so nothing was started: systemctl{} enable --now {}"
 
 
@@ -39,6 +40,7 @@ def stop(layout: Layout) -> None:
     if sockets:
         run([*systemctl, "disable", "--now", *sockets], quiet=True)
     run([*systemctl, "stop", *services, *WORKERS], quiet=True)
+    run([*systemctl, "stop", SLICES], quiet=True)
 
 
 def reload(layout: Layout) -> None:
