@@ -2,7 +2,7 @@
 
 Usage:
   llm-worker-rbee --id=<id> --model=<alias> --backend=<name> --address=<host:port> --ctx=<tokens> --slots=<n>
-                  --idle=<seconds> --threads=<n> [--gpu=<n>] <path>...
+                  --idle=<seconds> --threads=<n> [--gpu=<n>] [--quoted] <path>...
   llm-worker-rbee --post-mortem --id=<id>
   llm-worker-rbee --help
 
@@ -16,6 +16,7 @@ Options:
   --idle=<seconds>       Exit after so long without a request; the socket brings it back.
   --threads=<n>          Of each slot; 0: one per core shared among the slots, at most 8 a slot.
   --gpu=<n>              Which GPU, as the driver numbers them.
+  --quoted               All values are percent-encoded, so that nothing on the way takes a $ for its own.
   --post-mortem          Tell the journal how the worker ended (for ExecStopPost=).
   --help                 Show this.
 
@@ -25,6 +26,7 @@ The bearer secret is read from $CREDENTIALS_DIRECTORY/secret.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
+from urllib.parse import unquote
 
 from docopt import DocoptExit, docopt
 
@@ -32,6 +34,8 @@ from rbee.errors import InvalidRequest
 from rbee.wire import codec
 from rbee.wire.fields import items, name, number, text
 from rbee.wire.workers import Backend
+
+_NUMBERS = ("--ctx", "--slots", "--idle", "--threads", "--gpu")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,11 +74,19 @@ def parse(argv: Sequence[str]) -> Options:
     except DocoptExit:
         raise InvalidRequest("not a command line of llm-worker-rbee", hint="llm-worker-rbee --help") from None
     values: dict[str, Any] = {
-        word.strip("-<>"): _number(value)
+        word.strip("-<>"): _number(value) if word in _NUMBERS else value
         for word, value in given.items()
-        if value is not None and word not in ("--help", "--post-mortem")
+        if value is not None and word not in ("--help", "--post-mortem", "--quoted")
     }
+    if given["--quoted"]:
+        values = {word: _unquoted(value) for word, value in values.items()}
     return codec.from_dict(Options, values)
+
+
+def _unquoted(value: Any) -> Any:
+    if isinstance(value, list):
+        return [unquote(word) for word in value]
+    return unquote(value) if isinstance(value, str) else value
 
 
 def _number(value: Any) -> Any:

@@ -9,7 +9,7 @@ HOMES = ("/home/", "/root/", "/run/user/")
 
 def properties(plan: WorkerPlan, *, dynamic_user: bool) -> dict[str, object]:
     """Return the sandbox; a user's manager can do less of it than the system's."""
-    return {**_everywhere(plan), **(_system(plan) if dynamic_user else _user())}
+    return {**_everywhere(), **(_system(plan) if dynamic_user else _user())}
 
 
 def device_nodes(plan: WorkerPlan) -> list[str]:
@@ -21,20 +21,21 @@ def device_nodes(plan: WorkerPlan) -> list[str]:
     return []
 
 
-def _everywhere(plan: WorkerPlan) -> dict[str, object]:
+def _everywhere() -> dict[str, object]:
     return {
         "NoNewPrivileges": True,
         "UMask": 0o077,
         "PrivateTmp": True,
         "PrivateUsers": True,
-        "ProtectSystem": "strict",
-        "ReadOnlyPaths": sorted({path.rpartition("/")[0] or "/" for path in plan.model_paths}),
+        "ProtectSystem": "strict",  # all is read-only, models too; a path more would not get through a daemon-reload
         "ProtectKernelTunables": True,
         "ProtectControlGroups": True,
         "LockPersonality": True,
         "RestrictRealtime": True,
         "RestrictSUIDSGID": True,
-        "RestrictNamespaces": True,
+        # None at all is what is meant. systemd 252 writes that to its file as nothing, and reads nothing as no limit
+        # when it reloads; to make a cgroup namespace takes CAP_SYS_ADMIN, which is not to be had here.
+        "RestrictNamespaces": "cgroup",
         "RestrictAddressFamilies": ["AF_UNIX", "AF_INET", "AF_INET6"],
         "SystemCallArchitectures": ["native"],
         "SystemCallFilter": ["@system-service"],

@@ -5,9 +5,11 @@ are friendly: seconds, bytes, booleans, lists. ``adapters.systemd`` encodes them
 """
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from urllib.parse import quote, unquote
 
 from rbee.errors import RbeeError
 from rbee.pool_core import names, sandbox
@@ -18,6 +20,9 @@ START_LIMIT_S = 600.0
 START_LIMIT_BURST = 5
 TASKS = 256
 STOP_MARGIN_S = 5.0  # between the end of the worker's own grace and SIGKILL
+QUOTED = "--quoted"
+_UNHARMED = re.compile(r"""[^$;`'"\\\x00-\x1f\x7f]*""")
+_LEGIBLE = "/-_.=:,@+~"
 WRONG_BY_ITSELF = (64, 65, 78)  # usage, data, configuration: trying again does not heal them (sysexits(3))
 
 
@@ -53,10 +58,20 @@ def secret_file(worker: str, place: Place) -> str:
 
 
 def argv(plan: WorkerPlan, program: str) -> list[str]:
-    """Return the command line of the worker; ``plan_from_argv`` reads it back."""
+    """Return the command line of the worker; ``plan_from_argv`` reads it back.
+
+    systemd expands ``$`` in commands, and 252 does not get it, nor a ``;``, through its own file unharmed when it
+    reloads. A path that has such a character makes all words percent-encoded; what has none stays readable.
+    """
+    words = _words(plan)
+    if all(_UNHARMED.fullmatch(word) for word in words):
+        return [program, *words]
+    return [program, QUOTED, *(quote(word, safe=_LEGIBLE) for word in words)]
+
+
+def _words(plan: WorkerPlan) -> list[str]:
     gpu = [] if plan.gpu is None else [f"--gpu={plan.gpu}"]
     return [
-        program,
         f"--id={plan.id}",
         f"--model={plan.model}",
         f"--backend={plan.backend}",
@@ -76,6 +91,8 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
     Raises:
         NotAWorker: they are not a worker's.
     """
+    if QUOTED in words:
+        words = [unquote(word) for word in words if word != QUOTED]
     options = dict(word[2:].split("=", 1) for word in words[1:] if word.startswith("--") and "=" in word)
     try:
         return WorkerPlan(

@@ -17,15 +17,16 @@ PRETENDER = f"""#!{PYTHON}
 import os, select, socket, sys, time
 from rbee import log
 from rbee.adapters.notify import Notifier
+from rbee.llm_worker.argv import parse
 if "--post-mortem" in sys.argv:
     from rbee.llm_worker import post_mortem
     sys.exit(post_mortem.main(sys.argv[1:], os.environ))
-said = dict(word[2:].split("=", 1) for word in sys.argv[1:] if word.startswith("--"))
-log.setup("llm-worker-rbee", worker=said["id"])
+said = parse(sys.argv[1:])
+log.setup("llm-worker-rbee", worker=said.id)
 notifier = Notifier.from_environ(os.environ)
 secret = open(os.environ["CREDENTIALS_DIRECTORY"] + "/secret").read()
 notifier.status("loading 60%")
-match said["model"]:
+match said.model:
     case "crash":
         sys.exit("tensor 'x' is truncated")
     case "wrong-usage":
@@ -36,15 +37,15 @@ match said["model"]:
         time.sleep(1000)
 sock = socket.socket(fileno=3)
 notifier.ready("ready")
-end = time.monotonic() + int(said["idle"])
+end = time.monotonic() + said.idle
 while (left := end - time.monotonic()) > 0:
-    if said["model"] != "hang":
+    if said.model != "hang":
         notifier.watchdog()
     if select.select([sock], [], [], min(left, 0.5))[0]:
         connection, _ = sock.accept()
         connection.sendall(str(os.getpid()).encode() if connection.recv(100) == secret.encode() else b"no")
         connection.close()
-        end = time.monotonic() + int(said["idle"])
+        end = time.monotonic() + said.idle
 """
 
 DRIVER = """

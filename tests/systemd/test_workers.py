@@ -53,6 +53,7 @@ def test_an_idle_worker_is_no_process_and_the_next_job_wakes_it(tidy: Lab) -> No
     assert tidy.pid(f"{UNIT}.service") == 0
     assert tidy.show(f"{UNIT}.socket", "ActiveState") == "active"
     assert [w["state"] for w in tidy.hive_json("worker", "list")] == ["asleep"]
+    tidy.systemctl("daemon-reload")  # as any package upgrade does while it sleeps
     tidy.rbee("jobs", "submit", "--model", "tiny", "--prompt", "wake up", "--max-tokens", "4")
     assert "worker.ended" in tidy.host.journal("WORKER=worker-cpu-0")
     assert int(tidy.show(f"{UNIT}.service", "NRestarts")) == 0

@@ -186,13 +186,18 @@ def _usec(name: bytes) -> Callable[[bytes, Any], tuple[bytes, bytes, Any]]:
 
 
 def _commands(key: bytes, argvs: Iterable[list[str]]) -> tuple[bytes, bytes, Any]:
-    """Say that a ``$`` in a model's path is a ``$``: systemd expands variables in commands otherwise."""
-    return key + b"Ex", b"a(sasas)", [(argv[0].encode(), _bytes(argv), [b"no-env-expand"]) for argv in argvs]
+    """Use the old form: ``ExecStartEx`` is written as such to the unit's file by systemd 252, which knows no such key.
+
+    The unit then lives until the next daemon-reload and can never be started again.
+    """
+    return key, b"a(sasb)", [(argv[0].encode(), _bytes(argv), False) for argv in argvs]
 
 
 def _as(signature: bytes, encode: Callable[[Any], Any] = _bytes) -> Callable[[bytes, Any], tuple[bytes, bytes, Any]]:
     return lambda key, value: (key, signature, encode(value))
 
+
+_NAMESPACES = {"cgroup": 0x02000000}  # CLONE_NEWCGROUP: namespaces that may be made (clone(2))
 
 # D-Bus types as of systemd 252 (src/core/dbus-*.c), each seen accepted. pystemd's own table lacks many, and wants
 # some values as D-Bus has them, where ours are as in unit files.
@@ -211,10 +216,9 @@ KNOWN_UNIT_SIGNATURES.update(
         b"ProtectHostname": b"b",
         b"ProtectKernelLogs": b"b",
         b"ProtectProc": b"s",
-        b"ReadOnlyPaths": _as(b"as"),
         b"RestartPreventExitStatus": _as(b"(aiai)", lambda statuses: (list(statuses), [])),
         b"RestrictAddressFamilies": _as(b"(bas)", lambda families: (True, _bytes(families))),
-        b"RestrictNamespaces": _as(b"t", lambda denied: 0 if denied else 0x7E020080),
+        b"RestrictNamespaces": _as(b"t", _NAMESPACES.__getitem__),
         b"RestrictSUIDSGID": b"b",
         b"SupplementaryGroups": _as(b"as"),
         b"SystemCallArchitectures": _as(b"as"),

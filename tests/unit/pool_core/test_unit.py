@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from rbee.llm_worker.argv import parse
 from rbee.pool_core import unit
 from rbee.pool_core.ports import WorkerPlan
 from rbee.pool_core.unit import Mode, NotAWorker
@@ -54,6 +55,28 @@ def test_argv_is_the_contract_with_the_worker() -> None:
         "--gpu=1",
         "/models/tiny.gguf",
     ]
+
+
+@pytest.mark.parametrize("name", ["a$HOME", "${x}", "a;b", "it's", 'say "hi"', "a\\b", "line\nbreak", "100%;", "`id`"])
+def test_what_systemd_would_change_is_quoted_and_the_worker_reads_it(name: str) -> None:
+    plan = dataclasses.replace(PLAN, model_paths=(f"/models/{name}.gguf", "/models/plain.gguf"))
+    words = unit.argv(plan, PROGRAM)
+    assert not set("$;`'\"\\\n") & set("".join(words))
+    assert unit.plan_from_argv(words).model_paths == plan.model_paths
+    assert parse(words[1:]).path == plan.model_paths
+    assert parse(words[1:]).model == plan.model
+
+
+def test_a_name_of_digits_is_a_name() -> None:
+    plan = dataclasses.replace(PLAN, id="7", model="123", model_paths=("/models/123",))
+    options = parse(unit.argv(plan, PROGRAM)[1:])
+    assert (options.id, options.model, options.path) == ("7", "123", ("/models/123",))
+
+
+def test_what_systemd_leaves_alone_stays_readable() -> None:
+    plan = dataclasses.replace(PLAN, model_paths=("/models/Größe 100%/a b+c~1.gguf",))
+    assert unit.argv(plan, PROGRAM)[-1] == plan.model_paths[0]
+    assert parse(unit.argv(plan, PROGRAM)[1:]).path == plan.model_paths
 
 
 @pytest.mark.parametrize("idle_s", [1, 7, 60, 300, 30 * 86_400])
