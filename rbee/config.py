@@ -27,6 +27,7 @@ _POLICY = re.compile(r"reject|drop-lru")
 _MODE = re.compile(r"auto|system|user")
 _PORTS = re.compile(r"\d{1,5}-\d{1,5}")
 DAY_S = 86_400
+HANDED_ON = Path("/run/rbee")  # where ExecReload= of the units puts UNIT.token
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -205,8 +206,9 @@ def pool_id(settings: Settings) -> str:
 def read_token(path: str, *, environ: Mapping[str, str], credential: str = "token") -> tuple[str, ...]:
     """Return the accepted tokens: the first is presented, all are accepted (rotation). Empty when there is none.
 
-    A systemd credential of that name wins over ``path``; where neither is given, the user's or the system's own
-    token file is taken if there is one this process may read.
+    A systemd credential of that name wins over ``path``. systemd loads it at the start only; what ``systemctl reload``
+    has handed on since wins over it. Where neither is given, the user's or the system's own token file is taken if
+    there is one this process may read.
 
     Raises:
         ConfigInvalid: unreadable, readable by group or others, empty, or a token shorter than 16 characters.
@@ -214,6 +216,9 @@ def read_token(path: str, *, environ: Mapping[str, str], credential: str = "toke
     directory = environ.get("CREDENTIALS_DIRECTORY")
     from_systemd = Path(directory) / credential if directory else None
     if from_systemd is not None and from_systemd.exists():
+        handed_on = HANDED_ON / f"{from_systemd.parent.stem}.{credential}"
+        if _newer(handed_on, from_systemd):
+            return _tokens(handed_on)
         return _tokens(from_systemd) if from_systemd.stat().st_size else ()
     file = Path(path) if path else _first_readable(_beside_config("token", environ))
     if file is None:
@@ -225,6 +230,13 @@ def read_token(path: str, *, environ: Mapping[str, str], credential: str = "toke
     if mode & 0o077:
         raise ConfigInvalid(f"token file {file} has mode {mode:04o}, expected 0600", hint=f"chmod 600 {file}")
     return _tokens(file)
+
+
+def _newer(file: Path, than: Path) -> bool:
+    try:
+        return file.stat().st_mtime_ns > than.stat().st_mtime_ns
+    except OSError:
+        return False
 
 
 def _beside_config(file_name: str, environ: Mapping[str, str]) -> list[Path]:

@@ -61,7 +61,10 @@ class Access:
             if hmac.compare_digest(expected.encode(), digest.encode()) and found is None:
                 found = name
         if found is None:
-            raise Unauthorized(f"token {fingerprint(given)} is not known here", hint="ask whoever runs this fleet")
+            raise Unauthorized(
+                f"token {fingerprint(given)} is not known here",
+                hint="ask whoever runs this fleet; a token file that has changed is read by systemctl reload",
+            )
         return found
 
     def check_browser(self, host: str | None, origin: str | None) -> None:

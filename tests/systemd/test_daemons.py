@@ -1,5 +1,6 @@
 """The two daemons as systemd sees them: asleep until asked, restarted without a refusal, killed when they hang."""
 
+import http.client
 import os
 import signal
 
@@ -80,6 +81,46 @@ def test_the_network_is_not_served_without_a_token(lab: Lab, unit: str, port: in
     done = lab.host.run([program, "--bind", "0.0.0.0:7777"], check=False, timeout=20)
     assert done.returncode == 78
     assert "reachable from the network, but no token is configured" in done.stderr
+
+
+def test_a_token_is_changed_by_reloads_alone(lab: Lab) -> None:
+    lab.give_tiny()
+    lab.spawn("tiny")
+    old, new = lab.token, "n" * 64
+    before = {unit: lab.pid(f"{unit}.service") for unit in DAEMONS}
+    _give_tokens(lab, new, old)
+    assert {_greeted(lab, port, token) for port in DAEMONS.values() for token in (old, new)} == {200}
+    _give_tokens(lab, new)
+    assert {_greeted(lab, port, new) for port in DAEMONS.values()} == {200}
+    assert {_greeted(lab, port, old) for port in DAEMONS.values()} == {401}
+    lab.rbee("jobs", "submit", "--model", "tiny", "--prompt", "abc", "--max-tokens", "2")
+    assert {unit: lab.pid(f"{unit}.service") for unit in DAEMONS} == before
+    kept = lab.host.run(["stat", "-c", "%a %U %G", "/run/rbee/rbee-queen.token", "/run/rbee/rbee-pool.token"]).stdout
+    assert set(kept.splitlines()) == {"640 root rbee-token"}
+
+
+def _give_tokens(lab: Lab, *tokens: str) -> None:
+    """Let both daemons take these, and wait until they have."""
+    lab.host.write("/etc/rbee/token", "\n".join(tokens) + "\n", mode=0o600)
+    for unit in DAEMONS:
+        _reload(lab, f"{unit}.service")
+
+
+def _reload(lab: Lab, unit: str) -> None:
+    known = lab.host.journal("-u", unit).count("config.reloaded")
+    lab.systemctl("reload", unit)
+    wait_for(lambda: lab.host.journal("-u", unit).count("config.reloaded") > known, f"{unit} to have reloaded")
+
+
+def _greeted(lab: Lab, port: int, token: str) -> int:
+    """Return the status that a request with this token gets."""
+    with lab.network():
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+        path = "/v2/tasks" if port == DAEMONS["rbee-queen"] else "/v2/state"
+        connection.request("GET", path, headers={"Authorization": f"Bearer {token}"})
+        status = connection.getresponse().status
+        connection.close()
+    return status
 
 
 def test_no_unit_fails_and_the_daemons_are_nobody_in_particular(lab: Lab) -> None:

@@ -106,6 +106,22 @@ def test_a_credential_of_systemd_wins_over_the_file(tmp_path: Path) -> None:
     assert config.read_token("/nowhere", environ={"CREDENTIALS_DIRECTORY": str(tmp_path)}) == ("c" * 32, "d" * 32)
 
 
+def test_a_token_handed_on_by_a_reload_wins_over_the_credential_it_is_newer_than(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(config, "HANDED_ON", tmp_path)
+    credentials = tmp_path / "rbee-queen.service"
+    credentials.mkdir()
+    environ = {"CREDENTIALS_DIRECTORY": str(credentials)}
+    (credentials / "token").write_text("c" * 32)
+    handed_on = tmp_path / "rbee-queen.token"
+    handed_on.write_text("h" * 32)
+    started_s = (credentials / "token").stat().st_mtime
+    for age_s, taken in ((-1, "h" * 32), (1, "c" * 32)):  # older than the start: left over from the run before
+        os.utime(handed_on, (started_s - age_s,) * 2)
+        assert config.read_token("", environ=environ) == (taken,)
+
+
 EXAMPLE = Path(__file__).parents[2] / "etc/rbee.toml"
 TABLES = {
     "queen": config.Queen,
