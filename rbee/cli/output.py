@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TextIO
 
+from rbee.cli.streams import Results, harmless
 from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.envelope import to_envelope
@@ -48,14 +49,13 @@ class Output:
 
     as_json: bool = False
     colour: bool = False
-    out: TextIO
+    out: Results | TextIO
     err: TextIO
 
     @classmethod
-    def for_terminal(cls, *, as_json: bool, no_color: bool) -> "Output":
+    def for_terminal(cls, results: Results, *, as_json: bool, no_color: bool) -> "Output":
         plain = no_color or os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb"
-        colour = sys.stdout.isatty() and not plain
-        return cls(as_json=as_json, colour=colour, out=sys.stdout, err=sys.stderr)
+        return cls(as_json=as_json, colour=results.isatty() and not plain, out=results, err=sys.stderr)
 
     @property
     def interactive(self) -> bool:
@@ -76,7 +76,7 @@ class Output:
         if self.as_json:
             self._document(codec.plain(value))
             return
-        known = {key: str(fact) for key, fact in shown.items() if fact not in (None, "")}
+        known = {key: harmless(str(fact)) for key, fact in shown.items() if fact not in (None, "")}
         width = max(map(len, known), default=0)
         for key, fact in known.items():
             indented = fact.replace("\n", "\n" + " " * (width + 2))
@@ -90,8 +90,8 @@ class Output:
             self.out.write(f"{sentence}\n")
 
     def text(self, piece: str) -> None:
-        """Write a piece of a longer text as it comes."""
-        self.out.write(piece)
+        """Write a piece of a longer text as it comes; a terminal is spared what it would obey."""
+        self.out.write(harmless(piece) if self.out.isatty() else piece)
         self.out.flush()
 
     def say(self, sentence: str) -> None:
@@ -106,13 +106,13 @@ class Output:
             return
         where = f" ({error.source})" if error.source and error.source != program else ""
         label = self._painted(f"{program}:", _BOLD)
-        self.err.write(f"{label} {error.message}{where}\n")
+        self.err.write(f"{label} {harmless(error.message)}{where}\n")
         for entry in error.details.get("fields", ())[1:]:
             self.err.write(f"  {entry['field']}: {entry['problem']}\n")
         for line in error.details.get("log", ()):
-            self.err.write(f"  | {line}\n")
+            self.err.write(f"  | {harmless(line)}\n")
         if error.hint:
-            self.err.write(f"{self._painted('hint:', _DIM)} {error.hint}\n")
+            self.err.write(f"{self._painted('hint:', _DIM)} {harmless(error.hint)}\n")
 
     def _document(self, value: Any) -> None:
         self.out.write(json.dumps(value, ensure_ascii=False, indent=2) + "\n")
@@ -137,7 +137,7 @@ class Output:
 
 
 def _cell(value: Any, column: Column) -> str:
-    return "–" if value is None or value == "" else str(column.shown(value))
+    return "–" if value is None or value == "" else harmless(str(column.shown(value)))
 
 
 def _padded(cells: Sequence[str], widths: Sequence[int], columns: Sequence[Column]) -> list[str]:

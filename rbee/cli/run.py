@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from rbee import __version__
+from rbee.cli import streams
 from rbee.errors import EX_INTERRUPTED, RbeeError
 
 Args: TypeAlias = dict[str, Any]
@@ -23,16 +24,34 @@ def main(program: str, usage: str, commands: Callable[[], Commands], argv: Seque
             imports none of them.
     """
     words = list(sys.argv[1:] if argv is None else argv)
+    streams.open_closed()
+    results = streams.Results(sys.stdout)
+    try:
+        code = _answered(program, usage, commands, words, results)
+        results.flush()
+        return code
+    except BrokenPipeError:
+        streams.silence_stdout()
+        return 0
+    except streams.OutputLost as error:
+        streams.silence_stdout()
+        sys.stderr.write(f"{program}: standard output: {error}\n")
+        return os.EX_IOERR
+
+
+def _answered(
+    program: str, usage: str, commands: Callable[[], Commands], words: list[str], results: streams.Results
+) -> int:
     if _asks(words, "--help", "-h"):
-        sys.stdout.write(usage.strip() + "\n")
+        results.write(usage.strip() + "\n")
         return 0
     if _asks(words, "--version"):
-        sys.stdout.write(f"{program} {__version__}\n")
+        results.write(f"{program} {__version__}\n")
         return 0
     args = _understood(program, usage, words)
     if isinstance(args, int):
         return args
-    return _performed(program, args, commands)
+    return _performed(program, args, commands, results)
 
 
 def _asks(words: Sequence[str], *options: str) -> bool:
@@ -69,25 +88,22 @@ def _shared(line: str, given: Sequence[str]) -> int:
     return count
 
 
-def _performed(program: str, args: Args, commands: Callable[[], Commands]) -> int:
+def _performed(program: str, args: Args, commands: Callable[[], Commands], results: streams.Results) -> int:
     from rbee.cli.output import Output  # noqa: PLC0415
 
     as_json = args.get("--format") == "json"
-    output = Output.for_terminal(as_json=as_json, no_color=bool(args.get("--no-color")))
+    output = Output.for_terminal(results, as_json=as_json, no_color=bool(args.get("--no-color")))
     try:
         if args.get("--format") not in (None, "text", "json"):
             raise _usage(f"--format is {args['--format']!r}, expected text or json")
-        code = _run(find(commands(), args), args, output)
-        sys.stdout.flush()
-        return code
+        return _run(find(commands(), args), args, output)
     except KeyboardInterrupt:
         return EX_INTERRUPTED
     except RbeeError as error:
         output.failure(program, error)
         return error.exit_code
-    except BrokenPipeError:
-        _quiet_stdout()
-        return 0
+    except (BrokenPipeError, streams.OutputLost):
+        raise
     except Exception as error:  # noqa: BLE001  (the one place that turns bugs into an exit code)
         return _bug(program, error, with_traceback=bool(args.get("--debug") or os.environ.get("RBEE_DEBUG")))
 
@@ -111,11 +127,6 @@ def _usage(sentence: str) -> RbeeError:
     from rbee.errors import InvalidRequest  # noqa: PLC0415
 
     return InvalidRequest(sentence)
-
-
-def _quiet_stdout() -> None:
-    """Whoever read us is gone; let the interpreter's last flush not complain."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _bug(program: str, error: Exception, *, with_traceback: bool) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from rbee.errors import Conflict, NotFound
 from rbee.wire.pools import PoolSnapshot, PoolState, PoolStatus
-from rbee.wire.workers import WorkerStatus
+from rbee.wire.workers import WorkerState, WorkerStatus
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -164,7 +164,11 @@ def status_of(view: PoolView) -> PoolStatus:
 
 
 def workers_of(view: PoolView) -> tuple[WorkerStatus, ...]:
-    return tuple(dataclasses.replace(worker, pool=view.id) for worker in view.workers)
+    """Return the workers as callers are told of them."""
+    workers = (dataclasses.replace(worker, pool=view.id) for worker in view.workers)
+    if view.state is PoolState.LOST:
+        return tuple(dataclasses.replace(worker, state=WorkerState.LOST) for worker in workers)
+    return tuple(workers)
 
 
 def _shape(snapshot: PoolSnapshot) -> tuple[object, ...]:

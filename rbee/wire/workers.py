@@ -24,6 +24,7 @@ class WorkerState(StrEnum):
     STOPPED = "stopped"
     FAILED = "failed"
     ASLEEP = "asleep"
+    LOST = "lost"  # its pool is not heard from: what it does now nobody here knows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

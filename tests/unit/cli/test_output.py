@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from rbee.cli.output import Column, Output
+from rbee.cli.streams import Results
 from rbee.errors import InvalidRequest, WorkerLost
 from tests.support.commands import Terminal
 
@@ -113,8 +114,25 @@ def test_colour_is_for_terminals_that_want_it(
     monkeypatch.delenv("NO_COLOR", raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    monkeypatch.setattr("sys.stdout", Terminal() if terminal else io.StringIO())
-    assert Output.for_terminal(as_json=False, no_color=no_color).colour is coloured
+    results = Results(Terminal() if terminal else io.StringIO())
+    assert Output.for_terminal(results, as_json=False, no_color=no_color).colour is coloured
+
+
+def test_what_a_model_says_does_not_drive_the_terminal() -> None:
+    said = "red\x1b[31m\rgone\x07\x9b2J\ttab\n"
+    seen, kept = Output(out=Terminal(), err=Terminal()), output()
+    for to in (seen, kept):
+        to.text(said)
+    assert seen.out.getvalue() == "red␛[31m␍gone␇\ufffd2J\ttab\n"  # type: ignore[union-attr]
+    assert written(kept)[0] == said
+
+
+def test_names_and_errors_do_not_drive_it_either() -> None:
+    to = output()
+    to.table([Row("\x1b]0;x\x07")], COLUMNS, none="")
+    to.facts(ROWS[0], {"id": "\x1b[2J"})
+    to.failure("tool", InvalidRequest("no \x1b[2J", hint="\x1b[2J", details={"log": ["\x1b[2J"]}))
+    assert "\x1b" not in "".join(written(to))
 
 
 def test_it_is_interactive_when_somebody_looks_and_wants_text() -> None:

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -155,6 +156,24 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
     pipe = f'{{ {sys.executable} -c "{code}"; echo "rc=$?" >&2; }} | head -c 5'
     done = subprocess.run(["bash", "-c", pipe], capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr) == ("did x", "rc=0\n")
+
+
+@pytest.mark.parametrize("words", ["'do', 'it'", "'--help'", "'--version'"])
+def test_a_result_that_cannot_be_written_is_an_io_error_and_said(words: str) -> None:
+    code = f"from tests.unit.cli.test_run import tool; import sys; sys.exit(tool({words}))"
+    with Path("/dev/full").open("w") as full:
+        done = subprocess.run([sys.executable, "-c", code], stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert (done.returncode, done.stderr) == (74, "tool: standard output: No space left on device\n")
+
+
+@pytest.mark.parametrize(
+    ("closed", "words", "code"),
+    [(">&-", "'do', 'it'", 0), ("2>&-", "'do', 'fail'", 66), ("<&- >&- 2>&-", "'do', 'fail'", 66)],
+)
+def test_closed_streams_change_nothing(closed: str, words: str, code: int) -> None:
+    run_it = f"from tests.unit.cli.test_run import tool; import sys; sys.exit(tool({words}))"
+    done = subprocess.run(["bash", "-c", f'{sys.executable} -c "{run_it}" {closed}'], check=False, timeout=60)
+    assert done.returncode == code
 
 
 @pytest.mark.parametrize("cli", ["keeper", "hive"])

@@ -77,3 +77,10 @@ def test_a_doubted_worker_is_left_out_until_its_pool_speaks_again() -> None:
 
 def test_workers_say_whose_they_are() -> None:
     assert [each.pool for each in workers_of(registry(snapshot("blep", worker())).find("blep", 0.0))] == ["blep"]
+
+
+def test_a_lost_pools_workers_are_lost_and_not_what_they_were() -> None:
+    known = registry(snapshot("blep", worker()))
+    assert [each.state for each in workers_of(known.find("blep", 0.0))] == [worker().state]
+    assert [each.state for each in workers_of(known.find("blep", 100.0))] == [WorkerState.LOST]
+    assert [each.state for each in status_of(known.find("blep", 100.0)).workers] == [WorkerState.LOST]
