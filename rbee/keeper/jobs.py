@@ -11,6 +11,7 @@ from typing import Any
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Column, Output
 from rbee.cli.run import Args
+from rbee.cli.streams import OutputLost
 from rbee.cli.units import parse_float, parse_int, seconds_text
 from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound, RbeeError
 from rbee.keeper.reach import reached
@@ -197,18 +198,22 @@ async def _finish(queen: QueenOps, job: JobStatus, end: End, text: str, output: 
 
 
 async def _interruptible(queen: QueenOps, spec: JobSpec, output: Output, *, detach: bool) -> int | None:
-    """Submit and follow; Ctrl-C or SIGTERM cancels the job at the queen before we go, also one she has yet to take."""
+    """Submit and follow. Whoever ends us first cancels the job at the queen, also one she has yet to take.
+
+    A terminal that is closed counts (SIGHUP), unless nohup(1) was told that it should not.
+    """
     submitting = asyncio.ensure_future(queen.submit_job(spec))
     task = asyncio.ensure_future(_run(queen, submitting, output, detach=detach))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(number, task.cancel)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            loop.add_signal_handler(number, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:
         output.say(f"\n{await _withdraw(queen, submitting)}")
         return EX_INTERRUPTED
-    except BrokenPipeError:
+    except (BrokenPipeError, OutputLost):
         if not detach:
             await _withdraw(queen, submitting)
         raise

@@ -184,11 +184,13 @@ async def test_no_queen_is_69_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> No
 # As a process: signals and pipes
 
 
+CODE = "from rbee.keeper.main import main; main()"
+
+
 @contextlib.asynccontextmanager
-async def submitted(house: House) -> AsyncIterator[Process]:
+async def submitted(house: House, code: str = CODE) -> AsyncIterator[Process]:
     """A keeper that stands in the middle of its answer."""
     house.worker.pause_at = 2
-    code = "from rbee.keeper.main import main; main()"
     process = await asyncio.create_subprocess_exec(
         sys.executable, "-c", code, *SUBMIT, "--id=mine", stdout=PIPE, stderr=PIPE
     )
@@ -202,11 +204,31 @@ async def submitted(house: House) -> AsyncIterator[Process]:
         await process.communicate()
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_an_interrupt_cancels_the_job_and_is_130(house: House, number: signal.Signals) -> None:
     async with submitted(house) as process:
         process.send_signal(number)
         assert await asyncio.wait_for(process.wait(), 30) == 130
+    await house.queen.until("mine", "cancelled")
+
+
+async def test_under_nohup_a_closed_terminal_cancels_nothing(house: House) -> None:
+    async with submitted(house, f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {CODE}") as process:
+        process.send_signal(signal.SIGHUP)
+        house.worker.pause_at = None
+        house.worker.open.set()
+        assert await asyncio.wait_for(process.wait(), 30) == 0
+    await house.queen.until("mine", "completed")
+
+
+async def test_a_result_that_cannot_be_written_cancels_the_job(house: House) -> None:
+    house.worker.pause_at = 2
+    with Path("/dev/full").open("w") as full:  # noqa: ASYNC230  (a device; it opens at once)
+        process = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", CODE, *SUBMIT, "--id=mine", stdout=full, stderr=PIPE
+        )
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert (process.returncode, said) == (74, b"rbee-keeper: standard output: No space left on device\n")
     await house.queen.until("mine", "cancelled")
 
 
