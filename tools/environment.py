@@ -52,6 +52,7 @@ def _rename_paths(made: Path, final: Path) -> None:
 
 
 def _replace(final: Path, made: Path, old: Path) -> None:
+    """Swap the two. Moved and not renamed: on an overlay (a container's root) a lower directory cannot be renamed."""
     if final.exists():
-        final.rename(old)
-    made.rename(final)
+        shutil.move(final, old)
+    shutil.move(made, final)
