@@ -205,9 +205,9 @@ async def _interruptible(queen: QueenOps, spec: JobSpec, output: Output, *, deta
     submitting = asyncio.ensure_future(queen.submit_job(spec))
     task = asyncio.ensure_future(_run(queen, submitting, output, detach=detach))
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        if signal.getsignal(number) is not signal.SIG_IGN:
-            loop.add_signal_handler(number, task.cancel)
+    under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    for number in (signal.SIGINT, signal.SIGTERM, *(() if under_nohup else (signal.SIGHUP,))):
+        loop.add_signal_handler(number, task.cancel)
     try:
         return await task
     except asyncio.CancelledError:

@@ -185,6 +185,7 @@ async def test_no_queen_is_69_with_a_hint(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 CODE = "from rbee.keeper.main import main; main()"
+HANGUP = "import signal; signal.signal(signal.SIGHUP, signal.SIG_{}); " + CODE  # whatever these tests run under
 
 
 @contextlib.asynccontextmanager
@@ -206,14 +207,14 @@ async def submitted(house: House, code: str = CODE) -> AsyncIterator[Process]:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_an_interrupt_cancels_the_job_and_is_130(house: House, number: signal.Signals) -> None:
-    async with submitted(house) as process:
+    async with submitted(house, HANGUP.format("DFL")) as process:
         process.send_signal(number)
         assert await asyncio.wait_for(process.wait(), 30) == 130
     await house.queen.until("mine", "cancelled")
 
 
 async def test_under_nohup_a_closed_terminal_cancels_nothing(house: House) -> None:
-    async with submitted(house, f"import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN); {CODE}") as process:
+    async with submitted(house, HANGUP.format("IGN")) as process:
         process.send_signal(signal.SIGHUP)
         house.worker.pause_at = None
         house.worker.open.set()
