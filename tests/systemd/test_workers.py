@@ -37,8 +37,11 @@ def test_spawn_makes_a_transient_pair_with_the_limit_asked_for(lab: Lab) -> None
         "Type=notify",
     }
     assert lab.units(f"{UNIT}.*") == {f"{UNIT}.service", f"{UNIT}.socket"}
-    answer = lab.rbee("jobs", "submit", "--model", "smollm2", "--prompt", "Say hello.", "--max-tokens", "12").stdout
-    assert len(answer.split()) >= 2
+    answer = lab.rbee_json(
+        "jobs", "submit", "--model", "smollm2", "--prompt", "Say hello.", "--max-tokens", "12", "--ignore-eos"
+    )
+    assert answer["tokens_out"] == 12
+    assert answer["text"].strip()
 
 
 def test_without_a_limit_the_models_size_makes_one(tidy: Lab) -> None:
