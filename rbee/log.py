@@ -2,9 +2,11 @@
 
 Under systemd the native protocol is spoken (https://systemd.io/JOURNAL_NATIVE_PROTOCOL/), so each fact is a
 field and ``journalctl JOB=job-123`` works; elsewhere a line goes to standard error with the priority of
-sd-daemon(3) in front.
+sd-daemon(3) in front. Logging raises nothing and waits for nobody: a journald that is away or stuck costs lines, and
+stops no daemon.
 """
 
+import errno
 import os
 import socket
 import struct
@@ -13,17 +15,66 @@ from typing import Any
 
 ERROR, WARNING, NOTICE, INFO, DEBUG = 3, 4, 5, 6, 7
 _JOURNAL = "/run/systemd/journal/socket"
+_PATIENCE_S = 0.2
+_GONE = (errno.EPIPE, errno.EIO, errno.ENXIO)
 _identifier = "rbee"
 _threshold = INFO
 _common: dict[str, str] = {}
-_socket: socket.socket | None = None
+
+
+class _Journal:
+    """journald's own socket, found again when there is another journald."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._socket: socket.socket | None = None
+        self._dropped = 0
+
+    def send(self, data: bytes) -> bool:
+        """Return False where it has to be said elsewhere."""
+        for _ in range(2):
+            try:
+                if self._dropped:
+                    facts = {"lines": str(self._dropped)}
+                    self._connected().send(_entry(f"log.dropped lines={self._dropped}", WARNING, facts))
+                    self._dropped = 0
+                self._connected().send(data)
+                return True
+            except TimeoutError:
+                self._dropped += 1
+                return True  # stuck; standard error goes to the same journald, and would wait for ever
+            except OSError as failure:
+                if failure.errno == errno.EMSGSIZE:
+                    return False
+                self._forget()
+        return False
+
+    def _connected(self) -> socket.socket:
+        if self._socket is None:
+            made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            try:
+                made.settimeout(_PATIENCE_S)
+                made.connect(self._path)
+            except OSError:
+                made.close()
+                raise
+            self._socket = made
+        return self._socket
+
+    def _forget(self) -> None:
+        if self._socket is not None:
+            self._socket.close()
+            self._socket = None
+
+
+_journal: _Journal | None = None
 
 
 def setup(identifier: str, *, debug: bool = False, **common: str) -> None:
     """Name the speaker; ``common`` facts go with every event (a worker's id and model)."""
-    global _identifier, _threshold, _common, _socket  # noqa: PLW0603  (one process, one log)
+    global _identifier, _threshold, _common, _journal  # noqa: PLW0603  (one process, one log)
     _identifier, _threshold, _common = identifier, DEBUG if debug else INFO, dict(common)
-    _socket = _journal_socket()
+    _journal = _Journal(_JOURNAL) if _goes_to_journald() else None
 
 
 def event(what: str, *, level: int = INFO, **facts: Any) -> None:
@@ -32,9 +83,8 @@ def event(what: str, *, level: int = INFO, **facts: Any) -> None:
         return
     known = {key: _word(value) for key, value in {**_common, **facts}.items() if value is not None}
     line = " ".join([what, *(f"{key}={_quoted(value)}" for key, value in known.items())])
-    if _socket is None or not _send(_socket, line, level, known):
-        sys.stderr.write(f"<{level}>{line}\n")
-        sys.stderr.flush()
+    if _journal is None or not _journal.send(_entry(line, level, known)):
+        _say(f"<{level}>{line}\n")
 
 
 def warning(what: str, **facts: Any) -> None:
@@ -49,32 +99,31 @@ def debug(what: str, **facts: Any) -> None:
     event(what, level=DEBUG, **facts)
 
 
-def _journal_socket() -> socket.socket | None:
-    """Return a socket to journald when standard error already goes there (JOURNAL_STREAM, systemd.exec(5))."""
+def _goes_to_journald() -> bool:
+    """Tell whether standard error is journald's already (JOURNAL_STREAM, systemd.exec(5))."""
     device, _, inode = os.environ.get("JOURNAL_STREAM", "").partition(":")
     try:
         stderr = os.fstat(2)
     except OSError:
-        return None
-    if (device, inode) != (str(stderr.st_dev), str(stderr.st_ino)):
-        return None
-    made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        return False
+    return (device, inode) == (str(stderr.st_dev), str(stderr.st_ino))
+
+
+def _say(line: str) -> None:
     try:
-        made.connect(_JOURNAL)
-    except OSError:
-        made.close()
-        return None
-    return made
+        sys.stderr.write(line)
+        sys.stderr.flush()
+    except OSError as failure:
+        if failure.errno in _GONE:  # for good; what is in the buffer would fail once more at the very end
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    except (AttributeError, ValueError):
+        pass  # closed for us, or by us
 
 
-def _send(to: socket.socket, line: str, level: int, facts: dict[str, str]) -> bool:
+def _entry(line: str, level: int, facts: dict[str, str]) -> bytes:
     fields = {"MESSAGE": line, "PRIORITY": str(level), "SYSLOG_IDENTIFIER": _identifier}
     fields |= {key.upper(): value for key, value in facts.items()}
-    try:
-        to.send(b"".join(_field(key, value) for key, value in fields.items()))
-    except OSError:
-        return False
-    return True
+    return b"".join(_field(key, value) for key, value in fields.items())
 
 
 def _field(key: str, value: str) -> bytes:

@@ -83,6 +83,25 @@ def test_the_network_is_not_served_without_a_token(lab: Lab, unit: str, port: in
     assert "reachable from the network, but no token is configured" in done.stderr
 
 
+JOURNALD = ("systemd-journald.socket", "systemd-journald-dev-log.socket", "systemd-journald.service")
+
+
+def test_without_a_journal_all_goes_on_and_with_one_again_it_is_written(lab: Lab) -> None:
+    lab.give_tiny()
+    lab.spawn("tiny")
+    lab.systemctl("stop", *JOURNALD)
+    answer = lab.rbee_json(
+        "jobs", "submit", "--model", "tiny", "--prompt", "abc", "--max-tokens", "2", "--id", "unseen"
+    )
+    assert answer["state"] == "completed"
+    lab.systemctl("start", *JOURNALD)
+    lab.rbee("jobs", "submit", "--model", "tiny", "--prompt", "abc", "--max-tokens", "2", "--id", "seen")
+    wait_for(lambda: "inference.ended" in lab.host.journal("JOB=seen"), "the worker to log it")
+    assert "job.accepted" in lab.host.journal("JOB=seen")
+    assert lab.host.journal("JOB=unseen") == ""
+    assert {lab.show(f"{unit}.service", "NRestarts") for unit in DAEMONS} == {"0"}
+
+
 def test_a_token_is_changed_by_reloads_alone(lab: Lab) -> None:
     lab.give_tiny()
     lab.spawn("tiny")

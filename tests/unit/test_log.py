@@ -1,5 +1,10 @@
+import contextlib
 import socket
 import struct
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -27,10 +32,72 @@ def test_debug_is_quiet_until_asked_for(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_the_journal_gets_fields_and_a_value_of_two_lines_keeps_them() -> None:
-    near, far = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-    with near, far:
-        assert log._send(near, "job.started job=j1", log.INFO, {"job": "j1", "note": "a\nb"})
-        data = far.recv(4096)
+    data = log._entry("job.started job=j1", log.INFO, {"job": "j1", "note": "a\nb"})
     assert b"MESSAGE=job.started job=j1\n" in data
     assert b"JOB=j1\n" in data
     assert b"NOTE\n" + struct.pack("<Q", 3) + b"a\nb\n" in data
+
+
+@pytest.fixture
+def journald(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[], socket.socket]]:
+    """Have events go to a journald of the test's own; each call starts one, the last one's place is taken."""
+    path = tmp_path / "socket"
+
+    def start() -> socket.socket:
+        path.unlink(missing_ok=True)
+        listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        listening.bind(str(path))
+        listening.settimeout(5)
+        return listening
+
+    log.setup("test")
+    journal = log._Journal(str(path))
+    monkeypatch.setattr(log, "_journal", journal)
+    yield start
+    journal._forget()
+
+
+def test_a_journald_that_went_and_came_is_found_again(
+    journald: Callable[[], socket.socket], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with journald() as first:
+        log.event("a.first")
+        assert b"a.first" in first.recv(4096)
+    log.event("a.lost")
+    assert capsys.readouterr().err == "<6>a.lost\n"
+    with journald() as second:
+        log.event("a.second")
+        assert b"a.second" in second.recv(4096)
+
+
+def test_a_journald_that_is_stuck_costs_lines_and_no_time(
+    journald: Callable[[], socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(log, "_PATIENCE_S", 0.002)
+    sent = 300  # more than a datagram socket holds (net.unix.max_dgram_qlen, net.core.wmem_default)
+    with journald() as stuck:
+        for _ in range(sent):
+            log.event("a.flood", text="x" * 1000)
+        stuck.setblocking(False)
+        held = _drain(stuck)
+        assert 0 < held < sent
+        log.event("a.b")
+        assert f"log.dropped lines={sent - held}".encode() in stuck.recv(4096)
+        assert b"a.b" in stuck.recv(4096)
+
+
+def _drain(listening: socket.socket) -> int:
+    """Return how many entries were waiting."""
+    count = 0
+    with contextlib.suppress(BlockingIOError):
+        while listening.recv(4096):
+            count += 1
+    return count
+
+
+def test_nobody_to_write_to_is_no_failure() -> None:
+    code = (
+        "import os, sys; from rbee import log; log.setup('test'); read, write = os.pipe(); os.dup2(write, 2);"
+        "os.close(read); os.close(write); [log.event('a.b') for _ in range(3)]; sys.stderr = None; log.event('c.d')"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
