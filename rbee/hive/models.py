@@ -1,5 +1,6 @@
 """rbee-hive models …"""
 
+import shlex
 from pathlib import Path
 
 from rbee.cli.confirm import confirm, dry_run
@@ -10,7 +11,7 @@ from rbee.cli.units import bytes_text
 from rbee.errors import ChecksumMismatch, RbeeError
 from rbee.hive.reach import reached
 from rbee.wire import codec
-from rbee.wire.catalog import DownloadSpec, ImportSpec, ModelFile
+from rbee.wire.catalog import DownloadSpec, ImportSpec, ModelFile, Verification
 
 _FILES = (
     Column("MODEL", "id"),
@@ -82,12 +83,20 @@ async def verify_model(args: Args, output: Output) -> None:
     if not found.ok:
         raise ChecksumMismatch(
             f"{found.id} is damaged: {found.problem}",
-            hint=f"rbee-hive models delete {found.id} --yes && rbee-hive models download {found.id}",
+            hint=_another_copy(found),
             details={"sha256": found.sha256, "expected_sha256": found.expected_sha256},
         )
     output.facts(
         found, {"model": found.id, "intact": "yes", "size": bytes_text(found.size_bytes), "sha256": found.sha256}
     )
+
+
+def _another_copy(found: Verification) -> str:
+    forget = f"rbee-hive models delete {found.id} --yes"
+    kind, _, path = found.reference.partition(":")
+    if kind == "file":
+        return f"{forget}; put a whole file there, and rbee-hive models import {shlex.quote(path)}"
+    return f"{forget} && rbee-hive models download {shlex.quote(found.reference or found.id)}"
 
 
 async def delete_model(args: Args, output: Output) -> None:

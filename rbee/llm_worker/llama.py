@@ -42,10 +42,11 @@ class Model:
         self.render = self._template()
 
     @classmethod
-    def load(cls, paths: Sequence[str], *, gpu: int | None, on_progress: Callable[[float], bool]) -> "Model":
+    def load(cls, name: str, paths: Sequence[str], *, gpu: int | None, on_progress: Callable[[float], bool]) -> "Model":
         """Return the model in ``paths``, of which the parts of a split model are several.
 
         Args:
+            name: what it is called.
             gpu: which one takes all layers; None keeps them on the CPU.
             on_progress: gets 0..1 now and then; returning False gives up.
 
@@ -64,7 +65,7 @@ class Model:
         _complaints.clear()
         handle = c.llama_model_load_from_file(os.fsencode(paths[0]), params)
         if not handle:
-            raise _load_failed(f"{paths[0]} could not be loaded", hint="rbee-hive models verify MODEL")
+            raise _load_failed(f"{paths[0]} could not be loaded", hint=f"rbee-hive models verify {name}")
         return cls(handle)
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:

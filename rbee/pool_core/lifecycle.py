@@ -59,7 +59,8 @@ def status(facts: UnitFacts, last_exit: WorkerExit | None = None) -> WorkerStatu
     """Return all that is known of a worker. What its ``ExecStart`` does not tell is left at its default."""
     plan = unit.plan_from_argv(facts.argv, memory_bytes=facts.memory_limit_bytes or 0)
     now = state(facts)
-    text = facts.status_text if now not in (WorkerState.ASLEEP, WorkerState.STOPPED) else ""
+    gone = now in (WorkerState.ASLEEP, WorkerState.STOPPED) or facts.service_sub_state.startswith("auto-restart")
+    text = "" if gone else facts.status_text  # systemd keeps the last words of a process that has ended
     if facts.program_missing:
         text = f"its program {facts.argv[0]} is gone: stop it and spawn it again"
     return WorkerStatus(

@@ -73,4 +73,5 @@ class Verification:
     sha256: str
     expected_sha256: str = ""
     problem: str = ""
+    reference: str = plain("", doc="where another copy comes from")
     details: Mapping[str, Any] = plain({})

@@ -51,5 +51,6 @@ def _verdict(record: Record, seen: list[Mark], problem: str) -> Verification:
         sha256=combined([found.sha256 for found in seen]) if len(seen) == len(record.files) else "",
         expected_sha256=combined([expected.sha256 for expected in record.files]),
         problem=problem,
+        reference=record.model.reference,
         details={"paths": [expected.path for expected in record.files]},
     )

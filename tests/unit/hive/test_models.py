@@ -59,19 +59,35 @@ async def test_an_import_means_the_path_as_seen_from_here(
     assert (done.document["id"], done.document["paths"]) == ("mine", [os.fspath(tmp_path / "a.gguf")])
 
 
-async def test_verify(pool: FakePool, daemon: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("reference", "hint"),
+    [
+        ("hf:acme/tiny", "rbee-hive models delete tiny --yes && rbee-hive models download hf:acme/tiny"),
+        (
+            "file:/m/a b.gguf",
+            "rbee-hive models delete tiny --yes; put a whole file there, and rbee-hive models import '/m/a b.gguf'",
+        ),
+    ],
+)
+async def test_verify(pool: FakePool, daemon: str, monkeypatch: pytest.MonkeyPatch, reference: str, hint: str) -> None:
     assert (await run("models", "verify", "tiny", "--format=json")).document["ok"] is True
 
     async def damaged(model: str) -> Verification:
         return Verification(
-            id=model, ok=False, size_bytes=1, sha256="b", expected_sha256="a", problem="byte 7 is another"
+            id=model,
+            ok=False,
+            size_bytes=1,
+            sha256="b",
+            expected_sha256="a",
+            problem="byte 7 is another",
+            reference=reference,
         )
 
     monkeypatch.setattr(pool.models, "verify", damaged)
     done = await run("models", "verify", "tiny")
     assert done.code == 69
     assert "tiny is damaged: byte 7 is another" in done.err
-    assert "hint: rbee-hive models delete tiny --yes && rbee-hive models download tiny" in done.err
+    assert f"hint: {hint}\n" in done.err
 
 
 async def test_a_delete_asks_first(pool: FakePool, daemon: str) -> None:

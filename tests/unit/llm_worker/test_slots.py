@@ -323,6 +323,7 @@ def test_what_is_no_model_fails_with_llamas_reason(tmp_path: Path, content: byte
     with pytest.raises(ModelLoadFailed, match=f"bad.gguf could not be loaded: {reason}") as caught:
         make_engine(options(path)).load(lambda _: None)
     assert caught.value.details["log"][-1].endswith("failed to load model")
+    assert caught.value.hint == "rbee-hive models verify tiny"
 
 
 def test_a_truncated_model_fails(tiny: Path, tmp_path: Path) -> None:

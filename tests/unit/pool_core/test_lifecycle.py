@@ -56,5 +56,10 @@ def test_status_is_whole_without_anything_stored() -> None:
     assert status.progress is None
 
 
+def test_between_two_attempts_the_last_words_of_the_first_are_not_repeated() -> None:
+    dead = facts_of(service_state="activating", service_sub_state="auto-restart", status_text="busy 1/1 slots")
+    assert (lifecycle.status(dead).state, lifecycle.status(dead).status) == (WorkerState.STARTING, "")
+
+
 def test_a_sleeping_worker_says_nothing() -> None:
     assert lifecycle.status(facts_of(**{**ASLEEP, "status_text": "ready 0/1"})).status == ""
