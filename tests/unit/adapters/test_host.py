@@ -1,3 +1,4 @@
+import sys
 from pathlib import Path
 
 import pytest
@@ -52,6 +53,7 @@ def test_devices_alone_make_no_backend(root: Path, monkeypatch: pytest.MonkeyPat
     (package / "lib").mkdir(parents=True)
     (package / "__init__.py").touch()
     monkeypatch.syspath_prepend(package.parent)
+    monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)  # another test may have loaded the real one
     assert backends(root) == (Backend.CPU,)
     (package / "lib/libggml-cuda.so").touch()
     assert backends(root) == (Backend.CPU, Backend.CUDA)
