@@ -11,6 +11,7 @@ RbeeError                internal             exit 70  http 500   a bug, or noth
 ├── NotFound             not_found            exit 66  http 404   no such job, pool or worker
 │   └── ModelNotFound    model_not_found      exit 66  http 404   no such model here or anywhere we know
 ├── Conflict             conflict             exit 73  http 409   its state, or another's claim, forbids this
+│   └── VersionMismatch  version_mismatch     exit 78  http 409   two rbees of different versions met
 ├── QueueFull            queue_full           exit 75  http 429   come back later
 ├── NoCapacity           no_capacity          exit 75  http 503   nothing is free, or nothing fits
 ├── ShuttingDown         shutting_down        exit 75  http 503   this daemon or worker is on its way out
@@ -119,6 +120,11 @@ class Conflict(RbeeError):
     code = "conflict"
     exit_code = os.EX_CANTCREAT
     http_status = 409
+
+
+class VersionMismatch(Conflict):
+    code = "version_mismatch"
+    exit_code = os.EX_CONFIG
 
 
 class QueueFull(RbeeError):

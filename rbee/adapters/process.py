@@ -5,10 +5,20 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rbee.errors import NotFound, RbeeError, Timeout
+
+LEASH_S = 5.0
+"""How long a program on a leash may take to end by itself after its standard input was closed."""
+
+_LONGEST_LINE_BYTES = 16 << 20
+_KEPT_BYTES = 64 << 10
+
+Tell: TypeAlias = Callable[[str, bool], None]
+"""Told a line without its end, and whether it came on standard error."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +52,13 @@ async def run(
     input: bytes | None = None,  # noqa: A002  (subprocess's own word)
     env: Mapping[str, str] | None = None,
     check: bool = True,
+    leash: bool = False,
 ) -> Completed:
     """Run ``argv`` to its end and return what it said.
+
+    Args:
+        leash: standard input stays open as long as we want the program to run. When we do not any more, it is closed
+            first, and the program has ``LEASH_S`` to see that and end what it started elsewhere.
 
     Raises:
         NotFound: no such program.
@@ -53,7 +68,7 @@ async def run(
     process = await asyncio.create_subprocess_exec(
         which(argv[0]),
         *argv[1:],
-        stdin=asyncio.subprocess.DEVNULL if input is None else asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.DEVNULL if input is None and not leash else asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         env=dict(env) if env is not None else None,
@@ -61,11 +76,11 @@ async def run(
     )
     try:
         async with asyncio.timeout(timeout_s):
-            out, err = await process.communicate(input)
+            out, err = await (_said(process) if leash else process.communicate(input))
     except TimeoutError:
         raise Timeout(f"{argv[0]} ran longer than {timeout_s:g} s") from None
     finally:
-        await _end(process)
+        await _end(process, leash=leash)
     done = Completed(
         tuple(argv), process.returncode or 0, out.decode("utf-8", "replace"), err.decode("utf-8", "replace")
     )
@@ -74,28 +89,83 @@ async def run(
     return done
 
 
-async def lines(argv: Sequence[str], *, env: Mapping[str, str] | None = None) -> AsyncIterator[str]:
-    """Yield the lines ``argv`` prints, as it prints them; closing the iterator ends the program."""
+async def lines(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, leash: bool = False
+) -> AsyncIterator[str]:
+    """Yield the lines ``argv`` prints, as it prints them; closing the iterator ends the program.
+
+    Raises:
+        NotFound: no such program.
+        ProgramFailed: it exited non-zero, after its last line was yielded.
+    """
     process = await asyncio.create_subprocess_exec(
         which(argv[0]),
         *argv[1:],
-        stdin=asyncio.subprocess.DEVNULL,
+        stdin=asyncio.subprocess.PIPE if leash else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
         env=dict(env) if env is not None else None,
         start_new_session=True,
+        limit=_LONGEST_LINE_BYTES,
     )
-    assert process.stdout is not None  # noqa: S101  (PIPE was asked for)
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101  (PIPE was asked for)
+    complaints = asyncio.ensure_future(_last_bytes(process.stderr))
     try:
         async for line in process.stdout:
             yield line.decode("utf-8", "replace").rstrip("\n")
+        done = Completed(tuple(argv), await process.wait(), "", (await complaints).decode("utf-8", "replace"))
     finally:
-        await _end(process)
+        await _end(process, leash=leash)
+        complaints.cancel()
+    if done.returncode != 0:
+        raise failed(done)
 
 
-async def attached(argv: Sequence[str]) -> int:
-    """Run ``argv`` on this terminal and return its exit status."""
-    process = await asyncio.create_subprocess_exec(which(argv[0]), *argv[1:])
-    return await process.wait()
+async def told(argv: Sequence[str], tell: Tell) -> Completed:
+    """Run ``argv`` on a leash and ``tell`` each line of both its streams; return how it ended and its last words."""
+    process = await asyncio.create_subprocess_exec(
+        which(argv[0]),
+        *argv[1:],
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        start_new_session=True,
+        limit=_LONGEST_LINE_BYTES,
+    )
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101  (PIPE was asked for)
+    complaints: list[str] = []
+
+    def complain(line: str, to_stderr: bool) -> None:
+        complaints.append(line)
+        del complaints[:-50]
+        tell(line, to_stderr)
+
+    try:
+        await asyncio.gather(_tell(process.stdout, tell, False), _tell(process.stderr, complain, True))
+        await process.wait()
+    finally:
+        await _end(process, leash=True)
+    return Completed(tuple(argv), process.returncode or 0, "", "\n".join(complaints))
+
+
+async def _tell(stream: asyncio.StreamReader, tell: Tell, to_stderr: bool) -> None:
+    async for line in stream:
+        tell(line.decode("utf-8", "replace").rstrip("\r\n"), to_stderr)
+
+
+async def _said(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:
+    """Return what a program on a leash says until it ends."""
+    assert process.stdout is not None and process.stderr is not None  # noqa: S101  (PIPE was asked for)
+    out, err = await asyncio.gather(process.stdout.read(), process.stderr.read())
+    await process.wait()
+    return out, err
+
+
+async def _last_bytes(stream: asyncio.StreamReader) -> bytes:
+    kept = b""
+    while data := await stream.read(_KEPT_BYTES):
+        kept = (kept + data)[-_KEPT_BYTES:]
+    return kept
 
 
 def failed(done: Completed) -> ProgramFailed:
@@ -108,8 +178,13 @@ def failed(done: Completed) -> ProgramFailed:
     )
 
 
-async def _end(process: asyncio.subprocess.Process) -> None:
+async def _end(process: asyncio.subprocess.Process, *, leash: bool = False) -> None:
     """Leave no child behind, however we got here."""
+    if leash and process.returncode is None and process.stdin is not None:
+        process.stdin.close()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(LEASH_S):
+                await process.wait()
     if process.returncode is None:
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)

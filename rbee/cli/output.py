@@ -82,6 +82,11 @@ class Output:
             indented = fact.replace("\n", "\n" + " " * (width + 2))
             self.out.write(f"{self._painted(key.ljust(width), _DIM)}  {self._state(indented)}\n")
 
+    def event(self, value: Any) -> None:
+        """Show one of several things as it comes: a line of JSON."""
+        self.out.write(codec.dump_json(value) + "\n")
+        self.out.flush()
+
     def done(self, sentence: str, **facts: Any) -> None:
         """Show that something without a result was done."""
         if self.as_json:

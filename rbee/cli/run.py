@@ -4,11 +4,17 @@ import os
 import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rbee import __version__
 from rbee.cli import streams
 from rbee.errors import EX_INTERRUPTED, RbeeError
+
+if TYPE_CHECKING:
+    import asyncio
+
+CALLER = "RBEE_CALLER_VERSION"
+"""Who asks over ssh says here what it is."""
 
 Args: TypeAlias = dict[str, Any]
 Command: TypeAlias = Callable[[Args, Any], Awaitable[int | None]]
@@ -96,6 +102,7 @@ def _performed(program: str, args: Args, commands: Callable[[], Commands], resul
     try:
         if args.get("--format") not in (None, "text", "json"):
             raise _usage(f"--format is {args['--format']!r}, expected text or json")
+        require_same_line(program, os.environ.get(CALLER, ""))
         return _run(find(commands(), args), args, output)
     except KeyboardInterrupt:
         return EX_INTERRUPTED
@@ -110,17 +117,47 @@ def _performed(program: str, args: Args, commands: Callable[[], Commands], resul
 
 def _run(command: Command, args: Args, output: Any) -> int:
     import asyncio  # noqa: PLC0415  (the other half)
+    import signal  # noqa: PLC0415
 
     async def call() -> int | None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  (we are one)
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: what was begun is ended in order
+            if signal.getsignal(number) is not signal.SIG_IGN:
+                loop.add_signal_handler(number, _told_to_end, task, number)
         return await command(args, output)
 
-    return asyncio.run(call()) or 0
+    try:
+        return asyncio.run(call()) or 0
+    except asyncio.CancelledError as error:
+        return 128 + int(error.args[0]) if error.args else EX_INTERRUPTED
+
+
+def _told_to_end(task: "asyncio.Task[Any]", number: int) -> None:
+    task.cancel(number)
 
 
 def find(commands: Commands, args: Args) -> Command:
     """Return the command whose words were all given; the longest wins."""
     given = {words for words in commands if all(args.get(word) for word in words)}
     return commands[max(given, key=len)]
+
+
+def require_same_line(program: str, caller: str) -> None:
+    """Refuse to answer an rbee-keeper, over ssh, that would not understand: versions differ but in their last number.
+
+    Raises:
+        VersionMismatch: names both.
+    """
+    from rbee.errors import VersionMismatch  # noqa: PLC0415
+
+    if caller and caller.split(".")[:2] != __version__.split(".")[:2]:
+        raise VersionMismatch(
+            f"{program} there is {__version__}, the rbee-keeper that asks is {caller}",
+            hint="install the same version on both",
+            details={"version": __version__, "caller": caller},
+        )
 
 
 def _usage(sentence: str) -> RbeeError:

@@ -12,7 +12,7 @@ rbee-hive: this host's workers, models and GPUs.
 Usage:
   rbee-hive status [options]
   rbee-hive worker spawn <backend> --model=<ref> [--id=<id>] [--gpu=<n>] [--ctx=<tokens>] [--slots=<n>]
-                         [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy] [options]
+                         [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy] [--events] [options]
   rbee-hive worker list [options]
   rbee-hive worker status <worker> [options]
   rbee-hive worker stop <worker> [options]
@@ -21,7 +21,7 @@ Usage:
   rbee-hive models list [options]
   rbee-hive models catalog [options]
   rbee-hive models info <model> [options]
-  rbee-hive models download <model> [options]
+  rbee-hive models download <model> [--events] [options]
   rbee-hive models import <path> [--id=<id>] [options]
   rbee-hive models verify <model> [options]
   rbee-hive models delete <model> [options]
@@ -50,6 +50,7 @@ Options of worker spawn:
 Options:
   --direct          Do it here, through systemd, without asking pool-managerd.
   --http            Ask pool-managerd; otherwise it is asked when it listens.
+  --events          Show each step as a line of JSON as it happens, the result as the last.
   --lines=<n>       How many lines of the log [default: 100].
   --follow          Go on as more is logged.
   --format=<fmt>    text or json [default: text].

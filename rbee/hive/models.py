@@ -54,13 +54,17 @@ async def download_model(args: Args, output: Output) -> None:
         with Progress(output) as progress:
             async for event in pool.download_model(spec):
                 model = event.model
+                if args["--events"]:
+                    output.event(event)
+                    continue
                 if model is None:
                     share = event.bytes_done / event.bytes_total if event.bytes_total else None
                     facts = download_facts(event.bytes_done, event.bytes_total, event.rate_bytes_per_s, event.eta_s)
                     progress.show(f"{event.state} {spec.model}", share, facts)
     if model is None:
         raise RbeeError(f"the download of {spec.model} ended without a file")
-    _show(model, output)
+    if not args["--events"]:
+        _show(model, output)
 
 
 async def import_model(args: Args, output: Output) -> None:
@@ -80,15 +84,17 @@ async def verify_model(args: Args, output: Output) -> None:
     """
     async with reached(args) as pool:
         found = await pool.verify_model(args["<model>"])
+    if output.as_json:
+        output.facts(found, {})
     if not found.ok:
         raise ChecksumMismatch(
             f"{found.id} is damaged: {found.problem}",
             hint=_another_copy(found),
             details={"sha256": found.sha256, "expected_sha256": found.expected_sha256},
         )
-    output.facts(
-        found, {"model": found.id, "intact": "yes", "size": bytes_text(found.size_bytes), "sha256": found.sha256}
-    )
+    if not output.as_json:
+        shown = {"model": found.id, "intact": "yes", "size": bytes_text(found.size_bytes), "sha256": found.sha256}
+        output.facts(found, shown)
 
 
 def _another_copy(found: Verification) -> str:

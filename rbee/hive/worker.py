@@ -18,6 +18,10 @@ async def spawn_worker(args: Args, output: Output) -> None:
     if dry_run(args, output, f"spawn a {spec.backend} worker of {spec.model}"):
         return
     async with reached(args) as pool:
+        if args["--events"]:
+            async for event in pool.spawn_worker(spec):
+                output.event(event)
+            return
         with Progress(output) as progress:
             worker = await follow_spawn(pool.spawn_worker(spec), spec.model, progress)
         output.facts(worker, show_worker(worker))

@@ -1,4 +1,4 @@
-"""What PoolOps promises, held by the host itself and by its daemon alike (SPEC rule 2)."""
+"""What PoolOps promises, held by the host itself, by its daemon and by rbee-hive over ssh alike (SPEC rule 2)."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
@@ -23,6 +23,7 @@ from rbee.wire.pools import Gpu
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState
 from tests.contract.conftest import WAYS, reached
 from tests.fakes.pool import GIB, TINY, FakePool
+from tests.support.sshd import Sshd
 
 CPU = WorkerSpec(backend=Backend.CPU, model="tiny")
 OOM = WorkerExit(
@@ -178,17 +179,17 @@ REFUSALS: dict[str, tuple[type[RbeeError], Question]] = {
 
 
 @pytest.mark.parametrize("name", REFUSALS)
-async def test_a_refusal_is_the_same_whoever_says_it(name: str, pool: FakePool) -> None:
+async def test_a_refusal_is_the_same_whoever_says_it(name: str, pool: FakePool, far: Sshd) -> None:
     expected, question = REFUSALS[name]
     await each(pool.service.spawn_worker(CPU))
     if expected is NoCapacity:
         pool.units.strangers = set(pool.facts.ports)
     said = []
     for way in WAYS:
-        async with reached(way, pool) as ops:
+        async with reached(way, pool, far) as ops:
             with pytest.raises(expected) as raised:
                 await question(ops)
         said.append((type(raised.value), raised.value.message, raised.value.hint, raised.value.details))
-    assert said[0] == said[1]
+    assert said[0] == said[1] == said[2]
     assert said[0][0] is expected
     assert [worker.id for worker in await pool.service.list_workers()] == ["worker-cpu-0"]

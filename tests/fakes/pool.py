@@ -139,7 +139,7 @@ class FakeUnits:
 
     def _require(self, worker: str) -> UnitFacts:
         if worker not in self.workers:
-            raise NotFound(f"no worker {worker}")
+            raise NotFound(f"no worker {worker}", hint="rbee-hive worker list")
         return self.workers[worker]
 
 

@@ -1,0 +1,63 @@
+"""A command for the far side: every argument arrives as it is, and the command ends when we do. Pure.
+
+sshd gives one string to the login shell of whoever logs in, which may be bash, dash, zsh or fish. ``quoted`` is read
+alike by all of them.
+"""
+
+import re
+from collections.abc import Sequence
+
+from rbee import __version__
+
+NO_PROGRAM = "rbee: no program "
+"""What stands on standard error, before the program's name, when it is not there (exit 127)."""
+
+_HARMLESS = re.compile(r"[A-Za-z0-9_./:=@%+-]+")
+
+# Standard input is the leash: ssh closes it when our side is gone, however it went, and then the command's whole
+# process group is told to end. setsid(1) makes that group; a plain sh has no job control.
+_SCRIPT = f"""\
+PATH=$PATH:$HOME/.local/bin; RBEE_CALLER_VERSION={__version__}; export PATH RBEE_CALLER_VERSION
+command -v "$1" >/dev/null || {{ echo "{NO_PROGRAM}$1" >&2; exit 127; }}
+"""
+_LEASHED = """\
+exec 3<&0
+setsid "$@" </dev/null 3<&- & p=$!
+{ cat; kill -s TERM -- -$p || kill $p; sleep 10; kill -s KILL -- -$p; } <&3 >/dev/null 2>&1 & w=$!
+wait $p; s=$?
+kill $w 2>/dev/null
+exit $s
+"""
+_FED = 'exec "$@"\n'
+_SUDO = ("sudo", "-n", "--")
+
+
+def line(argv: Sequence[str], *, sudo: bool = False, fed: bool = False) -> str:
+    """Return what ssh is to hand to the login shell.
+
+    Args:
+        sudo: run it as root, without a password.
+        fed: standard input is the command's own, and so cannot be the leash.
+    """
+    words = (*(_SUDO if sudo else ()), "sh", "-c", _SCRIPT + (_FED if fed else _LEASHED), "rbee", *argv)
+    return " ".join(map(quoted, words))
+
+
+def quoted(word: str) -> str:
+    """Return ``word`` so that a shell, whichever it is, takes it as one word and changes nothing in it.
+
+    shlex.quote leaves backslashes between single quotes, where fish still gives them a meaning.
+    """
+    if _HARMLESS.fullmatch(word):
+        return word
+    pieces = re.split(r"(['\\])", word)
+    return "".join(_piece(piece) for piece in pieces if piece) or "''"
+
+
+def _piece(piece: str) -> str:
+    match piece:
+        case "'":
+            return '''"'"'''
+        case "\\":
+            return r'"\\"'
+    return f"'{piece}'"
