@@ -130,7 +130,8 @@ class Host:
     """[hosts.<name>], for the keeper."""
 
     ssh: str = text(longest=255, default="", doc="what to give ssh; empty: the host's name")
-    pool: str = text(longest=300, default="", doc="its pool-managerd's URL, when the queen should call it")
+    sudo: bool = plain(False, doc="run commands there through sudo -n; for who may not log in as root")
+    pool: str = text(longest=300, default="", doc="its pool-managerd's URL, for --http")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,7 +11,7 @@ _rbee_hive() {
     "gpu") words="status" ;;
     "daemon") words="start stop restart status logs" ;;
   esac
-  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --memory --cpu --idle --lazy --direct --http --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --memory --cpu --idle --lazy --direct --http --events --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_hive rbee-hive

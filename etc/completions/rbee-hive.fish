@@ -15,6 +15,7 @@ complete -c rbee-hive -l idle -r -d 'Exit after so long without a request; the n
 complete -c rbee-hive -l lazy -d 'Only bind the socket; the first request starts it.'
 complete -c rbee-hive -l direct -d 'Do it here, through systemd, without asking pool-managerd.'
 complete -c rbee-hive -l http -d 'Ask pool-managerd; otherwise it is asked when it listens.'
+complete -c rbee-hive -l events -d 'Show each step as a line of JSON as it happens, the result as the last.'
 complete -c rbee-hive -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee-hive -l follow -d 'Go on as more is logged.'
 complete -c rbee-hive -l format -r -d 'text or json [default: text].'

@@ -1,9 +1,10 @@
 # fish completion for rbee-keeper; made by tools/pages.py
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper *[^ ]*\$' -- (commandline -pc)" -a "jobs pool orchestrator token"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status register remove drain undrain worker models"
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn stop"
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool models *[^ ]*\$' -- (commandline -pc)" -a "catalog"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec drain undrain worker models gpu"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper token *[^ ]*\$' -- (commandline -pc)" -a "new"
 complete -c rbee-keeper -l model -r -d 'Alias or reference; pool models catalog lists them.'
@@ -21,6 +22,8 @@ complete -c rbee-keeper -l deadline -r -d 'Fail when it is not done by then.'
 complete -c rbee-keeper -l id -r -d 'Your name for the job; submitting it again gives the same job.'
 complete -c rbee-keeper -l detach -d 'Only say the job\'s id; jobs events shows the rest.'
 complete -c rbee-keeper -l after -r -d 'Go on after this event, or this job.'
+complete -c rbee-keeper -l host -r -d 'A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.'
+complete -c rbee-keeper -l http -d 'Ask the hosts\' pool-managerd over HTTP instead, at [hosts.*] pool.'
 complete -c rbee-keeper -l url -r -d 'Where the pool listens.'
 complete -c rbee-keeper -l output -r -d 'Write the token there, mode 0600, and not to standard output.'
 complete -c rbee-keeper -l lines -r -d 'How many lines of the log [default: 100].'
@@ -36,9 +39,10 @@ complete -c rbee-keeper -l help -d 'Show this.'
 complete -c rbee-keeper -l version -d 'Show the version.'
 complete -c rbee -f -n "string match -qr '^rbee *[^ ]*\$' -- (commandline -pc)" -a "jobs pool orchestrator token"
 complete -c rbee -f -n "string match -qr '^rbee jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
-complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status register remove drain undrain worker models"
-complete -c rbee -f -n "string match -qr '^rbee pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn stop"
-complete -c rbee -f -n "string match -qr '^rbee pool models *[^ ]*\$' -- (commandline -pc)" -a "catalog"
+complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec drain undrain worker models gpu"
+complete -c rbee -f -n "string match -qr '^rbee pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
+complete -c rbee -f -n "string match -qr '^rbee pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete"
+complete -c rbee -f -n "string match -qr '^rbee pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
 complete -c rbee -f -n "string match -qr '^rbee orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs"
 complete -c rbee -f -n "string match -qr '^rbee token *[^ ]*\$' -- (commandline -pc)" -a "new"
 complete -c rbee -l model -r -d 'Alias or reference; pool models catalog lists them.'
@@ -56,6 +60,8 @@ complete -c rbee -l deadline -r -d 'Fail when it is not done by then.'
 complete -c rbee -l id -r -d 'Your name for the job; submitting it again gives the same job.'
 complete -c rbee -l detach -d 'Only say the job\'s id; jobs events shows the rest.'
 complete -c rbee -l after -r -d 'Go on after this event, or this job.'
+complete -c rbee -l host -r -d 'A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.'
+complete -c rbee -l http -d 'Ask the hosts\' pool-managerd over HTTP instead, at [hosts.*] pool.'
 complete -c rbee -l url -r -d 'Where the pool listens.'
 complete -c rbee -l output -r -d 'Write the token there, mode 0600, and not to standard output.'
 complete -c rbee -l lines -r -d 'How many lines of the log [default: 100].'

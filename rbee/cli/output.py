@@ -3,7 +3,8 @@
 import json
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, TextIO
 
@@ -51,6 +52,8 @@ class Output:
     colour: bool = False
     out: Results | TextIO
     err: TextIO
+    above: Callable[[], AbstractContextManager[None]] = nullcontext
+    """Entered around what is written while something moves below it."""
 
     @classmethod
     def for_terminal(cls, results: Results, *, as_json: bool, no_color: bool) -> "Output":

@@ -1,7 +1,6 @@
 """From argv to an exit code: the usage text is the interface, a command is its operation's namesake."""
 
 import os
-import re
 import sys
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -68,8 +67,10 @@ def _asks(words: Sequence[str], *options: str) -> bool:
 def _understood(program: str, usage: str, words: list[str]) -> Args | int:
     import docopt  # noqa: PLC0415  (half of what --help would cost)
 
+    from rbee.cli.usage import parse  # noqa: PLC0415
+
     try:
-        return dict(docopt.docopt(usage, words, default_help=False))
+        return parse(program, usage, words)
     except docopt.DocoptExit:
         sys.stderr.write(_near_usage(program, usage, words))
         return os.EX_USAGE
@@ -77,7 +78,9 @@ def _understood(program: str, usage: str, words: list[str]) -> Args | int:
 
 def _near_usage(program: str, usage: str, words: Sequence[str]) -> str:
     """Return the usage lines that share most of the words given; all when none does."""
-    lines = re.findall(rf"^  {program} .*(?:\n {{6,}}.*)*", usage, re.MULTILINE)
+    from rbee.cli.usage import lines as usage_lines  # noqa: PLC0415
+
+    lines = usage_lines(program, usage)
     given = [word for word in words if not word.startswith("-")]
     scores = {line: _shared(line, given) for line in lines}
     best = max(scores.values(), default=0)

@@ -1,18 +1,27 @@
-"""start, stop, restart, status and logs of a daemon: systemctl and journalctl in the right manager."""
+"""start, stop, restart, status and logs of a daemon: systemctl and journalctl in the right manager, wherever it is."""
 
 import json
 import os
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from rbee.adapters import process
+from rbee.adapters.process import Completed
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.errors import NotFound, NotPermitted, RbeeError
 
 CONTROL_S = 120.0
-_SHOWN = "LoadState,ActiveState,SubState,StatusText,ActiveEnterTimestamp,MainPID,NRestarts,Result,MemoryCurrent"
+_SHOWN = "Id,LoadState,ActiveState,SubState,StatusText,ActiveEnterTimestamp,MainPID,NRestarts,Result,MemoryCurrent"
+_PLACES = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
+# Which manager has the units, asked where they are: the system's for root, or where it has them; else the user's own.
+_SCOPED = f"""\
+s=--user; [ "$(id -u)" = 0 ] && s=
+for d in {" ".join(_PLACES)}; do [ -e "$d/$1.socket" ] && s=; done
+p=$2; shift 2; exec "$p" $s "$@"
+"""
 
 
 class NoManager(RbeeError):
@@ -21,94 +30,156 @@ class NoManager(RbeeError):
     exit_code = os.EX_UNAVAILABLE
 
 
-class Service:
-    """A daemon's pair of units, ``rbee-pool`` or ``rbee-queen``, in the system's manager or the user's."""
+class Programs(Protocol):
+    """Where systemctl and journalctl run: ``adapters.process`` here, ``adapters.ssh.Remote`` there."""
 
-    def __init__(self, name: str, *, user: bool) -> None:
+    async def run(self, argv: Sequence[str], *, timeout_s: float) -> Completed: ...
+
+    def lines(self, argv: Sequence[str]) -> AsyncIterator[str]: ...
+
+
+class Here:
+    """``Programs`` of this machine."""
+
+    async def run(self, argv: Sequence[str], *, timeout_s: float) -> Completed:
+        return await process.run(argv, timeout_s=timeout_s)
+
+    def lines(self, argv: Sequence[str]) -> AsyncIterator[str]:
+        return process.lines(argv)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServiceState:
+    """What systemd says of a daemon's units. ``since`` is its own spelling of a time."""
+
+    id: str
+    state: str
+    sub_state: str
+    socket: str
+    since: str
+    pid: int | None
+    restarts: int
+    status: str
+
+
+class Service:
+    """A daemon's pair of units, ``rbee-pool`` or ``rbee-queen``.
+
+    Args:
+        user: whether a user's manager has them; None: found out where they are.
+    """
+
+    def __init__(self, name: str, *, user: bool | None, programs: Programs | None = None) -> None:
         self.name = name
-        self._scope = ["--user"] if user else []
+        self._user = user
+        self._programs = programs or Here()
+
+    # What is done
+
+    async def start_units(self) -> None:
+        await self._systemctl("start", f"{self.name}.socket", f"{self.name}.service")
+
+    async def stop_units(self) -> None:
+        """The socket goes first, or the next connection would start the service again."""
+        await self._systemctl("stop", f"{self.name}.socket", f"{self.name}.service")
+
+    async def restart_units(self) -> None:
+        """The socket stays: no connection is refused."""
+        await self._systemctl("restart", f"{self.name}.service")
+
+    async def state(self) -> ServiceState:
+        """Raises NotFound when the units are not installed."""
+        done = await self._systemctl("show", "-p", _SHOWN, f"{self.name}.service", f"{self.name}.socket")
+        blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in done.stdout.split("\n\n")]
+        service, socket = ({**dict.fromkeys(_SHOWN.split(","), ""), **block} for block in (*blocks, {}, {})[:2])
+        if socket["LoadState"] != "loaded":
+            raise NotFound(f"{self.name}.socket is not installed", hint="make install, or make install-user")
+        return ServiceState(
+            id=self.name,
+            state=service["ActiveState"],
+            sub_state=service["SubState"],
+            socket=socket["ActiveState"],
+            since=service["ActiveEnterTimestamp"],
+            pid=int(service["MainPID"] or 0) or None,
+            restarts=int(service["NRestarts"] or 0),
+            status=service["StatusText"] if service["ActiveState"] not in ("inactive", "failed") else "",
+        )
+
+    # Commands of this machine's own
 
     async def start(self, args: Args, output: Output) -> None:
-        if dry_run(args, output, f"start {self.name}"):
-            return
-        await self._control("start", f"{self.name}.socket", f"{self.name}.service")
-        output.done(f"{self.name} started", id=self.name)
+        await self._act(args, output, "start", self.start_units, "started")
 
     async def stop(self, args: Args, output: Output) -> None:
-        """The socket goes first, or the next connection would start the service again."""
-        if dry_run(args, output, f"stop {self.name}"):
-            return
-        await self._control("stop", f"{self.name}.socket", f"{self.name}.service")
-        output.done(f"{self.name} stopped", id=self.name)
+        await self._act(args, output, "stop", self.stop_units, "stopped")
 
     async def restart(self, args: Args, output: Output) -> None:
-        """The socket stays: no connection is refused."""
-        if dry_run(args, output, f"restart {self.name}"):
-            return
-        await self._control("restart", f"{self.name}.service")
-        output.done(f"{self.name} restarted", id=self.name)
+        await self._act(args, output, "restart", self.restart_units, "restarted")
 
     async def status(self, _: Args, output: Output) -> None:
-        service, socket = await self._show(f"{self.name}.service"), await self._show(f"{self.name}.socket")
-        if socket["LoadState"] == "not-found":
-            raise NotFound(f"{self.name}.socket is not installed", hint="make install, or make install-user")
-        facts = {
-            "id": self.name,
-            "state": service["ActiveState"],
-            "sub_state": service["SubState"],
-            "socket": socket["ActiveState"],
-            "since": service["ActiveEnterTimestamp"],
-            "pid": int(service["MainPID"]) or None,
-            "restarts": int(service["NRestarts"]),
-            "status": service["StatusText"],
-        }
-        shown = {**facts, "state": f"{facts['state']} ({facts['sub_state']})"}
-        del shown["id"], shown["sub_state"]
-        output.facts(facts, {"service": self.name, **shown})
+        found = await self.state()
+        output.facts(found, shown(found))
 
     async def logs(self, args: Args, output: Output) -> None:
         """Show its part of the journal; ``--follow`` goes on until interrupted."""
+        await show_journal(self.journal(args, as_json=output.as_json), output, follow=bool(args.get("--follow")))
+
+    def journal(self, args: Args, *, as_json: bool) -> AsyncIterator[str]:
+        """Yield the lines of its journal that the options ask for."""
         follow = ["--follow"] if args.get("--follow") else []
-        form = ["--output=json"] if output.as_json else ["--output=short-iso"]
-        lines = ["--lines", args.get("--lines") or "100"]
-        unit = ["--user-unit" if self._scope else "--unit", f"{self.name}.service"]
-        argv = ["journalctl", "--no-pager", "--quiet", *self._scope, *unit, *lines, *form, *follow]
-        await show_journal(argv, output, follow=bool(follow))
+        lines = f"--lines={args.get('--lines') or 100}"
+        form = "--output=json" if as_json else "--output=short-iso"
+        options = ["--no-pager", "--quiet", lines, form, *follow, f"--unit={self.name}.service"]
+        return self._programs.lines(self._scoped("journalctl", *options))
 
-    async def _show(self, unit: str) -> dict[str, str]:
-        done = await self._systemctl("show", "-p", _SHOWN, unit)
-        found = dict(line.partition("=")[::2] for line in done.stdout.splitlines())
-        return {
-            key: found.get(key, "") or ("0" if key in ("MainPID", "NRestarts") else "") for key in _SHOWN.split(",")
-        }
+    async def _act(self, args: Args, output: Output, verb: str, act: Callable[[], Any], done: str) -> None:
+        if not dry_run(args, output, f"{verb} {self.name}"):
+            await act()
+            output.done(f"{self.name} {done}", id=self.name)
 
-    async def _control(self, verb: str, *units: str) -> None:
-        await self._systemctl(verb, *units)
-
-    async def _systemctl(self, verb: str, *arguments: str) -> process.Completed:
+    async def _systemctl(self, verb: str, *arguments: str) -> Completed:
         try:
-            argv = ["systemctl", "--no-ask-password", *self._scope, verb, *arguments]
-            return await process.run(argv, timeout_s=CONTROL_S)
+            argv = self._scoped("systemctl", "--no-ask-password", verb, *arguments)
+            return await self._programs.run(argv, timeout_s=CONTROL_S)
         except process.ProgramFailed as error:
             raise _explained(error, verb, arguments[-1]) from None
 
+    def _scoped(self, program: str, *arguments: str) -> list[str]:
+        if self._user is None:
+            return ["sh", "-c", _SCOPED, "rbee", self.name, program, *arguments]
+        return [program, *(["--user"] if self._user else []), *arguments]
 
-async def show_journal(argv: Sequence[str], output: Output, *, follow: bool) -> None:
+
+def shown(found: ServiceState) -> Mapping[str, Any]:
+    """Return a daemon's state as the facts a person wants to see."""
+    return {
+        "service": found.id,
+        "state": f"{found.state} ({found.sub_state})",
+        "socket": found.socket,
+        "since": found.since,
+        "pid": found.pid,
+        "restarts": found.restarts,
+        "status": found.status,
+    }
+
+
+async def show_journal(lines: AsyncIterator[str], output: Output, *, follow: bool) -> None:
     """Print what journalctl prints; as JSON one array, or one document a line when following."""
     entries: list[Any] = []
-    async for line in process.lines(argv):
+    async for line in lines:
         if output.as_json and not follow:
-            entries.append(_entry(json.loads(line)))
+            entries.append(entry(line))
         elif output.as_json:
-            output.text(json.dumps(_entry(json.loads(line))) + "\n")
+            output.event(entry(line))
         else:
             output.text(line + "\n")
     if output.as_json and not follow:
         output.table(entries, [], none="")
 
 
-def _entry(raw: dict[str, Any]) -> dict[str, Any]:
-    """Keep what a reader wants of a journal entry: when, how loud, what, and our own fields."""
+def entry(line: str) -> dict[str, Any]:
+    """Keep what a reader wants of a journal entry, given as JSON: when, how loud, what, and our own fields."""
+    raw = json.loads(line)
     own = {key.lower(): value for key, value in raw.items() if key.isupper() and key[0] != "_" and key not in _OTHERS}
     return {
         "id": raw.get("__CURSOR", ""),
@@ -125,7 +196,7 @@ _OTHERS = frozenset({"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_FACILIT
 def _explained(error: process.ProgramFailed, verb: str, unit: str) -> Exception:
     said = str(error.details.get("stderr", ""))
     if "ccess denied" in said or "authentication required" in said:
-        return NotPermitted(f"you may not {verb} {unit}", hint="sudo, or your own with make install-user")
+        return NotPermitted(f"you may not {verb} {unit}", hint="as root, or your own with make install-user")
     if "not found" in said or "not loaded" in said:
         return NotFound(f"{unit} is not installed", hint="make install, or make install-user")
     if "connect to bus" in said:
@@ -142,5 +213,4 @@ def in_user_manager(mode: str, name: str) -> bool:
         return mode == "user"
     if os.geteuid() == 0:
         return False
-    places = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
-    return not any(os.path.exists(f"{place}/{name}.socket") for place in places)  # noqa: PTH110
+    return not any(os.path.exists(f"{place}/{name}.socket") for place in _PLACES)  # noqa: PTH110

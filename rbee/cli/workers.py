@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 from rbee.cli.output import Column
-from rbee.cli.progress import Progress
+from rbee.cli.progress import Bar
 from rbee.cli.run import Args
 from rbee.cli.units import bytes_text, parse_bytes, parse_int, seconds_text
 from rbee.errors import RbeeError
@@ -43,13 +43,13 @@ def spec_of(args: Args) -> WorkerSpec:
     return codec.from_dict(WorkerSpec, wanted)
 
 
-async def follow_spawn(events: AsyncIterator[SpawnEvent], model: str, progress: Progress) -> WorkerStatus:
+async def follow_spawn(events: AsyncIterator[SpawnEvent], model: str, bar: Bar) -> WorkerStatus:
     """Show how a worker comes up, and return it."""
     worker: WorkerStatus | None = None
     async for event in events:
         worker = event.worker
         if worker is None:
-            progress.show(f"starting {model}", event.progress)
+            bar(f"starting {model}", event.progress, "")
     if worker is None:
         raise RbeeError(f"the spawn of {model} ended without a worker")
     return worker

@@ -1,5 +1,6 @@
 """rbee-hive worker …"""
 
+from rbee.adapters import process
 from rbee.cli.confirm import confirm, dry_run
 from rbee.cli.output import Output
 from rbee.cli.progress import Progress
@@ -23,7 +24,7 @@ async def spawn_worker(args: Args, output: Output) -> None:
                 output.event(event)
             return
         with Progress(output) as progress:
-            worker = await follow_spawn(pool.spawn_worker(spec), spec.model, progress)
+            worker = await follow_spawn(pool.spawn_worker(spec), spec.model, progress.show)
         output.facts(worker, show_worker(worker))
 
 
@@ -74,6 +75,5 @@ async def _follow(worker: str, lines: int, *, user: bool, output: Output) -> Non
     scope = ["--user"] if user else []
     form = "--output=json" if output.as_json else "--output=short-iso"
     of_worker = ["--unit", names.service(names.check(worker)), "--lines", str(lines)]
-    await show_journal(
-        ["journalctl", "--no-pager", "--quiet", *scope, *of_worker, form, "--follow"], output, follow=True
-    )
+    argv = ["journalctl", "--no-pager", "--quiet", *scope, *of_worker, form, "--follow"]
+    await show_journal(process.lines(argv), output, follow=True)

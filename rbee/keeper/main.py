@@ -20,16 +20,33 @@ Usage:
   rbee-keeper jobs cancel <job> [options]
   rbee-keeper jobs explain <job> [options]
   rbee-keeper pool list [options]
-  rbee-keeper pool status <pool> [options]
+  rbee-keeper pool status (<pool> | --host=<host>...) [options]
+  rbee-keeper pool state --host=<host>... [options]
   rbee-keeper pool register <pool> --url=<url> [options]
   rbee-keeper pool remove <pool> [options]
-  rbee-keeper pool drain <pool> [options]
-  rbee-keeper pool undrain <pool> [options]
-  rbee-keeper pool worker list [options]
-  rbee-keeper pool worker spawn <backend> --model=<ref> [--pool=<pool>] [--id=<id>] [--gpu=<n>] [--ctx=<tokens>]
-                                [--slots=<n>] [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy] [options]
-  rbee-keeper pool worker stop <worker> [options]
-  rbee-keeper pool models catalog [options]
+  rbee-keeper pool start --host=<host>... [options]
+  rbee-keeper pool stop --host=<host>... [options]
+  rbee-keeper pool restart --host=<host>... [options]
+  rbee-keeper pool logs --host=<host>... [--lines=<n>] [--follow] [options]
+  rbee-keeper pool exec --host=<host>... [options] -- <command>...
+  rbee-keeper pool drain (<pool> | --host=<host>...) [options]
+  rbee-keeper pool undrain (<pool> | --host=<host>...) [options]
+  rbee-keeper pool worker list [--host=<host>]... [options]
+  rbee-keeper pool worker spawn <backend> --model=<ref> [--pool=<pool>] [--host=<host>]... [--id=<id>] [--gpu=<n>]
+                                [--ctx=<tokens>] [--slots=<n>] [--memory=<size>] [--cpu=<percent>] [--idle=<s>]
+                                [--lazy] [options]
+  rbee-keeper pool worker status <worker> --host=<host>... [options]
+  rbee-keeper pool worker stop <worker> [--host=<host>]... [options]
+  rbee-keeper pool worker drain <worker> --host=<host>... [options]
+  rbee-keeper pool worker logs <worker> --host=<host>... [--lines=<n>] [options]
+  rbee-keeper pool models list --host=<host>... [options]
+  rbee-keeper pool models catalog [--host=<host>]... [options]
+  rbee-keeper pool models info <model> --host=<host>... [options]
+  rbee-keeper pool models download <model> --host=<host>... [options]
+  rbee-keeper pool models import <path> --host=<host>... [--id=<id>] [options]
+  rbee-keeper pool models verify <model> --host=<host>... [options]
+  rbee-keeper pool models delete <model> --host=<host>... [options]
+  rbee-keeper pool gpu status --host=<host>... [options]
   rbee-keeper orchestrator start [options]
   rbee-keeper orchestrator stop [options]
   rbee-keeper orchestrator restart [options]
@@ -55,6 +72,8 @@ Options of jobs submit:
 
 Options:
   --after=<id>      Go on after this event, or this job.
+  --host=<host>     A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.
+  --http            Ask the hosts' pool-managerd over HTTP instead, at [hosts.*] pool.
   --url=<url>       Where the pool listens.
   --output=<file>   Write the token there, mode 0600, and not to standard output.
   --lines=<n>       How many lines of the log [default: 100].
@@ -80,7 +99,7 @@ Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot 
 
 def commands() -> Commands:
     """Return the table; its imports are here so that --help needs none of them."""
-    from rbee.keeper import jobs, orchestrator, pool, token, worker  # noqa: PLC0415
+    from rbee.keeper import jobs, models, orchestrator, pool, registering, token, units, worker  # noqa: PLC0415
 
     return {
         ("jobs", "submit"): jobs.submit_job,
@@ -91,14 +110,30 @@ def commands() -> Commands:
         ("jobs", "explain"): jobs.explain_job,
         ("pool", "list"): pool.list_pools,
         ("pool", "status"): pool.get_pool,
-        ("pool", "register"): pool.register_pool,
-        ("pool", "remove"): pool.remove_pool,
+        ("pool", "state"): pool.get_state,
+        ("pool", "register"): registering.register_pool,
+        ("pool", "remove"): registering.remove_pool,
+        ("pool", "start"): units.start,
+        ("pool", "stop"): units.stop,
+        ("pool", "restart"): units.restart,
+        ("pool", "logs"): units.logs,
+        ("pool", "exec"): units.run_command,
         ("pool", "drain"): pool.drain_pool,
         ("pool", "undrain"): pool.undrain_pool,
         ("pool", "worker", "list"): worker.list_workers,
         ("pool", "worker", "spawn"): worker.spawn_worker,
+        ("pool", "worker", "status"): worker.get_worker,
         ("pool", "worker", "stop"): worker.stop_worker,
-        ("pool", "models", "catalog"): pool.list_models,
+        ("pool", "worker", "drain"): worker.drain_worker,
+        ("pool", "worker", "logs"): worker.worker_logs,
+        ("pool", "models", "list"): models.list_models,
+        ("pool", "models", "catalog"): models.list_catalog,
+        ("pool", "models", "info"): models.get_model,
+        ("pool", "models", "download"): models.download_model,
+        ("pool", "models", "import"): models.import_model,
+        ("pool", "models", "verify"): models.verify_model,
+        ("pool", "models", "delete"): models.delete_model,
+        ("pool", "gpu", "status"): pool.list_gpus,
         ("orchestrator", "start"): orchestrator.start,
         ("orchestrator", "stop"): orchestrator.stop,
         ("orchestrator", "restart"): orchestrator.restart,

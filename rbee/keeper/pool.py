@@ -1,16 +1,18 @@
-"""rbee-keeper pool …: pools as the queen knows them."""
+"""rbee-keeper pool list, status, state, drain and undrain: pools as the queen knows them, or as their hosts do."""
 
 from typing import Any
 
-from rbee.cli.confirm import confirm, dry_run
+from rbee.cli.confirm import dry_run
 from rbee.cli.output import Column, Output
+from rbee.cli.pools import gpus_line, show_gpus, show_state, state_line
 from rbee.cli.run import Args
 from rbee.cli.units import bytes_text, seconds_text
 from rbee.cli.workers import WORKER_COLUMNS
-from rbee.errors import Conflict
-from rbee.keeper.reach import pool_at, reached
-from rbee.wire import codec
-from rbee.wire.pools import PoolRegistration, PoolStatus
+from rbee.keeper import units
+from rbee.keeper.fleet import Shown, on_pools
+from rbee.keeper.reach import reached
+from rbee.pool_core.ops import PoolOps
+from rbee.wire.pools import PoolStatus
 
 _POOLS = (
     Column("POOL", "id"),
@@ -22,77 +24,66 @@ _POOLS = (
     Column("VERSION", "version"),
     Column("URL", "url"),
 )
-_MODELS = (
-    Column("MODEL", "id"),
-    Column("POOLS", "pools", lambda pools: ", ".join(pools) or "–"),
-    Column("SIZE", "size_bytes", bytes_text, right=True),
-    Column("ALIASES", "aliases", ", ".join),
-    Column("REFERENCE", "reference"),
-)
 
 
 async def list_pools(args: Args, output: Output) -> None:
     async with reached(args) as queen:
-        output.table(await queen.list_pools(), _POOLS, none="no pools; rbee-keeper pool register ID --url URL")
+        output.table(await queen.list_pools(), _POOLS, none="no pools; rbee-keeper pool register HOST")
 
 
-async def get_pool(args: Args, output: Output) -> None:
+async def get_pool(args: Args, output: Output) -> int | None:
+    """Show what the queen knows of a pool; with ``--host`` what systemd there says of its daemon."""
+    if args["--host"]:
+        return await units.unit_status(args, output)
     async with reached(args) as queen:
-        _show(await queen.get_pool(args["<pool>"]), output)
+        show_pool(await queen.get_pool(args["<pool>"]), output)
+    return None
 
 
-async def register_pool(args: Args, output: Output) -> None:
-    """Make a pool known before it calls by itself. Who it is has to be asked of it: an id belongs to one host.
-
-    Raises:
-        PoolUnreachable: nobody answers at the URL.
-        Conflict: another pool does.
-    """
-    pool, url = args["<pool>"], args["--url"]
-    if dry_run(args, output, f"register {pool} at {url}"):
-        return
-    async with pool_at(args, url) as there:
-        found = await there.get_state()
-    if found.id != pool:
-        raise Conflict(
-            f"the pool at {url} is {found.id}, not {pool}", hint=f"rbee pool register {found.id} --url {url}"
-        )
-    wanted = {"instance": found.instance, "url": url, "version": found.version}
-    async with reached(args) as queen:
-        _show(await queen.register_pool(pool, codec.from_dict(PoolRegistration, wanted)), output)
+async def get_state(args: Args, output: Output) -> int:
+    return await on_pools(args, output, lambda pool: pool.get_state(), Shown(line=state_line, whole=show_state))
 
 
-async def remove_pool(args: Args, output: Output) -> None:
+async def list_gpus(args: Args, output: Output) -> int:
+    return await on_pools(args, output, lambda pool: pool.list_gpus(), Shown(line=gpus_line, whole=show_gpus))
+
+
+async def drain_pool(args: Args, output: Output) -> int | None:
     pool = args["<pool>"]
+    if dry_run(args, output, f"drain {pool or ', '.join(args['--host'])}"):
+        return None
+    if args["--host"]:
+        return await on_pools(args, output, _drained, Shown(line=str))
     async with reached(args) as queen:
-        await queen.get_pool(pool)
-        if confirm(args, output, f"remove pool {pool}"):
-            await queen.remove_pool(pool)
-            output.done(f"{pool} removed", id=pool)
+        await queen.drain_pool(pool)
+    output.done(f"{pool} takes no new work", id=pool)
+    return None
 
 
-async def drain_pool(args: Args, output: Output) -> None:
+async def undrain_pool(args: Args, output: Output) -> int | None:
     pool = args["<pool>"]
-    if not dry_run(args, output, f"drain {pool}"):
-        async with reached(args) as queen:
-            await queen.drain_pool(pool)
-        output.done(f"{pool} takes no new work", id=pool)
-
-
-async def undrain_pool(args: Args, output: Output) -> None:
-    pool = args["<pool>"]
-    if not dry_run(args, output, f"undrain {pool}"):
-        async with reached(args) as queen:
-            await queen.undrain_pool(pool)
-        output.done(f"{pool} takes work again", id=pool)
-
-
-async def list_models(args: Args, output: Output) -> None:
+    if dry_run(args, output, f"undrain {pool or ', '.join(args['--host'])}"):
+        return None
+    if args["--host"]:
+        return await on_pools(args, output, _undrained, Shown(line=str))
     async with reached(args) as queen:
-        output.table(await queen.list_models(), _MODELS, none="the catalog is empty")
+        await queen.undrain_pool(pool)
+    output.done(f"{pool} takes work again", id=pool)
+    return None
 
 
-def _show(pool: PoolStatus, output: Output) -> None:
+async def _drained(pool: PoolOps) -> str:
+    await pool.drain_pool()
+    return "takes no new work"
+
+
+async def _undrained(pool: PoolOps) -> str:
+    await pool.undrain_pool()
+    return "takes work again"
+
+
+def show_pool(pool: PoolStatus, output: Output) -> None:
+    """Show a pool as the queen knows it, with its workers."""
     output.facts(pool, _shown(pool))
     if not output.as_json:
         output.text("\n")

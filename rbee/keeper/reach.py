@@ -1,4 +1,4 @@
-"""Whom a command speaks to: the queen, and now and then a pool."""
+"""Whom a command speaks to over HTTP: the queen, and now and then a pool."""
 
 import contextlib
 import os
@@ -21,20 +21,19 @@ def settings_of(args: Args) -> Settings:
 @contextlib.asynccontextmanager
 async def reached(args: Args) -> AsyncIterator[QueenClient]:
     """Give the queen of [keeper] queen."""
-    settings = settings_of(args)
-    async with _http(args, settings, settings.keeper.queen, "queen") as http:
+    async with http_to(args, settings_of(args).keeper.queen, "queen") as http:
         yield QueenClient(http)
 
 
 @contextlib.asynccontextmanager
 async def pool_at(args: Args, url: str) -> AsyncIterator[PoolClient]:
     """Give the pool that listens at ``url``."""
-    async with _http(args, settings_of(args), url, "the pool") as http:
+    async with http_to(args, url, "the pool") as http:
         yield PoolClient(http)
 
 
-def _http(args: Args, settings: Settings, url: str, source: str) -> HttpClient:
+def http_to(args: Args, url: str, source: str) -> HttpClient:
     """Return a connection with the token that this person may read."""
-    tokens = config.read_token(settings.keeper.token_file, environ=os.environ)
+    tokens = config.read_token(settings_of(args).keeper.token_file, environ=os.environ)
     timeout_s = parse_seconds(args["--timeout"], "--timeout")
     return HttpClient(url, token=tokens[0] if tokens else "", source=source, timeout_s=timeout_s)

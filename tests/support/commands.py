@@ -6,10 +6,9 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-import docopt
-
 from rbee.cli.output import Output
 from rbee.cli.run import find
+from rbee.cli.usage import parse
 from rbee.errors import RbeeError
 
 
@@ -38,7 +37,7 @@ async def ran(cli: ModuleType, *argv: str, terminal: bool = False) -> Ran:
     Args:
         terminal: somebody looks at what it writes.
     """
-    args = dict(docopt.docopt(cli.USAGE, list(argv), default_help=False))
+    args = parse("rbee-" + cli.__name__.split(".")[1], cli.USAGE, argv)
     out, err = (Terminal(), Terminal()) if terminal else (io.StringIO(), io.StringIO())
     output = Output(as_json=args["--format"] == "json", out=out, err=err)
     try:

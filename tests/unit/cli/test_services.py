@@ -12,13 +12,19 @@ from rbee.cli.output import Output
 from rbee.cli.services import NoManager, Service, in_user_manager
 from rbee.errors import NotFound, NotPermitted, RbeeError
 
-SHOWN = """LoadState=loaded
+SHOWN = """Id=rbee-pool.service
+LoadState=loaded
 ActiveState=active
 SubState=running
 StatusText=2 workers (2 ready), queen ok
 ActiveEnterTimestamp=Mon 2026-11-23 08:00:00 UTC
 MainPID=42
 NRestarts=1
+
+Id=rbee-pool.socket
+LoadState=loaded
+ActiveState=active
+SubState=running
 """
 
 
@@ -70,7 +76,7 @@ async def test_start_starts_socket_and_service(programs: Programs) -> None:
 async def test_restart_leaves_the_socket_alone_in_the_users_manager(programs: Programs) -> None:
     programs.add("systemctl")
     await Service("rbee-pool", user=True).restart({}, shown())
-    assert programs.calls == ["systemctl --no-ask-password --user restart rbee-pool.service"]
+    assert programs.calls == ["systemctl --user --no-ask-password restart rbee-pool.service"]
 
 
 @pytest.mark.parametrize("verb", ["start", "stop", "restart"])
@@ -130,7 +136,7 @@ async def test_logs_are_printed_as_they_are(programs: Programs) -> None:
     await Service("rbee-queen", user=True).logs({"--lines": "7", "--follow": True}, output)
     assert text(output) == "one\ntwo\n"
     assert programs.calls == [
-        "journalctl --no-pager --quiet --user --user-unit rbee-queen.service --lines 7 --output=short-iso --follow"
+        "journalctl --user --no-pager --quiet --lines=7 --output=short-iso --follow --unit=rbee-queen.service"
     ]
 
 

@@ -61,7 +61,7 @@ async def test_a_spawn_is_followed_to_its_worker() -> None:
         yield SpawnEvent(state="ready", worker=WORKER)
 
     err = io.StringIO()
-    assert await follow_spawn(events(), "tiny", Progress(Output(out=io.StringIO(), err=err))) == WORKER
+    assert await follow_spawn(events(), "tiny", Progress(Output(out=io.StringIO(), err=err)).show) == WORKER
     assert err.getvalue() == "starting tiny 40%\n"
 
 
@@ -70,7 +70,7 @@ async def test_a_spawn_without_a_worker_is_a_failure() -> None:
         yield SpawnEvent(state="progress")
 
     with pytest.raises(RbeeError, match="ended without a worker"):
-        await follow_spawn(events(), "tiny", Progress(Output(out=io.StringIO(), err=io.StringIO())))
+        await follow_spawn(events(), "tiny", Progress(Output(out=io.StringIO(), err=io.StringIO())).show)
 
 
 def test_what_is_shown_of_a_worker() -> None:

@@ -18,4 +18,4 @@ async def test_the_pools_units_are_meant_in_the_manager_that_has_them(
     monkeypatch.setenv("RBEE_POOL_MODE", mode)
     assert (await run("daemon", "stop")).out == "rbee-pool stopped\n"
     scope = ["--user"] if mode == "user" else []
-    assert asked == [["systemctl", "--no-ask-password", *scope, "stop", "rbee-pool.socket", "rbee-pool.service"]]
+    assert asked == [["systemctl", *scope, "--no-ask-password", "stop", "rbee-pool.socket", "rbee-pool.service"]]

@@ -1,4 +1,5 @@
 import json
+from collections.abc import AsyncIterator
 
 import pytest
 
@@ -100,10 +101,11 @@ async def test_logs(daemon: str) -> None:
 async def test_following_a_log_reads_this_hosts_journal(daemon: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[list[str]] = []
 
-    async def journal(argv: list[str], output: object, *, follow: bool) -> None:
+    async def journal(argv: list[str]) -> AsyncIterator[str]:
         asked.append(argv)
+        yield "one"
 
-    monkeypatch.setattr(commands, "show_journal", journal)
+    monkeypatch.setattr(commands.process, "lines", journal)
     monkeypatch.setattr(services.os, "geteuid", lambda: 0)
     await run(*SPAWN)
     assert (await run("worker", "logs", "worker-cpu-0", "--follow", "--lines=9")).code == 0

@@ -12,7 +12,7 @@ async def test_pools_are_listed(house: House) -> None:
 
 async def test_no_pools_says_how_to_get_one(house: House) -> None:
     assert (await run("pool", "remove", "blep", "--yes")).out == "blep removed\n"
-    assert (await run("pool", "list")).err == "no pools; rbee-keeper pool register ID --url URL\n"
+    assert (await run("pool", "list")).err == "no pools; rbee-keeper pool register HOST\n"
 
 
 async def test_one_pool_with_its_workers(house: House) -> None:

@@ -1,0 +1,96 @@
+"""What both command lines say of models."""
+
+import shlex
+from collections.abc import AsyncIterator
+
+from rbee.cli.output import Column, Output
+from rbee.cli.progress import Bar, download_facts
+from rbee.cli.units import bytes_text
+from rbee.errors import ChecksumMismatch, RbeeError
+from rbee.wire.catalog import DownloadEvent, ModelFile, Verification
+
+FILE_COLUMNS = (
+    Column("MODEL", "id"),
+    Column("SIZE", "size_bytes", bytes_text, right=True),
+    Column("ARCHITECTURE", "architecture"),
+    Column("QUANTIZATION", "quantization"),
+    Column("CONTEXT", "context_tokens", right=True),
+    Column("REFERENCE", "reference"),
+)
+ENTRY_COLUMNS = (
+    Column("MODEL", "id"),
+    Column("HERE", "present", lambda present: "yes" if present else "no"),
+    Column("SIZE", "size_bytes", bytes_text, right=True),
+    Column("ALIASES", "aliases", ", ".join),
+    Column("REFERENCE", "reference"),
+)
+
+
+async def follow_download(events: AsyncIterator[DownloadEvent], model: str, bar: Bar) -> ModelFile:
+    """Show how a model arrives, and return it."""
+    file: ModelFile | None = None
+    async for event in events:
+        file = event.model
+        if file is None:
+            share = event.bytes_done / event.bytes_total if event.bytes_total else None
+            facts = download_facts(event.bytes_done, event.bytes_total, event.rate_bytes_per_s, event.eta_s)
+            bar(f"{event.state} {model}", share, facts)
+    if file is None:
+        raise RbeeError(f"the download of {model} ended without a file")
+    return file
+
+
+def show_model(model: ModelFile, output: Output) -> None:
+    output.facts(
+        model,
+        {
+            "model": model.id,
+            "name": model.name,
+            "size": bytes_text(model.size_bytes),
+            "architecture": model.architecture,
+            "quantization": model.quantization,
+            "parameters": f"{model.parameters / 1e6:,.0f} M" if model.parameters else None,
+            "context": f"{model.context_tokens} tokens",
+            "cache": f"{bytes_text(model.kv_bytes_per_token)} a token",
+            "chat template": "yes" if model.chat_template else "no",
+            "reference": model.reference,
+            "revision": model.revision,
+            "sha256": model.sha256,
+            "path": "\n".join(model.paths),
+        },
+    )
+
+
+def model_line(model: ModelFile) -> str:
+    """Return a model in one line, for where several hosts are asked."""
+    facts = (bytes_text(model.size_bytes), model.architecture, model.quantization, model.paths[0])
+    return f"{model.id}  " + ", ".join(fact for fact in facts if fact)
+
+
+def show_verification(found: Verification, output: Output) -> None:
+    """Show that a model is whole."""
+    shown = {"model": found.id, "intact": "yes", "size": bytes_text(found.size_bytes), "sha256": found.sha256}
+    output.facts(found, shown)
+
+
+def require_intact(found: Verification) -> Verification:
+    """Return ``found``.
+
+    Raises:
+        ChecksumMismatch: its bytes are not the ones that were registered.
+    """
+    if not found.ok:
+        raise ChecksumMismatch(
+            f"{found.id} is damaged: {found.problem}",
+            hint=_another_copy(found),
+            details={"sha256": found.sha256, "expected_sha256": found.expected_sha256},
+        )
+    return found
+
+
+def _another_copy(found: Verification) -> str:
+    forget = f"rbee-hive models delete {found.id} --yes"
+    kind, _, path = found.reference.partition(":")
+    if kind == "file":
+        return f"{forget}; put a whole file there, and rbee-hive models import {shlex.quote(path)}"
+    return f"{forget} && rbee-hive models download {shlex.quote(found.reference or found.id)}"

@@ -1,0 +1,97 @@
+"""The hosts a command is for: those of [hosts.*] that ``--host`` names."""
+
+import contextlib
+import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from rbee.adapters.ssh import Remote, SshPool
+from rbee.cli.run import Args
+from rbee.cli.services import Service
+from rbee.cli.units import parse_seconds
+from rbee.client.pool import PoolClient
+from rbee.config import Settings
+from rbee.errors import InvalidRequest, NotFound
+from rbee.keeper.reach import http_to, settings_of
+from rbee.pool_core.ops import PoolOps
+
+ALL = "all"
+POOL_SERVICE = "rbee-pool"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Host:
+    """A host of the configuration, by the ways there are to it. ``pool`` is its pool-managerd's URL, or empty."""
+
+    name: str
+    remote: Remote
+    pool: str
+
+    def service(self, name: str = POOL_SERVICE) -> Service:
+        """Return a daemon of that host, steered by systemctl over ssh."""
+        return Service(name, user=None, programs=self.remote)
+
+    @contextlib.asynccontextmanager
+    async def reached(self, args: Args) -> AsyncIterator[PoolOps]:
+        """Give its pool: rbee-hive over ssh, or with ``--http`` its daemon.
+
+        Raises:
+            InvalidRequest: ``--http``, and nobody said where its daemon listens.
+        """
+        timeout_s = parse_seconds(args["--timeout"], "--timeout")
+        if not args.get("--http"):
+            yield SshPool(self.remote, timeout_s=timeout_s)
+            return
+        if not self.pool:
+            raise InvalidRequest(
+                f"nobody said where the pool of {self.name} listens",
+                hint=f"[hosts.{self.name}] pool, or without --http",
+            )
+        async with http_to(args, self.pool, f"pool {self.name}") as http:
+            yield PoolClient(http)
+
+
+def chosen(args: Args) -> list[Host]:
+    """Return the hosts that ``--host`` names, each once, in the order given; ``all`` are those of the configuration.
+
+    Raises:
+        NotFound: there is no such host, or none at all.
+    """
+    settings = settings_of(args)
+    names: dict[str, None] = {}
+    for name in args["--host"]:
+        names |= dict.fromkeys(settings.hosts) if name == ALL else {name: None}
+    if not names:
+        raise NotFound("no hosts are known", hint="rbee-keeper pool register HOST")
+    return [host(settings, name) for name in names]
+
+
+def the_one(args: Args) -> Host:
+    """Return the only host that ``--host`` names.
+
+    Raises:
+        InvalidRequest: there are several.
+    """
+    found = chosen(args)
+    if len(found) > 1:
+        raise InvalidRequest(f"--host names {len(found)} hosts, and this is for one at a time")
+    return found[0]
+
+
+def host(settings: Settings, name: str) -> Host:
+    """Return one host of the configuration.
+
+    Raises:
+        NotFound: it is not there; names those that are.
+    """
+    known = settings.hosts.get(name)
+    if known is None:
+        there = ", ".join(settings.hosts) or "none"
+        where = settings.file or "the configuration"
+        raise NotFound(
+            f"no host {name[:80]!r} in {where}; there are: {there}",
+            hint="rbee-keeper pool register HOST",
+            details={"hosts": list(settings.hosts)},
+        )
+    remote = Remote.to(name, known.ssh, sudo=known.sudo, environ=os.environ)
+    return Host(name=name, remote=remote, pool=known.pool)
