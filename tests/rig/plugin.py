@@ -3,6 +3,7 @@
     def test_it_works(host):                       a fresh host, ``blep``, with rbee installed
     def test_two(hosts):                           hosts("blep", "workstation"): fresh ones, booted side by side
     def test_cheap(module_host):                   one host, ``shared``, for all tests of a module
+    def test_house(module_hosts):                  module_hosts("blep", "mac"): hosts for all tests of a module
     def test_link(host, controller):               the side the test itself runs on
 
     pytestmark = pytest.mark.bare_host             hosts without rbee, so nothing has to be installed first
@@ -127,6 +128,13 @@ def module_host(request: pytest.FixtureRequest, controller: Controller) -> Itera
     """A host called ``shared``, the same for all tests of a module; they leave it as they found it."""
     with _maker(request.node, controller) as make:
         yield make("shared")["shared"]
+
+
+@pytest.fixture(scope="module")
+def module_hosts(request: pytest.FixtureRequest, controller: Controller) -> Iterator[Hosts]:
+    """A maker of hosts that stay for all tests of a module."""
+    with _maker(request.node, controller) as make:
+        yield make
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-PERSIST_S = 120
+PERSIST_S = 120  # of a connection that is kept; that its host has gone is noticed within six seconds
 _SOCKET_MAX = 108 - 1 - 17  # sun_path of unix(7), without its end and what ssh appends while it makes the socket
 _HASH = 40  # %C
 
@@ -20,8 +20,8 @@ Host *
     ControlMaster auto
     ControlPath {folder}/%C
     ControlPersist {persist}
-    ServerAliveInterval 5
-    ServerAliveCountMax 3
+    ServerAliveInterval 2
+    ServerAliveCountMax 2
 """
 OWN = "/etc/ssh/ssh_config"
 
