@@ -35,6 +35,9 @@ class Queen:
     bind: str = text(longest=255, pattern=_BIND, default="127.0.0.1:8080", doc="where queen-rbee listens by itself")
     database: str = text(longest=4096, default="", doc="SQLite file; empty: queen.sqlite in the state directory")
     token_file: str = text(longest=4096, default="", doc="fleet token; wanted for any address but loopback")
+    tls_cert: str = text(longest=4096, default="", doc="PEM of our certificate and chain; with tls_key: https")
+    tls_key: str = text(longest=4096, default="", doc="PEM of its key, mode 0600")
+    tls_ca: str = text(longest=4096, default="", doc="PEM of who signed the other side; empty: the system's list")
     pools: tuple[str, ...] = items(
         longest=100, default=("http://127.0.0.1:9200",), doc="pools to wake while none is known"
     )
@@ -69,6 +72,9 @@ class Pool:
     url: str = text(longest=300, default="", doc="how the queen reaches it; empty: http://<bind>")
     queen: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:8080", doc="whom to send heartbeats")
     token_file: str = text(longest=4096, default="")
+    tls_cert: str = text(longest=4096, default="", doc="PEM of our certificate and chain; with tls_key: https")
+    tls_key: str = text(longest=4096, default="", doc="PEM of its key, mode 0600")
+    tls_ca: str = text(longest=4096, default="", doc="PEM of who signed the other side; empty: the system's list")
     mode: str = text(longest=8, pattern=_MODE, default="auto", doc="which systemd manager: system, user or auto")
     models_dir: str = text(longest=4096, default="", doc="empty: models in the state directory")
     model_roots: tuple[str, ...] = items(longest=100, default=(), doc="more folders models may lie in")
@@ -107,12 +113,14 @@ class Worker:
 class Hive:
     pool: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:9200", doc="the local pool-managerd")
     token_file: str = text(longest=4096, default="")
+    tls_ca: str = text(longest=4096, default="", doc="PEM of who signed the other side; empty: the system's list")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeper:
     queen: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:8080")
     token_file: str = text(longest=4096, default="")
+    tls_ca: str = text(longest=4096, default="", doc="PEM of who signed the other side; empty: the system's list")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -261,6 +269,11 @@ def _tokens(file: Path) -> tuple[str, ...]:
     if not lines or any(len(line) < 16 for line in lines):
         raise ConfigInvalid(f"token file {file} holds no token, or one shorter than 16 characters")
     return tuple(lines)
+
+
+def own_file(environ: Mapping[str, str]) -> Path:
+    """Return where this person's rbee.toml would be made: the system's for root, else in their own configuration."""
+    return _beside_config("rbee.toml", environ)[0]
 
 
 def _find(path: str | None, environ: Mapping[str, str]) -> Path | None:

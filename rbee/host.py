@@ -26,11 +26,11 @@ MACHINE_ID = Path("/etc/machine-id")
 _APPLICATION = b"rbee pool instance"
 
 
-def open_pool(settings: Settings, environ: Mapping[str, str], *, address: str | None = None) -> PoolService:
+def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") -> PoolService:
     """Return this host's pool.
 
     Args:
-        address: ``host:port`` the daemon listens on; absent where there is none.
+        url: where the daemon listens; empty where there is none.
 
     Raises:
         ConfigInvalid: a setting names something that is not there, such as the worker program.
@@ -39,7 +39,7 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, address: str | 
     models_dir = Path(settings.pool.models_dir) if settings.pool.models_dir else state / "models"
     store = open_store(models_dir, [Path(root) for root in settings.pool.model_roots], catalog.merged(settings.models))
     return PoolService(
-        pool_facts(settings, address or settings.pool.bind),
+        pool_facts(settings, url or f"http://{settings.pool.bind}"),
         units=open_units(settings, environ),
         models=store,
         gpus=NvmlProbe(),
@@ -50,13 +50,13 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, address: str | 
     )
 
 
-def pool_facts(settings: Settings, address: str) -> PoolFacts:
+def pool_facts(settings: Settings, url: str) -> PoolFacts:
     """Return what the pool's logic needs to know of its settings.
 
     Workers listen on the host that the pool itself is reached at.
     """
     low, high = settings.pool.port_range
-    url = settings.pool.url or f"http://{address}"
+    url = settings.pool.url or url
     return PoolFacts(
         id=config.pool_id(settings),
         instance=instance_id(MACHINE_ID),

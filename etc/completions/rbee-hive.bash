@@ -5,13 +5,13 @@ _rbee_hive() {
     [[ ${COMP_WORDS[n]} == -* ]] || path+="${path:+ }${COMP_WORDS[n]}"
   done
   case $path in
-    "") words="status worker models gpu drain undrain daemon" ;;
+    "") words="status worker models gpu drain undrain join leave daemon" ;;
     "worker") words="spawn list status stop drain logs" ;;
     "models") words="list catalog info download import verify delete" ;;
     "gpu") words="status" ;;
     "daemon") words="start stop restart status logs" ;;
   esac
-  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --memory --cpu --idle --lazy --direct --http --events --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --memory --cpu --idle --lazy --direct --http --queen --url --listen --events --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_hive rbee-hive

@@ -1,5 +1,5 @@
 # fish completion for rbee-hive; made by tools/pages.py
-complete -c rbee-hive -f -n "string match -qr '^rbee-hive *[^ ]*\$' -- (commandline -pc)" -a "status worker models gpu drain undrain daemon"
+complete -c rbee-hive -f -n "string match -qr '^rbee-hive *[^ ]*\$' -- (commandline -pc)" -a "status worker models gpu drain undrain join leave daemon"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive worker *[^ ]*\$' -- (commandline -pc)" -a "spawn list status stop drain logs"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
@@ -15,6 +15,9 @@ complete -c rbee-hive -l idle -r -d 'Exit after so long without a request; the n
 complete -c rbee-hive -l lazy -d 'Only bind the socket; the first request starts it.'
 complete -c rbee-hive -l direct -d 'Do it here, through systemd, without asking pool-managerd.'
 complete -c rbee-hive -l http -d 'Ask pool-managerd; otherwise it is asked when it listens.'
+complete -c rbee-hive -l queen -r -d 'Where the queen listens, as seen from here.'
+complete -c rbee-hive -l url -r -d 'Where this pool is to listen, as seen from the queen.'
+complete -c rbee-hive -l listen -r -d 'Listen there instead, IP:port; a port alone is every address.'
 complete -c rbee-hive -l events -d 'Show each step as a line of JSON as it happens, the result as the last.'
 complete -c rbee-hive -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee-hive -l follow -d 'Go on as more is logged.'

@@ -11,10 +11,10 @@ _rbee_keeper() {
     "pool worker") words="list spawn status stop drain logs" ;;
     "pool models") words="list catalog info download import verify delete" ;;
     "pool gpu") words="status" ;;
-    "orchestrator") words="start stop restart status logs" ;;
+    "orchestrator") words="start stop restart status logs listen" ;;
     "token") words="new" ;;
   esac
-  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --id --detach --after --host --http --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --id --detach --after --host --http --ssh --sudo --queen --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_keeper rbee-keeper rbee

@@ -5,7 +5,7 @@ complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- 
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs listen"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper token *[^ ]*\$' -- (commandline -pc)" -a "new"
 complete -c rbee-keeper -l model -r -d 'Alias or reference; pool models catalog lists them.'
 complete -c rbee-keeper -l prompt -r -d 'What to ask; - reads it from standard input.'
@@ -24,7 +24,10 @@ complete -c rbee-keeper -l detach -d 'Only say the job\'s id; jobs events shows 
 complete -c rbee-keeper -l after -r -d 'Go on after this event, or this job.'
 complete -c rbee-keeper -l host -r -d 'A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.'
 complete -c rbee-keeper -l http -d 'Ask the hosts\' pool-managerd over HTTP instead, at [hosts.*] pool.'
-complete -c rbee-keeper -l url -r -d 'Where the pool listens.'
+complete -c rbee-keeper -l ssh -r -d 'What ssh is given for that host; otherwise its name.'
+complete -c rbee-keeper -l sudo -d 'Commands there go through sudo -n.'
+complete -c rbee-keeper -l queen -r -d 'Where the queen listens, as seen from that host; otherwise found out.'
+complete -c rbee-keeper -l url -r -d 'Where the pool listens, as seen from the queen; otherwise found out. Without --ssh only the queen is told.'
 complete -c rbee-keeper -l output -r -d 'Write the token there, mode 0600, and not to standard output.'
 complete -c rbee-keeper -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee-keeper -l follow -d 'Go on as more is logged.'
@@ -43,7 +46,7 @@ complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -
 complete -c rbee -f -n "string match -qr '^rbee pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
 complete -c rbee -f -n "string match -qr '^rbee pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete"
 complete -c rbee -f -n "string match -qr '^rbee pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
-complete -c rbee -f -n "string match -qr '^rbee orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs"
+complete -c rbee -f -n "string match -qr '^rbee orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs listen"
 complete -c rbee -f -n "string match -qr '^rbee token *[^ ]*\$' -- (commandline -pc)" -a "new"
 complete -c rbee -l model -r -d 'Alias or reference; pool models catalog lists them.'
 complete -c rbee -l prompt -r -d 'What to ask; - reads it from standard input.'
@@ -62,7 +65,10 @@ complete -c rbee -l detach -d 'Only say the job\'s id; jobs events shows the res
 complete -c rbee -l after -r -d 'Go on after this event, or this job.'
 complete -c rbee -l host -r -d 'A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.'
 complete -c rbee -l http -d 'Ask the hosts\' pool-managerd over HTTP instead, at [hosts.*] pool.'
-complete -c rbee -l url -r -d 'Where the pool listens.'
+complete -c rbee -l ssh -r -d 'What ssh is given for that host; otherwise its name.'
+complete -c rbee -l sudo -d 'Commands there go through sudo -n.'
+complete -c rbee -l queen -r -d 'Where the queen listens, as seen from that host; otherwise found out.'
+complete -c rbee -l url -r -d 'Where the pool listens, as seen from the queen; otherwise found out. Without --ssh only the queen is told.'
 complete -c rbee -l output -r -d 'Write the token there, mode 0600, and not to standard output.'
 complete -c rbee -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee -l follow -d 'Go on as more is logged.'

@@ -2,12 +2,14 @@
 
 import asyncio
 import errno
+import ssl
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
 import aiohttp
 
+from rbee.client import tls
 from rbee.errors import PoolUnreachable, RbeeError, Timeout
 from rbee.wire import codec
 from rbee.wire.envelope import from_envelope
@@ -28,6 +30,7 @@ class HttpClient:
         source: what to call the other side in errors, ``queen`` or ``pool blep``.
         timeout_s: for a whole ``call``; streams have none, but may not fall silent.
         unreachable: the class for "nobody answers there".
+        ca_file: PEM file of who signs the other side's certificate; empty: the system's list.
     """
 
     def __init__(
@@ -38,11 +41,13 @@ class HttpClient:
         source: str = "",
         timeout_s: float = 10.0,
         unreachable: type[RbeeError] = PoolUnreachable,
+        ca_file: str = "",
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.source = source or self.base_url
         self.timeout_s = timeout_s
         self._unreachable = unreachable
+        self._ca_file = ca_file
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -123,13 +128,16 @@ class HttpClient:
         """Make the session inside the running loop, at first use."""
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0),
+                connector=aiohttp.TCPConnector(limit=0, ssl=self._trust()),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=None),
                 headers=self._headers,
                 read_bufsize=1 << 16,
                 trust_env=False,
             )
         return self._session
+
+    def _trust(self) -> ssl.SSLContext | bool:
+        return tls.context(self._ca_file) if self.base_url.startswith("https:") else True
 
     def _url(self, path: str) -> str:
         return self.base_url + path
@@ -153,6 +161,8 @@ class HttpClient:
         return from_envelope(body, status=status, source=self.source)
 
     def _away(self, error: Exception) -> RbeeError:
+        if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
+            return self._distrusted(error)
         code = getattr(error, "errno", None)
         refused = isinstance(code, int) and abs(code) == errno.ECONNREFUSED
         what = "nothing listens there" if refused else str(error) or type(error).__name__
@@ -160,4 +170,16 @@ class HttpClient:
             f"{self.source} at {self.base_url} cannot be reached: {what}",
             hint="is its socket up? systemctl list-sockets 'rbee-*'",
             details={"url": self.base_url, "refused": refused},
+        )
+
+    def _distrusted(self, error: Exception) -> RbeeError:
+        """Return what is wrong between us and who answers there; nothing was sent to them."""
+        cause = getattr(error, "certificate_error", None) or error.__cause__ or error
+        said = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or str(cause)
+        if said in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
+            said = "it speaks no TLS"
+        return self._unreachable(
+            f"{self.source} at {self.base_url} is not trusted: {said}",
+            hint="set tls_ca to the PEM file of who signed its certificate, or correct the URL",
+            details={"url": self.base_url, "trusted": False},
         )

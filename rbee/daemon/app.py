@@ -200,13 +200,18 @@ async def _admit(request: Request) -> HTTPResponse | None:
     access.check_browser(request.headers.get("host"), request.headers.get("origin"))
     if _is_preflight(request):
         return HTTPResponse(status=204, headers=_preflight_headers(request))
-    if request.path not in _OPEN and not (request.path in _OPEN_ON_LOOPBACK and request.ip in LOOPBACK_NAMES):
+    if request.path not in _OPEN and not (request.path in _OPEN_ON_LOOPBACK and _is_here(request.ip)):
         request.ctx.caller = access.caller(request.headers.get("authorization"))
     if request.body and not _is_json(request.headers.get("content-type", "")):
         raise InvalidRequest(
             f"content-type is {request.headers.get('content-type', '')[:100]!r}, expected application/json"
         )
     return None
+
+
+def _is_here(ip: str) -> bool:
+    """Say whether a peer is this machine; a socket for every address shows IPv4 peers as ::ffff:a.b.c.d."""
+    return ip.removeprefix("::ffff:") in LOOPBACK_NAMES
 
 
 def _is_preflight(request: Request) -> bool:

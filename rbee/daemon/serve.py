@@ -8,6 +8,7 @@ import os
 import signal
 import socket
 from collections.abc import Awaitable, Callable
+from ssl import SSLContext
 
 from rbee import log
 from rbee.adapters.notify import Notifier, bind_socket, inherited_socket
@@ -56,6 +57,7 @@ def serve(
     app: App,
     *,
     sock: socket.socket,
+    ssl: SSLContext | None = None,
     notifier: Notifier,
     vital: Callable[[], str | None],
     status: Callable[[], str],
@@ -68,6 +70,7 @@ def serve(
     """Serve ``app`` on ``sock`` until SIGTERM or SIGINT.
 
     Args:
+        ssl: what makes it https; None for http.
         vital: None while the daemon makes progress, else what stands still; then no watchdog beat is sent.
         status: the line ``systemctl status`` shows.
         reload: called on SIGHUP; what it raises is logged and the daemon goes on as it was.
@@ -110,7 +113,7 @@ def serve(
             task.cancel()
         log.event("daemon.stopped")
 
-    app.run(sock=sock, protocol=PatientProtocol, single_process=True, access_log=False, motd=False)
+    app.run(sock=sock, ssl=ssl, protocol=PatientProtocol, single_process=True, access_log=False, motd=False)
 
 
 async def _announce(notifier: Notifier, status: Callable[[], str], ready: Callable[[], Awaitable[None]] | None) -> None:

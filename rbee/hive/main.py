@@ -28,6 +28,8 @@ Usage:
   rbee-hive gpu status [options]
   rbee-hive drain [options]
   rbee-hive undrain [options]
+  rbee-hive join --queen=<url> --url=<url> [--listen=<addr>] [options]
+  rbee-hive leave [options]
   rbee-hive daemon start [options]
   rbee-hive daemon stop [options]
   rbee-hive daemon restart [options]
@@ -50,6 +52,9 @@ Options of worker spawn:
 Options:
   --direct          Do it here, through systemd, without asking pool-managerd.
   --http            Ask pool-managerd; otherwise it is asked when it listens.
+  --queen=<url>     Where the queen listens, as seen from here.
+  --url=<url>       Where this pool is to listen, as seen from the queen.
+  --listen=<addr>   Listen there instead, IP:port; a port alone is every address.
   --events          Show each step as a line of JSON as it happens, the result as the last.
   --lines=<n>       How many lines of the log [default: 100].
   --follow          Go on as more is logged.
@@ -63,6 +68,9 @@ Options:
   -h, --help        Show this.
   --version         Show the version.
 
+join makes this host a pool of a queen elsewhere; it reads the fleet's token from standard input, and is what
+rbee-keeper pool register runs here over ssh.
+
 Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot create, 75 try again later,
 77 not permitted, 78 configuration, 130 interrupted.
 """
@@ -70,7 +78,7 @@ Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot 
 
 def commands() -> Commands:
     """Return the table; its imports are here so that --help needs none of them."""
-    from rbee.hive import daemon, gpu, models, pool, worker  # noqa: PLC0415
+    from rbee.hive import daemon, gpu, joining, models, pool, worker  # noqa: PLC0415
 
     return {
         ("status",): pool.get_state,
@@ -90,6 +98,8 @@ def commands() -> Commands:
         ("models", "verify"): models.verify_model,
         ("models", "delete"): models.delete_model,
         ("gpu", "status"): gpu.list_gpus,
+        ("join",): joining.join,
+        ("leave",): joining.leave,
         ("daemon", "start"): daemon.start,
         ("daemon", "stop"): daemon.stop,
         ("daemon", "restart"): daemon.restart,

@@ -33,7 +33,11 @@ async def reached(args: Args) -> AsyncIterator[PoolOps]:
     if args["--http"] or (not args["--direct"] and _listens(settings.hive.pool)):
         tokens = config.read_token(settings.hive.token_file, environ=os.environ)
         async with HttpClient(
-            settings.hive.pool, token=tokens[0] if tokens else "", source="pool-managerd", timeout_s=timeout_s
+            settings.hive.pool,
+            token=tokens[0] if tokens else "",
+            source="pool-managerd",
+            timeout_s=timeout_s,
+            ca_file=settings.hive.tls_ca,
         ) as http:
             yield PoolClient(http)
     else:

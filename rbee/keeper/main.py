@@ -22,7 +22,7 @@ Usage:
   rbee-keeper pool list [options]
   rbee-keeper pool status (<pool> | --host=<host>...) [options]
   rbee-keeper pool state --host=<host>... [options]
-  rbee-keeper pool register <pool> --url=<url> [options]
+  rbee-keeper pool register <pool> [--ssh=<target>] [--sudo] [--queen=<url>] [--url=<url>] [options]
   rbee-keeper pool remove <pool> [options]
   rbee-keeper pool start --host=<host>... [options]
   rbee-keeper pool stop --host=<host>... [options]
@@ -47,11 +47,12 @@ Usage:
   rbee-keeper pool models verify <model> --host=<host>... [options]
   rbee-keeper pool models delete <model> --host=<host>... [options]
   rbee-keeper pool gpu status --host=<host>... [options]
-  rbee-keeper orchestrator start [options]
-  rbee-keeper orchestrator stop [options]
-  rbee-keeper orchestrator restart [options]
-  rbee-keeper orchestrator status [options]
-  rbee-keeper orchestrator logs [--lines=<n>] [--follow] [options]
+  rbee-keeper orchestrator start [--host=<host>] [options]
+  rbee-keeper orchestrator stop [--host=<host>] [options]
+  rbee-keeper orchestrator restart [--host=<host>] [options]
+  rbee-keeper orchestrator status [--host=<host>] [options]
+  rbee-keeper orchestrator logs [--host=<host>] [--lines=<n>] [--follow] [options]
+  rbee-keeper orchestrator listen <address> [options]
   rbee-keeper token new [--output=<file>] [options]
 
 Options of jobs submit:
@@ -74,7 +75,11 @@ Options:
   --after=<id>      Go on after this event, or this job.
   --host=<host>     A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.
   --http            Ask the hosts' pool-managerd over HTTP instead, at [hosts.*] pool.
-  --url=<url>       Where the pool listens.
+  --ssh=<target>    What ssh is given for that host; otherwise its name.
+  --sudo            Commands there go through sudo -n.
+  --queen=<url>     Where the queen listens, as seen from that host; otherwise found out.
+  --url=<url>       Where the pool listens, as seen from the queen; otherwise found out. Without --ssh only the queen
+                    is told.
   --output=<file>   Write the token there, mode 0600, and not to standard output.
   --lines=<n>       How many lines of the log [default: 100].
   --follow          Go on as more is logged.
@@ -87,6 +92,8 @@ Options:
   --debug           Show the traceback of a bug.
   -h, --help        Show this.
   --version         Show the version.
+
+<address> is an IP address with a port, a port alone for every address, or loopback.
 
 <worker> is a name, or <pool>:<name> where two pools have a worker of that name.
 
@@ -139,6 +146,7 @@ def commands() -> Commands:
         ("orchestrator", "restart"): orchestrator.restart,
         ("orchestrator", "status"): orchestrator.status,
         ("orchestrator", "logs"): orchestrator.logs,
+        ("orchestrator", "listen"): orchestrator.listen,
         ("token", "new"): token.new,
     }
 

@@ -1,15 +1,51 @@
-"""rbee-keeper orchestrator …: queen-rbee's units on this machine."""
+"""rbee-keeper orchestrator …: queen-rbee's units on this machine, or on another by ssh."""
 
+import asyncio
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rbee import config
+from rbee.adapters import toml_file
+from rbee.cli.confirm import dry_run
+from rbee.cli.listening import LOOPBACK, Listening, checked, is_loopback, user_config
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.cli.services import Service, in_user_manager
-from rbee.keeper.reach import settings_of
+from rbee.cli.services import Service, ServiceState, in_user_manager, shown
+from rbee.client.queen import QueenClient
+from rbee.errors import ConfigInvalid, RbeeError
+from rbee.keeper.hosts import host
+from rbee.keeper.reach import http_to, settings_of
+from rbee.keeper.registering import config_file
+from rbee.wire import codec
+from rbee.wire.jobs import JobQuery, JobState, JobStatus
+from rbee.wire.pools import PoolStatus
 
 NAME = "rbee-queen"
+_QUEUE_MOST = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Orchestrator:
+    """What there is to know of a queen on one screen: her units, and, when she answers, herself."""
+
+    unit: ServiceState
+    url: str
+    version: str | None = None
+    queued: int | None = None
+    running: int | None = None
+    pools: tuple[PoolStatus, ...] = ()
+    problem: str = ""
 
 
 def _service(args: Args) -> Service:
-    return Service(NAME, user=in_user_manager(settings_of(args).pool.mode, NAME))
+    name, settings = args["--host"], settings_of(args)
+    if name is None:
+        return Service(NAME, user=in_user_manager(settings.pool.mode, NAME))
+    return host(settings, name).service(NAME)
 
 
 async def start(args: Args, output: Output) -> None:
@@ -24,9 +60,122 @@ async def restart(args: Args, output: Output) -> None:
     await _service(args).restart(args, output)
 
 
-async def status(args: Args, output: Output) -> None:
-    await _service(args).status(args, output)
-
-
 async def logs(args: Args, output: Output) -> None:
     await _service(args).logs(args, output)
+
+
+async def status(args: Args, output: Output) -> int | None:
+    """Show systemd's view, and the queen's own; one that does not answer is said, and exits with its code."""
+    unit = await _service(args).state()
+    url = _url(args)
+    if unit.state != "active" and unit.socket != "active":
+        found, code = (
+            Orchestrator(unit=unit, url=url, problem="she is stopped, and no socket wakes her"),
+            os.EX_UNAVAILABLE,
+        )
+    else:
+        found, code = await _asked(args, unit, url)
+    output.facts({"id": NAME, **codec.plain(found)}, _shown(found))
+    return code
+
+
+async def _asked(args: Args, unit: ServiceState, url: str) -> tuple[Orchestrator, int]:
+    async with http_to(args, url, "queen") as http:
+        queen = QueenClient(http)
+        try:
+            version, queued, running, pools = await asyncio.gather(
+                queen.version(), _jobs(queen, JobState.QUEUED), _jobs(queen, JobState.RUNNING), queen.list_pools()
+            )
+        except RbeeError as error:
+            return Orchestrator(unit=unit, url=url, problem=error.message), error.exit_code
+    unit = await _service(args).state() if unit.state != "active" else unit  # asking has woken her
+    return Orchestrator(
+        unit=unit, url=url, version=version.version, queued=len(queued), running=len(running), pools=pools
+    ), 0
+
+
+async def _jobs(queen: QueenClient, state: JobState) -> tuple[JobStatus, ...]:
+    return await queen.list_jobs(codec.from_dict(JobQuery, {"state": state.value, "limit": _QUEUE_MOST}))
+
+
+def _url(args: Args) -> str:
+    """Return where she is asked: as configured; on another host, at the address by which ssh names it."""
+    settings = settings_of(args)
+    queen, name = settings.keeper.queen, args["--host"]
+    parts = urlsplit(queen)
+    if name is None or not is_loopback(f"{parts.hostname}:"):
+        return queen
+    known = settings.hosts[name]
+    there = (urlsplit(known.pool).hostname if known.pool else None) or (known.ssh or name).rpartition("@")[2]
+    return f"{parts.scheme}://{there}:{parts.port}"
+
+
+def _shown(found: Orchestrator) -> Mapping[str, Any]:
+    pools = "\n".join(f"{pool.id}  {pool.state.value}, {len(pool.workers)} workers, {pool.url}" for pool in found.pools)
+    facts = dict(shown(found.unit))
+    said = facts.pop("status")
+    jobs = None if found.queued is None else f"{found.running} running, {found.queued} queued"
+    return {
+        **facts,
+        "status": said,
+        "address": found.url,
+        "version": found.version,
+        "jobs": jobs,
+        "pools": pools or ("none; rbee-keeper pool register HOST" if found.version else None),
+        "problem": found.problem,
+    }
+
+
+async def listen(args: Args, output: Output) -> None:
+    """Let the queen of this machine listen elsewhere: on the network only with a token.
+
+    Raises:
+        InvalidRequest: the address is none.
+        ConfigInvalid: there is no token.
+    """
+    settings, wanted = settings_of(args), args["<address>"]
+    user = in_user_manager(settings.pool.mode, NAME)
+    listening = Listening(NAME, user=user, undo=f"rbee-keeper orchestrator listen {LOOPBACK}", environ=os.environ)
+    if wanted == LOOPBACK:
+        if not dry_run(args, output, f"let {NAME} listen on loopback again"):
+            if listening.restore():
+                await listening.apply()
+            _remember(settings, None)
+            output.done(f"{NAME} listens at {', '.join(await listening.at())}", id=NAME)
+        return
+    address = checked(wanted)
+    _require_token(settings, address, user_config(user, os.environ))
+    if dry_run(args, output, f"let {NAME} listen at {address}"):
+        return
+    if address not in await listening.at() and listening.move(address):
+        await listening.apply()
+    _remember(settings, address)
+    output.done(f"{NAME} listens at {', '.join(await listening.at())}", id=NAME)
+
+
+def _require_token(settings: config.Settings, address: str, folder: Path) -> None:
+    try:
+        tokens = config.read_token(settings.queen.token_file, environ=os.environ)
+    except ConfigInvalid:
+        tokens = ()
+    if not tokens and not is_loopback(address):
+        raise ConfigInvalid(
+            f"{address} is reachable from the network, but no token is configured",
+            hint=f"rbee-keeper token new --output {folder}/token",
+        )
+
+
+def _remember(settings: config.Settings, address: str | None) -> None:
+    """Write down where this keeper finds her, when that is not where it looks by itself."""
+    if address is not None and address == str(urlsplit(settings.keeper.queen).port):
+        return  # found by whatever name or scheme the owner has chosen
+    url = _found_at(address, "https" if settings.queen.tls_cert else "http")
+    if (url or config.Keeper().queen) != settings.keeper.queen:
+        toml_file.change(config_file(settings), {("keeper", "queen"): url})
+
+
+def _found_at(address: str | None, scheme: str) -> str | None:
+    if address is None:
+        return None
+    url = f"{scheme}://127.0.0.1:{address}" if address.isdigit() else f"{scheme}://{address}"
+    return None if url == config.Keeper().queen else url

@@ -34,6 +34,7 @@ async def pool_at(args: Args, url: str) -> AsyncIterator[PoolClient]:
 
 def http_to(args: Args, url: str, source: str) -> HttpClient:
     """Return a connection with the token that this person may read."""
-    tokens = config.read_token(settings_of(args).keeper.token_file, environ=os.environ)
+    keeper = settings_of(args).keeper
+    tokens = config.read_token(keeper.token_file, environ=os.environ)
     timeout_s = parse_seconds(args["--timeout"], "--timeout")
-    return HttpClient(url, token=tokens[0] if tokens else "", source=source, timeout_s=timeout_s)
+    return HttpClient(url, token=tokens[0] if tokens else "", source=source, timeout_s=timeout_s, ca_file=keeper.tls_ca)

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import socket
+import ssl
 
 from prometheus_client import CollectorRegistry
 
@@ -10,6 +11,7 @@ from rbee import config, host
 from rbee.client.http import HttpClient
 from rbee.client.queen import QueenClient
 from rbee.config import Settings
+from rbee.daemon import tls
 from rbee.daemon.access import Access
 from rbee.daemon.app import App, create_app, mount
 from rbee.daemon.serve import is_loopback, require_token
@@ -35,6 +37,7 @@ class Daemon:
 
     def __init__(self, settings: Settings, file: str | None, tokens: tuple[str, ...], sock: socket.socket) -> None:
         self.sock = sock
+        self.tls = _tls(settings)
         self._file = file
         self._pool = self._opened(settings)
         self._queen = _queen(settings, tokens)
@@ -64,6 +67,7 @@ class Daemon:
         settings = config.load(self._file, os.environ)
         tokens = config.read_token(settings.pool.token_file, environ=os.environ)
         require_token(self.sock, tokens, "pool")
+        tls.reload(self.tls, settings.pool.tls_cert, settings.pool.tls_key, "pool", os.environ)
         self._pool = self.app.ctx.pool = self._opened(settings)
         self.app.ctx.access = self._access(tokens)
         self._replaced.append(self._queen)
@@ -88,7 +92,8 @@ class Daemon:
 
     def _opened(self, settings: Settings) -> PoolService:
         ip, port = self.sock.getsockname()[:2]
-        return host.open_pool(settings, os.environ, address=f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}")
+        address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
+        return host.open_pool(settings, os.environ, url=f"{'https' if self.tls else 'http'}://{address}")
 
     def _app(self, settings: Settings, tokens: tuple[str, ...]) -> App:
         metrics = CollectorRegistry()
@@ -118,8 +123,18 @@ class Daemon:
         await QueenClient(self._queen).heartbeat(snapshot.id, snapshot)
 
 
+def _tls(settings: Settings) -> ssl.SSLContext | None:
+    return tls.context(settings.pool.tls_cert, settings.pool.tls_key, "pool", os.environ)
+
+
 def _queen(settings: Settings, tokens: tuple[str, ...]) -> HttpClient:
-    return HttpClient(settings.pool.queen, token=tokens[0] if tokens else "", source="queen", timeout_s=QUEEN_S)
+    return HttpClient(
+        settings.pool.queen,
+        token=tokens[0] if tokens else "",
+        source="queen",
+        timeout_s=QUEEN_S,
+        ca_file=settings.pool.tls_ca,
+    )
 
 
 def _workers_line(found: PoolSnapshot) -> str:

@@ -48,6 +48,7 @@ def run(args: entry.Args) -> None:
     serve(
         daemon.app,
         sock=sock,
+        ssl=daemon.tls,
         notifier=Notifier.from_environ(os.environ),
         vital=daemon.vital,
         status=daemon.status,

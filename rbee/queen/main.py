@@ -9,7 +9,7 @@ from typing import NoReturn
 from rbee import config, log
 from rbee.adapters.notify import Notifier
 from rbee.config import Settings
-from rbee.daemon import entry
+from rbee.daemon import entry, tls
 from rbee.daemon.access import Access
 from rbee.daemon.app import App, create_app
 from rbee.daemon.serve import is_loopback, listening_socket, require_token, serve
@@ -82,6 +82,7 @@ class Daemon:
         metrics: Metrics,
     ) -> None:
         self.sock = sock
+        self.tls = tls.context(settings.queen.tls_cert, settings.queen.tls_key, "queen", os.environ)
         self._file = file
         self._tokens = tokens
         self._settings = settings
@@ -114,6 +115,7 @@ class Daemon:
         settings = config.load(self._file, os.environ)
         tokens = config.read_token(settings.queen.token_file, environ=os.environ)
         require_token(self.sock, tokens, "queen")
+        tls.reload(self.tls, settings.queen.tls_cert, settings.queen.tls_key, "queen", os.environ)
         models = catalog(settings)
         self.app.ctx.access = self._access(settings, tokens)
         if self._queen is not None:
@@ -144,6 +146,7 @@ def _serve(daemon: Daemon) -> None:
     serve(
         daemon.app,
         sock=daemon.sock,
+        ssl=daemon.tls,
         notifier=Notifier.from_environ(os.environ),
         vital=daemon.vital,
         status=daemon.status,

@@ -29,15 +29,24 @@ class Pools:
     Args:
         token: the fleet token to present; empty for none.
         urls: pools to ask when none is known.
+        ca_file: PEM file of who signs the pools' certificates; empty: the system's list.
         changed: called when a pool said something that may let a job go.
     """
 
     def __init__(
-        self, store: Store, *, lost_after_s: float, token: str, urls: Iterable[str], changed: Callable[[], None]
+        self,
+        store: Store,
+        *,
+        lost_after_s: float,
+        token: str,
+        urls: Iterable[str],
+        changed: Callable[[], None],
+        ca_file: str = "",
     ) -> None:
         self._store = store
         self._registry = Registry(lost_after_s=lost_after_s)
         self.token = token
+        self._ca_file = ca_file
         self.urls = tuple(urls)
         self._changed = changed
         self._news = asyncio.Event()
@@ -119,7 +128,7 @@ class Pools:
         """Raises NotFound."""
         url = self.find(pool).url
         if url not in self._clients:
-            self._clients[url] = HttpClient(url, token=self.token, source=f"pool {pool}")
+            self._clients[url] = HttpClient(url, token=self.token, source=f"pool {pool}", ca_file=self._ca_file)
         return PoolClient(self._clients[url])
 
     def worker(self, pool: str, worker: str) -> WorkerClient | None:
@@ -224,7 +233,8 @@ class Pools:
 
     async def _ask(self, url: str) -> bool:
         """Ask the pool there how it is, which makes it speak to us; say whether it answered."""
-        async with HttpClient(url, token=self.token, source=f"pool at {url}", timeout_s=ASK_S) as http:
+        source = f"pool at {url}"
+        async with HttpClient(url, token=self.token, source=source, timeout_s=ASK_S, ca_file=self._ca_file) as http:
             try:
                 await http.call("GET", "/v2/state")
                 return True

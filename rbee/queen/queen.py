@@ -63,6 +63,7 @@ class Queen:
             token=token,
             urls=settings.pools,
             changed=self.jobs.changed.set,
+            ca_file=settings.tls_ca,
         )
         self.errands = Errands(self.jobs, self.pools, self._observed)
         self.dispatcher = Dispatcher(

@@ -27,9 +27,9 @@ from tools import pages
 from tools.usage import read
 
 ROOT = Path(__file__).parents[2]
-HIVE_ONLY = {("daemon", verb) for verb in ("start", "stop", "restart", "status", "logs")}
+HIVE_ONLY = {("daemon", verb) for verb in ("start", "stop", "restart", "status", "logs")} | {("join",), ("leave",)}
 KEEPER_ONLY = {
-    *(("orchestrator", verb) for verb in ("start", "stop", "restart", "status", "logs")),
+    *(("orchestrator", verb) for verb in ("start", "stop", "restart", "status", "logs", "listen")),
     *(("pool", verb) for verb in ("start", "stop", "restart", "logs", "exec")),
     ("token", "new"),
 }

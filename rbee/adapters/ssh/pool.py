@@ -82,8 +82,8 @@ class SshPool:
     async def verify_model(self, model: str) -> Verification:
         """A model found damaged is an answer here, and exit 69 there."""
         done = await self._run("models", "verify", _word(model), timeout_s=HASHING_S)
-        if done.returncode != 0 and not (done.stdout and isinstance(self._refusal(done), ChecksumMismatch)):
-            raise self._refusal(done)
+        if done.returncode != 0 and not (done.stdout and isinstance(self.refusal(done), ChecksumMismatch)):
+            raise self.refusal(done)
         return self._decoded(Verification, self._parsed(done.stdout))
 
     async def delete_model(self, model: str) -> None:
@@ -109,7 +109,7 @@ class SshPool:
     async def _ask(self, *words: str, timeout_s: float | None = None) -> Any:
         done = await self._run(*words, timeout_s=timeout_s)
         if done.returncode != 0:
-            raise self._refusal(done)
+            raise self.refusal(done)
         return self._parsed(done.stdout)
 
     async def _run(self, *words: str, timeout_s: float | None) -> Completed:
@@ -127,9 +127,9 @@ class SshPool:
             stderr = error.details.get("stderr")
             if not isinstance(stderr, str):
                 raise
-            raise self._refusal(Completed(tuple(argv), int(error.details["returncode"]), "", stderr)) from None
+            raise self.refusal(Completed(tuple(argv), int(error.details["returncode"]), "", stderr)) from None
 
-    def _refusal(self, done: Completed) -> RbeeError:
+    def refusal(self, done: Completed) -> RbeeError:
         """Return what rbee-hive raised there: as JSON it says so in one line on standard error."""
         for line in reversed(done.stderr.splitlines()):
             try:

@@ -1,0 +1,124 @@
+"""Where a daemon listens: its socket unit says it, and a drop-in of ours changes it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rbee.adapters import process
+from rbee.adapters.files import permitted
+from rbee.adapters.notify import split_address
+from rbee.errors import InvalidRequest, RbeeError
+
+LOOPBACK = "loopback"
+_FILE = "50-rbee-listen.conf"
+_TEXT = """\
+# Made by rbee; `{undo}` takes it away again.
+[Socket]
+ListenStream=
+ListenStream={address}
+# The address may come up after the socket.
+FreeBind=yes
+"""
+
+
+def checked(address: str) -> str:
+    """Return ``address`` as ListenStream= takes it: ``host:port`` with an IP address, or a port for all addresses.
+
+    Raises:
+        InvalidRequest: it is none.
+    """
+    import ipaddress  # noqa: PLC0415
+
+    try:
+        if address.isdigit():
+            split_address(f"0.0.0.0:{address}")
+            return address
+        host, port = split_address(address)
+        ip = ipaddress.ip_address(host)
+    except (ValueError, RbeeError):
+        raise InvalidRequest(
+            f"address is {address[:80]!r}, expected an IP address with a port, a port alone for every address, "
+            f"or {LOOPBACK}",
+            hint="ip -brief address shows this host's addresses",
+        ) from None
+    return f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
+
+
+def is_loopback(address: str) -> bool:
+    return address.startswith(("127.", "[::1]"))
+
+
+class Listening:
+    """The socket of one daemon, ``rbee-pool`` or ``rbee-queen``."""
+
+    def __init__(self, name: str, *, user: bool, undo: str, environ: Mapping[str, str]) -> None:
+        self._name = name
+        self._scope = ["--user"] if user else []
+        self._undo = undo
+        self._file = _units(user, environ) / f"{name}.socket.d" / _FILE
+
+    async def at(self) -> list[str]:
+        """Return the addresses that systemd listens at, or would."""
+        done = await self._systemctl("show", "--value", "-p", "Listen", f"{self._name}.socket")
+        return [line.removesuffix(" (Stream)") for line in done.stdout.splitlines() if line.endswith(" (Stream)")]
+
+    def move(self, address: str) -> bool:
+        """Let it listen at ``address`` (``checked``) from its next start on; return whether that is new.
+
+        Raises:
+            NotPermitted: units cannot be written here.
+        """
+        text = _TEXT.format(address=address, undo=self._undo)
+        with permitted(self._file.parent.parent):
+            if self._file.is_file() and self._file.read_text(encoding="utf-8") == text:
+                return False
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            self._file.write_text(text, encoding="utf-8")
+            self._file.chmod(0o644)
+        return True
+
+    def restore(self) -> bool:
+        """Let it listen where the unit says again; return whether there was anything to undo."""
+        with permitted(self._file.parent.parent):
+            there = self._file.exists()
+            self._file.unlink(missing_ok=True)
+            if there and not any(self._file.parent.iterdir()):
+                self._file.parent.rmdir()
+        return there
+
+    async def apply(self) -> None:
+        """Have systemd listen there now. Workers and what they generate go on."""
+        await self._systemctl("daemon-reload")
+        await self._systemctl("stop", f"{self._name}.socket", f"{self._name}.service")
+        await self._systemctl("enable", "--now", f"{self._name}.socket")
+        await self._systemctl("start", f"{self._name}.service")
+
+    async def restart(self) -> None:
+        await self._systemctl("enable", "--now", f"{self._name}.socket")
+        await self._systemctl("restart", f"{self._name}.service")
+
+    async def stop(self) -> None:
+        await self._systemctl("daemon-reload")
+        await self._systemctl("stop", f"{self._name}.socket", f"{self._name}.service")
+
+    async def _systemctl(self, *arguments: str) -> process.Completed:
+        try:
+            argv = ["systemctl", "--no-ask-password", *self._scope, *arguments]
+            return await process.run(argv, timeout_s=120)
+        except process.ProgramFailed as error:
+            error.hint = f"systemctl status {self._name}.socket; journalctl -u {self._name}"
+            raise
+
+
+def _units(user: bool, environ: Mapping[str, str]) -> Path:
+    if not user:
+        return Path("/etc/systemd/system")
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/")) / ".config")
+    return Path(base) / "systemd/user"
+
+
+def user_config(user: bool, environ: Mapping[str, str]) -> Path:
+    """Return the folder of rbee's own configuration for that manager."""
+    if not user:
+        return Path("/etc/rbee")
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "/")) / ".config")
+    return Path(base) / "rbee"

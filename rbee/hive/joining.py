@@ -1,0 +1,167 @@
+"""rbee-hive join and leave: what makes this host a pool of a queen elsewhere, and what undoes it.
+
+``rbee-keeper pool register`` runs this over ssh, with the fleet's token on standard input.
+"""
+
+import asyncio
+import os
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from rbee import config
+from rbee.adapters import toml_file
+from rbee.adapters.files import permitted
+from rbee.cli.confirm import confirm, dry_run
+from rbee.cli.listening import Listening, checked, user_config
+from rbee.cli.output import Output
+from rbee.cli.run import Args
+from rbee.cli.services import in_user_manager
+from rbee.client.http import HttpClient
+from rbee.config import Settings
+from rbee.errors import ConfigInvalid, InvalidRequest, RbeeError
+from rbee.hive.reach import settings_of
+
+NAME = "rbee-pool"
+_MARK = "joined"  # in the folder of the configuration: what leave has to undo
+_TOKEN_MAX = 4096
+_PROBE_S = 5.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Joined:
+    """What ``join`` and ``leave`` did. ``changed`` names each thing that was not so already."""
+
+    id: str
+    queen: str
+    url: str
+    changed: tuple[str, ...]
+
+
+async def join(args: Args, output: Output) -> None:
+    """Take the fleet's token from standard input, and speak to the queen from now on. Doing it again changes nothing.
+
+    Raises:
+        InvalidRequest: no token came, or an address is none.
+        PoolUnreachable, Unauthorized: the queen does not answer here, or does not take the token; nothing was changed.
+    """
+    settings, queen, url = settings_of(args), args["--queen"], args["--url"]
+    listen = checked(args["--listen"] or _listen(url))
+    token = await asyncio.to_thread(_token)
+    if dry_run(args, output, f"join the queen at {queen} as {config.pool_id(settings)}"):
+        return
+    await _ask_queen(queen, token, settings)
+    user = in_user_manager(settings.pool.mode, NAME)
+    folder = user_config(user, os.environ)
+    changed = [
+        *_write_token(folder / "token", token),
+        *_write_settings(Path(settings.file or folder / "rbee.toml"), queen, url),
+    ]
+    listening = Listening(NAME, user=user, undo="rbee-hive leave", environ=os.environ)
+    if listen not in await listening.at():
+        listening.move(listen)
+        changed.append(f"{NAME}.socket")
+    if changed:
+        _remember(folder / _MARK, changed)
+        await listening.apply()
+    else:
+        await listening.restart()
+    _show(Joined(id=config.pool_id(settings), queen=queen, url=url, changed=tuple(changed)), output)
+
+
+async def leave(args: Args, output: Output) -> None:
+    """Undo what ``join`` changed, and stop rbee-pool. Workers end with the stop of their slice, not by this."""
+    settings = settings_of(args)
+    if not confirm(args, output, f"leave the queen at {settings.pool.queen} and stop {NAME}"):
+        return
+    user = in_user_manager(settings.pool.mode, NAME)
+    folder = user_config(user, os.environ)
+    changed = _recalled(folder / _MARK)
+    listening = Listening(NAME, user=user, undo="rbee-hive leave", environ=os.environ)
+    done = [f"{NAME}.socket"] if listening.restore() else []
+    file = Path(settings.file or folder / "rbee.toml")
+    ours = {tuple(key.split(".")): None for key in changed if key.count(".") == 1 and not key.startswith("rbee-")}
+    done += toml_file.change(file, ours) if ours else []
+    with permitted(folder):
+        if "token" in changed:
+            (folder / "token").unlink(missing_ok=True)
+            done.append("token")
+        (folder / _MARK).unlink(missing_ok=True)
+    await listening.stop()
+    _show(
+        Joined(id=config.pool_id(settings), queen=settings.pool.queen, url=settings.pool.url, changed=tuple(done)),
+        output,
+    )
+
+
+def _listen(url: str) -> str:
+    parts = urlsplit(url)
+    if not parts.hostname or parts.port is None:
+        raise InvalidRequest(f"--url is {url!r}, expected http://host:port")
+    return f"[{parts.hostname}]:{parts.port}" if ":" in parts.hostname else f"{parts.hostname}:{parts.port}"
+
+
+def _token() -> str:
+    """Return what stands on standard input: the one way a token comes here, since argv and environment can be read."""
+    if sys.stdin.isatty():
+        raise InvalidRequest("the token is read from standard input", hint="rbee-hive join … < token")
+    text = sys.stdin.buffer.read(_TOKEN_MAX).decode("ascii", "replace")
+    if not text.split() or any(len(word) < 16 or not word.isprintable() for word in text.split()):
+        raise InvalidRequest("standard input holds no token of 16 characters or more", hint="rbee-keeper token new")
+    return "\n".join(text.split()) + "\n"
+
+
+async def _ask_queen(queen: str, token: str, settings: Settings) -> None:
+    """Raise unless the queen answers this host, and takes the token."""
+    client = HttpClient(
+        queen, token=token.split(maxsplit=1)[0], source="queen", timeout_s=_PROBE_S, ca_file=settings.pool.tls_ca
+    )
+    async with client as http:
+        try:
+            await http.call("GET", "/v2/meta/version")
+        except RbeeError as error:
+            error.message = f"from this host, {error.message}"
+            raise
+
+
+def _write_token(file: Path, token: str) -> list[str]:
+    with permitted(file.parent):
+        if file.is_file() and file.read_text(encoding="ascii", errors="replace") == token:
+            return []
+        file.parent.mkdir(parents=True, exist_ok=True)
+        new = file.with_name(f".token.{os.getpid()}")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as stream:
+            stream.write(token)
+            os.fsync(stream.fileno())
+        new.replace(file)
+    return ["token"]
+
+
+def _write_settings(file: Path, queen: str, url: str) -> list[str]:
+    wanted: dict[tuple[str, ...], Any] = {("pool", "queen"): queen, ("pool", "url"): url, ("hive", "pool"): url}
+    try:
+        return toml_file.change(file, wanted)
+    except RbeeError as error:
+        said = ", ".join(f'{".".join(where)} = "{value}"' for where, value in wanted.items())
+        raise ConfigInvalid(
+            f"{file} does not say {said}, and cannot be changed: {error.message}",
+            hint=f"on NixOS: services.rbee.settings.pool.queen and .url; elsewhere: ls -l {file}",
+        ) from None
+
+
+def _remember(mark: Path, changed: list[str]) -> None:
+    with permitted(mark.parent):
+        known = [*_recalled(mark), *changed]
+        mark.write_text("".join(f"{key}\n" for key in dict.fromkeys(known)), encoding="utf-8")
+
+
+def _recalled(mark: Path) -> list[str]:
+    return mark.read_text(encoding="utf-8").split() if mark.is_file() else []
+
+
+def _show(done: Joined, output: Output) -> None:
+    changed = ", ".join(done.changed) or "nothing, all was so already"
+    output.facts(done, {"pool": done.id, "queen": done.queen, "address": done.url, "changed": changed})
