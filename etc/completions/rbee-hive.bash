@@ -7,7 +7,7 @@ _rbee_hive() {
   case $path in
     "") words="status worker models gpu drain undrain join leave daemon" ;;
     "worker") words="spawn list status stop drain logs" ;;
-    "models") words="list catalog info download import verify delete" ;;
+    "models") words="list catalog info download import verify delete cache uncache" ;;
     "gpu") words="status" ;;
     "daemon") words="start stop restart status logs" ;;
   esac

@@ -9,7 +9,7 @@ _rbee_keeper() {
     "jobs") words="submit list status events cancel explain" ;;
     "pool") words="list status state register remove start stop restart logs exec drain undrain worker models gpu" ;;
     "pool worker") words="list spawn status stop drain logs" ;;
-    "pool models") words="list catalog info download import verify delete" ;;
+    "pool models") words="list catalog info download import verify delete cache uncache" ;;
     "pool gpu") words="status" ;;
     "orchestrator") words="start stop restart status logs listen" ;;
     "token") words="new" ;;

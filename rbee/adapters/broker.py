@@ -11,7 +11,7 @@ from rbee.adapters.systemd.reader import UnitReader
 from rbee.adapters.systemd.units import address_problem
 from rbee.errors import NotPermitted, RbeeError
 from rbee.pool_core import names
-from rbee.pool_core.ports import PortTaken, StartProgress, WorkerPlan
+from rbee.pool_core.ports import HoldPlan, PortTaken, StartProgress, WorkerPlan
 from rbee.pool_core.unit import Place
 from rbee.wire import codec
 from rbee.wire.envelope import from_envelope
@@ -66,6 +66,16 @@ class BrokerUnits(UnitReader):
 
     async def release(self, worker: str) -> None:
         await self._ask({"op": "stop", "id": worker, "release": True})
+
+    async def hold(self, plan: HoldPlan) -> None:
+        async def wake() -> None:
+            wish = {"model": plan.model, "model_paths": list(plan.model_paths)}
+            await self._ask({"op": "hold", "held": wish})
+
+        await self.follow_hold(plan, wake)
+
+    async def release_model(self, model: str) -> None:
+        await self._ask({"op": "unhold", "id": model})
 
     async def _ask(self, request: Mapping[str, Any]) -> None:
         answer = await self._exchange(json.dumps(request).encode() + b"\n")

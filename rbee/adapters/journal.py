@@ -40,6 +40,13 @@ class Journal:
         told = [_text(entry.get("MESSAGE")) for entry in around if run_id is None or run_id in _invocations(entry)]
         return worker_exit(ends[-1], told[-LAST_LINES:])
 
+    async def last_words(self, unit: str) -> str:
+        """Return the last line that a unit's own process wrote; empty when there is none."""
+        entries = await self._entries("--unit", unit, "--lines", "20")
+        own = [_text(entry.get("MESSAGE")) for entry in entries if entry.get("_SYSTEMD_UNIT") == unit]
+        own += [_text(entry.get("MESSAGE")) for entry in entries if entry.get("_SYSTEMD_USER_UNIT") == unit]
+        return own[-1] if own else ""
+
     def _is_end(self, entry: Entry, worker: str) -> bool:
         """Say whether this is the post-mortem's entry, and not one that somebody else wrote in its name.
 

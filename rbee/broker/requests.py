@@ -9,13 +9,13 @@ from pathlib import Path
 
 from rbee.errors import InvalidRequest, ModelNotFound, NotPermitted
 from rbee.pool_core import names
-from rbee.pool_core.ports import WorkerPlan
+from rbee.pool_core.ports import HoldPlan, WorkerPlan
 from rbee.wire import codec
 from rbee.wire.fields import NAME, items, name, number, text
 from rbee.wire.workers import Backend
 
 LOWEST_PORT = 1024
-_OP = re.compile(r"start|stop|list")
+_OP = re.compile(r"start|stop|list|hold|unhold")
 _ADDRESS = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]):(\d{1,5})")
 
 
@@ -38,19 +38,31 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldWish:
+    """A model to hold in memory."""
+
+    model: str = text(longest=63, pattern=NAME)
+    model_paths: tuple[str, ...] = items(shortest=1, longest=1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """One line. ``release`` stops the socket only, so that the worker may finish."""
 
     op: str = text(longest=8, pattern=_OP)
     plan: Wish | None = None
+    held: HoldWish | None = None
     id: str | None = name(default=None)
     release: bool = False
 
     def problems(self) -> typing.Iterator[tuple[str, str]]:
         if (self.op == "start") != (self.plan is not None):
             yield "plan", "is missing" if self.op == "start" else f"does not go with op {self.op}"
-        if (self.op == "stop") != (self.id is not None):
-            yield "id", "is missing" if self.op == "stop" else f"does not go with op {self.op}"
+        if (self.op == "hold") != (self.held is not None):
+            yield "held", "is missing" if self.op == "hold" else f"does not go with op {self.op}"
+        named = self.op in ("stop", "unhold")
+        if named != (self.id is not None):
+            yield "id", "is missing" if named else f"does not go with op {self.op}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +104,13 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
         cpu_percent=wish.cpu_percent,
         threads=wish.threads,
     )
+
+
+def hold_of(wish: HoldWish, bounds: Bounds) -> HoldPlan:
+    """Return what to hold, with real paths and the files' own size. Raises as ``plan_of``."""
+    paths = [_real_model(path, bounds.roots) for path in wish.model_paths]
+    size_bytes = sum(path.stat().st_size for path in paths)
+    return HoldPlan(model=wish.model, model_paths=tuple(map(str, paths)), size_bytes=size_bytes)
 
 
 def _check_address(address: str, ports: tuple[int, int]) -> None:

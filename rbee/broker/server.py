@@ -6,13 +6,13 @@ import socket
 import struct
 import time
 from collections.abc import Collection
-from typing import Any
+from typing import Any, Protocol
 
 from rbee import log
 from rbee.broker import requests
 from rbee.broker.requests import Bounds, Request
 from rbee.errors import InvalidRequest, NotPermitted, RbeeError, Timeout
-from rbee.pool_core.ports import UnitManager
+from rbee.pool_core.ports import HoldPlan, UnitManager
 from rbee.wire import codec
 from rbee.wire.envelope import to_envelope
 
@@ -22,10 +22,16 @@ OPERATION_S = 120.0  # a stop waits for the worker's own grace
 _PEER = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED, unix(7)
 
 
+class Units(UnitManager, Protocol):
+    """What the broker does it with: it starts what holds a model, and leaves the waiting to who asked."""
+
+    async def begin_to_hold(self, plan: HoldPlan) -> None: ...
+
+
 class Broker:
     """Answers the users in ``uids``, within ``bounds``."""
 
-    def __init__(self, units: UnitManager, bounds: Bounds, uids: Collection[int], *, idle_s: float) -> None:
+    def __init__(self, units: Units, bounds: Bounds, uids: Collection[int], *, idle_s: float) -> None:
         self._units, self._bounds, self._uids = units, bounds, frozenset(uids)
         self._idle_s = idle_s
         self._busy: set[asyncio.Task[None]] = set()
@@ -82,6 +88,13 @@ class Broker:
             plan = requests.plan_of(request.plan, self._bounds)
             await self._units.create(plan)
             log.event("worker.created", worker=plan.id, model=plan.model, address=plan.address)
+        elif request.held is not None:
+            held = requests.hold_of(request.held, self._bounds)
+            await self._units.begin_to_hold(held)
+            log.event("model.holding", model=held.model, size_bytes=held.size_bytes)
+        elif request.id is not None and request.op == "unhold":
+            await self._units.release_model(request.id)
+            log.event("model.released", model=request.id)
         elif request.id is not None and request.release:
             await self._units.release(request.id)
             log.event("worker.released", worker=request.id)

@@ -15,6 +15,7 @@ FILE_COLUMNS = (
     Column("ARCHITECTURE", "architecture"),
     Column("QUANTIZATION", "quantization"),
     Column("CONTEXT", "context_tokens", right=True),
+    Column("IN MEMORY", "cached", lambda cached: "held" if cached else "–"),
     Column("REFERENCE", "reference"),
 )
 ENTRY_COLUMNS = (
@@ -53,6 +54,7 @@ def show_model(model: ModelFile, output: Output) -> None:
             "context": f"{model.context_tokens} tokens",
             "cache": f"{bytes_text(model.kv_bytes_per_token)} a token",
             "chat template": "yes" if model.chat_template else "no",
+            "in memory": "held" if model.cached else None,
             "reference": model.reference,
             "revision": model.revision,
             "sha256": model.sha256,
@@ -63,7 +65,8 @@ def show_model(model: ModelFile, output: Output) -> None:
 
 def model_line(model: ModelFile) -> str:
     """Return a model in one line, for where several hosts are asked."""
-    facts = (bytes_text(model.size_bytes), model.architecture, model.quantization, model.paths[0])
+    held = "held in memory" if model.cached else ""
+    facts = (bytes_text(model.size_bytes), model.architecture, model.quantization, held, model.paths[0])
     return f"{model.id}  " + ", ".join(fact for fact in facts if fact)
 
 

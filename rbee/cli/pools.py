@@ -3,6 +3,7 @@
 from rbee.cli.output import Column, Output
 from rbee.cli.units import bytes_text
 from rbee.cli.workers import WORKER_COLUMNS
+from rbee.wire.catalog import ModelFile
 from rbee.wire.pools import GpuInventory, PoolSnapshot
 
 GPU_COLUMNS = (
@@ -34,12 +35,16 @@ def show_state(state: PoolSnapshot, output: Output) -> None:
             "disk": f"{bytes_text(host.disk_free_bytes)} free for models",
             "gpus": gpus,
             "backends": ", ".join(state.backends),
-            "models": ", ".join(model.id for model in state.models) or "none",
+            "models": ", ".join(_model(model) for model in state.models) or "none",
         },
     )
     if not output.as_json:
         output.text("\n")
         output.table(state.workers, WORKER_COLUMNS, none="no workers")
+
+
+def _model(model: ModelFile) -> str:
+    return f"{model.id} (held in memory)" if model.cached else model.id
 
 
 def state_line(state: PoolSnapshot) -> str:

@@ -75,6 +75,13 @@ class PoolClient:
     async def delete_model(self, model: str) -> None:
         await self._http.call("DELETE", f"/v2/models/{_part(model)}")
 
+    async def cache_model(self, model: str) -> ModelFile:
+        answer = await self._http.call("POST", f"/v2/models/{_part(model)}/cache", timeout_s=HASHING_S)
+        return codec.from_dict(ModelFile, answer, lenient=True)
+
+    async def uncache_model(self, model: str) -> None:
+        await self._http.call("DELETE", f"/v2/models/{_part(model)}/cache")
+
     async def drain_pool(self) -> None:
         await self._http.call("POST", "/v2/drain")
 

@@ -25,6 +25,8 @@ Usage:
   rbee-hive models import <path> [--id=<id>] [options]
   rbee-hive models verify <model> [options]
   rbee-hive models delete <model> [options]
+  rbee-hive models cache <model> [options]
+  rbee-hive models uncache <model> [options]
   rbee-hive gpu status [options]
   rbee-hive drain [options]
   rbee-hive undrain [options]
@@ -97,6 +99,8 @@ def commands() -> Commands:
         ("models", "import"): models.import_model,
         ("models", "verify"): models.verify_model,
         ("models", "delete"): models.delete_model,
+        ("models", "cache"): models.cache_model,
+        ("models", "uncache"): models.uncache_model,
         ("gpu", "status"): gpu.list_gpus,
         ("join",): joining.join,
         ("leave",): joining.leave,

@@ -77,6 +77,21 @@ async def delete_model(args: Args, output: Output) -> None:
             output.done(f"{model.id} deleted", id=model.id)
 
 
+async def cache_model(args: Args, output: Output) -> None:
+    model = args["<model>"]
+    if not dry_run(args, output, f"hold {model} in memory"):
+        async with reached(args) as pool:
+            show_model(await pool.cache_model(model), output)
+
+
+async def uncache_model(args: Args, output: Output) -> None:
+    model = args["<model>"]
+    if not dry_run(args, output, f"let {model} go from memory"):
+        async with reached(args) as pool:
+            await pool.uncache_model(model)
+        output.done(f"{model} is not held in memory any more", id=model)
+
+
 def _from_here(path: str) -> str:
     """Return the path as the pool has to see it, which stands in another directory."""
     return str(Path(path).absolute())

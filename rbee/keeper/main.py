@@ -46,6 +46,8 @@ Usage:
   rbee-keeper pool models import <path> --host=<host>... [--id=<id>] [options]
   rbee-keeper pool models verify <model> --host=<host>... [options]
   rbee-keeper pool models delete <model> --host=<host>... [options]
+  rbee-keeper pool models cache <model> --host=<host>... [options]
+  rbee-keeper pool models uncache <model> --host=<host>... [options]
   rbee-keeper pool gpu status --host=<host>... [options]
   rbee-keeper orchestrator start [--host=<host>] [options]
   rbee-keeper orchestrator stop [--host=<host>] [options]
@@ -140,6 +142,8 @@ def commands() -> Commands:
         ("pool", "models", "import"): models.import_model,
         ("pool", "models", "verify"): models.verify_model,
         ("pool", "models", "delete"): models.delete_model,
+        ("pool", "models", "cache"): models.cache_model,
+        ("pool", "models", "uncache"): models.uncache_model,
         ("pool", "gpu", "status"): pool.list_gpus,
         ("orchestrator", "start"): orchestrator.start,
         ("orchestrator", "stop"): orchestrator.stop,

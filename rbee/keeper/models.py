@@ -92,6 +92,21 @@ async def delete_model(args: Args, output: Output) -> int | None:
     return await _done(args, output, lambda pool: pool.delete_model(model), f"{model} deleted")
 
 
+async def cache_model(args: Args, output: Output) -> int | None:
+    model = args["<model>"]
+    if dry_run(args, output, f"hold {model} in memory on {', '.join(args['--host'])}"):
+        return None
+    return await on_pools(args, output, lambda pool: pool.cache_model(model), _MODEL)
+
+
+async def uncache_model(args: Args, output: Output) -> int | None:
+    model = args["<model>"]
+    if dry_run(args, output, f"let {model} go from memory on {', '.join(args['--host'])}"):
+        return None
+    sentence = f"{model} is not held in memory any more"
+    return await _done(args, output, lambda pool: pool.uncache_model(model), sentence)
+
+
 async def _done(args: Args, output: Output, act: Callable[[PoolOps], Awaitable[None]], sentence: str) -> int:
     async def work(pool: PoolOps) -> str:
         await act(pool)

@@ -12,6 +12,10 @@ def main() -> int:
         from rbee.llm_worker import post_mortem  # noqa: PLC0415
 
         return post_mortem.main(argv, os.environ)
+    if "--hold" in argv:
+        from rbee.llm_worker import holding  # noqa: PLC0415
+
+        return holding.main(argv, os.environ)
     return _serve(argv)
 
 

@@ -29,6 +29,25 @@ class WorkerPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldPlan:
+    """What to hold. The rest is what ``sandbox`` asks of whoever reads models."""
+
+    model: str
+    model_paths: tuple[str, ...]
+    size_bytes: int
+    backend: str = "cpu"
+    gpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HeldFacts:
+    """A unit that holds a model, or is about to."""
+
+    model: str
+    state: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFacts:
     """What systemd says of one worker's pair of units. Microsecond clocks are turned into ms since the epoch."""
 
@@ -92,6 +111,14 @@ class UnitManager(Protocol):
         """Return how its last process ended, from the journal."""
 
     async def logs(self, worker: str, lines: int) -> tuple[LogLine, ...]: ...
+
+    async def hold(self, plan: HoldPlan) -> None:
+        """Start the unit that holds a model and wait until it does. Raises Conflict when one does already."""
+
+    async def release_model(self, model: str) -> None:
+        """Stop the unit that holds ``model``. Raises NotFound."""
+
+    async def held(self) -> tuple[HeldFacts, ...]: ...
 
 
 class WorkerControl(Protocol):

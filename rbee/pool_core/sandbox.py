@@ -1,18 +1,30 @@
 """What a worker's service may not do. It reads a model, computes, and answers on a socket that is handed to it."""
 
-from rbee.pool_core.ports import WorkerPlan
+from typing import Protocol
+
 from rbee.wire.workers import Backend
 
 DENIED_CALLS = "SystemCallFilterDeny"  # a second SystemCallFilter=, taking away from the first
 HOMES = ("/home/", "/root/", "/run/user/")
 
 
-def properties(plan: WorkerPlan, *, dynamic_user: bool) -> dict[str, object]:
+class Confined(Protocol):
+    """What the sandbox depends on: the device, and the files."""
+
+    @property
+    def backend(self) -> str: ...
+    @property
+    def gpu(self) -> int | None: ...
+    @property
+    def model_paths(self) -> tuple[str, ...]: ...
+
+
+def properties(plan: Confined, *, dynamic_user: bool) -> dict[str, object]:
     """Return the sandbox; a user's manager can do less of it than the system's."""
     return {**_everywhere(), **(_system(plan) if dynamic_user else _user())}
 
 
-def device_nodes(plan: WorkerPlan) -> list[str]:
+def device_nodes(plan: Confined) -> list[str]:
     """Return the device nodes of the plan's GPU, and of no other."""
     if plan.backend == Backend.CUDA:
         return ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", f"/dev/nvidia{plan.gpu or 0}"]
@@ -45,7 +57,7 @@ def _everywhere() -> dict[str, object]:
     }
 
 
-def _system(plan: WorkerPlan) -> dict[str, object]:
+def _system(plan: Confined) -> dict[str, object]:
     nodes = device_nodes(plan)
     groups: dict[str, object] = {"SupplementaryGroups": ["render", "video"]} if plan.backend in _BY_GROUP else {}
     return {

@@ -5,7 +5,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 
 from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
-from rbee.pool_core import failure, lifecycle, names, placement
+from rbee.pool_core import failure, held, lifecycle, names, placement
 from rbee.pool_core.ports import (
     DrainFlag,
     GpuProbe,
@@ -61,7 +61,7 @@ class PoolService:
             gpus=await self._gpus.inventory(),
             host=await self._host.resources(),
             workers=await self.list_workers(),
-            models=await self._models.list(),
+            models=await self.list_models(),
         )
 
     async def snapshot_for_queen(self) -> PoolSnapshot:
@@ -130,7 +130,8 @@ class PoolService:
     # Models
 
     async def list_models(self) -> tuple[ModelFile, ...]:
-        return await self._models.list()
+        cached = await self._cached()
+        return tuple(dataclasses.replace(model, cached=model.id in cached) for model in await self._models.list())
 
     async def list_catalog(self) -> tuple[ModelEntry, ...]:
         return await self._models.catalog()
@@ -139,7 +140,7 @@ class PoolService:
         found = await self._models.find(model)
         if found is None:
             raise ModelNotFound(f"model {model} is not on this host", hint=f"rbee-hive models download {model}")
-        return found
+        return dataclasses.replace(found, cached=found.id in await self._cached())
 
     def download_model(self, spec: DownloadSpec) -> AsyncIterator[DownloadEvent]:
         return self._models.download(spec.model)
@@ -159,9 +160,31 @@ class PoolService:
                 hint=f"rbee-hive worker stop {users[0]}",
                 details={"workers": users},
             )
+        if file.cached:
+            raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
         await self._models.delete(file.id)
 
+    async def cache_model(self, model: str) -> ModelFile:
+        """Hold its files in memory until ``uncache_model`` or a reboot; again is the same.
+
+        Raises:
+            ModelNotFound: it is not on this host.
+            InsufficientMemory: too little would be left.
+        """
+        file = await self.get_model(model)
+        if not file.cached:
+            await self._units.hold(held.plan(file, await self._host.resources()))
+        return dataclasses.replace(file, cached=True)
+
+    async def uncache_model(self, model: str) -> None:
+        """Raises NotFound when it is not held."""
+        file = await self._models.find(model)
+        await self._units.release_model(model if file is None else file.id)
+
     # How
+
+    async def _cached(self) -> frozenset[str]:
+        return frozenset(facts.model for facts in await self._units.held() if facts.state == "active")
 
     async def _require(self, worker: str) -> UnitFacts:
         facts = await self._units.find(worker)

@@ -63,10 +63,19 @@ def argv(plan: WorkerPlan, program: str) -> list[str]:
     systemd expands ``$`` in commands, and 252 does not get it, nor a ``;``, through its own file unharmed when it
     reloads. A path that has such a character makes all words percent-encoded; what has none stays readable.
     """
-    words = _words(plan)
+    return quoted(program, _words(plan))
+
+
+def quoted(program: str, words: Sequence[str]) -> list[str]:
+    """Return a command line that systemd keeps as it is; see ``argv``."""
     if all(_UNHARMED.fullmatch(word) for word in words):
         return [program, *words]
     return [program, QUOTED, *(quote(word, safe=_LEGIBLE) for word in words)]
+
+
+def unquoted(words: Sequence[str]) -> list[str]:
+    """Return the words that ``quoted`` was given."""
+    return [unquote(word) for word in words if word != QUOTED] if QUOTED in words else list(words)
 
 
 def _words(plan: WorkerPlan) -> list[str]:
@@ -91,8 +100,7 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
     Raises:
         NotAWorker: they are not a worker's.
     """
-    if QUOTED in words:
-        words = [unquote(word) for word in words if word != QUOTED]
+    words = unquoted(words)
     options = dict(word[2:].split("=", 1) for word in words[1:] if word.startswith("--") and "=" in word)
     try:
         return WorkerPlan(

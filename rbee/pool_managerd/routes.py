@@ -97,6 +97,15 @@ async def delete_model(request: Request, model: str) -> HTTPResponse:
     return empty()
 
 
+async def cache_model(request: Request, model: str) -> HTTPResponse:
+    return reply(await _pool(request).cache_model(model))
+
+
+async def uncache_model(request: Request, model: str) -> HTTPResponse:
+    await _pool(request).uncache_model(model)
+    return empty()
+
+
 async def drain_pool(request: Request) -> HTTPResponse:
     await _pool(request).drain_pool()
     return empty()
@@ -123,6 +132,8 @@ HANDLERS: Mapping[str, Handler] = {
     "import_model": import_model,
     "verify_model": verify_model,
     "delete_model": delete_model,
+    "cache_model": cache_model,
+    "uncache_model": uncache_model,
     "drain_pool": drain_pool,
     "undrain_pool": undrain_pool,
 }

@@ -26,6 +26,7 @@ class ModelFile:
     chat_template: bool = False
     revision: str = ""
     verified_ms: int | None = None
+    cached: bool = plain(False, doc="held in memory")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

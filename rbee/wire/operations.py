@@ -78,6 +78,8 @@ POOL = (
     Operation("verify_model", "POST", "/v2/models/<model>/verify", None, catalog.Verification, ONE,
               ("models", "verify")),
     Operation("delete_model", "DELETE", "/v2/models/<model>", None, None, EMPTY, ("models", "delete"), 204),
+    Operation("cache_model", "POST", "/v2/models/<model>/cache", None, catalog.ModelFile, ONE, ("models", "cache")),
+    Operation("uncache_model", "DELETE", "/v2/models/<model>/cache", None, None, EMPTY, ("models", "uncache"), 204),
     Operation("drain_pool", "POST", "/v2/drain", None, None, EMPTY, ("drain",), 204),
     Operation("undrain_pool", "POST", "/v2/undrain", None, None, EMPTY, ("undrain",), 204),
 )  # fmt: skip

@@ -146,6 +146,17 @@ async def test_import_verify_delete(ops: PoolOps) -> None:
     assert await ops.list_models() == ()
 
 
+async def test_a_model_is_held_in_memory_until_it_is_let_go(ops: PoolOps) -> None:
+    assert (await ops.cache_model("tiny")).cached
+    assert (await ops.cache_model("tiny")).cached
+    assert [model.cached for model in await ops.list_models()] == [True]
+    assert [model.cached for model in (await ops.get_state()).models] == [True]
+    with pytest.raises(Conflict, match="held in memory"):
+        await ops.delete_model("tiny")
+    await ops.uncache_model("tiny")
+    assert not (await ops.get_model("tiny")).cached
+
+
 # Refusals: the same class, sentence, hint and details, whoever says it
 
 Question: TypeAlias = Callable[[PoolOps], Awaitable[Any]]
@@ -167,6 +178,8 @@ REFUSALS: dict[str, tuple[type[RbeeError], Question]] = {
     "a model with a reference's name": (ModelNotFound, lambda ops: ops.get_model("hf:org/repo@main::file=a b?.gguf")),
     "delete no such model": (ModelNotFound, lambda ops: ops.delete_model("llama9")),
     "delete a model in use": (Conflict, lambda ops: ops.delete_model("tiny")),
+    "hold no such model": (ModelNotFound, lambda ops: ops.cache_model("llama9")),
+    "let go of what nobody holds": (NotFound, lambda ops: ops.uncache_model("tiny")),
     "spawn no such model": (ModelNotFound, spawning(model="llama9")),
     "spawn under a name in use": (Conflict, spawning(id="worker-cpu-0")),
     "spawn under a unit's name": (InvalidRequest, spawning(id="a.service")),

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from rbee.errors import Conflict, NotFound
 from rbee.pool_core import names, placement, unit
-from rbee.pool_core.ports import PoolFacts, PortTaken, StartProgress, UnitFacts, WorkerPlan
+from rbee.pool_core.ports import HeldFacts, HoldPlan, PoolFacts, PortTaken, StartProgress, UnitFacts, WorkerPlan
 from rbee.pool_core.service import PoolService
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
 from rbee.wire.pools import Gpu, GpuInventory, HostResources
@@ -91,6 +91,7 @@ class FakeUnits:
     exits: dict[str, WorkerExit] = field(default_factory=dict)
     workers: dict[str, UnitFacts] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
+    holding: list[str] = field(default_factory=list)
 
     async def create(self, plan: WorkerPlan) -> None:
         if names.socket(plan.id) in {names.socket(worker) for worker in {*self.workers, *self.hidden_ids}}:
@@ -132,6 +133,17 @@ class FakeUnits:
 
     async def last_exit(self, worker: str) -> WorkerExit | None:
         return self.exits.get(worker)
+
+    async def hold(self, plan: HoldPlan) -> None:
+        self.holding.append(plan.model)
+
+    async def release_model(self, model: str) -> None:
+        if model not in self.holding:
+            raise NotFound(f"model {model} is not held in memory", hint="rbee-hive models list")
+        self.holding.remove(model)
+
+    async def held(self) -> tuple[HeldFacts, ...]:
+        return tuple(HeldFacts(model=model, state="active") for model in self.holding)
 
     async def logs(self, worker: str, lines: int) -> tuple[LogLine, ...]:
         all_lines = [LogLine(at_ms=n, priority=6, message=f"line {n} of {worker}") for n in range(5)]

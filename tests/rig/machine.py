@@ -36,7 +36,7 @@ NSPAWN = (
     "--link-journal=no",
     "--kill-signal=SIGRTMIN+4",
     # Without these the host's systemd cannot load the BPF programs behind IPAddressDeny=.
-    "--system-call-filter=bpf",
+    "--system-call-filter=bpf @memlock",  # mlock(2), as everywhere outside of containers
     "--capability=CAP_BPF,CAP_NET_ADMIN,CAP_SYS_ADMIN",
 )
 

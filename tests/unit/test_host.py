@@ -24,9 +24,9 @@ def test_an_address_nobody_reaches_is_refused(url: str) -> None:
 def test_a_pool_on_every_address_wants_to_know_its_url() -> None:
     settings = config.Settings()
     with pytest.raises(ConfigInvalid, match="every address"):
-        host.pool_facts(settings, "0.0.0.0:9200")
+        host.pool_facts(settings, "http://0.0.0.0:9200")
     reached = dataclasses.replace(settings, pool=dataclasses.replace(settings.pool, url="http://127.0.0.1:9200"))
-    assert host.pool_facts(reached, "0.0.0.0:9200").worker_host == "127.0.0.1"
+    assert host.pool_facts(reached, "http://0.0.0.0:9200").worker_host == "127.0.0.1"
 
 
 def test_the_instance_is_steady_and_not_the_machine_id(tmp_path: Path) -> None:

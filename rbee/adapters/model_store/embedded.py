@@ -121,10 +121,13 @@ async def _watched(work: Coroutine[None, None, None], package: Package, staging:
 
 
 def _largest_wheel(staging: Path) -> int:
+    """Return the bytes of it so far. os.walk and not rglob: pip makes and removes folders while we look."""
     sizes = [0]
-    for path in staging.rglob("*.whl"):
-        with contextlib.suppress(OSError):
-            sizes.append(path.stat().st_size)
+    for folder, _, files in os.walk(staging):
+        for name in files:
+            if name.endswith(".whl"):
+                with contextlib.suppress(OSError):
+                    sizes.append(Path(folder, name).stat().st_size)
     return max(sizes)
 
 

@@ -89,6 +89,12 @@ class SshPool:
     async def delete_model(self, model: str) -> None:
         await self._ask("models", "delete", _word(model), "--yes")
 
+    async def cache_model(self, model: str) -> ModelFile:
+        return await self._one(ModelFile, "models", "cache", _word(model), timeout_s=HASHING_S)
+
+    async def uncache_model(self, model: str) -> None:
+        await self._ask("models", "uncache", _word(model))
+
     async def drain_pool(self) -> None:
         await self._ask("drain")
 

@@ -76,14 +76,14 @@ class Bus:
         found = self._call(unit_path(unit), PROPERTIES, b"Get", b"ss", UNIT, name)
         return found if isinstance(found, int) else 0
 
-    def start_transient(self, name: str, properties: Properties, also: tuple[str, Properties]) -> bytes:
-        """Make and start a unit together with an auxiliary one; return the job.
+    def start_transient(self, name: str, properties: Properties, also: tuple[str, Properties] | None = None) -> bytes:
+        """Make and start a unit, ``also`` an auxiliary one with it; return the job.
 
         Raises:
             Conflict: a unit of one of these names exists.
         """
         manager = Manager(bus=self._bus)
-        auxiliary = [(also[0].encode(), _encoded(also[1]))]
+        auxiliary = [(also[0].encode(), _encoded(also[1]))] if also else []
         try:
             job: bytes = manager.StartTransientUnit(MANAGER, name.encode(), b"fail", _encoded(properties), auxiliary)
         except DBusBaseError as error:

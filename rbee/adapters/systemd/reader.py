@@ -1,6 +1,7 @@
 """Everything about workers that systemd tells anybody who may speak to it."""
 
 import asyncio
+import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -12,9 +13,9 @@ from rbee.adapters.secrets import Secrets
 from rbee.adapters.systemd.bus import SERVICE, Bus
 from rbee.adapters.systemd.facts import argv_of, unit_facts
 from rbee.adapters.systemd.watch import CHANGED, JOB_REMOVED, Watch
-from rbee.errors import NotFound, Timeout
-from rbee.pool_core import names
-from rbee.pool_core.ports import StartProgress, UnitFacts
+from rbee.errors import InsufficientMemory, NotFound, RbeeError, Timeout
+from rbee.pool_core import held, names
+from rbee.pool_core.ports import HeldFacts, HoldPlan, StartProgress, UnitFacts
 from rbee.pool_core.unit import Mode, NotAWorker, Place, plan_from_argv
 from rbee.wire.workers import LogLine, WorkerExit
 
@@ -38,6 +39,9 @@ class UnitReader:
     async def find(self, worker: str) -> UnitFacts | None:
         found = await asyncio.to_thread(self._read, names.stem(worker) + ".*")
         return next((facts for facts in found if facts.id == worker), None)
+
+    async def held(self) -> tuple[HeldFacts, ...]:
+        return await asyncio.to_thread(self._held)
 
     async def secret(self, worker: str) -> str:
         return await asyncio.to_thread(self.secrets.read, worker)
@@ -76,7 +80,12 @@ class UnitReader:
         Raises:
             Timeout: systemd did not end the job.
         """
-        unit = names.service(worker)
+        following = self._follow(names.service(worker), wake)
+        async with contextlib.aclosing(following):
+            async for progress in following:
+                yield progress
+
+    async def _follow(self, unit: str, wake: Callable[[], Awaitable[None]]) -> AsyncGenerator[StartProgress, None]:
         now = StartProgress(sub_state="", status_text="")
         try:
             async with asyncio.timeout(self._start_limit_s), Watch(self.mode, unit) as watch:
@@ -93,6 +102,32 @@ class UnitReader:
             raise Timeout(
                 f"{unit} was not up after {self._start_limit_s:g} s", hint=f"systemctl status {unit}"
             ) from None
+
+    async def follow_hold(self, plan: HoldPlan, wake: Callable[[], Awaitable[None]]) -> None:
+        """Wait until the unit that ``wake`` starts holds its model.
+
+        Raises:
+            InsufficientMemory, RbeeError: it does not; with the reason that its journal gives.
+        """
+        unit = held.service(plan.model)
+        result = ""
+        async for progress in self._follow(unit, wake):
+            result = progress.result
+        if result == "done":
+            return
+        said = await self._journal.last_words(unit)
+        kind = InsufficientMemory if result == "oom-kill" or "annot allocate" in said else RbeeError
+        raise kind(
+            f"{plan.model} cannot be held in memory: {said or result}",
+            hint="a user may lock as much as ulimit -l says: LimitMEMLOCK= of user@.service",
+            details={"result": result, "needed_bytes": plan.size_bytes},
+        )
+
+    def _held(self) -> tuple[HeldFacts, ...]:
+        with Bus(self.mode) as bus:
+            listed = bus.call(b"ListUnitsByPatterns", b"asas", [], [held.UNIT_PATTERN.encode()]) or []
+            found = [(row[0].decode(), row[3].decode()) for row in listed]
+            return tuple(facts for unit, state in found if (facts := _holding(bus, unit, state)) is not None)
 
     async def _ended(self, unit: str, now: StartProgress, job_result: str) -> StartProgress:
         result = job_result
@@ -135,6 +170,13 @@ def _pair(bus: Bus, stem: str, rows: Mapping[str, tuple[str, str]]) -> UnitFacts
         made_ms=bus.timestamp_us(f"{stem}.socket", b"ActiveEnterTimestamp") // 1000 or None,
         program_missing=_is_gone(Path(argv[0])),
     )
+
+
+def _holding(bus: Bus, unit: str, state: str) -> HeldFacts | None:
+    try:
+        return HeldFacts(model=held.model_of(argv_of(bus.properties(unit, SERVICE))), state=state)
+    except NotAWorker:
+        return None
 
 
 def _is_gone(program: Path) -> bool:

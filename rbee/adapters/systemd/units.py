@@ -10,8 +10,8 @@ from rbee.adapters.systemd.bus import SOCKET, Bus
 from rbee.adapters.systemd.reader import UnitReader
 from rbee.adapters.systemd.watch import Watch
 from rbee.errors import Conflict, InvalidRequest, NotFound, RbeeError
-from rbee.pool_core import names, unit
-from rbee.pool_core.ports import PortTaken, StartProgress, WorkerPlan
+from rbee.pool_core import held, names, unit
+from rbee.pool_core.ports import HoldPlan, PortTaken, StartProgress, WorkerPlan
 from rbee.pool_core.unit import Place
 
 FORGET_S = 5.0
@@ -59,6 +59,32 @@ class SystemdUnits(UnitReader):
         async with Watch(self.mode) as watch:
             if job := await asyncio.to_thread(self._stop_job, names.socket(worker)):
                 await watch.jobs(job)
+
+    async def hold(self, plan: HoldPlan) -> None:
+        async def wake() -> None:
+            await self.begin_to_hold(plan)
+
+        await self.follow_hold(plan, wake)
+
+    async def begin_to_hold(self, plan: HoldPlan) -> None:
+        """Start the unit, and do not wait for it."""
+        await asyncio.to_thread(self._start_holding, plan)
+
+    async def release_model(self, model: str) -> None:
+        unit_name = held.service(model)
+        if model not in [facts.model for facts in await self.held()]:
+            raise NotFound(f"model {model} is not held in memory", hint="rbee-hive models list")
+        async with Watch(self.mode) as watch:
+            if job := await asyncio.to_thread(self._stop_job, unit_name):
+                await watch.jobs(job)
+        await self._forget(unit_name)
+
+    def _start_holding(self, plan: HoldPlan) -> None:
+        with Bus(self.mode) as bus:
+            try:
+                bus.start_transient(held.service(plan.model), held.properties(plan, self.place))
+            except Conflict:
+                raise Conflict(f"model {plan.model} is held in memory already", hint="rbee-hive status") from None
 
     async def _create_pair(self, plan: WorkerPlan) -> None:
         name = names.socket(plan.id)

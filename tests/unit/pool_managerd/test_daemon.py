@@ -32,7 +32,7 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> FakePool:
     """The host that the daemon puts together."""
     fake = FakePool()
 
-    def open_pool(settings: Settings, environ: Mapping[str, str], *, address: str) -> PoolService:
+    def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str) -> PoolService:
         return fake.service
 
     monkeypatch.setattr(host, "open_pool", open_pool)
