@@ -1,11 +1,12 @@
 """This host as a pool: settings and adapters put together, once, for pool-managerd and for direct commands."""
 
+import contextlib
 import hashlib
 import hmac
 import ipaddress
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -15,6 +16,8 @@ from rbee.adapters.drain_flag import FileDrainFlag
 from rbee.adapters.model_store import open_store
 from rbee.adapters.nvml import NvmlProbe
 from rbee.adapters.units import open_units
+from rbee.client.http import HttpClient
+from rbee.client.neighbours import QueensNeighbours
 from rbee.client.worker import HttpWorkerControl
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid
@@ -37,7 +40,11 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") 
     """
     state = config.state_dir(environ)
     models_dir = Path(settings.pool.models_dir) if settings.pool.models_dir else state / "models"
-    store = open_store(models_dir, [Path(root) for root in settings.pool.model_roots], catalog.merged(settings.models))
+    roots = [Path(root) for root in settings.pool.model_roots]
+    neighbours = QueensNeighbours(
+        queen=settings.pool.queen, own_id=config.pool_id(settings), connect=_connector(settings, environ)
+    )
+    store = open_store(models_dir, roots, catalog.merged(settings.models), neighbours=neighbours)
     return PoolService(
         pool_facts(settings, url or f"http://{settings.pool.bind}"),
         units=open_units(settings, environ),
@@ -48,6 +55,18 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") 
         flag=FileDrainFlag(state),
         now_ms=lambda: int(time.time() * 1000),
     )
+
+
+def _connector(settings: Settings, environ: Mapping[str, str]) -> Callable[[str, str], HttpClient]:
+    """Return what connects to queen and pools; the token is read when it is wanted, and one that is not ours is none."""
+
+    def connect(url: str, source: str) -> HttpClient:
+        tokens: tuple[str, ...] = ()
+        with contextlib.suppress(ConfigInvalid):
+            tokens = config.read_token(settings.pool.token_file, environ=environ)
+        return HttpClient(url, token=tokens[0] if tokens else "", source=source, ca_file=settings.pool.tls_ca)
+
+    return connect
 
 
 def pool_facts(settings: Settings, url: str) -> PoolFacts:

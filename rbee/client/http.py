@@ -1,6 +1,7 @@
 """HTTP out: one session, deadlines, and error envelopes that arrive as the class they left as."""
 
 import asyncio
+import contextlib
 import errno
 import ssl
 from collections.abc import AsyncIterator, Mapping
@@ -18,6 +19,8 @@ from rbee.wire.sse import Frame, Parser
 CONNECT_S = 3.0
 SILENCE_S = 60.0
 """A stream sends a comment every 10 s; one that is silent this long is cut."""
+
+_PIECE_BYTES = 1 << 18
 
 Params = Mapping[str, str | int | float | None]
 
@@ -122,6 +125,23 @@ class HttpClient:
         except TimeoutError:
             raise Timeout(f"{self.source} was silent for {SILENCE_S:g} s", details={"url": self.base_url}) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise self._away(error) from None
+
+    @contextlib.asynccontextmanager
+    async def bytes_from(self, path: str, offset: int) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
+        """Give the offset that the answer begins at, and its bytes; raises as ``stream``."""
+        headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
+        timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
+        what: dict[str, Any] = {"headers": headers, "allow_redirects": False, "timeout": timeout}
+        try:
+            async with self._open().request("GET", self._url(path), **what) as response:
+                if response.status >= 400:
+                    raise self._refused(await response.read(), response.status)
+                start = offset if response.status == 206 else 0
+                yield start, response.content.iter_chunked(_PIECE_BYTES)
+        except TimeoutError:
+            raise Timeout(f"{self.source} was silent for {SILENCE_S:g} s", details={"url": self.base_url}) from None
+        except (aiohttp.ClientError, OSError) as error:
             raise self._away(error) from None
 
     def _open(self) -> aiohttp.ClientSession:

@@ -1,11 +1,12 @@
 """What the pool's logic needs of the world; adapters fill these, tests fake them."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
 from rbee.errors import RbeeError
-from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
+from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.pools import GpuInventory, HostResources
 from rbee.wire.workers import LogLine, WorkerExit
 
@@ -142,6 +143,49 @@ class DrainFlag(Protocol):
     def set(self, draining: bool) -> None: ...
 
 
+@dataclass(frozen=True, slots=True)
+class RemoteFile:
+    """One file elsewhere, at one version. ``sha256`` is empty when nobody knows it."""
+
+    repo: str
+    commit: str
+    path: str
+    size_bytes: int
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Bytes of a file from ``start`` on, as they come."""
+
+    start: int
+    pieces: AsyncIterator[bytes]
+
+
+class Source(Protocol):
+    """Where files come from: the hub, or another pool. ``name`` is what a sentence calls it."""
+
+    name: str
+
+    def read(self, file: RemoteFile, offset: int) -> AbstractAsyncContextManager[Body]:
+        """Ask for ``file`` from ``offset`` on; the answer may be from the start. Raises DownloadFailed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """A model that another pool has, and where to read its files."""
+
+    model: ModelFile
+    files: tuple[RemoteFile, ...]
+    source: Source
+
+
+class Neighbours(Protocol):
+    """The other pools of this fleet."""
+
+    async def offers(self, wanted: Callable[[ModelFile], bool]) -> Sequence[Offer]: ...
+
+
 class ModelStore(Protocol):
     """Models on this host's disk."""
 
@@ -154,6 +198,8 @@ class ModelStore(Protocol):
     async def import_file(self, path: str, model: str | None) -> ModelFile: ...
     async def verify(self, model: str) -> Verification: ...
     async def delete(self, model: str) -> None: ...
+    async def parts(self, model: str) -> tuple[tuple[str, ModelPart], ...]:
+        """Return the path and the description of each file of a model whose sums are known. Raises ModelNotFound."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

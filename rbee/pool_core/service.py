@@ -18,7 +18,7 @@ from rbee.pool_core.ports import (
     WorkerControl,
     WorkerPlan,
 )
-from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, Verification
+from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.pools import GpuInventory, PoolSnapshot
 from rbee.wire.workers import Backend, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
@@ -141,6 +141,10 @@ class PoolService:
         if found is None:
             raise ModelNotFound(f"model {model} is not on this host", hint=f"rbee-hive models download {model}")
         return dataclasses.replace(found, cached=found.id in await self._cached())
+
+    async def model_parts(self, model: str) -> tuple[tuple[str, ModelPart], ...]:
+        """Return path and description of each file of a model, for other pools to copy."""
+        return await self._models.parts(model)
 
     def download_model(self, spec: DownloadSpec) -> AsyncIterator[DownloadEvent]:
         return self._models.download(spec.model)

@@ -18,7 +18,7 @@ from rbee.daemon.serve import is_loopback, require_token
 from rbee.pool_core.service import PoolService
 from rbee.pool_managerd.heartbeat import Heartbeat
 from rbee.pool_managerd.metrics import observe
-from rbee.pool_managerd.routes import HANDLERS, announcing
+from rbee.pool_managerd.routes import HANDLERS, add_part_routes, announcing
 from rbee.wire.operations import POOL
 from rbee.wire.pools import PoolSnapshot
 from rbee.wire.workers import WorkerState
@@ -108,6 +108,7 @@ class Daemon:
         )
         app.ctx.pool = self._pool
         app.ctx.heartbeat = self.heartbeat
+        add_part_routes(app)
         mount(app, POOL, {name: announcing(handler) for name, handler in HANDLERS.items()})
         return app
 

@@ -5,12 +5,15 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
 from sanic import Request
-from sanic.response import HTTPResponse
+from sanic.compat import stat_async
+from sanic.handlers import ContentRangeHandler
+from sanic.response import HTTPResponse, ResponseStream, file_stream
 
 from rbee.daemon import sse
-from rbee.daemon.app import Handler, body, empty, query, reply, wants_stream
-from rbee.errors import RbeeError
+from rbee.daemon.app import App, Handler, body, empty, limited, query, reply, wants_stream
+from rbee.errors import NotFound, RbeeError
 from rbee.pool_core.ops import PoolOps
+from rbee.pool_core.service import PoolService
 from rbee.pool_managerd.heartbeat import Heartbeat
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec
@@ -23,6 +26,14 @@ from rbee.wire.workers import SpawnEvent, WorkerSpec
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LogQuery:
     lines: int = number(low=1, high=10_000, default=100)
+
+
+_CHUNK_BYTES = 1 << 20
+
+
+def _service(request: Request) -> PoolService:
+    service: PoolService = request.app.ctx.pool
+    return service
 
 
 def _pool(request: Request) -> PoolOps:
@@ -137,6 +148,28 @@ HANDLERS: Mapping[str, Handler] = {
     "drain_pool": drain_pool,
     "undrain_pool": undrain_pool,
 }
+
+
+async def list_parts(request: Request, model: str) -> HTTPResponse:
+    """For other pools, which copy the model."""
+    return reply([part for _, part in await _service(request).model_parts(model)])
+
+
+async def read_part(request: Request, model: str, part: str) -> ResponseStream:
+    """Send the bytes of one file, from where a Range header says."""
+    parts = await _service(request).model_parts(model)
+    if not part.isdigit() or int(part) >= len(parts):
+        raise NotFound(f"model {model} has {len(parts)} parts, and no {part[:20]!r}")
+    path = parts[int(part)][0]
+    wanted = ContentRangeHandler(request, await stat_async(path)) if "range" in request.headers else None
+    return await file_stream(path, chunk_size=_CHUNK_BYTES, mime_type="application/octet-stream", _range=wanted)
+
+
+def add_part_routes(app: App) -> None:
+    """Give the application what is no operation of a person's: pools copy models from each other."""
+    app.add_route(limited("list_parts", list_parts), "/v2/models/<model>/parts", name="list_parts")
+    reading = limited("read_part", read_part)  # type: ignore[arg-type]  # Sanic streams it after this
+    app.add_route(reading, "/v2/models/<model>/parts/<part>", name="read_part")
 
 
 def announcing(handler: Handler) -> Handler:

@@ -1,10 +1,11 @@
 """Models: what a person types (reference), what can be had (entry), what is on disk (file)."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rbee.wire.fields import name, plain, text
+from rbee.wire.fields import name, number, plain, text
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +28,15 @@ class ModelFile:
     revision: str = ""
     verified_ms: int | None = None
     cached: bool = plain(False, doc="held in memory")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelPart:
+    """One file of a model, as another pool may copy it: GET /v2/models/{id}/parts, its bytes at …/parts/{n}."""
+
+    name: str = text(longest=255, shortest=6, pattern=re.compile(r"[\w.+-]+\.gguf"))
+    size_bytes: int = number(low=1, high=1 << 50)
+    sha256: str = text(longest=64, pattern=re.compile(r"[0-9a-f]{64}"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,6 +32,7 @@ from rbee import __version__
 from rbee.adapters.threads import in_thread
 from rbee.errors import DownloadFailed, InvalidRequest, ModelNotFound, NotPermitted, RbeeError, Unauthorized
 from rbee.pool_core.catalog import HubReference, choose_file, parts_of
+from rbee.pool_core.ports import Body, RemoteFile
 
 METADATA_TIMEOUT_S = 5.0
 CONNECT_TIMEOUT_S = 5.0
@@ -42,39 +43,22 @@ _ANSWERS = (httpx2.HTTPError, HFValidationError, OfflineModeIsEnabled, ValueErro
 
 
 @dataclass(frozen=True, slots=True)
-class HubFile:
-    """One file at one commit. ``sha256`` is empty when the hub does not know it."""
-
-    repo: str
-    commit: str
-    path: str
-    size_bytes: int
-    sha256: str
-
-
-@dataclass(frozen=True, slots=True)
 class HubModel:
     """What a reference stood for when it was resolved: a commit, and the parts of one model."""
 
     reference: HubReference
     commit: str
-    files: tuple[HubFile, ...]
+    files: tuple[RemoteFile, ...]
 
     @property
     def pinned(self) -> HubReference:
         return HubReference(self.reference.repo, self.commit, self.files[0].path)
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
-    """Bytes of a file from ``start`` on, as they come."""
-
-    start: int
-    pieces: AsyncIterator[bytes]
-
-
 class Hub:
     """One hub. ``stall_s`` without a byte ends a transfer."""
+
+    name = "the hub"
 
     def __init__(self, *, endpoint: str | None = None, stall_s: float = STALL_S) -> None:
         self.endpoint = (endpoint or constants.ENDPOINT).rstrip("/")
@@ -98,7 +82,7 @@ class Hub:
         )  # fmt: skip
 
     @contextlib.asynccontextmanager
-    async def read(self, file: HubFile, offset: int) -> AsyncIterator[Body]:
+    async def read(self, file: RemoteFile, offset: int) -> AsyncIterator[Body]:
         """Ask for ``file`` from ``offset`` on; the hub may answer from the start.
 
         Raises:
@@ -130,7 +114,7 @@ class Hub:
         except _ANSWERS as error:
             raise self._failure(error, reference) from error
 
-    def _file(self, reference: HubReference, commit: str, path: str, found: dict[str, RepoSibling]) -> HubFile:
+    def _file(self, reference: HubReference, commit: str, path: str, found: dict[str, RepoSibling]) -> RemoteFile:
         sibling = found.get(path)
         if sibling is None:
             models = sorted(name for name in found if name.endswith(".gguf"))
@@ -140,7 +124,7 @@ class Hub:
                 details={"files": models[:100]},
             )
         sha256 = sibling.lfs.sha256 if sibling.lfs else ""
-        return HubFile(reference.repo, commit, path, sibling.size or 0, sha256)
+        return RemoteFile(reference.repo, commit, path, sibling.size or 0, sha256)
 
     def _failure(self, error: BaseException, reference: HubReference) -> RbeeError:
         """Return what the hub's answer means to whoever asked for ``reference``."""
@@ -206,7 +190,7 @@ def _headers(offset: int) -> dict[str, str]:
     return headers
 
 
-def _start(response: httpx2.Response, file: HubFile, offset: int) -> int:
+def _start(response: httpx2.Response, file: RemoteFile, offset: int) -> int:
     """Return the offset that the answer begins at.
 
     Raises:

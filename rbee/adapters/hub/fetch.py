@@ -1,4 +1,4 @@
-"""One model from the hub onto disk: every part whole, hashed and checked before it has its name."""
+"""One model from the hub, or from another pool, onto disk: every part whole, hashed and checked before it has its name."""
 
 import asyncio
 import contextlib
@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbee import log
-from rbee.adapters.hub.client import Hub, HubFile
 from rbee.adapters.hub.partial import Partial, partial_of, writing
 from rbee.adapters.model_files import inspect
 from rbee.adapters.threads import in_thread, sha256_of
 from rbee.errors import ChecksumMismatch, DownloadFailed, InsufficientDisk, InvalidRequest
+from rbee.pool_core.ports import RemoteFile, Source
 from rbee.pool_core.progress import EVERY_S, Progress
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent
@@ -32,7 +32,7 @@ _ROUNDS = 2  # a wrong sum once may be a bad transfer; twice, the hub and its by
 class Part:
     """A file of the hub and where it is to lie."""
 
-    file: HubFile
+    file: RemoteFile
     target: Path
 
     @property
@@ -45,14 +45,14 @@ class Part:
 
 
 class Fetch:
-    """Downloads ``parts``. Cancelling leaves partial files that the next one, in any process, goes on with."""
+    """Fetches ``parts`` from ``source``. Cancelling leaves partial files that the next one, in any process, goes on with."""
 
-    def __init__(self, hub: Hub, parts: Sequence[Part], tell: Tell) -> None:
-        self._hub = hub
+    def __init__(self, source: Source, parts: Sequence[Part], tell: Tell, *, doing: str = "downloading") -> None:
+        self._source, self._doing = source, doing
         self._parts = parts
         self._tell = tell
         self._before_bytes = 0
-        self._state, self._done_bytes = "downloading", sum(part.here_bytes for part in parts)
+        self._state, self._done_bytes = doing, sum(part.here_bytes for part in parts)
         self._progress = Progress(sum(part.file.size_bytes for part in parts))
 
     async def run(self) -> tuple[str, ...]:
@@ -82,7 +82,7 @@ class Fetch:
             await asyncio.sleep(EVERY_S)
 
     async def _part(self, part: Part) -> str:
-        async with writing(part.target, self._saw("downloading")) as partial:
+        async with writing(part.target, self._saw(self._doing)) as partial:
             if await self._is_here(part):
                 await in_thread(partial.discard)
                 return part.file.sha256
@@ -99,13 +99,13 @@ class Fetch:
             return False
         return await sha256_of(part.target, self._saw("verifying")) == part.file.sha256
 
-    async def _resume(self, partial: Partial, file: HubFile) -> None:
+    async def _resume(self, partial: Partial, file: RemoteFile) -> None:
         if await in_thread(partial.begin, _identity(file)):
             while await in_thread(partial.hash_more):
                 self._saw("verifying")(partial.size_bytes)
             log.event("download.resumed", repo=file.repo, file=file.path, offset_bytes=partial.size_bytes)
 
-    async def _rounds(self, partial: Partial, file: HubFile) -> None:
+    async def _rounds(self, partial: Partial, file: RemoteFile) -> None:
         for _ in range(_ROUNDS):
             await self._pull_all(partial, file)
             if partial.sha256 == (file.sha256 or partial.sha256) and partial.size_bytes == file.size_bytes:
@@ -120,7 +120,7 @@ class Fetch:
             details={"sha256": found, "expected_sha256": file.sha256, "size_bytes": size_bytes},
         )
 
-    async def _pull_all(self, partial: Partial, file: HubFile) -> None:
+    async def _pull_all(self, partial: Partial, file: RemoteFile) -> None:
         """Read to the end. Six tries; one that brought a mebibyte starts the count anew."""
         tries = 0
         while partial.size_bytes < file.size_bytes:
@@ -140,9 +140,9 @@ class Fetch:
                     raise _given_up(error, partial, file) from error
                 await asyncio.sleep(FIRST_PAUSE_S * 2 ** (tries - 1) * random.uniform(0.5, 1.5))  # noqa: S311
 
-    async def _pull(self, partial: Partial, file: HubFile) -> None:
-        saw = self._saw("downloading")
-        async with self._hub.read(file, partial.size_bytes) as body:
+    async def _pull(self, partial: Partial, file: RemoteFile) -> None:
+        saw = self._saw(self._doing)
+        async with self._source.read(file, partial.size_bytes) as body:
             if body.start != partial.size_bytes:
                 await in_thread(partial.restart)
             saw(partial.size_bytes)
@@ -150,7 +150,9 @@ class Fetch:
             try:
                 async for piece in body.pieces:
                     if partial.size_bytes + len(held) + len(piece) > file.size_bytes:
-                        raise DownloadFailed(f"the hub sends more than {file.size_bytes} bytes of {file.path}")
+                        raise DownloadFailed(
+                            f"{self._source.name} sends more than {file.size_bytes} bytes of {file.path}"
+                        )
                     held += piece
                     if len(held) >= _WRITE_BYTES:
                         data, held = bytes(held), bytearray()
@@ -159,7 +161,9 @@ class Fetch:
             finally:
                 await in_thread(partial.append, bytes(held))
         if partial.size_bytes < file.size_bytes:
-            raise DownloadFailed(f"the hub sent {partial.size_bytes} bytes of {file.path}, expected {file.size_bytes}")
+            raise DownloadFailed(
+                f"{self._source.name} sent {partial.size_bytes} bytes of {file.path}, expected {file.size_bytes}"
+            )
 
     def _saw(self, state: str) -> Callable[[int], None]:
         """Return what to call with the bytes of the part in hand."""
@@ -201,7 +205,7 @@ def _no_room(folder: Path, needed: int, free: int, **details: int) -> Insufficie
     )
 
 
-def _given_up(error: DownloadFailed, partial: Partial, file: HubFile) -> DownloadFailed:
+def _given_up(error: DownloadFailed, partial: Partial, file: RemoteFile) -> DownloadFailed:
     return DownloadFailed(
         f"{error.message}; gave up after {TRIES} tries",
         hint="download it again: it goes on from there",
@@ -224,7 +228,7 @@ def _has_size(path: Path, size_bytes: int) -> bool:
     return path.is_file() and path.stat().st_size == size_bytes
 
 
-def _identity(file: HubFile) -> str:
+def _identity(file: RemoteFile) -> str:
     """Return what the partial's state file holds: the same text, the same bytes, whatever branch they are on."""
     origin = {} if file.sha256 else {"repo": file.repo, "commit": file.commit, "file": file.path}
     return codec.dump_json({"sha256": file.sha256, "size_bytes": file.size_bytes, **origin})

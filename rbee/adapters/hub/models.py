@@ -3,12 +3,13 @@
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rbee.adapters.hub.client import Hub, HubFile, HubModel
+from rbee.adapters.hub.client import Hub, HubModel
 from rbee.adapters.hub.fetch import Fetch, Part, Tell
 from rbee.adapters.model_files import Mark, mark
 from rbee.adapters.threads import in_thread
 from rbee.errors import ChecksumMismatch
 from rbee.pool_core.catalog import Catalog, Entry, HubReference, id_for
+from rbee.pool_core.ports import RemoteFile
 
 __all__ = ("Fetched", "Hub", "fetch_model")
 
@@ -42,7 +43,7 @@ def _asked(source: HubReference, full: HubReference, found: HubModel, entry: Ent
     return tuple(sorted(names | {entry.reference} if entry else names))
 
 
-def _expecting(file: HubFile, entry: Entry | None) -> HubFile:
+def _expecting(file: RemoteFile, entry: Entry | None) -> RemoteFile:
     """Return ``file`` with the sum that the configuration wants of it.
 
     Raises:

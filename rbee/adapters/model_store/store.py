@@ -9,24 +9,31 @@ from types import ModuleType
 from rbee import log
 from rbee.adapters.files import permitted
 from rbee.adapters.model_files import Mark, describe, inspect_all, mark
-from rbee.adapters.model_store import embedded
+from rbee.adapters.model_store import copying, embedded
 from rbee.adapters.model_store.importing import check_importable, locate
 from rbee.adapters.model_store.records import Record, Records
 from rbee.adapters.model_store.removing import remove_files, remove_partials
 from rbee.adapters.model_store.verifying import read_again
 from rbee.adapters.telling import events_of
 from rbee.adapters.threads import in_thread, sha256_of
-from rbee.errors import Conflict, InvalidRequest, ModelNotFound, RbeeError
+from rbee.errors import ChecksumMismatch, Conflict, DownloadFailed, InvalidRequest, ModelNotFound, RbeeError
 from rbee.pool_core import catalog as names
 from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference
-from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
+from rbee.pool_core.ports import Neighbours
+from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
 
 STALL_S = 60.0
 Tell = Callable[[DownloadEvent], None]
 
 
 def open_store(
-    models_dir: Path, roots: Sequence[Path], catalog: Catalog, *, endpoint: str | None = None, stall_s: float = STALL_S
+    models_dir: Path,
+    roots: Sequence[Path],
+    catalog: Catalog,
+    *,
+    endpoint: str | None = None,
+    stall_s: float = STALL_S,
+    neighbours: Neighbours | None = None,
 ) -> "FileModelStore":
     """Return the store over plain settings; ``pool_core.catalog.merged(settings.models)`` makes the catalog.
 
@@ -34,21 +41,30 @@ def open_store(
         roots: further folders that models may be imported from.
         endpoint: of the hub; absent: ``HF_ENDPOINT``, else the public one.
         stall_s: a transfer without a byte for so long is tried again.
+        neighbours: are asked before the hub.
     """
-    return FileModelStore(models_dir, roots, catalog, endpoint=endpoint, stall_s=stall_s)
+    return FileModelStore(models_dir, roots, catalog, endpoint=endpoint, stall_s=stall_s, neighbours=neighbours)
 
 
 class FileModelStore:
     """Implements ``pool_core.ports.ModelStore``."""
 
     def __init__(
-        self, models_dir: Path, roots: Sequence[Path], catalog: Catalog, *, endpoint: str | None, stall_s: float
+        self,
+        models_dir: Path,
+        roots: Sequence[Path],
+        catalog: Catalog,
+        *,
+        endpoint: str | None,
+        stall_s: float,
+        neighbours: Neighbours | None,
     ) -> None:
         self._dir = models_dir
         self._roots = (models_dir, *roots)
         self._catalog = catalog
         self._endpoint = endpoint
         self._stall_s = stall_s
+        self._neighbours = neighbours
         self._records = Records(models_dir)
 
     @property
@@ -119,6 +135,17 @@ class FileModelStore:
         """
         await in_thread(self._delete, model)
         log.event("model.deleted", model=model)
+
+    async def parts(self, model: str) -> tuple[tuple[str, ModelPart], ...]:
+        """Return path and description of each file of a model, for other pools to copy.
+
+        Raises:
+            ModelNotFound: it is not here, or the sum of a file is not known.
+        """
+        record = await in_thread(self._recorded, model)
+        if not all(found.sha256 for found in record.files) or await self.find(record.model.id) is None:
+            raise ModelNotFound(f"model {model} cannot be copied from here", hint=f"rbee-hive models verify {model}")
+        return tuple((found.path, _part(found)) for found in record.files)
 
     # Looking
 
@@ -211,13 +238,38 @@ class FileModelStore:
         if here is not None:
             return here
         if isinstance(reference, HubReference):
-            return await self._from_hub(reference, None, tell)
+            copied = await self._from_neighbour(reference, None, tell)
+            return copied or await self._from_hub(reference, None, tell)
         entry = self._catalog.named(reference.name)
         if entry is None:
             raise ModelNotFound(f"no model {reference} in the catalog", hint="rbee-hive models catalog")
+        copied = await self._from_neighbour(entry.source, entry, tell)
+        if copied is not None:
+            return copied
         if isinstance(entry.source, Package):
             return await self._from_package(entry.id, entry.source, tell)
         return await self._from_hub(entry.source, entry, tell)
+
+    async def _from_neighbour(
+        self, source: HubReference | Package, entry: Entry | None, tell: Tell
+    ) -> ModelFile | None:
+        """Copy what is asked for from a pool that has it; None when none has, or can deliver."""
+        if self._neighbours is None:
+            return None
+        for offer in await self._neighbours.offers(lambda model: copying.is_wanted(model, source, entry)):
+            if not copying.is_trusted(offer, source, entry):
+                continue
+            try:
+                with permitted(self._dir):
+                    marks = await copying.copy(offer, self._dir / offer.model.id, tell)
+            except (DownloadFailed, ChecksumMismatch, InvalidRequest) as error:
+                log.warning("model.not_copied", model=offer.model.id, source=offer.source.name, error=error.message)
+                continue
+            log.event("model.copied", model=offer.model.id, source=offer.source.name)
+            asked = () if isinstance(source, Package) else (str(source), offer.model.reference)
+            told = offer.model
+            return await in_thread(self._register, told.id, told.reference, marks, told.revision, asked)
+        return None
 
     async def _from_package(self, model: str, package: Package, tell: Tell) -> ModelFile:
         target = self._dir / model / package.file
@@ -274,6 +326,10 @@ def _still_means(record: Record, entry: Entry | None) -> bool:
     if entry is None or record.model.reference.startswith("file:"):
         return True
     return entry.reference == record.model.reference or entry.reference in record.asked
+
+
+def _part(found: Mark) -> ModelPart:
+    return ModelPart(name=Path(found.path).name, size_bytes=found.size_bytes, sha256=found.sha256)
 
 
 def _import_hub() -> ModuleType:

@@ -1,0 +1,79 @@
+"""Other pools as places to copy models from: over the LAN, before anybody asks the hub."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from rbee.client.http import HttpClient
+from rbee.client.pool import PoolClient
+from rbee.client.queen import QueenClient
+from rbee.errors import DownloadFailed, RbeeError
+from rbee.pool_core.ports import Body, Offer, RemoteFile
+from rbee.wire import codec
+from rbee.wire.catalog import ModelFile, ModelPart
+from rbee.wire.pools import PoolState, PoolStatus
+
+ASK_S = 3.0
+
+Connect = Callable[[str, str], HttpClient]
+"""Gives a connection to a URL, and what to call who answers there."""
+
+
+class PoolSource:
+    """The files of one model at one pool; ``pool_core.ports.Source``."""
+
+    def __init__(self, pool: PoolStatus, model: str, connect: Connect) -> None:
+        self.name = f"pool {pool.id}"
+        self._url, self._model, self._connect = pool.url, model, connect
+
+    @contextlib.asynccontextmanager
+    async def read(self, file: RemoteFile, offset: int) -> AsyncIterator[Body]:
+        """Raises DownloadFailed, now or while reading: refused, cut, or not the file that was promised."""
+        number = int(file.repo.rpartition("/")[2])
+        path = f"/v2/models/{quote(self._model, safe='')}/parts/{number}"
+        try:
+            async with self._connect(self._url, self.name) as http, http.bytes_from(path, offset) as body:
+                yield Body(*body)
+        except DownloadFailed:
+            raise
+        except RbeeError as error:
+            raise DownloadFailed(f"{self.name} did not deliver {file.path}: {error.message}") from error
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueensNeighbours:
+    """The pools that a queen knows, but for ourselves; ``pool_core.ports.Neighbours``."""
+
+    queen: str
+    own_id: str
+    connect: Connect
+
+    async def offers(self, wanted: Callable[[ModelFile], bool]) -> Sequence[Offer]:
+        """Return who has a model that is ``wanted``; nobody, when the queen or they do not answer soon."""
+        try:
+            async with asyncio.timeout(ASK_S), self.connect(self.queen, "queen") as http:
+                pools = await QueenClient(http).list_pools()
+        except (RbeeError, TimeoutError):
+            return ()
+        there = [pool for pool in pools if pool.id != self.own_id and pool.state is not PoolState.LOST]
+        found = await asyncio.gather(*(self._offer(pool, wanted) for pool in there))
+        return [offer for offer in found if offer is not None]
+
+    async def _offer(self, pool: PoolStatus, wanted: Callable[[ModelFile], bool]) -> Offer | None:
+        try:
+            async with asyncio.timeout(ASK_S), self.connect(pool.url, f"pool {pool.id}") as http:
+                model = next((model for model in await PoolClient(http).list_models() if wanted(model)), None)
+                if model is None:
+                    return None
+                rows: Any = await http.call("GET", f"/v2/models/{quote(model.id, safe='')}/parts")
+                parts = [codec.from_dict(ModelPart, row, lenient=True) for row in rows]
+        except (RbeeError, TimeoutError):
+            return None
+        files = tuple(
+            RemoteFile(f"{pool.id}/{n}", model.revision, part.name, part.size_bytes, part.sha256)
+            for n, part in enumerate(parts)
+        )
+        return Offer(model=model, files=files, source=PoolSource(pool, model.id, self.connect))
