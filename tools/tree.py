@@ -7,7 +7,7 @@ from pathlib import Path
 from tools import cache, dependencies, wheels
 from tools.run import run, say
 
-EXTRA = "worker"
+EXTRAS = ("worker", "verify")
 KEPT = 2  # trees; each has 300 MB, and going back to the last branch should be quick
 NOT_INSTALLED = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
 BUILD_REQUIREMENT = "setuptools>=77"  # builds rbee's own wheel
@@ -16,7 +16,7 @@ BUILD_REQUIREMENT = "setuptools>=77"  # builds rbee's own wheel
 def ensure() -> Path:
     """Return a venv with pip, setuptools, the model and every dependency, but not rbee itself."""
     trees = cache.directory() / "trees"
-    tree = trees / dependencies.fingerprint(EXTRA)
+    tree = trees / dependencies.fingerprint(*EXTRAS)
     with cache.locked("trees"):
         if not (tree / "complete").exists():
             _build(tree)
@@ -43,7 +43,7 @@ def _build(tree: Path) -> None:
     venv.create(tree, with_pip=True, symlinks=True)
     python = tree / "bin" / "python"
     pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*pip, "--find-links", wheels.ensure(python), BUILD_REQUIREMENT, *dependencies.requirements(EXTRA)], quiet=True)
+    run([*pip, "--find-links", wheels.ensure(python), BUILD_REQUIREMENT, *dependencies.requirements(*EXTRAS)], quiet=True)
     run([*pip, "--no-deps", dependencies.MODEL], quiet=True)
     (tree / "complete").touch()
 

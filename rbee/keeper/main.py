@@ -29,6 +29,9 @@ Usage:
   rbee-keeper pool restart --host=<host>... [options]
   rbee-keeper pool logs --host=<host>... [--lines=<n>] [--follow] [options]
   rbee-keeper pool exec --host=<host>... [options] -- <command>...
+  rbee-keeper pool verify --host=<host>... [options]
+  rbee-keeper pool rollout --resume [--drain=<s>] [options]
+  rbee-keeper pool rollout --host=<host>... [--drain=<s>] [options] -- <command>...
   rbee-keeper pool drain (<pool> | --host=<host>...) [options]
   rbee-keeper pool undrain (<pool> | --host=<host>...) [options]
   rbee-keeper pool worker list [--host=<host>]... [options]
@@ -74,6 +77,8 @@ Options of jobs submit:
   --detach              Only say the job's id; jobs events shows the rest.
 
 Options:
+  --resume          Go on with the rollout that stopped, at the host where it stopped.
+  --drain=<s>       Give up when the jobs of a host have not ended after so long [default: 1800].
   --after=<id>      Go on after this event, or this job.
   --host=<host>     A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.
   --http            Ask the hosts' pool-managerd over HTTP instead, at [hosts.*] pool.
@@ -85,7 +90,7 @@ Options:
   --output=<file>   Write the token there, mode 0600, and not to standard output.
   --lines=<n>       How many lines of the log [default: 100].
   --follow          Go on as more is logged.
-  --format=<fmt>    text or json [default: text].
+  --format=<fmt>    text or json; of pool verify also junit [default: text].
   --no-color        No colours, also on a terminal.
   --config=<file>   Read this rbee.toml.
   --timeout=<s>     Give up on an answer after so long [default: 30].
@@ -94,6 +99,9 @@ Options:
   --debug           Show the traceback of a bug.
   -h, --help        Show this.
   --version         Show the version.
+
+rollout does host by host: drain, run the command here with {host} filled in, wait for the host, verify it, ask its model
+for one token, undrain. It stops at the first failure.
 
 <address> is an IP address with a port, a port alone for every address, or loopback.
 
@@ -108,7 +116,18 @@ Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot 
 
 def commands() -> Commands:
     """Return the table; its imports are here so that --help needs none of them."""
-    from rbee.keeper import jobs, models, orchestrator, pool, registering, token, units, worker  # noqa: PLC0415
+    from rbee.keeper (  # noqa: PLC0415
+        jobs,
+        models,
+        orchestrator,
+        pool,
+        registering,
+        rollout,
+        token,
+        units,
+        verifying,
+        worker,
+    )
 
     return {
         ("jobs", "submit"): jobs.submit_job,
@@ -127,6 +146,8 @@ def commands() -> Commands:
         ("pool", "restart"): units.restart,
         ("pool", "logs"): units.logs,
         ("pool", "exec"): units.run_command,
+        ("pool", "verify"): verifying.verify,
+        ("pool", "rollout"): rollout.rollout,
         ("pool", "drain"): pool.drain_pool,
         ("pool", "undrain"): pool.undrain_pool,
         ("pool", "worker", "list"): worker.list_workers,

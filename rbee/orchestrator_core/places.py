@@ -18,7 +18,7 @@ from rbee.errors import (
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.registry import PoolView
 from rbee.wire.catalog import ModelFile
-from rbee.wire.jobs import JobSpec
+from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.pools import PoolSnapshot, PoolState
 from rbee.wire.workers import Backend, WorkerSpec, WorkerState
 
@@ -73,6 +73,13 @@ def search(job: JobSpec, pools: Sequence[PoolView], names: Names) -> Found:
     return _among(job, in_question, live, names)
 
 
+def is_open(pool: PoolView, wanted: Placement) -> bool:
+    """Say whether a job placed so may go to ``pool``: it is ready, or is tried while it drains."""
+    if wanted.pool not in (None, pool.id):
+        return False
+    return pool.state is PoolState.READY or (wanted.draining and pool.state is PoolState.DRAINING)
+
+
 def pool_for(spec: WorkerSpec, pools: Sequence[PoolView], names: Names) -> str:
     """Return the pool where a worker that somebody asks for by hand should go: has the file, most memory free.
 
@@ -93,7 +100,7 @@ def pool_for(spec: WorkerSpec, pools: Sequence[PoolView], names: Names) -> str:
 
 def _among(job: JobSpec, pools: Sequence[PoolView], live: Sequence[PoolView], names: Names) -> Found:
     having = [(pool, file) for pool in pools if (file := _file(job, pool, names)) is not None]
-    ready = [(pool, file) for pool, file in having if pool.state is PoolState.READY]
+    ready = [(pool, file) for pool, file in having if is_open(pool, job.placement)]
     if not having:
         return Found(error=_no_model(job.model, live, names))
     if not ready:

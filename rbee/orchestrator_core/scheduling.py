@@ -14,7 +14,6 @@ from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.places import Place
 from rbee.orchestrator_core.registry import PoolView
 from rbee.wire.jobs import JobSpec, Placement
-from rbee.wire.pools import PoolState
 from rbee.wire.workers import WorkerSpec, WorkerState, WorkerStatus
 
 Slots: TypeAlias = Mapping[tuple[str, str], int]
@@ -126,7 +125,7 @@ def _seats(job: JobSpec, view: View) -> list[Seat]:
     return [
         Seat(pool=pool.id, worker=worker, free=worker.slots - view.in_flight.get((pool.id, worker.id), 0))
         for pool in view.pools
-        if pool.state is PoolState.READY and job.placement.pool in (None, pool.id)
+        if places.is_open(pool, job.placement)
         for worker in pool.workers
         if worker.state in _SERVING and view.names.same(worker.model, job.model) and _fits(worker, job.placement)
     ]

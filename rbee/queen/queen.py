@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from rbee import log
 from rbee.config import Queen as Settings
-from rbee.errors import Conflict, NotFound
+from rbee.errors import Conflict, NotFound, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, full
 from rbee.orchestrator_core.names import Names
@@ -132,6 +132,8 @@ class Queen:
         Raises:
             Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, …: not accepted.
         """
+        if spec.placement.draining and asker.caller:
+            raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
         digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
         if spec.id is not None and (known := await self.store.read(jobs.find, spec.id)) is not None:
             return self._repeated(known, digest, asker)

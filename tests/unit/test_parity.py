@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 HIVE_ONLY = {("daemon", verb) for verb in ("start", "stop", "restart", "status", "logs")} | {("join",), ("leave",)}
 KEEPER_ONLY = {
     *(("orchestrator", verb) for verb in ("start", "stop", "restart", "status", "logs", "listen")),
-    *(("pool", verb) for verb in ("start", "stop", "restart", "logs", "exec")),
+    *(("pool", verb) for verb in ("start", "stop", "restart", "logs", "exec", "verify", "rollout")),
     ("token", "new"),
 }
 Commands: TypeAlias = Iterable[tuple[tuple[str, ...], str]]

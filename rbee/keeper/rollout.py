@@ -1,0 +1,232 @@
+"""rbee-keeper pool rollout: change one host after the other, and stop before a broken one becomes two.
+
+For each host: drain it, and wait until what runs there has ended; run the command; wait until the host and its pool
+are back; verify; ask its model for one token; give it work again.
+"""
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from rbee import config
+from rbee.adapters import process
+from rbee.adapters.files import make_folder, permitted, write_whole
+from rbee.adapters.ssh import SshPool
+from rbee.cli.confirm import dry_run
+from rbee.cli.output import Output
+from rbee.cli.run import Args
+from rbee.cli.units import parse_seconds, seconds_text
+from rbee.client.queen import QueenClient
+from rbee.errors import InvalidRequest, NotFound, RbeeError, Timeout
+from rbee.keeper import verifying
+from rbee.keeper.hosts import Host, chosen, host
+from rbee.keeper.reach import reached, settings_of
+from rbee.wire import codec
+from rbee.wire.events import End, Failure
+from rbee.wire.jobs import JobQuery, JobSpec, JobState
+from rbee.wire.pools import PoolSnapshot, PoolState
+
+BACK_S = 600.0
+PROBE_S = 300.0
+_LOOK_S = 0.5
+_HOST = "{host}"
+
+
+class StepFailed(RbeeError):
+    """A host did not get through; it stays drained, and the rest was not touched."""
+
+    exit_code = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What a rollout is: written down, so that it can be resumed. ``done`` are the hosts that are through."""
+
+    hosts: tuple[str, ...]
+    command: tuple[str, ...]
+    done: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        return tuple(name for name in self.hosts if name not in self.done)
+
+
+async def rollout(args: Args, output: Output) -> int | None:
+    """Roll ``-- command`` out over the hosts, or go on with the one that stopped.
+
+    Raises:
+        StepFailed: names the host and the step.
+        NotFound: there is nothing to resume, or no such host.
+    """
+    file = _file()
+    if args["--resume"]:
+        plan = _resumed(file)
+    else:
+        plan = Plan(hosts=tuple(each.name for each in chosen(args)), command=tuple(args["<command>"]))
+    drain_s = parse_seconds(args["--drain"], "--drain")
+    settings = settings_of(args)
+    hosts = [host(settings, name) for name in plan.left]
+    if dry_run(args, output, f"run {' '.join(plan.command)} for {', '.join(plan.left)}, one after the other"):
+        return None
+    _write(file, plan)
+    told: list[dict[str, Any]] = []
+    for each in hosts:
+        began = time.monotonic()
+        step = _Step(each, args, output, drain_s)
+        await step.run(plan.command)
+        plan = Plan(hosts=plan.hosts, command=plan.command, done=(*plan.done, each.name))
+        _write(file, plan)
+        told.append({"id": each.name, "seconds": round(time.monotonic() - began, 1), "steps": step.told})
+    file.unlink(missing_ok=True)
+    if output.as_json:
+        output.table(told, [], none="")
+    return None
+
+
+class _Step:
+    """One host's turn."""
+
+    def __init__(self, at: Host, args: Args, output: Output, drain_s: float) -> None:
+        self._host, self._args, self._output, self._drain_s = at, args, output, drain_s
+        self._pool = SshPool(at.remote)
+        self._doing = "looking at it"
+        self.told: list[str] = []
+
+    async def run(self, command: Sequence[str]) -> None:
+        name = self._host.name
+        try:
+            async with reached(self._args) as queen:
+                await self._through(queen, command)
+        except RbeeError as error:
+            raise StepFailed(
+                f"{name}: {self._doing}: {error.message}",
+                hint=f"{name} stays drained; mend it, then rbee-keeper pool rollout --resume, or pool undrain {name}",
+                details={"host": name, "step": self._doing, "code": error.code, **error.details},
+            ) from error
+
+    async def _through(self, queen: QueenClient, command: Sequence[str]) -> None:
+        state = await self._pool.get_state()
+        self._begin("draining")
+        await queen.drain_pool(state.id)
+        await self._until_quiet(queen, state.id)
+        self._begin("running the command")
+        await self._command(command)
+        self._begin("waiting for it to be back")
+        await self._until_back(queen, state.id)
+        self._begin("verifying")
+        await self._verified()
+        self._begin("asking its model")
+        await self._pool.undrain_pool()
+        self._say(await self._probed(queen, state))
+        self._begin("undraining")
+        await queen.undrain_pool(state.id)
+        self._say("takes work again")
+
+    async def _until_quiet(self, queen: QueenClient, pool: str) -> None:
+        began = time.monotonic()
+        while jobs := await _running(queen, pool):
+            if time.monotonic() - began > self._drain_s:
+                raise Timeout(f"{len(jobs)} jobs still run there after {self._drain_s:g} s: {', '.join(jobs[:3])}")
+            await asyncio.sleep(_LOOK_S)
+        self._say(f"drained in {seconds_text(time.monotonic() - began)}")
+
+    async def _command(self, command: Sequence[str]) -> None:
+        argv = [word.replace(_HOST, self._host.name) for word in command]
+        done = await process.told(argv, lambda line, _: self._output.say(f"{self._host.name}  | {line}"))
+        if done.returncode != 0:
+            raise process.failed(done)
+
+    async def _until_back(self, queen: QueenClient, pool: str) -> None:
+        """Wait until ssh, its daemon and the queen's view of it are there again: of now, not of before."""
+        began = time.monotonic()
+        problem = "the queen has not heard from it"
+        while time.monotonic() - began < BACK_S:
+            try:
+                await self._host.service().start_units()
+                asked = time.monotonic()
+                seen = await queen.get_pool(pool)
+                heard_s = (seen.last_heartbeat_ms or 10**9) / 1000
+                if seen.state is not PoolState.LOST and asked - heard_s > began:
+                    self._say(f"back after {seconds_text(time.monotonic() - began)}")
+                    return
+            except RbeeError as error:
+                problem = error.message
+            await asyncio.sleep(_LOOK_S)
+        raise Timeout(f"it was not back after {BACK_S:g} s: {problem}")
+
+    async def _verified(self) -> None:
+        report = await verifying.report_of(self._host, self._args)
+        failed = verifying.failures(report)
+        if failed:
+            first = failed[0]
+            raise StepFailed(
+                f"{len(failed)} checks failed, the first is {first['id']}: "
+                f"expected {first['expected']}, found {first['found']}",
+                details={"checks": [check["id"] for check in failed], "mend": first["mend"]},
+            )
+        self._say(f"{report['passed']} checks passed")
+
+    async def _probed(self, queen: QueenClient, before: PoolSnapshot) -> str:
+        """Have its model say one token, by a job that only this pool may run although it drains."""
+        model = _model_of(before)
+        if model is None:
+            return "has no model to ask"
+        placement = {"pool": before.id, "draining": True}
+        wanted = {"model": model, "prompt": "Hello", "max_tokens": 1, "placement": placement}
+        async with asyncio.timeout(PROBE_S):
+            job = await queen.submit_job(codec.from_dict(JobSpec, wanted))
+            async for _, event in queen.job_events(job.id):
+                match event:
+                    case Failure():
+                        raise event.to_error(source=f"pool {before.id}")
+                    case End():
+                        return f"{model} answers"
+        raise RbeeError(f"the job {job.id} for {model} ended without an answer")
+
+    def _begin(self, doing: str) -> None:
+        self._doing = doing
+
+    def _say(self, sentence: str) -> None:
+        self.told.append(sentence)
+        if not self._output.as_json:
+            self._output.text(f"{self._host.name}  {sentence}\n")
+
+
+async def _running(queen: QueenClient, pool: str) -> list[str]:
+    found = []
+    for state in (JobState.DISPATCHED, JobState.RUNNING):
+        query = codec.from_dict(JobQuery, {"state": state.value, "limit": 1000})
+        found += [job.id for job in await queen.list_jobs(query) if job.pool == pool]
+    return found
+
+
+def _model_of(state: PoolSnapshot) -> str | None:
+    """Return what the host was serving; else the smallest of what it has."""
+    served = [worker.model for worker in state.workers]
+    small = sorted(state.models, key=lambda model: model.size_bytes)
+    return next(iter(served), small[0].id if small else None)
+
+
+def _file() -> Path:
+    return config.state_dir(os.environ) / "rollout.json"
+
+
+def _resumed(file: Path) -> Plan:
+    try:
+        plan = codec.from_dict(Plan, codec.parse_json(file.read_bytes()))
+    except FileNotFoundError:
+        raise NotFound("no rollout has stopped", hint="rbee-keeper pool rollout --host all -- COMMAND") from None
+    except RbeeError as error:
+        raise InvalidRequest(f"{file}: {error.message}", hint=f"rm {file}") from None
+    return plan
+
+
+def _write(file: Path, plan: Plan) -> None:
+    with permitted(file.parent), contextlib.suppress(FileExistsError):
+        make_folder(file.parent)
+        write_whole(file, codec.dump_json(plan).encode())

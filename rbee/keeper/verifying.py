@@ -1,0 +1,107 @@
+"""rbee-keeper pool verify: the shipped testinfra suite, a process of its own for each host."""
+
+import importlib.util
+import sys
+from collections.abc import Sequence
+from typing import Any
+from xml.etree import ElementTree as Xml
+
+from rbee.adapters import process
+from rbee.cli.output import Output
+from rbee.cli.run import Args
+from rbee.errors import ConfigInvalid, PoolUnreachable, RbeeError
+from rbee.keeper.fleet import Outcome, finished, gathered
+from rbee.keeper.hosts import Host, chosen
+from rbee.keeper.reach import settings_of
+from rbee.wire import codec
+
+VERIFY_S = 300.0
+NEEDED = ("pytest", "testinfra")
+Report = dict[str, Any]
+
+
+async def verify(args: Args, output: Output) -> int:
+    """Check each host; exit 1 when a check failed, or as the first host that could not be checked."""
+    hosts = chosen(args)
+    junit = args["--format"] == "junit"
+
+    def tell(outcome: Outcome[Report]) -> None:
+        if outcome.error is not None and not output.as_json:
+            output.failure(f"rbee-keeper {outcome.host.name}", outcome.error)
+        elif outcome.result is not None and not output.as_json and not junit:
+            _show(outcome.result, output)
+
+    outcomes = await gathered(hosts, lambda host: report_of(host, args), tell)
+    if junit:
+        output.text(_junit([outcome.result for outcome in outcomes if outcome.result is not None]))
+    code = 0 if junit else finished(outcomes, output)
+    code = next((outcome.error.exit_code for outcome in outcomes if outcome.error is not None), code)
+    return code or int(any(not (outcome.result or {}).get("ok") for outcome in outcomes))
+
+
+async def report_of(host: Host, args: Args) -> Report:
+    """Return what the suite found on ``host``: ``ok`` and its ``checks``.
+
+    Raises:
+        ConfigInvalid: the suite's own requirements are not installed here.
+        PoolUnreachable, …: the host cannot be reached; as ssh says.
+    """
+    missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigInvalid(f"pool verify needs {' and '.join(missing)} here", hint="pip install 'rbee[verify]'")
+    await host.remote.run(["true"])
+    done = await process.run(_argv(host, args), timeout_s=VERIFY_S, check=False)
+    try:
+        report = codec.parse_json(done.stdout.encode())
+    except RbeeError:
+        last = (done.stderr.strip() or "nothing").splitlines()[-1]
+        raise PoolUnreachable(
+            f"{host.name} could not be verified: {last}", hint=f"rbee-keeper pool exec --host {host.name} -- true"
+        ) from None
+    return dict(report)
+
+
+def _argv(host: Host, args: Args) -> list[str]:
+    keeper = settings_of(args).keeper
+    config = ["--ssh-config", str(host.remote.ssh_config)] if host.remote.ssh_config else []
+    token = ["--token-file", keeper.token_file] if keeper.token_file else []
+    return [
+        sys.executable, "-m", "rbee.verify", "--host", host.name, "--ssh", host.remote.target, *config,
+        "--queen", keeper.queen, *token, "--format", "json",
+    ]  # fmt: skip
+
+
+def failures(report: Report) -> Sequence[dict[str, Any]]:
+    """Return the checks that failed."""
+    return [check for check in report["checks"] if check["outcome"] == "failed"]
+
+
+def _show(report: Report, output: Output) -> None:
+    with output.above():
+        said = f"{report['passed']} passed, {report['failed']} failed, {report['skipped']} do not apply"
+        output.text(f"{report['id']}  {said}, in {report['duration_s']:.1f} s\n")
+        for check in failures(report):
+            output.text(f"  {check['id']}: {check['title']}\n")
+            for label, key in (("expected", "expected"), ("found", "found"), ("mend", "mend"), ("NixOS", "nixos")):
+                if check.get(key):
+                    output.text(f"    {label.ljust(8)}  {check[key]}\n")
+
+
+def _junit(reports: Sequence[Report]) -> str:
+    """Return JUnit's XML, a suite for each host."""
+    suites = Xml.Element("testsuites")
+    for report in reports:
+        suite = Xml.SubElement(
+            suites, "testsuite", name=report["id"], tests=str(len(report["checks"])), failures=str(report["failed"]),
+            skipped=str(report["skipped"]), time=f"{report['duration_s']:.3f}",
+        )  # fmt: skip
+        for check in report["checks"]:
+            case = Xml.SubElement(suite, "testcase", classname=f"{report['id']}.{check['group']}", name=check["id"])
+            if check["outcome"] == "failed":
+                failed = Xml.SubElement(
+                    case, "failure", message=f"expected {check['expected']}, found {check['found']}"
+                )
+                failed.text = f"mend: {check['mend']}\nNixOS: {check['nixos']}"
+            elif check["outcome"] == "skipped":
+                Xml.SubElement(case, "skipped", message=check["reason"])
+    return Xml.tostring(suites, encoding="unicode") + "\n"
