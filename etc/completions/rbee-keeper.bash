@@ -7,14 +7,14 @@ _rbee_keeper() {
   case $path in
     "") words="jobs pool orchestrator token" ;;
     "jobs") words="submit list status events cancel explain" ;;
-    "pool") words="list status state register remove start stop restart logs exec drain undrain worker models gpu" ;;
+    "pool") words="list status state register remove start stop restart logs exec verify rollout drain undrain worker models gpu" ;;
     "pool worker") words="list spawn status stop drain logs" ;;
     "pool models") words="list catalog info download import verify delete cache uncache" ;;
     "pool gpu") words="status" ;;
     "orchestrator") words="start stop restart status logs listen" ;;
     "token") words="new" ;;
   esac
-  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --id --detach --after --host --http --ssh --sudo --queen --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --id --detach --resume --drain --after --host --http --ssh --sudo --queen --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_keeper rbee-keeper rbee

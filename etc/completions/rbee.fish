@@ -1,7 +1,7 @@
 # fish completion for rbee-keeper; made by tools/pages.py
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper *[^ ]*\$' -- (commandline -pc)" -a "jobs pool orchestrator token"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec drain undrain worker models gpu"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models gpu"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
@@ -21,6 +21,8 @@ complete -c rbee-keeper -l priority -r -d 'interactive or batch.'
 complete -c rbee-keeper -l deadline -r -d 'Fail when it is not done by then.'
 complete -c rbee-keeper -l id -r -d 'Your name for the job; submitting it again gives the same job.'
 complete -c rbee-keeper -l detach -d 'Only say the job\'s id; jobs events shows the rest.'
+complete -c rbee-keeper -l resume -d 'Go on with the rollout that stopped, at the host where it stopped.'
+complete -c rbee-keeper -l drain -r -d 'Give up when the jobs of a host have not ended after so long [default: 1800].'
 complete -c rbee-keeper -l after -r -d 'Go on after this event, or this job.'
 complete -c rbee-keeper -l host -r -d 'A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.'
 complete -c rbee-keeper -l http -d 'Ask the hosts\' pool-managerd over HTTP instead, at [hosts.*] pool.'
@@ -31,7 +33,7 @@ complete -c rbee-keeper -l url -r -d 'Where the pool listens, as seen from the q
 complete -c rbee-keeper -l output -r -d 'Write the token there, mode 0600, and not to standard output.'
 complete -c rbee-keeper -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee-keeper -l follow -d 'Go on as more is logged.'
-complete -c rbee-keeper -l format -r -d 'text or json [default: text].'
+complete -c rbee-keeper -l format -r -d 'text or json; of pool verify also junit [default: text].'
 complete -c rbee-keeper -l no-color -d 'No colours, also on a terminal.'
 complete -c rbee-keeper -l config -r -d 'Read this rbee.toml.'
 complete -c rbee-keeper -l timeout -r -d 'Give up on an answer after so long [default: 30].'
@@ -42,7 +44,7 @@ complete -c rbee-keeper -l help -d 'Show this.'
 complete -c rbee-keeper -l version -d 'Show the version.'
 complete -c rbee -f -n "string match -qr '^rbee *[^ ]*\$' -- (commandline -pc)" -a "jobs pool orchestrator token"
 complete -c rbee -f -n "string match -qr '^rbee jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
-complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec drain undrain worker models gpu"
+complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models gpu"
 complete -c rbee -f -n "string match -qr '^rbee pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
 complete -c rbee -f -n "string match -qr '^rbee pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee -f -n "string match -qr '^rbee pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
@@ -62,6 +64,8 @@ complete -c rbee -l priority -r -d 'interactive or batch.'
 complete -c rbee -l deadline -r -d 'Fail when it is not done by then.'
 complete -c rbee -l id -r -d 'Your name for the job; submitting it again gives the same job.'
 complete -c rbee -l detach -d 'Only say the job\'s id; jobs events shows the rest.'
+complete -c rbee -l resume -d 'Go on with the rollout that stopped, at the host where it stopped.'
+complete -c rbee -l drain -r -d 'Give up when the jobs of a host have not ended after so long [default: 1800].'
 complete -c rbee -l after -r -d 'Go on after this event, or this job.'
 complete -c rbee -l host -r -d 'A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.'
 complete -c rbee -l http -d 'Ask the hosts\' pool-managerd over HTTP instead, at [hosts.*] pool.'
@@ -72,7 +76,7 @@ complete -c rbee -l url -r -d 'Where the pool listens, as seen from the queen; o
 complete -c rbee -l output -r -d 'Write the token there, mode 0600, and not to standard output.'
 complete -c rbee -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee -l follow -d 'Go on as more is logged.'
-complete -c rbee -l format -r -d 'text or json [default: text].'
+complete -c rbee -l format -r -d 'text or json; of pool verify also junit [default: text].'
 complete -c rbee -l no-color -d 'No colours, also on a terminal.'
 complete -c rbee -l config -r -d 'Read this rbee.toml.'
 complete -c rbee -l timeout -r -d 'Give up on an answer after so long [default: 30].'

@@ -100,8 +100,8 @@ Options:
   -h, --help        Show this.
   --version         Show the version.
 
-rollout does host by host: drain, run the command here with {host} filled in, wait for the host, verify it, ask its model
-for one token, undrain. It stops at the first failure.
+rollout does host by host: drain, run the command here with {host} filled in, wait for the host, verify it, ask its
+model for one token, undrain. It stops at the first failure.
 
 <address> is an IP address with a port, a port alone for every address, or loopback.
 
@@ -116,18 +116,7 @@ Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot 
 
 def commands() -> Commands:
     """Return the table; its imports are here so that --help needs none of them."""
-    from rbee.keeper (  # noqa: PLC0415
-        jobs,
-        models,
-        orchestrator,
-        pool,
-        registering,
-        rollout,
-        token,
-        units,
-        verifying,
-        worker,
-    )
+    from rbee.keeper import jobs, models, orchestrator, pool, registering, rollout, token, units, verifying, worker  # noqa: PLC0415  # noqa: PLC0415
 
     return {
         ("jobs", "submit"): jobs.submit_job,

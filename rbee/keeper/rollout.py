@@ -176,16 +176,16 @@ class _Step:
         model = _model_of(before)
         if model is None:
             return "has no model to ask"
-        placement = {"pool": before.id, "draining": True}
-        wanted = {"model": model, "prompt": "Hello", "max_tokens": 1, "placement": placement}
-        async with asyncio.timeout(PROBE_S):
-            job = await queen.submit_job(codec.from_dict(JobSpec, wanted))
-            async for _, event in queen.job_events(job.id):
-                match event:
-                    case Failure():
-                        raise event.to_error(source=f"pool {before.id}")
-                    case End():
-                        return f"{model} answers"
+        placement: dict[str, Any] = {"pool": before.id, "draining": True}
+        wanted: dict[str, Any] = {"model": model, "prompt": "Hello", "max_tokens": 1, "placement": placement}
+        wanted |= {"deadline_ms": int(PROBE_S * 1000)}
+        job = await queen.submit_job(codec.from_dict(JobSpec, wanted))
+        async for _, event in queen.job_events(job.id):
+            match event:
+                case Failure():
+                    raise event.to_error(source=f"pool {before.id}")
+                case End():
+                    return f"{model} answers"
         raise RbeeError(f"the job {job.id} for {model} ended without an answer")
 
     def _begin(self, doing: str) -> None:

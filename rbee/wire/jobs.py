@@ -75,7 +75,7 @@ class Placement:
     gpu: int | None = number(low=0, high=63, default=None)
     draining: bool = plain(False, doc="also on that pool while it drains, to try it before it gets other work")
 
-    def problems(self) -> typing.Iterator[tuple[str, str]]:
+    def problems(self) -> Iterator[tuple[str, str]]:
         if self.draining and self.pool is None:
             yield "draining", "is for a pool that is named"
 
