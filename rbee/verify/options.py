@@ -1,0 +1,13 @@
+"""The NixOS options that mend a host for good. One table, so that they are renamed in one place."""
+
+POOL = "services.rbee.pool.enable = true;"
+QUEEN = "services.rbee.queen.enable = true;"
+POOL_QUEEN = 'services.rbee.pool.settings.pool.queen = "http://…:8080";'
+POOL_LISTEN = 'services.rbee.pool.listen = "…:9200";'
+POOL_FIREWALL = "services.rbee.pool.openFirewall = true;"
+POOL_TOKEN = 'services.rbee.pool.tokenFile = "/run/keys/rbee-token";'  # noqa: S105  (where it is, not what)
+MODELS = 'services.rbee.pool.settings.pool.models_dir = "…";'
+PACKAGE = "services.rbee.pool.package = pkgs.rbee;"
+NVIDIA = 'services.xserver.videoDrivers = [ "nvidia" ];'
+NTP = "services.timesyncd.enable = true;"
+ZRAM = "zramSwap.enable = true;"

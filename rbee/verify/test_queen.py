@@ -1,0 +1,84 @@
+"""Whether pool and queen hear each other."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+import pytest
+
+from rbee.client.http import HttpClient
+from rbee.client.queen import QueenClient
+from rbee.errors import RbeeError
+from rbee.verify.facts import POOL, QUEEN, Facts
+from rbee.verify.options import POOL_QUEEN, POOL_TOKEN
+from rbee.verify.options import QUEEN as QUEEN_OPTION
+from rbee.verify.unmet import does_not_apply, require
+from rbee.verify.wanted import Wanted
+from rbee.wire.pools import PoolStatus
+
+LOCAL = ("127.0.0.1", "localhost", "::1")
+
+
+def test_host_reaches_queen(facts: Facts) -> None:
+    """The queen of [pool] queen answers the host"""
+    queen = facts["queen"]
+    local = urlsplit(queen["url"]).hostname in LOCAL
+    if local and facts.has_queen:
+        facts.needs_socket(QUEEN)
+    mend = (
+        f"{facts.systemctl} restart rbee-queen.socket rbee-queen.service" if local else "rbee-keeper orchestrator start"
+    )
+    found = f"{queen['error']} at {queen['url']}" if queen["error"] else "answers"
+    require(found, "answers", mend=mend, nixos=QUEEN_OPTION if local else POOL_QUEEN)
+
+
+def test_queen_takes_the_hosts_token(facts: Facts) -> None:
+    """The queen takes the token of the host"""
+    _reached(facts)
+    facts.root_only()
+    refused = facts["queen"]["refusal"]
+    mend = "rbee-keeper pool register HOST, on the keeper; systemctl reload rbee-pool.service"
+    require(refused or "takes it", "takes it", mend=mend, nixos=POOL_TOKEN)
+
+
+def test_queen_has_the_pool_ready(facts: Facts) -> None:
+    """The queen lists this pool as ready; asked from the host"""
+    _reached(facts)
+    facts.root_only()
+    facts.needs_socket(POOL)
+    pools = facts["queen"]["answer"]
+    if pools is None:
+        does_not_apply("the queen does not say: see queen.queen_takes_the_hosts_token")
+    name = facts["settings"]["pool"]
+    state = next((pool["state"] for pool in pools if pool["id"] == name), "not listed")
+    require(state, "ready", mend=_mend(facts, state), nixos=POOL_QUEEN)
+
+
+def test_queen_lists_the_pool_here(facts: Facts, wanted: Wanted) -> None:
+    """The queen lists this pool as ready; asked from this machine, with --queen"""
+    if not wanted.queen:
+        does_not_apply("no --queen was given to ask from here")
+    facts.needs_socket(POOL)
+    name = facts["settings"].get("pool")
+    try:
+        found = asyncio.run(_listed(wanted))
+        state = next((pool.state.value for pool in found if pool.id == name), "not listed")
+    except RbeeError as error:
+        state = error.message
+    require(state, "ready", mend=_mend(facts, state), nixos=POOL_QUEEN)
+
+
+async def _listed(wanted: Wanted) -> tuple[PoolStatus, ...]:
+    http = HttpClient(wanted.queen, token=wanted.token(), source="queen", timeout_s=5.0, ca_file=wanted.tls_ca)
+    async with http:
+        return await QueenClient(http).list_pools()
+
+
+def _mend(facts: Facts, state: str) -> str:
+    if state == "draining":
+        return "rbee-hive undrain"
+    return f"{facts.systemctl} restart rbee-pool.service"
+
+
+def _reached(facts: Facts) -> None:
+    if facts["queen"]["error"]:
+        pytest.skip("the queen does not answer: see queen.host_reaches_queen")
