@@ -78,6 +78,7 @@ class Pool:
     mode: str = text(longest=8, pattern=_MODE, default="auto", doc="which systemd manager: system, user or auto")
     models_dir: str = text(longest=4096, default="", doc="empty: models in the state directory")
     model_roots: tuple[str, ...] = items(longest=100, default=(), doc="more folders models may lie in")
+    repo: str = text(longest=4096, default="", doc="a git checkout on this host, for rbee-hive git")
     worker_ports: str = text(longest=11, pattern=_PORTS, default="8001-8999")
     heartbeat_s: float = number(low=0.1, high=60, default=2.0, unit="s")
     connections: int = number(low=1, high=100_000, default=64, doc="requests at once from one caller")
@@ -90,6 +91,8 @@ class Pool:
         for n, root in enumerate((self.models_dir, *self.model_roots)):
             if root and not root.startswith("/"):
                 yield "models_dir" if n == 0 else f"model_roots[{n - 1}]", f"is {root!r}, expected an absolute path"
+        if self.repo and not self.repo.startswith("/"):
+            yield "repo", f"is {self.repo!r}, expected an absolute path"
 
     @property
     def port_range(self) -> tuple[int, int]:

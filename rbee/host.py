@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from rbee import __version__, config
 from rbee.adapters import host as host_facts
 from rbee.adapters.drain_flag import FileDrainFlag
+from rbee.adapters.git_checkout import GitCheckout
 from rbee.adapters.model_store import open_store
 from rbee.adapters.nvml import NvmlProbe
 from rbee.adapters.units import open_units
@@ -53,6 +54,7 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") 
         host=host_facts.HostProbe(models_dir),
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),
+        checkout=GitCheckout(Path(settings.pool.repo) if settings.pool.repo else None),
         now_ms=lambda: int(time.time() * 1000),
     )
 

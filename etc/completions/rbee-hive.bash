@@ -5,10 +5,11 @@ _rbee_hive() {
     [[ ${COMP_WORDS[n]} == -* ]] || path+="${path:+ }${COMP_WORDS[n]}"
   done
   case $path in
-    "") words="status worker models gpu drain undrain join leave daemon" ;;
+    "") words="status worker models gpu git drain undrain join leave daemon" ;;
     "worker") words="spawn list status stop drain logs" ;;
     "models") words="list catalog info download import verify delete cache uncache" ;;
     "gpu") words="status" ;;
+    "git") words="status submodules pull sync" ;;
     "daemon") words="start stop restart status logs" ;;
   esac
   [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --memory --cpu --idle --lazy --direct --http --queen --url --listen --events --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"

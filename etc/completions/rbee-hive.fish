@@ -1,8 +1,9 @@
 # fish completion for rbee-hive; made by tools/pages.py
-complete -c rbee-hive -f -n "string match -qr '^rbee-hive *[^ ]*\$' -- (commandline -pc)" -a "status worker models gpu drain undrain join leave daemon"
+complete -c rbee-hive -f -n "string match -qr '^rbee-hive *[^ ]*\$' -- (commandline -pc)" -a "status worker models gpu git drain undrain join leave daemon"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive worker *[^ ]*\$' -- (commandline -pc)" -a "spawn list status stop drain logs"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
+complete -c rbee-hive -f -n "string match -qr '^rbee-hive git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive daemon *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs"
 complete -c rbee-hive -l model -r -d 'Alias or reference of a model on this host (models list).'
 complete -c rbee-hive -l id -r -d 'Its name; otherwise worker-<backend>-<n>.'

@@ -7,9 +7,10 @@ _rbee_keeper() {
   case $path in
     "") words="jobs pool orchestrator token" ;;
     "jobs") words="submit list status events cancel explain" ;;
-    "pool") words="list status state register remove start stop restart logs exec verify rollout drain undrain worker models gpu" ;;
+    "pool") words="list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu" ;;
     "pool worker") words="list spawn status stop drain logs" ;;
     "pool models") words="list catalog info download import verify delete cache uncache" ;;
+    "pool git") words="status submodules pull sync" ;;
     "pool gpu") words="status" ;;
     "orchestrator") words="start stop restart status logs listen" ;;
     "token") words="new" ;;

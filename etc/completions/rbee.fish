@@ -1,9 +1,10 @@
 # fish completion for rbee-keeper; made by tools/pages.py
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper *[^ ]*\$' -- (commandline -pc)" -a "jobs pool orchestrator token"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models gpu"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs listen"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper token *[^ ]*\$' -- (commandline -pc)" -a "new"
@@ -44,9 +45,10 @@ complete -c rbee-keeper -l help -d 'Show this.'
 complete -c rbee-keeper -l version -d 'Show the version.'
 complete -c rbee -f -n "string match -qr '^rbee *[^ ]*\$' -- (commandline -pc)" -a "jobs pool orchestrator token"
 complete -c rbee -f -n "string match -qr '^rbee jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
-complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models gpu"
+complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu"
 complete -c rbee -f -n "string match -qr '^rbee pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
 complete -c rbee -f -n "string match -qr '^rbee pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
+complete -c rbee -f -n "string match -qr '^rbee pool git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
 complete -c rbee -f -n "string match -qr '^rbee pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
 complete -c rbee -f -n "string match -qr '^rbee orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs listen"
 complete -c rbee -f -n "string match -qr '^rbee token *[^ ]*\$' -- (commandline -pc)" -a "new"

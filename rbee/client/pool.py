@@ -9,6 +9,7 @@ from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, Verification
 from rbee.wire.envelope import from_envelope
+from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.pools import GpuInventory, PoolSnapshot
 from rbee.wire.sse import Frame
 from rbee.wire.workers import LogLine, SpawnEvent, WorkerSpec, WorkerStatus
@@ -81,6 +82,21 @@ class PoolClient:
 
     async def uncache_model(self, model: str) -> None:
         await self._http.call("DELETE", f"/v2/models/{_part(model)}/cache")
+
+    async def git_status(self) -> GitStatus:
+        return await self._get(GitStatus, "/v2/git/status")
+
+    async def git_submodules(self) -> tuple[GitSubmodule, ...]:
+        return await self._list(GitSubmodule, "/v2/git/submodules")
+
+    async def git_pull(self) -> GitUpdate:
+        return codec.from_dict(
+            GitUpdate, await self._http.call("POST", "/v2/git/pull", timeout_s=HASHING_S), lenient=True
+        )
+
+    async def git_sync(self, spec: GitSyncSpec) -> GitUpdate:
+        answer = await self._http.call("POST", "/v2/git/sync", body=spec, timeout_s=HASHING_S)
+        return codec.from_dict(GitUpdate, answer, lenient=True)
 
     async def drain_pool(self) -> None:
         await self._http.call("POST", "/v2/drain")

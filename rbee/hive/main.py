@@ -28,6 +28,10 @@ Usage:
   rbee-hive models cache <model> [options]
   rbee-hive models uncache <model> [options]
   rbee-hive gpu status [options]
+  rbee-hive git status [options]
+  rbee-hive git submodules [options]
+  rbee-hive git pull [options]
+  rbee-hive git sync [options]
   rbee-hive drain [options]
   rbee-hive undrain [options]
   rbee-hive join --queen=<url> --url=<url> [--listen=<addr>] [options]
@@ -80,7 +84,7 @@ Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot 
 
 def commands() -> Commands:
     """Return the table; its imports are here so that --help needs none of them."""
-    from rbee.hive import daemon, gpu, joining, models, pool, worker  # noqa: PLC0415
+    from rbee.hive import daemon, git, gpu, joining, models, pool, worker  # noqa: PLC0415
 
     return {
         ("status",): pool.get_state,
@@ -102,6 +106,10 @@ def commands() -> Commands:
         ("models", "cache"): models.cache_model,
         ("models", "uncache"): models.uncache_model,
         ("gpu", "status"): gpu.list_gpus,
+        ("git", "status"): git.git_status,
+        ("git", "submodules"): git.git_submodules,
+        ("git", "pull"): git.git_pull,
+        ("git", "sync"): git.git_sync,
         ("join",): joining.join,
         ("leave",): joining.leave,
         ("daemon", "start"): daemon.start,

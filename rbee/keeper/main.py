@@ -51,6 +51,10 @@ Usage:
   rbee-keeper pool models delete <model> --host=<host>... [options]
   rbee-keeper pool models cache <model> --host=<host>... [options]
   rbee-keeper pool models uncache <model> --host=<host>... [options]
+  rbee-keeper pool git status --host=<host>... [options]
+  rbee-keeper pool git submodules --host=<host>... [options]
+  rbee-keeper pool git pull --host=<host>... [options]
+  rbee-keeper pool git sync --host=<host>... [options]
   rbee-keeper pool gpu status --host=<host>... [options]
   rbee-keeper orchestrator start [--host=<host>] [options]
   rbee-keeper orchestrator stop [--host=<host>] [options]
@@ -116,7 +120,19 @@ Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot 
 
 def commands() -> Commands:
     """Return the table; its imports are here so that --help needs none of them."""
-    from rbee.keeper import jobs, models, orchestrator, pool, registering, rollout, token, units, verifying, worker  # noqa: PLC0415  # noqa: PLC0415
+    from rbee.keeper import (  # noqa: PLC0415
+        git,
+        jobs,
+        models,
+        orchestrator,
+        pool,
+        registering,
+        rollout,
+        token,
+        units,
+        verifying,
+        worker,
+    )
 
     return {
         ("jobs", "submit"): jobs.submit_job,
@@ -154,6 +170,10 @@ def commands() -> Commands:
         ("pool", "models", "delete"): models.delete_model,
         ("pool", "models", "cache"): models.cache_model,
         ("pool", "models", "uncache"): models.uncache_model,
+        ("pool", "git", "status"): git.git_status,
+        ("pool", "git", "submodules"): git.git_submodules,
+        ("pool", "git", "pull"): git.git_pull,
+        ("pool", "git", "sync"): git.git_sync,
         ("pool", "gpu", "status"): pool.list_gpus,
         ("orchestrator", "start"): orchestrator.start,
         ("orchestrator", "stop"): orchestrator.stop,

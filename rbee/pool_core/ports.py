@@ -7,6 +7,7 @@ from typing import Protocol
 
 from rbee.errors import RbeeError
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
+from rbee.wire.git import GitStatus, GitSubmodule, GitUpdate
 from rbee.wire.pools import GpuInventory, HostResources
 from rbee.wire.workers import LogLine, WorkerExit
 
@@ -184,6 +185,15 @@ class Neighbours(Protocol):
     """The other pools of this fleet."""
 
     async def offers(self, wanted: Callable[[ModelFile], bool]) -> Sequence[Offer]: ...
+
+
+class Checkout(Protocol):
+    """The git checkout of this host; every method may refuse with a sentence of its own."""
+
+    async def status(self) -> GitStatus: ...
+    async def submodules(self) -> tuple[GitSubmodule, ...]: ...
+    async def pull(self) -> GitUpdate: ...
+    async def sync(self, discard: bool) -> GitUpdate: ...
 
 
 class ModelStore(Protocol):

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
 from rbee.pool_core import failure, held, lifecycle, names, placement
 from rbee.pool_core.ports import (
+    Checkout,
     DrainFlag,
     GpuProbe,
     HostProbe,
@@ -19,6 +20,7 @@ from rbee.pool_core.ports import (
     WorkerPlan,
 )
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, ModelPart, Verification
+from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.pools import GpuInventory, PoolSnapshot
 from rbee.wire.workers import Backend, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
@@ -40,11 +42,12 @@ class PoolService:
         host: HostProbe,
         control: WorkerControl,
         flag: DrainFlag,
+        checkout: Checkout,
         now_ms: Callable[[], int],
     ) -> None:
         self._facts = facts
         self._units, self._models, self._gpus, self._host = units, models, gpus, host
-        self._control, self._flag, self._now_ms = control, flag, now_ms
+        self._control, self._flag, self._checkout, self._now_ms = control, flag, checkout, now_ms
 
     # The pool
 
@@ -184,6 +187,20 @@ class PoolService:
         """Raises NotFound when it is not held."""
         file = await self._models.find(model)
         await self._units.release_model(model if file is None else file.id)
+
+    # The checkout
+
+    async def git_status(self) -> GitStatus:
+        return await self._checkout.status()
+
+    async def git_submodules(self) -> tuple[GitSubmodule, ...]:
+        return await self._checkout.submodules()
+
+    async def git_pull(self) -> GitUpdate:
+        return await self._checkout.pull()
+
+    async def git_sync(self, spec: GitSyncSpec) -> GitUpdate:
+        return await self._checkout.sync(spec.discard)
 
     # How
 

@@ -19,6 +19,7 @@ from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec
 from rbee.wire.envelope import to_envelope
 from rbee.wire.fields import number
+from rbee.wire.git import GitSyncSpec
 from rbee.wire.sse import Frame
 from rbee.wire.workers import SpawnEvent, WorkerSpec
 
@@ -117,6 +118,22 @@ async def uncache_model(request: Request, model: str) -> HTTPResponse:
     return empty()
 
 
+async def git_status(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).git_status())
+
+
+async def git_submodules(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).git_submodules())
+
+
+async def git_pull(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).git_pull())
+
+
+async def git_sync(request: Request) -> HTTPResponse:
+    return reply(await _pool(request).git_sync(body(request, GitSyncSpec)))
+
+
 async def drain_pool(request: Request) -> HTTPResponse:
     await _pool(request).drain_pool()
     return empty()
@@ -145,6 +162,10 @@ HANDLERS: Mapping[str, Handler] = {
     "delete_model": delete_model,
     "cache_model": cache_model,
     "uncache_model": uncache_model,
+    "git_status": git_status,
+    "git_submodules": git_submodules,
+    "git_pull": git_pull,
+    "git_sync": git_sync,
     "drain_pool": drain_pool,
     "undrain_pool": undrain_pool,
 }

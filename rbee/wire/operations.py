@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rbee.wire import catalog, events, inference, jobs, pools, workers
+from rbee.wire import catalog, events, git, inference, jobs, pools, workers
 
 
 class Answer(StrEnum):
@@ -80,6 +80,10 @@ POOL = (
     Operation("delete_model", "DELETE", "/v2/models/<model>", None, None, EMPTY, ("models", "delete"), 204),
     Operation("cache_model", "POST", "/v2/models/<model>/cache", None, catalog.ModelFile, ONE, ("models", "cache")),
     Operation("uncache_model", "DELETE", "/v2/models/<model>/cache", None, None, EMPTY, ("models", "uncache"), 204),
+    Operation("git_status", "GET", "/v2/git/status", None, git.GitStatus, ONE, ("git", "status")),
+    Operation("git_submodules", "GET", "/v2/git/submodules", None, git.GitSubmodule, LIST, ("git", "submodules")),
+    Operation("git_pull", "POST", "/v2/git/pull", None, git.GitUpdate, ONE, ("git", "pull")),
+    Operation("git_sync", "POST", "/v2/git/sync", git.GitSyncSpec, git.GitUpdate, ONE, ("git", "sync")),
     Operation("drain_pool", "POST", "/v2/drain", None, None, EMPTY, ("drain",), 204),
     Operation("undrain_pool", "POST", "/v2/undrain", None, None, EMPTY, ("undrain",), 204),
 )  # fmt: skip

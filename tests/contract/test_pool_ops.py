@@ -19,10 +19,11 @@ from rbee.errors import (
 )
 from rbee.pool_core.ops import PoolOps
 from rbee.wire.catalog import DownloadSpec, ImportSpec
+from rbee.wire.git import ChangeState, GitChange, GitSyncSpec
 from rbee.wire.pools import Gpu
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState
 from tests.contract.conftest import WAYS, reached
-from tests.fakes.pool import GIB, TINY, FakePool
+from tests.fakes.pool import CHECKOUT, GIB, TINY, FakePool
 from tests.support.sshd import Sshd
 
 CPU = WorkerSpec(backend=Backend.CPU, model="tiny")
@@ -155,6 +156,16 @@ async def test_a_model_is_held_in_memory_until_it_is_let_go(ops: PoolOps) -> Non
         await ops.delete_model("tiny")
     await ops.uncache_model("tiny")
     assert not (await ops.get_model("tiny")).cached
+
+
+async def test_the_checkout_is_shown_and_updated(pool: FakePool, ops: PoolOps) -> None:
+    assert await ops.git_status() == CHECKOUT
+    assert [module.id for module in await ops.git_submodules()] == ["lib"]
+    assert (await ops.git_pull()).after == "b"
+    pool.checkout.dirty = (GitChange(path="a b", state=ChangeState.MODIFIED),)
+    with pytest.raises(Conflict, match="local changes"):
+        await ops.git_pull()
+    assert (await ops.git_sync(GitSyncSpec(discard=True))).discarded == pool.checkout.dirty
 
 
 # Refusals: the same class, sentence, hint and details, whoever says it

@@ -8,7 +8,8 @@ from rbee.errors import Conflict, NotFound
 from rbee.pool_core import names, placement, unit
 from rbee.pool_core.ports import HeldFacts, HoldPlan, PoolFacts, PortTaken, StartProgress, UnitFacts, WorkerPlan
 from rbee.pool_core.service import PoolService
-from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, Verification
+from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
+from rbee.wire.git import GitChange, GitStatus, GitSubmodule, GitUpdate
 from rbee.wire.pools import Gpu, GpuInventory, HostResources
 from rbee.wire.workers import LogLine, WorkerExit
 
@@ -174,6 +175,9 @@ class FakeModels:
     async def import_file(self, path: str, model: str | None) -> ModelFile:
         return dataclasses.replace(TINY, id=model or "imported", paths=(path,))
 
+    async def parts(self, model: str) -> tuple[tuple[str, ModelPart], ...]:
+        return ()
+
     async def verify(self, model: str) -> Verification:
         return Verification(id=model, ok=True, size_bytes=1, sha256="0")
 
@@ -222,6 +226,32 @@ class FakeFlag:
         self.draining = draining
 
 
+CHECKOUT = GitStatus(
+    path="/srv/house", branch="main", commit="c0ffee", remote="https://git/house", upstream="origin/main"
+)
+
+
+@dataclass
+class FakeCheckout:
+    dirty: tuple[GitChange, ...] = ()
+
+    async def status(self) -> GitStatus:
+        return dataclasses.replace(CHECKOUT, changes=self.dirty)
+
+    async def submodules(self) -> tuple[GitSubmodule, ...]:
+        return (GitSubmodule(id="lib", path="lib", commit="1", wanted_commit="1"),)
+
+    async def pull(self) -> GitUpdate:
+        if self.dirty:
+            raise Conflict("/srv/house has local changes", hint="rbee-hive git sync --yes")
+        return GitUpdate(path="/srv/house", branch="main", before="a", after="b")
+
+    async def sync(self, discard: bool) -> GitUpdate:
+        if self.dirty and not discard:
+            raise Conflict("a sync of /srv/house would throw away changes", hint="rbee-hive git sync --yes")
+        return GitUpdate(path="/srv/house", branch="main", before="a", after="b", discarded=self.dirty)
+
+
 @dataclass
 class FakePool:
     """A PoolService and all that it stands on."""
@@ -233,6 +263,7 @@ class FakePool:
     host: FakeHost = field(default_factory=FakeHost)
     control: FakeControl = field(default_factory=FakeControl)
     flag: FakeFlag = field(default_factory=FakeFlag)
+    checkout: FakeCheckout = field(default_factory=FakeCheckout)
     now_ms: int = 5000
 
     @property
@@ -245,5 +276,6 @@ class FakePool:
             host=self.host,
             control=self.control,
             flag=self.flag,
+            checkout=self.checkout,
             now_ms=lambda: self.now_ms,
         )

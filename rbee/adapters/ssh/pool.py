@@ -10,6 +10,7 @@ from rbee.errors import ChecksumMismatch, InvalidRequest, PoolUnreachable, RbeeE
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, Verification
 from rbee.wire.envelope import from_envelope
+from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.pools import GpuInventory, PoolSnapshot
 from rbee.wire.workers import LogLine, SpawnEvent, WorkerSpec, WorkerStatus
 
@@ -94,6 +95,18 @@ class SshPool:
 
     async def uncache_model(self, model: str) -> None:
         await self._ask("models", "uncache", _word(model))
+
+    async def git_status(self) -> GitStatus:
+        return await self._one(GitStatus, "git", "status")
+
+    async def git_submodules(self) -> tuple[GitSubmodule, ...]:
+        return await self._list(GitSubmodule, "git", "submodules")
+
+    async def git_pull(self) -> GitUpdate:
+        return await self._one(GitUpdate, "git", "pull", timeout_s=HASHING_S)
+
+    async def git_sync(self, spec: GitSyncSpec) -> GitUpdate:
+        return await self._one(GitUpdate, "git", "sync", *(["--yes"] * spec.discard), timeout_s=HASHING_S)
 
     async def drain_pool(self) -> None:
         await self._ask("drain")

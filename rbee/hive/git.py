@@ -1,0 +1,37 @@
+"""rbee-hive git …: the checkout that [pool] repo names."""
+
+from rbee.cli.confirm import confirm, dry_run
+from rbee.cli.git import SUBMODULE_COLUMNS, show_status, show_update
+from rbee.cli.output import Output
+from rbee.cli.run import Args
+from rbee.hive.reach import reached
+from rbee.wire.git import GitSyncSpec, SubmoduleState
+
+
+async def git_status(args: Args, output: Output) -> None:
+    async with reached(args) as pool:
+        show_status(await pool.git_status(), output)
+
+
+async def git_submodules(args: Args, output: Output) -> None:
+    async with reached(args) as pool:
+        output.table(await pool.git_submodules(), SUBMODULE_COLUMNS, none="no submodules")
+
+
+async def git_pull(args: Args, output: Output) -> None:
+    if not dry_run(args, output, "pull"):
+        async with reached(args) as pool:
+            show_update(await pool.git_pull(), output)
+
+
+async def git_sync(args: Args, output: Output) -> None:
+    """Ask only when something would be lost."""
+    async with reached(args) as pool:
+        status = await pool.git_status()
+        modified = [each for each in status.submodules if each.state is SubmoduleState.MODIFIED]
+        lost = len(status.changes) + len(modified) + status.ahead
+        if not lost and dry_run(args, output, f"sync {status.path}"):
+            return
+        discard = bool(lost) and confirm(args, output, f"throw away {lost} local changes in {status.path}")
+        if not lost or discard:
+            show_update(await pool.git_sync(GitSyncSpec(discard=discard or bool(args["--yes"]))), output)

@@ -1,0 +1,137 @@
+"""A change goes round the house host by host; those who use it notice nothing, and a broken one stops it."""
+
+import asyncio
+import json
+import threading
+from collections.abc import Iterator
+
+import pytest
+
+from rbee.client.queen import QueenClient
+from rbee.wire.jobs import JobSpec
+from tests.fleet.house import NAMES, House
+from tests.rig.waiting import wait_for
+
+CHANGE = "systemctl stop 'rbee-worker-*.socket' 'rbee-worker-*.service'; systemctl restart rbee-pool.service"
+
+
+class Users:
+    """Two people who ask the queen one thing after the other, on fresh connections, until told to stop."""
+
+    def __init__(self, house: House) -> None:
+        self.done = 0
+        self.pools: dict[str, int] = {}
+        self.failures: list[str] = []
+        self._house = house
+        self._stop = threading.Event()
+        self._threads = [threading.Thread(target=self._run, daemon=True) for _ in range(2)]
+
+    def __enter__(self) -> "Users":
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(120)
+
+    def _run(self) -> None:
+        with self._house.lab("blep").network():
+            asyncio.run(self._ask())
+
+    async def _ask(self) -> None:
+        spec = JobSpec(model="tiny", prompt="hello", max_tokens=12, ignore_eos=True)
+        while not self._stop.is_set():
+            try:
+                async with self._house.lab("blep").http(source="queen", timeout_s=60) as http:
+                    queen = QueenClient(http)
+                    job = await queen.submit_job(spec)
+                    async for _ in queen.job_events(job.id):
+                        pass
+                    ended = await queen.get_job(job.id)
+            except Exception as error:  # noqa: BLE001  (whatever it is, somebody was let down)
+                self.failures.append(repr(error))
+                continue
+            if ended.state.value != "completed":
+                self.failures.append(f"{ended.id} {ended.state} {ended.error}")
+            self.done += 1
+            self.pools[ended.pool or ""] = self.pools.get(ended.pool or "", 0) + 1
+
+
+@pytest.fixture(scope="module")
+def fleet(house: House) -> Iterator[House]:
+    house.rbee("orchestrator", "listen", "8080")
+    for name in NAMES:
+        house.rbee("pool", "register", name)
+    yield house
+
+
+def states(house: House) -> dict[str, str]:
+    return {pool["id"]: pool["state"] for pool in house.rbee_json("pool", "list")}
+
+
+def test_a_rolling_change_of_all_hosts_fails_no_job(fleet: House) -> None:
+    with Users(fleet) as users:
+        wait_for(lambda: users.done > 5, "a few jobs", 60)
+        done = fleet.rbee("pool", "rollout", "--host", "all", "--", "ssh", "{host}", CHANGE, timeout=400)
+        after = users.done
+        wait_for(lambda: users.done > after + 3, "a few jobs more", 60)
+    assert users.failures == []
+    assert sum(users.pools.values()) == users.done
+    for name in NAMES:
+        said = [line for line in done.stdout.splitlines() if line.startswith(f"{name}  ")]
+        assert [line.split("  ")[1].split()[0] for line in said] == [
+            "drained",
+            "back",
+            said[2].split("  ")[1].split()[0],
+            "tiny",
+            "takes",
+        ]
+        assert "checks passed" in said[2]
+    assert set(states(fleet).values()) == {"ready"}
+
+
+def test_it_stops_at_the_first_failure_and_goes_on_from_there(fleet: House) -> None:
+    mark = "/run/changed"
+    argv = ["ssh", "{host}", f"[ ! -e /run/refuse ] && touch {mark}"]
+    fleet.hosts["workstation"].write("/run/refuse", "")
+    done = fleet.rbee("pool", "rollout", *fleet.on("mac", "workstation", "blep"), "--", *argv, check=False, timeout=300)
+    assert done.returncode == 1
+    assert "workstation: running the command: ssh exited 1" in done.stderr
+    assert "rbee-keeper pool rollout --resume" in done.stderr
+    assert states(fleet) == {"mac": "ready", "workstation": "draining", "blep": "ready"}
+    changed = {name: fleet.hosts[name].run(["test", "-e", mark], check=False).returncode == 0 for name in NAMES}
+    assert changed == {"mac": True, "workstation": False, "blep": False}
+
+    fleet.hosts["mac"].run(["rm", mark])
+    fleet.hosts["workstation"].run(["rm", "/run/refuse"])
+    resumed = fleet.rbee("pool", "rollout", "--resume", "--format", "json", timeout=300)
+    assert [row["id"] for row in json.loads(resumed.stdout)] == ["workstation", "blep"]
+    assert set(states(fleet).values()) == {"ready"}
+    assert fleet.hosts["mac"].run(["test", "-e", mark], check=False).returncode == 1, "it was through already"
+
+    nothing = fleet.rbee("pool", "rollout", "--resume", check=False)
+    assert (nothing.returncode, "no rollout has stopped" in nothing.stderr) == (66, True)
+
+
+def test_a_reboot_is_waited_for(fleet: House) -> None:
+    mac = fleet.hosts["mac"]
+    boots = mac.boots
+    with fleet.begin("pool", "rollout", "--host", "mac", "--", "ssh", "{host}", "systemctl reboot") as command:
+        mac.await_boot(boots + 1)
+        out, err = command.communicate(timeout=200)
+    assert command.returncode == 0, err
+    assert "mac  takes work again" in out
+    assert states(fleet)["mac"] == "ready"
+
+
+def test_a_host_that_fails_verification_gets_no_work(fleet: House) -> None:
+    break_it = "chmod 644 /etc/rbee/token"
+    done = fleet.rbee("pool", "rollout", "--host", "mac", "--", "ssh", "{host}", break_it, check=False, timeout=300)
+    assert done.returncode == 1
+    assert "mac: verifying: " in done.stderr
+    assert states(fleet)["mac"] == "draining"
+    fleet.hosts["mac"].run(["chmod", "600", "/etc/rbee/token"])
+    fleet.rbee("pool", "undrain", "mac")
+    assert states(fleet)["mac"] == "ready"
