@@ -85,11 +85,17 @@ def _hashed(host: Host, paths: list[str]) -> dict[str, str]:
 
 
 def _again(facts: Facts, wrong: dict[str, str]) -> str:
-    """Return what takes the broken models away and brings them anew, where they came from a hub."""
+    """Return what takes the broken models away and brings them anew, where they came from a hub.
+
+    By their files: a model that is cut is none to rbee-hive, so it cannot delete it. An imported file is its owner's;
+    only its record goes.
+    """
     records = {record["model"]: record for record, file in _files(facts) if file["path"] in wrong}
     steps = []
-    for model, record in sorted(records.items()):
-        steps.append(f"rbee-hive models delete {model} --yes")
-        if not record["reference"].startswith("file:"):
+    for _, record in sorted(records.items()):
+        imported = record["reference"].startswith("file:")
+        files = [] if imported else [file["path"] for file in record["files"]]
+        steps.append(f"rm -f {shlex.join([record['path'], *files])}")
+        if not imported:
             steps.append(f"rbee-hive models download {shlex.quote(record['reference'])}")
     return "; ".join(steps)

@@ -103,4 +103,4 @@ def _undo(facts: Facts, names: Any) -> str:
 def _anew(names: Any) -> str:
     """Return what ends these workers; the next request starts them as they should be."""
     workers = sorted({name.split()[0].removeprefix("rbee-").removesuffix(".service") for name in names})
-    return "; ".join(f"rbee-hive worker stop {worker}" for worker in workers)
+    return "; ".join(f"rbee-hive worker stop {worker} --yes" for worker in workers)
