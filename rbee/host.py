@@ -60,7 +60,7 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") 
 
 
 def _connector(settings: Settings, environ: Mapping[str, str]) -> Callable[[str, str], HttpClient]:
-    """Return what connects to queen and pools; the token is read when it is wanted, and one that is not ours is none."""
+    """Return what connects to queen and pools; the token is read then, and one that is not ours is none."""
 
     def connect(url: str, source: str) -> HttpClient:
         tokens: tuple[str, ...] = ()

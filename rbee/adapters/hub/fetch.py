@@ -1,4 +1,4 @@
-"""One model from the hub, or from another pool, onto disk: every part whole, hashed and checked before it has its name."""
+"""One model from the hub or another pool onto disk: every part whole, hashed and checked before it has its name."""
 
 import asyncio
 import contextlib
@@ -45,7 +45,7 @@ class Part:
 
 
 class Fetch:
-    """Fetches ``parts`` from ``source``. Cancelling leaves partial files that the next one, in any process, goes on with."""
+    """Fetches ``parts`` from ``source``. Cancelling leaves partial files that the next one goes on with."""
 
     def __init__(self, source: Source, parts: Sequence[Part], tell: Tell, *, doing: str = "downloading") -> None:
         self._source, self._doing = source, doing
