@@ -24,13 +24,18 @@ def settings_of(args: Args) -> Settings:
 
 
 @contextlib.asynccontextmanager
-async def reached(args: Args) -> AsyncIterator[PoolOps]:
-    """Give the pool: with --http the daemon, with --direct this host, else the daemon if it listens."""
+async def reached(args: Args, *, ours: bool = False) -> AsyncIterator[PoolOps]:
+    """Give the pool: with --http the daemon, with --direct this host, else the daemon if it listens.
+
+    Args:
+        ours: it is about something that belongs to whoever asks, and not to the daemon's user: ask the daemon
+            only with --http.
+    """
     if args["--http"] and args["--direct"]:
         raise InvalidRequest("--http and --direct exclude each other")
     timeout_s = parse_seconds(args["--timeout"], "--timeout")
     settings = settings_of(args)
-    if args["--http"] or (not args["--direct"] and _listens(settings.hive.pool)):
+    if args["--http"] or (not args["--direct"] and not ours and _listens(settings.hive.pool)):
         tokens = config.read_token(settings.hive.token_file, environ=os.environ)
         async with HttpClient(
             settings.hive.pool,
