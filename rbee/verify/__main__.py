@@ -48,9 +48,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         return EX_INTERRUPTED
 
 
+def is_place(where: str) -> bool:
+    """Say whether ssh can be given this, as a place and as nothing else."""
+    return _WHERE.fullmatch(where) is not None
+
+
 def _verified(args: dict[str, Any]) -> int:
     where, form = args["--ssh"], args["--format"]
-    if not _WHERE.fullmatch(where):
+    if not is_place(where):
         raise InvalidRequest(f"--ssh is {where!r}, expected a name of your ssh configuration, or user@host[:port]")
     if form not in FORMS:
         raise InvalidRequest(f"--format is {form!r}, expected {', '.join(FORMS)}")

@@ -4,14 +4,17 @@ from rbee.verify.facts import Facts
 from rbee.verify.survey import PROBE
 from rbee.verify.unmet import does_not_apply, require
 
-BOOT = "add systemd.unified_cgroup_hierarchy=1 to the kernel's command line and reboot"
+BOOT = (
+    "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub && update-grub"
+    " && systemctl reboot"
+)
 NIXOS = 'boot.kernelParams = [ "systemd.unified_cgroup_hierarchy=1" ];'
 
 
 def test_hierarchy_is_mounted(facts: Facts) -> None:
-    """Control groups are mounted: unified, or hybrid"""
+    """Control groups are mounted: unified, hybrid or legacy"""
     mode = facts["cgroups"]["mode"]
-    require(mode, "unified or hybrid", holds=mode in ("unified", "hybrid", "legacy"), mend=BOOT, nixos=NIXOS)
+    require(mode, "unified, hybrid or legacy", holds=mode in ("unified", "hybrid", "legacy"), mend=BOOT, nixos=NIXOS)
 
 
 def test_controllers_are_there(facts: Facts) -> None:

@@ -36,7 +36,7 @@ def test_queen_takes_the_hosts_token(facts: Facts) -> None:
     _reached(facts)
     facts.root_only()
     refused = facts["queen"]["refusal"]
-    mend = "rbee-keeper pool register HOST, on the keeper; systemctl reload rbee-pool.service"
+    mend = f"rbee-keeper pool register {facts['settings']['pool']}"
     require(refused or "takes it", "takes it", mend=mend, nixos=POOL_TOKEN)
 
 

@@ -25,16 +25,14 @@ def test_pool_socket_listens(facts: Facts) -> None:
 def test_pool_listens_where_hive_looks(facts: Facts) -> None:
     """rbee-pool.socket listens on the port at which [hive] pool, its own command, looks for it"""
     facts.needs_socket(POOL)
-    url = facts["settings"].get("own_pool")
-    if url is None:
-        facts["pool"]
+    url = facts["pool"]["url"]
     port = urlsplit(url).port or 80
     streams = _streams(facts, POOL)
     require(
         streams,
         f"port {port}, as [hive] pool = {url}",
         holds=any(stream.endswith(f":{port}") for stream in streams),
-        mend=f"{facts.systemctl} revert rbee-pool.socket; {facts.systemctl} restart rbee-pool.socket",
+        mend=f"rbee-hive join --queen={facts['settings']['queen']} --url={url} </etc/rbee/token",
         nixos=POOL_LISTEN,
     )
 

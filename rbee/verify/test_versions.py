@@ -11,7 +11,7 @@ def test_installed_version_is_ours(facts: Facts, wanted: Wanted) -> None:
     version = facts["settings"]["version"]
     if not version:
         does_not_apply("there is no rbee: see system.rbee_has_its_python")
-    require(version, wanted.version, mend=f"pip install rbee=={wanted.version}", nixos=PACKAGE)
+    require(version, wanted.version, mend="make install", nixos=PACKAGE)
 
 
 def test_pool_runs_what_is_installed(facts: Facts) -> None:

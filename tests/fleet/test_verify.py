@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.rig import Controller, Host, wait_for
+from tests.rig import Host, wait_for
 from tests.systemd.lab import MODELS, Lab
 
 ROOT = Path(__file__).parents[2]
@@ -292,20 +292,16 @@ def test_who_is_not_root_is_told_what_was_not_looked_at(lab: Lab) -> None:
     assert "sockets.pool_socket_is_active" in found.passed
 
 
-def test_a_pool_on_the_network_is_tried_from_here(lab: Lab, controller: Controller, tmp_path: Path) -> None:
+def test_a_pool_on_the_network_is_tried_from_here(lab: Lab, tmp_path: Path) -> None:
     host, token = lab.host, tmp_path / "token"
-    for unit, port in (("rbee-pool.socket", 9200), ("rbee-queen.socket", 8080)):
-        host.write(f"/etc/systemd/system/{unit}.d/lan.conf", f"[Socket]\nListenStream=\nListenStream=0.0.0.0:{port}\n")
-    host.write(CONFIG, f'[pool]\nurl = "http://{host.ip}:9200"\n')
     token.write_text(lab.token)
     token.chmod(0o600)
-    lab.systemctl("daemon-reload")
-    lab.systemctl("stop", "rbee-pool.service", "rbee-queen.service")
-    lab.systemctl("restart", "rbee-pool.socket", "rbee-queen.socket")
-    lab.systemctl("start", "rbee-queen", "rbee-pool")
+    queen, pool = f"http://{host.ip}:8080", f"http://{host.ip}:9200"
+    lab.rbee("orchestrator", "listen", "8080")
+    host.run(["rbee-hive", "join", f"--queen={queen}", f"--url={pool}"], input=lab.token)
     await_pool(lab)
 
-    found = verify(f"--queen=http://{host.ip}:8080", f"--token-file={token}")
+    found = verify(f"--queen={queen}", f"--token-file={token}")
 
     assert found.failed == {}
     assert {
