@@ -52,7 +52,9 @@ def test_units_are_not_shadowed(facts: Facts) -> None:
 
 def test_watchdogs_are_on(facts: Facts) -> None:
     """systemd restarts a daemon that hangs"""
-    names = [name for name in facts.units("service") if name != "rbee-broker.service"]
+    # One that sleeps behind its socket has none to show after a boot.
+    awake = [name for name in facts.units("service") if facts.unit(name).get("ActiveState") == "active"]
+    names = [name for name in awake if name != "rbee-broker.service"]
     off = [name for name in names if facts.unit(name).get("WatchdogUSec") in ("0", "infinity", "", None)]
     require(off, [], mend=f"{facts.systemctl} revert {' '.join(off)}; {facts.systemctl} restart {' '.join(off)}")
 
