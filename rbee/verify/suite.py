@@ -15,7 +15,18 @@ from rbee.verify.report import Check, HostReport, host_report
 from rbee.verify.unmet import Finding, Unmet
 from rbee.verify.wanted import Wanted
 
-QUIET = ("--disable-plugin-autoload", "-p", "testinfra.plugin", "-p", "no:cacheprovider", "-c", "/dev/null", "-q")
+QUIET = (
+    "--disable-plugin-autoload",
+    "-p",
+    "testinfra.plugin",
+    "-p",
+    "no:cacheprovider",
+    "-c",
+    "/dev/null",
+    "-q",
+    "--tb=no",
+    "--assert=plain",
+)
 SSH = "-o BatchMode=yes -o ConnectTimeout=10"
 
 

@@ -1,19 +1,20 @@
 """Whether pool and queen hear each other."""
 
 import asyncio
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import pytest
 
-from rbee.client.http import HttpClient
-from rbee.client.queen import QueenClient
 from rbee.errors import RbeeError
 from rbee.verify.facts import POOL, QUEEN, Facts
 from rbee.verify.options import POOL_QUEEN, POOL_TOKEN
 from rbee.verify.options import QUEEN as QUEEN_OPTION
 from rbee.verify.unmet import does_not_apply, require
 from rbee.verify.wanted import Wanted
-from rbee.wire.pools import PoolStatus
+
+if TYPE_CHECKING:
+    from rbee.wire.pools import PoolStatus
 
 LOCAL = ("127.0.0.1", "localhost", "::1")
 
@@ -67,7 +68,10 @@ def test_queen_lists_the_pool_here(facts: Facts, wanted: Wanted) -> None:
     require(state, "ready", mend=_mend(facts, state), nixos=POOL_QUEEN)
 
 
-async def _listed(wanted: Wanted) -> tuple[PoolStatus, ...]:
+async def _listed(wanted: Wanted) -> "tuple[PoolStatus, ...]":
+    from rbee.client.http import HttpClient  # noqa: PLC0415  (a third of the time of a run that does not ask)
+    from rbee.client.queen import QueenClient  # noqa: PLC0415
+
     http = HttpClient(wanted.queen, token=wanted.token(), source="queen", timeout_s=5.0, ca_file=wanted.tls_ca)
     async with http:
         return await QueenClient(http).list_pools()

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.rig import Host, wait_for
+from tests.rig.host import SSH_CONFIG
 from tests.systemd.lab import MODELS, Lab
 
 ROOT = Path(__file__).parents[2]
@@ -45,27 +47,37 @@ class Verified:
         return {check["id"] for check in self.report["checks"] if check["outcome"] == "passed"}
 
 
-def call(*argv: str, login: str = "root@shared") -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "rbee.verify", "--host=shared", f"--ssh={login}", *argv]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+@dataclass
+class Looker(Lab):
+    """A lab that is looked at from here, over one ssh connection that is kept warm as the keeper does."""
 
+    ssh_config: Path = Path()
 
-def verify(*argv: str, login: str = "root@shared") -> Verified:
-    done = call("--format=json", *argv, login=login)
-    assert done.returncode in (0, 1), done.stdout + done.stderr
-    assert done.stderr == ""
-    return Verified(done.returncode, json.loads(done.stdout))
+    def call(self, *argv: str, login: str = "root@shared") -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "rbee.verify", "--host=shared", f"--ssh={login}"]
+        command += [f"--ssh-config={self.ssh_config}", *argv]
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+
+    def verify(self, *argv: str, login: str = "root@shared") -> Verified:
+        done = self.call("--format=json", *argv, login=login)
+        assert done.returncode in (0, 1), done.stdout + done.stderr
+        assert done.stderr == ""
+        return Verified(done.returncode, json.loads(done.stdout))
 
 
 @pytest.fixture(scope="module")
-def lab(module_host: Host) -> Lab:
+def lab(module_host: Host, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Looker]:
     """A host with its daemons up, a model, and a worker that runs it."""
-    made = Lab(module_host)
+    config = tmp_path_factory.mktemp("ssh") / "config"
+    config.write_text(f"Include {SSH_CONFIG}\nHost *\nControlPath {config.parent}/%C\n")
+    made = Looker(module_host, ssh_config=config)
     made.systemctl("start", "rbee-queen", "rbee-pool")
     made.give_tiny()
     made.spawn("tiny", "--idle", "3600")
     await_pool(made)
-    return made
+    yield made
+    for login in ("root@shared", "ann@shared"):
+        subprocess.run(["ssh", "-F", str(config), "-O", "exit", login], check=False, capture_output=True)
 
 
 def await_pool(lab: Lab) -> None:
@@ -76,8 +88,8 @@ def await_pool(lab: Lab) -> None:
     wait_for(ready, "the queen to have the pool", 20)
 
 
-def test_a_sound_host_passes_every_check_that_applies(lab: Lab) -> None:
-    found = verify()
+def test_a_sound_host_passes_every_check_that_applies(lab: Looker) -> None:
+    found = lab.verify()
     assert (found.code, found.failed) == (0, {})
     assert set(found.skipped) == {
         "clock.clock_is_synchronized",  # the rig's hosts have this machine's clock, and no NTP
@@ -255,12 +267,12 @@ BREAKS = {
 
 
 @pytest.mark.parametrize("broken", BREAKS.values(), ids=BREAKS.keys())
-def test_what_is_broken_is_named_and_nothing_else(lab: Lab, broken: Break) -> None:
+def test_what_is_broken_is_named_and_nothing_else(lab: Looker, broken: Break) -> None:
     if "other.gguf" in broken.how:
         lab.give_tiny("other")  # not the one that the worker runs
     lab.host.run(["bash", "-c", broken.how])
 
-    found = verify()
+    found = lab.verify()
     failure = found.failed.get(broken.check, {})
     lab.host.run(["bash", "-c", broken.undo or failure.get("mend") or "true"])
     await_pool(lab)
@@ -273,26 +285,26 @@ def test_what_is_broken_is_named_and_nothing_else(lab: Lab, broken: Break) -> No
     assert failure["mend"]
 
 
-def test_every_mend_has_mended(lab: Lab) -> None:
-    mended = verify()
+def test_every_mend_has_mended(lab: Looker) -> None:
+    mended = lab.verify()
     assert (mended.code, mended.failed) == (0, {})
 
 
-def test_another_version_is_named(lab: Lab) -> None:
-    found = verify("--expect-version=9.9.9")
+def test_another_version_is_named(lab: Looker) -> None:
+    found = lab.verify("--expect-version=9.9.9")
     assert list(found.failed) == ["versions.installed_version_is_ours"]
     assert found.failed["versions.installed_version_is_ours"]["expected"] == "9.9.9"
 
 
-def test_who_is_not_root_is_told_what_was_not_looked_at(lab: Lab) -> None:
+def test_who_is_not_root_is_told_what_was_not_looked_at(lab: Looker) -> None:
     lab.host.add_user("ann", linger=False)
-    found = verify(login="ann@shared")
+    found = lab.verify(login="ann@shared")
     assert found.failed == {}
     assert "log in as root" in found.skipped["sandbox.daemons_do_not_see_homes"]
     assert "sockets.pool_socket_is_active" in found.passed
 
 
-def test_a_pool_on_the_network_is_tried_from_here(lab: Lab, tmp_path: Path) -> None:
+def test_a_pool_on_the_network_is_tried_from_here(lab: Looker, tmp_path: Path) -> None:
     host, token = lab.host, tmp_path / "token"
     token.write_text(lab.token)
     token.chmod(0o600)
@@ -301,7 +313,7 @@ def test_a_pool_on_the_network_is_tried_from_here(lab: Lab, tmp_path: Path) -> N
     host.run(["rbee-hive", "join", f"--queen={queen}", f"--url={pool}"], input=lab.token)
     await_pool(lab)
 
-    found = verify(f"--queen={queen}", f"--token-file={token}")
+    found = lab.verify(f"--queen={queen}", f"--token-file={token}")
 
     assert found.failed == {}
     assert {
@@ -312,7 +324,7 @@ def test_a_pool_on_the_network_is_tried_from_here(lab: Lab, tmp_path: Path) -> N
     assert lab.token not in json.dumps(found.report)
 
 
-def test_plain_pytest_makes_the_same_checks(lab: Lab, tmp_path: Path) -> None:
+def test_plain_pytest_makes_the_same_checks(lab: Looker, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "--pyargs", "rbee.verify", "--hosts=ssh://root@shared", "-k", "sockets"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
@@ -320,15 +332,15 @@ def test_plain_pytest_makes_the_same_checks(lab: Lab, tmp_path: Path) -> None:
     assert "8 passed" in done.stdout
 
 
-def test_a_host_that_is_not_there_is_said_in_a_sentence(lab: Lab) -> None:
-    done = call(login="root@nowhere")
+def test_a_host_that_is_not_there_is_said_in_a_sentence(lab: Looker) -> None:
+    done = lab.call(login="root@nowhere")
     assert (done.returncode, done.stdout) == (69, "")
     assert done.stderr.startswith("shared cannot be verified: ")
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_text_and_junit_say_the_same(lab: Lab) -> None:
-    text, junit = call(), call("--format=junit")
+def test_text_and_junit_say_the_same(lab: Looker) -> None:
+    text, junit = lab.call(), lab.call("--format=junit")
     assert text.returncode == junit.returncode == 0, text.stdout + text.stderr + junit.stderr
     assert text.stdout.splitlines()[-1].startswith("shared: fit, ")
     assert "<testsuites>" in junit.stdout
