@@ -96,7 +96,10 @@ class Facts:
 
     def daemons(self) -> Mapping[str, Mapping[str, Any]]:
         """Return rbee's daemons that run, each with what its process says."""
-        return self._running(f"{program}.service" for program in self.programs)
+        found = self._running(f"{program}.service" for program in self.programs)
+        if not found:
+            does_not_apply("no daemon of rbee runs now: they start when they are asked")
+        return found
 
     def workers(self) -> Mapping[str, Mapping[str, Any]]:
         found = self._running(self.said["workers"])
@@ -105,10 +108,7 @@ class Facts:
         return found
 
     def _running(self, names: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-        found = {name: self.said["processes"][name] for name in names if name in self.said["processes"]}
-        if not found and not self.said["workers"]:
-            does_not_apply("no daemon of rbee runs now: they start when they are asked")
-        return found
+        return {name: self.said["processes"][name] for name in names if name in self.said["processes"]}
 
     def path(self, name: str) -> Mapping[str, Any]:
         """Return mode and owner of a path; the check ends when this user may not see it."""
