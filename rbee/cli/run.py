@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from rbee import __version__
@@ -18,6 +18,31 @@ CALLER = "RBEE_CALLER_VERSION"
 Args: TypeAlias = dict[str, Any]
 Command: TypeAlias = Callable[[Args, Any], Awaitable[int | None]]
 Commands: TypeAlias = Mapping[tuple[str, ...], Command]
+
+
+class Table(Mapping[tuple[str, ...], Command]):
+    """Words → command, which is imported when it is looked up: each has its own needs, and some are heavy.
+
+    Args:
+        package: that the modules are in.
+        names: words → ``module.function``.
+    """
+
+    def __init__(self, package: str, names: Mapping[tuple[str, ...], str]) -> None:
+        self._package, self._names = package, names
+
+    def __getitem__(self, words: tuple[str, ...]) -> Command:
+        import importlib  # noqa: PLC0415
+
+        module, _, function = self._names[words].rpartition(".")
+        found: Command = getattr(importlib.import_module(f"{self._package}.{module}"), function)
+        return found
+
+    def __iter__(self) -> Iterator[tuple[str, ...]]:
+        return iter(self._names)
+
+    def __len__(self) -> int:
+        return len(self._names)
 
 
 def main(program: str, usage: str, commands: Callable[[], Commands], argv: Sequence[str] | None = None) -> int:

@@ -8,9 +8,8 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-import aiohttp
-
 from rbee.client import tls
+from rbee.client.without_certificates import aiohttp
 from rbee.errors import PoolUnreachable, RbeeError, Timeout
 from rbee.wire import codec
 from rbee.wire.envelope import from_envelope

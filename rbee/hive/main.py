@@ -3,7 +3,7 @@
 import sys
 from typing import NoReturn
 
-from rbee.cli.run import Commands
+from rbee.cli.run import Commands, Table
 from rbee.cli.run import main as run
 
 USAGE = """
@@ -83,41 +83,42 @@ Exit codes: 0 done, 64 usage, 66 not found, 69 unreachable, 70 a bug, 73 cannot 
 
 
 def commands() -> Commands:
-    """Return the table; its imports are here so that --help needs none of them."""
-    from rbee.hive import daemon, git, gpu, joining, models, pool, worker  # noqa: PLC0415
-
-    return {
-        ("status",): pool.get_state,
-        ("drain",): pool.drain_pool,
-        ("undrain",): pool.undrain_pool,
-        ("worker", "spawn"): worker.spawn_worker,
-        ("worker", "list"): worker.list_workers,
-        ("worker", "status"): worker.get_worker,
-        ("worker", "stop"): worker.stop_worker,
-        ("worker", "drain"): worker.drain_worker,
-        ("worker", "logs"): worker.worker_logs,
-        ("models", "list"): models.list_models,
-        ("models", "catalog"): models.list_catalog,
-        ("models", "info"): models.get_model,
-        ("models", "download"): models.download_model,
-        ("models", "import"): models.import_model,
-        ("models", "verify"): models.verify_model,
-        ("models", "delete"): models.delete_model,
-        ("models", "cache"): models.cache_model,
-        ("models", "uncache"): models.uncache_model,
-        ("gpu", "status"): gpu.list_gpus,
-        ("git", "status"): git.git_status,
-        ("git", "submodules"): git.git_submodules,
-        ("git", "pull"): git.git_pull,
-        ("git", "sync"): git.git_sync,
-        ("join",): joining.join,
-        ("leave",): joining.leave,
-        ("daemon", "start"): daemon.start,
-        ("daemon", "stop"): daemon.stop,
-        ("daemon", "restart"): daemon.restart,
-        ("daemon", "status"): daemon.status,
-        ("daemon", "logs"): daemon.logs,
-    }
+    """Return the table. A module is imported when one of its commands is run."""
+    return Table(
+        "rbee.hive",
+        {
+            ("status",): "pool.get_state",
+            ("drain",): "pool.drain_pool",
+            ("undrain",): "pool.undrain_pool",
+            ("worker", "spawn"): "worker.spawn_worker",
+            ("worker", "list"): "worker.list_workers",
+            ("worker", "status"): "worker.get_worker",
+            ("worker", "stop"): "worker.stop_worker",
+            ("worker", "drain"): "worker.drain_worker",
+            ("worker", "logs"): "worker.worker_logs",
+            ("models", "list"): "models.list_models",
+            ("models", "catalog"): "models.list_catalog",
+            ("models", "info"): "models.get_model",
+            ("models", "download"): "models.download_model",
+            ("models", "import"): "models.import_model",
+            ("models", "verify"): "models.verify_model",
+            ("models", "delete"): "models.delete_model",
+            ("models", "cache"): "models.cache_model",
+            ("models", "uncache"): "models.uncache_model",
+            ("gpu", "status"): "gpu.list_gpus",
+            ("git", "status"): "git.git_status",
+            ("git", "submodules"): "git.git_submodules",
+            ("git", "pull"): "git.git_pull",
+            ("git", "sync"): "git.git_sync",
+            ("join",): "joining.join",
+            ("leave",): "joining.leave",
+            ("daemon", "start"): "daemon.start",
+            ("daemon", "stop"): "daemon.stop",
+            ("daemon", "restart"): "daemon.restart",
+            ("daemon", "status"): "daemon.status",
+            ("daemon", "logs"): "daemon.logs",
+        },
+    )
 
 
 def main() -> NoReturn:

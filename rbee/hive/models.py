@@ -15,6 +15,7 @@ from rbee.cli.output import Output
 from rbee.cli.progress import Progress
 from rbee.cli.run import Args
 from rbee.cli.units import bytes_text
+from rbee.errors import ModelNotFound
 from rbee.hive.reach import reached
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadSpec, ImportSpec
@@ -70,11 +71,18 @@ async def verify_model(args: Args, output: Output) -> None:
 
 
 async def delete_model(args: Args, output: Output) -> None:
+    """One that is damaged is on no list; with --yes what is left of it goes as well."""
     async with reached(args) as pool:
-        model = await pool.get_model(args["<model>"])
-        if confirm(args, output, f"delete {model.id}, {bytes_text(model.size_bytes)}"):
-            await pool.delete_model(model.id)
-            output.done(f"{model.id} deleted", id=model.id)
+        try:
+            model = await pool.get_model(args["<model>"])
+            name, size = model.id, f", {bytes_text(model.size_bytes)}"
+        except ModelNotFound:
+            if not args["--yes"]:
+                raise
+            name, size = args["<model>"], ""
+        if confirm(args, output, f"delete {name}{size}"):
+            await pool.delete_model(name)
+            output.done(f"{name} deleted", id=name)
 
 
 async def cache_model(args: Args, output: Output) -> None:

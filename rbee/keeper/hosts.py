@@ -9,10 +9,9 @@ from rbee.adapters.ssh import Remote, SshPool
 from rbee.cli.run import Args
 from rbee.cli.services import Service
 from rbee.cli.units import parse_seconds
-from rbee.client.pool import PoolClient
 from rbee.config import Settings
 from rbee.errors import InvalidRequest, NotFound
-from rbee.keeper.reach import http_to, settings_of
+from rbee.keeper.settings import settings_of
 from rbee.pool_core.ops import PoolOps
 
 ALL = "all"
@@ -47,8 +46,10 @@ class Host:
                 f"nobody said where the pool of {self.name} listens",
                 hint=f"[hosts.{self.name}] pool, or without --http",
             )
-        async with http_to(args, self.pool, f"pool {self.name}") as http:
-            yield PoolClient(http)
+        from rbee.keeper.reach import pool_at  # noqa: PLC0415  (HTTP is 0.1 s that ssh has no need of)
+
+        async with pool_at(args, self.pool, f"pool {self.name}") as pool:
+            yield pool
 
 
 def chosen(args: Args) -> list[Host]:

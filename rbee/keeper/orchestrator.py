@@ -18,8 +18,9 @@ from rbee.cli.services import Service, ServiceState, in_user_manager, shown
 from rbee.client.queen import QueenClient
 from rbee.errors import ConfigInvalid, RbeeError
 from rbee.keeper.hosts import host
-from rbee.keeper.reach import http_to, settings_of
+from rbee.keeper.reach import http_to
 from rbee.keeper.registering import config_file
+from rbee.keeper.settings import settings_of
 from rbee.wire import codec
 from rbee.wire.jobs import JobQuery, JobState, JobStatus
 from rbee.wire.pools import PoolStatus

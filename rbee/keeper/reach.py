@@ -3,19 +3,17 @@
 import contextlib
 import os
 from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING
 
 from rbee import config
 from rbee.cli.run import Args
 from rbee.cli.units import parse_seconds
 from rbee.client.http import HttpClient
-from rbee.client.pool import PoolClient
 from rbee.client.queen import QueenClient
-from rbee.config import Settings
+from rbee.keeper.settings import settings_of
 
-
-def settings_of(args: Args) -> Settings:
-    """Return the settings of the file, the environment and --config."""
-    return config.load(args["--config"], os.environ)
+if TYPE_CHECKING:
+    from rbee.client.pool import PoolClient
 
 
 @contextlib.asynccontextmanager
@@ -26,9 +24,11 @@ async def reached(args: Args) -> AsyncIterator[QueenClient]:
 
 
 @contextlib.asynccontextmanager
-async def pool_at(args: Args, url: str) -> AsyncIterator[PoolClient]:
+async def pool_at(args: Args, url: str, source: str = "the pool") -> "AsyncIterator[PoolClient]":
     """Give the pool that listens at ``url``."""
-    async with http_to(args, url, "the pool") as http:
+    from rbee.client.pool import PoolClient  # noqa: PLC0415  (what only the queen is asked for does without)
+
+    async with http_to(args, url, source) as http:
         yield PoolClient(http)
 
 

@@ -20,7 +20,8 @@ from rbee.client.queen import QueenClient
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NotFound, RbeeError, Timeout
 from rbee.keeper.pool import show_pool
-from rbee.keeper.reach import pool_at, reached, settings_of
+from rbee.keeper.reach import pool_at, reached
+from rbee.keeper.settings import settings_of
 from rbee.wire import codec
 from rbee.wire.fields import NAME
 from rbee.wire.pools import PoolRegistration, PoolState, PoolStatus

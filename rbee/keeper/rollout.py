@@ -25,7 +25,8 @@ from rbee.client.queen import QueenClient
 from rbee.errors import InvalidRequest, NotFound, RbeeError, Timeout
 from rbee.keeper import verifying
 from rbee.keeper.hosts import Host, chosen, host
-from rbee.keeper.reach import reached, settings_of
+from rbee.keeper.reach import reached
+from rbee.keeper.settings import settings_of
 from rbee.wire import codec
 from rbee.wire.events import End, Failure
 from rbee.wire.jobs import JobQuery, JobSpec, JobState

@@ -12,7 +12,7 @@ from rbee.cli.run import Args
 from rbee.errors import ConfigInvalid, PoolUnreachable, RbeeError
 from rbee.keeper.fleet import Outcome, finished, gathered
 from rbee.keeper.hosts import Host, chosen
-from rbee.keeper.reach import settings_of
+from rbee.keeper.settings import settings_of
 from rbee.wire import codec
 
 VERIFY_S = 300.0
@@ -64,10 +64,12 @@ async def report_of(host: Host, args: Args) -> Report:
 def _argv(host: Host, args: Args) -> list[str]:
     keeper = settings_of(args).keeper
     config = ["--ssh-config", str(host.remote.ssh_config)] if host.remote.ssh_config else []
-    token = ["--token-file", keeper.token_file] if keeper.token_file else []
+    options = ["--token-file", keeper.token_file] if keeper.token_file else []
+    options += ["--tls-ca", keeper.tls_ca] if keeper.tls_ca else []
+    options += ["--sudo"] if host.remote.sudo else []
     return [
         sys.executable, "-m", "rbee.verify", "--host", host.name, "--ssh", host.remote.target, *config,
-        "--queen", keeper.queen, *token, "--format", "json",
+        "--queen", keeper.queen, *options, "--format", "json",
     ]  # fmt: skip
 
 

@@ -159,7 +159,10 @@ class PoolService:
         return await self._models.verify(model)
 
     async def delete_model(self, model: str) -> None:
-        file = await self.get_model(model)
+        file = await self._models.find(model)
+        if file is None:  # what is not whole can be deleted all the same
+            await self._models.delete(model)
+            return
         users = [worker.id for worker in await self.list_workers() if worker.model == file.id]
         if users:
             raise Conflict(
@@ -167,7 +170,7 @@ class PoolService:
                 hint=f"rbee-hive worker stop {users[0]}",
                 details={"workers": users},
             )
-        if file.cached:
+        if file.id in await self._cached():
             raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
         await self._models.delete(file.id)
 
