@@ -7,18 +7,20 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from rbee.cli.output import Column, Output
 from rbee.cli.run import Args
 from rbee.errors import RbeeError
 from rbee.keeper.hosts import Host, chosen
-from rbee.pool_core.ops import PoolOps
 from rbee.wire import codec
 from rbee.wire.envelope import to_envelope
 
+if TYPE_CHECKING:
+    from rbee.pool_core.ops import PoolOps
+
 T = TypeVar("T")
-Ask = Callable[[PoolOps], Awaitable[T]]
+Ask = Callable[["PoolOps"], Awaitable[T]]
 _HOST = Column("HOST", "host")
 
 

@@ -4,15 +4,18 @@ import contextlib
 import os
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from rbee.adapters.ssh import Remote, SshPool
+from rbee.adapters.ssh import Remote
 from rbee.cli.run import Args
 from rbee.cli.services import Service
 from rbee.cli.units import parse_seconds
 from rbee.config import Settings
 from rbee.errors import InvalidRequest, NotFound
 from rbee.keeper.settings import settings_of
-from rbee.pool_core.ops import PoolOps
+
+if TYPE_CHECKING:
+    from rbee.pool_core.ops import PoolOps
 
 ALL = "all"
 POOL_SERVICE = "rbee-pool"
@@ -31,7 +34,7 @@ class Host:
         return Service(name, user=None, programs=self.remote)
 
     @contextlib.asynccontextmanager
-    async def reached(self, args: Args) -> AsyncIterator[PoolOps]:
+    async def reached(self, args: Args) -> "AsyncIterator[PoolOps]":
         """Give its pool: rbee-hive over ssh, or with ``--http`` its daemon.
 
         Raises:
@@ -39,6 +42,8 @@ class Host:
         """
         timeout_s = parse_seconds(args["--timeout"], "--timeout")
         if not args.get("--http"):
+            from rbee.adapters.ssh.pool import SshPool  # noqa: PLC0415  (systemctl and exec do without)
+
             yield SshPool(self.remote, timeout_s=timeout_s)
             return
         if not self.pool:

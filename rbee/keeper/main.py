@@ -130,7 +130,7 @@ def commands() -> Commands:
             ("jobs", "cancel"): "jobs.cancel_job",
             ("jobs", "explain"): "jobs.explain_job",
             ("pool", "list"): "pool.list_pools",
-            ("pool", "status"): "pool.get_pool",
+            ("pool", "status"): "status.get_pool",
             ("pool", "state"): "pool.get_state",
             ("pool", "register"): "registering.register_pool",
             ("pool", "remove"): "registering.remove_pool",

@@ -1,4 +1,4 @@
-"""rbee-keeper pool list, status, state, drain and undrain: pools as the queen knows them, or as their hosts do."""
+"""rbee-keeper pool list, state, drain and undrain: pools as the queen knows them, or as their hosts do."""
 
 from typing import Any
 
@@ -8,7 +8,6 @@ from rbee.cli.pools import gpus_line, show_gpus, show_state, state_line
 from rbee.cli.run import Args
 from rbee.cli.units import bytes_text, seconds_text
 from rbee.cli.workers import WORKER_COLUMNS
-from rbee.keeper import units
 from rbee.keeper.fleet import Shown, on_pools
 from rbee.keeper.reach import reached
 from rbee.pool_core.ops import PoolOps
@@ -31,13 +30,10 @@ async def list_pools(args: Args, output: Output) -> None:
         output.table(await queen.list_pools(), _POOLS, none="no pools; rbee-keeper pool register HOST")
 
 
-async def get_pool(args: Args, output: Output) -> int | None:
-    """Show what the queen knows of a pool; with ``--host`` what systemd there says of its daemon."""
-    if args["--host"]:
-        return await units.unit_status(args, output)
+async def show_known(args: Args, output: Output) -> None:
+    """Show what the queen knows of a pool."""
     async with reached(args) as queen:
         show_pool(await queen.get_pool(args["<pool>"]), output)
-    return None
 
 
 async def get_state(args: Args, output: Output) -> int:

@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from rbee import config
 from rbee.adapters import toml_file
-from rbee.adapters.ssh import Remote, SshPool
-from rbee.adapters.ssh.pool import HIVE
+from rbee.adapters.ssh import Remote
+from rbee.adapters.ssh.pool import HIVE, SshPool
 from rbee.cli.confirm import confirm, dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args

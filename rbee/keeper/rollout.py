@@ -16,7 +16,7 @@ from typing import Any
 from rbee import config
 from rbee.adapters import process
 from rbee.adapters.files import make_folder, permitted, write_whole
-from rbee.adapters.ssh import SshPool
+from rbee.adapters.ssh.pool import SshPool
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args

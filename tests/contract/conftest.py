@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from rbee.adapters.ssh import SshPool
+from rbee.adapters.ssh.pool import SshPool
 from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
 from rbee.pool_core.ops import PoolOps

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from rbee.adapters.process import ProgramFailed
-from rbee.adapters.ssh import Remote, SshPool, command
-from rbee.adapters.ssh.pool import BrokenAnswer
+from rbee.adapters.ssh import Remote, command
+from rbee.adapters.ssh.pool import BrokenAnswer, SshPool
 from rbee.errors import NotFound, PoolUnreachable, VersionMismatch
 from tests.support.sshd import Sshd
 
