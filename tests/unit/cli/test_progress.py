@@ -4,7 +4,7 @@ import pytest
 
 from rbee.cli import progress
 from rbee.cli.output import Output
-from rbee.cli.progress import Progress, download_facts
+from rbee.cli.progress import Bars, Progress, download_facts
 from tests.support.commands import Terminal
 
 
@@ -48,3 +48,27 @@ def test_as_json_nothing_is_said() -> None:
 def test_what_a_download_tells() -> None:
     assert download_facts(12 << 20, 94 << 20, 4.1 * (1 << 20), 20.0) == "12.0 MiB of 94.0 MiB, 4.1 MiB/s, 20 s left"
     assert download_facts(1 << 20, None, None, None) == "1.0 MiB"
+
+
+def test_several_bars_stand_below_each_other_and_results_go_above_them() -> None:
+    out, err = Terminal(), Terminal()
+    output = Output(out=out, err=err)
+    with Bars(output, ["mac", "workstation"]) as bars:
+        bars.of("mac")("downloading", 0.5, "")
+        bars.of("workstation")("downloading", None, "x")
+        with output.above():
+            output.text("mac is done\n")
+        bars.end("mac")
+    drawn = err.getvalue()
+    assert "mac          downloading [" in drawn
+    assert "workstation  downloading … x" in drawn
+    assert drawn.endswith("\x1b[1A\x1b[J"), "nothing stays"
+    assert out.getvalue() == "mac is done\n"
+
+
+def test_elsewhere_several_tell_by_name() -> None:
+    err = io.StringIO()
+    with Bars(Output(out=io.StringIO(), err=err), ["mac", "blep"]) as bars:
+        bars.of("mac")("downloading", 0.25, "1 MiB/s")
+        bars.of("blep")("downloading", 0.5, "")
+    assert err.getvalue() == "mac   downloading 25% 1 MiB/s\nblep  downloading 50%\n"

@@ -1,0 +1,75 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from rbee.adapters.toml_file import change
+from rbee.errors import ConfigInvalid, NotPermitted
+
+MINE = """\
+# how my house is
+[keeper]
+queen = "http://a:1"  # the queen
+
+[hosts.mac] # upstairs
+ssh = "mac"
+"""
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    made = tmp_path / "rbee.toml"
+    made.write_text(MINE)
+    return made
+
+
+def test_comments_and_order_stay(file: Path) -> None:
+    assert change(file, {("hosts", "attic", "ssh"): "root@attic", ("keeper", "queen"): "http://b:2"}) == [
+        "hosts.attic.ssh",
+        "keeper.queen",
+    ]
+    text = file.read_text()
+    assert text.startswith('# how my house is\n[keeper]\nqueen = "http://b:2"  # the queen\n')
+    assert "[hosts.mac] # upstairs" in text
+    assert '[hosts.attic]\nssh = "root@attic"' in text
+
+
+def test_what_is_so_already_is_not_written(file: Path) -> None:
+    before = file.stat().st_mtime_ns, file.stat().st_ino
+    assert change(file, {("hosts", "mac", "ssh"): "mac", ("hosts", "attic"): None}) == []
+    assert (file.stat().st_mtime_ns, file.stat().st_ino) == before
+
+
+def test_a_table_can_go(file: Path) -> None:
+    assert change(file, {("hosts", "mac"): None}) == ["hosts.mac"]
+    assert "mac" not in file.read_text()
+    assert "# how my house is" in file.read_text()
+
+
+def test_a_file_that_is_not_there_is_made(tmp_path: Path) -> None:
+    change(tmp_path / "new/rbee.toml", {("pool", "url"): "http://a:1"})
+    assert (tmp_path / "new/rbee.toml").read_text() == '[pool]\nurl = "http://a:1"\n'
+
+
+def test_a_link_is_followed_and_the_mode_stays(file: Path, tmp_path: Path) -> None:
+    file.chmod(0o640)
+    link = tmp_path / "link.toml"
+    link.symlink_to(file)
+    change(link, {("pool", "id"): "mac"})
+    assert link.is_symlink()
+    assert (file.stat().st_mode & 0o777, 'id = "mac"' in file.read_text()) == (0o640, True)
+
+
+def test_what_is_no_toml_is_left_alone(file: Path) -> None:
+    file.write_text("nonsense [")
+    with pytest.raises(ConfigInvalid, match="is not TOML"):
+        change(file, {("pool", "id"): "mac"})
+    assert file.read_text() == "nonsense ["
+
+
+def test_what_may_not_be_written_is_said(tmp_path: Path) -> None:
+    folder = Path("/sys") if os.geteuid() == 0 else tmp_path  # where not even root makes files
+    if folder == tmp_path:
+        folder.chmod(0o500)
+    with pytest.raises(NotPermitted):
+        change(folder / "rbee.toml", {("pool", "id"): "mac"})

@@ -1,0 +1,31 @@
+import pytest
+
+from rbee.cli.listening import checked, is_loopback
+from rbee.errors import InvalidRequest
+
+
+@pytest.mark.parametrize(
+    ("given", "taken"),
+    [
+        ("8080", "8080"),
+        ("192.168.1.5:8080", "192.168.1.5:8080"),
+        ("[fe80::1]:8080", "[fe80::1]:8080"),
+        ("127.0.0.1:1", "127.0.0.1:1"),
+    ],
+)
+def test_what_a_socket_unit_takes(given: str, taken: str) -> None:
+    assert checked(given) == taken
+
+
+@pytest.mark.parametrize(
+    "given", ["", "blep:8080", "1.2.3.4", "65536", "1.2.3.4:70000", "1.2.3.4:8080\nExecStart=/x", "/run/x"]
+)
+def test_what_it_does_not(given: str) -> None:
+    with pytest.raises(InvalidRequest, match="expected an IP address with a port"):
+        checked(given)
+
+
+def test_what_only_this_machine_reaches() -> None:
+    assert is_loopback("127.0.0.1:8080")
+    assert is_loopback("[::1]:8080")
+    assert not is_loopback("8080")
