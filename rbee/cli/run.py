@@ -128,8 +128,7 @@ def _performed(program: str, args: Args, commands: Callable[[], Commands], resul
     as_json = args.get("--format") == "json"
     output = Output.for_terminal(results, as_json=as_json, no_color=bool(args.get("--no-color")))
     try:
-        if args.get("--format") not in (None, "text", "json"):
-            raise _usage(f"--format is {args['--format']!r}, expected text or json")
+        _check_format(args)
         require_same_line(program, os.environ.get(CALLER, ""))
         return _run(find(commands(), args), args, output)
     except KeyboardInterrupt:
@@ -170,6 +169,14 @@ def find(commands: Commands, args: Args) -> Command:
     """Return the command whose words were all given; the longest wins."""
     given = {words for words in commands if all(args.get(word) for word in words)}
     return commands[max(given, key=len)]
+
+
+def _check_format(args: Args) -> None:
+    """Refuse a format that nobody writes; junit is for what ran checks."""
+    checks = args.get("pool") and args.get("verify") and not args.get("models")
+    known = ("text", "json", *(("junit",) if checks else ()))
+    if args.get("--format") not in (None, *known):
+        raise _usage(f"--format is {args['--format']!r}, expected {', '.join(known[:-1])} or {known[-1]}")
 
 
 def require_same_line(program: str, caller: str) -> None:

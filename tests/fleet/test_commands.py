@@ -1,0 +1,88 @@
+"""What one person does from blep to other hosts, beyond their pools' own operations."""
+
+import json
+import signal
+from xml.etree import ElementTree as Xml
+
+from tests.fleet.house import CONFIG, House
+
+JUMP = "Host mac-by-jump\n    HostName mac\n    ProxyJump workstation\n    HostKeyAlias mac\n"
+
+
+def test_an_orchestrator_elsewhere_is_steered_by_ssh(house: House) -> None:
+    mac = house.lab("mac")
+    for verb, state in (("start", "active"), ("restart", "active"), ("stop", "inactive")):
+        assert house.rbee("orchestrator", verb, "--host", "mac").returncode == 0
+        assert mac.show("rbee-queen.service", "ActiveState") == state
+    done = house.rbee("orchestrator", "status", "--host", "mac", check=False)
+    assert (done.returncode, "she is stopped" in done.stdout) == (69, True)
+    house.rbee("orchestrator", "start", "--host", "mac")
+    assert "queen.started" in house.rbee("orchestrator", "logs", "--host", "mac", "--lines", "20").stdout
+
+
+def test_following_an_orchestrators_log_elsewhere_ends_with_ctrl_c(house: House) -> None:
+    house.rbee("orchestrator", "restart", "--host", "mac")
+    with house.begin("orchestrator", "logs", "--host", "mac", "--follow") as command:
+        assert command.stdout is not None
+        assert command.stdout.readline()
+        command.send_signal(signal.SIGINT)
+        assert command.wait(15) == 130
+
+
+def test_her_state_is_one_screen(house: House) -> None:
+    shown = house.rbee("orchestrator", "status").stdout
+    for word in ("service", "state", "since", "version", "0 running, 0 queued", "pools", "status"):
+        assert word in shown
+    house.rbee("orchestrator", "stop")
+    stopped = house.rbee("orchestrator", "status", check=False)
+    assert (stopped.returncode, "she is stopped" in stopped.stdout) == (69, True)
+    house.rbee("orchestrator", "start")
+
+
+def test_a_jump_host_of_the_persons_own_configuration_is_used(house: House) -> None:
+    house.blep.write("/root/.ssh/config", JUMP, mode=0o600)
+    house.blep.write(CONFIG, house.blep.read(CONFIG) + '[hosts.far]\nssh = "mac-by-jump"\n')
+    house.blep.run(["pkill", "-f", "ssh:.*mux"], check=False)  # a kept connection to mac would do as well
+    try:
+        done = house.rbee("pool", "exec", "--host", "far", "--", "sh", "-c", "hostname; echo ${SSH_CONNECTION%% *}")
+    finally:
+        house.blep.run(["rm", "/root/.ssh/config"])
+        house.configure()
+    assert done.stdout.split() == ["mac", house.hosts["workstation"].ip]
+
+
+def test_a_connection_that_the_person_keeps_is_used(house: House) -> None:
+    master = "Host mac\n    ControlMaster auto\n    ControlPath /root/.ssh/own-%C\n    ControlPersist 60\n"
+    house.blep.write("/root/.ssh/config", master, mode=0o600)
+    try:
+        house.rbee("pool", "exec", "--host", "mac", "--", "true")
+        sockets = house.blep.run(["sh", "-c", "ls /root/.ssh/own-*"]).stdout
+        house.blep.run(["ssh", "-O", "exit", "mac"], check=False)
+    finally:
+        house.blep.run(["rm", "/root/.ssh/config"])
+    assert sockets.startswith("/root/.ssh/own-")
+
+
+def test_hosts_are_verified_from_here_in_every_format(house: House) -> None:
+    mac, workstation = house.hosts["mac"], house.hosts["workstation"]
+    for host in (mac, workstation):
+        host.run(["systemctl", "start", "rbee-queen", "rbee-pool"])
+    text = house.rbee("pool", "verify", *house.on("mac", "workstation"), check=False)
+    assert {line.split()[0] for line in text.stdout.splitlines() if " passed, " in line} == {"mac", "workstation"}
+
+    mac.run(["chmod", "644", "/etc/rbee/token"])
+    try:
+        done = house.rbee("pool", "verify", *house.on("mac", "workstation"), "--format", "json", check=False)
+        rows = {row["id"]: row["result"] for row in json.loads(done.stdout)}
+        broken = {name: {c["id"] for c in row["checks"] if c["outcome"] == "failed"} for name, row in rows.items()}
+        assert done.returncode == 1
+        assert broken["mac"] - broken["workstation"], broken
+        junit = house.rbee("pool", "verify", "--host", "mac", "--format", "junit", check=False)
+        suites = Xml.fromstring(junit.stdout)
+        assert {case.get("name") for case in suites.iter("testcase") if case.find("failure") is not None} == broken[
+            "mac"
+        ]
+        shown = house.rbee("pool", "verify", "--host", "mac", check=False).stdout
+        assert "chmod 600 /etc/rbee/token" in shown
+    finally:
+        mac.run(["chmod", "600", "/etc/rbee/token"])
