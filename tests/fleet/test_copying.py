@@ -1,15 +1,12 @@
 """A host that lacks a model takes it from a pool that has it, over the LAN, before anybody asks the hub."""
 
-import hashlib
-
 import pytest
 
-from tests.assets import tiny_gguf
 from tests.fleet.house import House
+from tests.fleet.llama import REFERENCE, give_llama
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import MODELS
 
-REFERENCE = "hf:acme/llama::file=llama.gguf"
 FLIP = """
 import sys
 f = open(sys.argv[1], "r+b")
@@ -17,16 +14,6 @@ f.seek(-100, 2)
 byte = f.read(1)[0]
 f.seek(-1, 1)
 f.write(bytes([byte ^ 1]))
-"""
-RECORD = """
-import asyncio, sys
-from pathlib import Path
-from rbee.adapters.model_store import open_store
-from rbee.adapters.model_files import mark
-from rbee.pool_core.catalog import Catalog
-store = open_store(Path("/var/lib/rbee/models"), [], Catalog())
-path = Path(sys.argv[1])
-store._register("llama", sys.argv[2], (mark(path, sys.argv[3]),), "c0ffee", ())
 """
 NO_HUB = "[Service]\nEnvironment=HF_ENDPOINT=http://127.0.0.1:9\n"
 
@@ -40,14 +27,8 @@ def fleet(house: House) -> House:
         host.write("/etc/systemd/system/rbee-pool.service.d/hub.conf", NO_HUB)
         host.run(["systemctl", "daemon-reload"])
         house.rbee("pool", "register", name)
+    give_llama(house)
     workstation = house.hosts["workstation"]
-    file = workstation.root / f"{MODELS.lstrip('/')}/llama/llama.gguf"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    tiny_gguf(file, layers=64)
-    sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
-    python = "/usr/local/lib/rbee/bin/python"
-    workstation.run([python, "-c", RECORD, f"{MODELS}/llama/llama.gguf", REFERENCE, sha256])
-    workstation.run(["chown", "-R", "rbee:", MODELS])
     assert "llama" in workstation.run(["rbee-hive", "models", "list"]).stdout
     return house
 
