@@ -33,7 +33,8 @@ def run(words: Sequence[str], *, tags: str, form: str, where: str) -> int:
     files = features.find(words, root)
     report = FORMS[form](sys.stdout)
     watcher = Watcher(files, _wanted(tags), report.ended)
-    code = pytest.main(["-p", "no:cacheprovider", *_directories(files, root.resolve())], plugins=[watcher])
+    quiet = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # pytest-bdd is here already
+    code = pytest.main([*quiet, *_directories(files, root.resolve())], plugins=[watcher])
     if watcher.failure is not None:
         raise watcher.failure
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:

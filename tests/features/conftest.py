@@ -15,7 +15,7 @@ TAG = re.compile(r"(?<=@)[\w-]+")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Announce the features' tags as markers, so that a misspelt one stays an error."""
+    """Announce the features' tags as markers, since pytest wants each to be known."""
     for tag in sorted({tag for file in HERE.glob("*.feature") for tag in TAG.findall(file.read_text())}):
         config.addinivalue_line("markers", f"{tag}: a tag of features")
 

@@ -10,6 +10,7 @@ from typing import Any
 from tests.fleet.house import CONFIG, NAMES, House
 from tests.rig.host import Host
 from tests.rig.inside import InsideProcess
+from tests.rig.waiting import wait_for
 
 CURL = ["curl", "-s", "-m", "60", "-w", "\n%{http_code}"]
 
@@ -24,6 +25,7 @@ class World:
     running: InsideProcess | None = None
     remembered: dict[str, str] = field(default_factory=dict)
     undo: list[tuple[str, str]] = field(default_factory=list)
+    cut: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         self._config = {name: self.host(name).read(CONFIG) for name in NAMES}
@@ -75,7 +77,7 @@ class World:
             if self.running.poll() is None:
                 self.running.kill()
             self.running.__exit__(None, None, None)  # waits, and closes its pipes
-        for name in NAMES:
+        for name in self.cut:
             self.host(name).restore_link()
         for host, script in reversed(self.undo):
             self.shell(host, script)
@@ -85,3 +87,10 @@ class World:
         stop = "systemctl stop 'rbee-worker-*.socket' 'rbee-worker-*.service' 'rbee-model-*' 2>/dev/null"
         for name in NAMES:
             self.shell(name, f"{stop}; systemctl reset-failed 2>/dev/null; rm -f /var/lib/rbee/draining; true")
+        for name in self.cut:
+            wait_for(lambda: self.pools().get(name) == "ready", f"{name} to be back", 60)  # noqa: B023  (at once)
+
+    def pools(self) -> dict[str, str]:
+        """Return the state of each pool that the queen knows."""
+        rows = json.loads(self.host("blep").run(["rbee", "pool", "list", "--format", "json"]).stdout)
+        return {pool["id"]: pool["state"] for pool in rows}

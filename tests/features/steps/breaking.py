@@ -15,6 +15,7 @@ CONNECTIONS = "pkill -f '[s]sh:.*mux'; true"
 @when(parsers.parse("the link of {host} is cut"))
 def cut(world: World, host: str) -> None:
     world.shell("blep", CONNECTIONS)
+    world.cut.append(host)
     world.host(host).cut_link()
 
 

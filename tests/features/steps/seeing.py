@@ -80,12 +80,12 @@ def property_is(world: World, name: str, unit: str, host: str, value: str) -> No
 
 @then(parsers.parse("the queen has the pool {pool} {state}"))
 def pool_is(world: World, pool: str, state: str) -> None:
-    wait_for(lambda: _pools(world).get(pool) == state, f"pool {pool} to be {state}", LONG_S)
+    wait_for(lambda: world.pools().get(pool) == state, f"pool {pool} to be {state}", LONG_S)
 
 
 @then(parsers.parse("the queen knows no pool {pool}"))
 def no_pool(world: World, pool: str) -> None:
-    assert pool not in _pools(world)
+    assert pool not in world.pools()
 
 
 @then(parsers.parse("the job {name} is {state}"))
@@ -127,11 +127,6 @@ def file_mode(world: World, path: str, host: str, mode: str) -> None:
 def not_in_journal(world: World, host: str) -> None:
     token = world.host("blep").read("/etc/rbee/token").strip()
     assert token not in world.host(host).journal("--all", "--output=json")
-
-
-def _pools(world: World) -> dict[str, str]:
-    done = world.host("blep").run(["rbee", "pool", "list", "--format", "json"])
-    return {pool["id"]: pool["state"] for pool in json.loads(done.stdout)}
 
 
 def shown(value: object) -> str:
