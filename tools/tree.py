@@ -43,7 +43,10 @@ def _build(tree: Path) -> None:
     venv.create(tree, with_pip=True, symlinks=True)
     python = tree / "bin" / "python"
     pip: list[str | Path] = [python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    run([*pip, "--find-links", wheels.ensure(python), BUILD_REQUIREMENT, *dependencies.requirements(*EXTRAS)], quiet=True)
+    run(
+        [*pip, "--find-links", wheels.ensure(python), BUILD_REQUIREMENT, *dependencies.requirements(*EXTRAS)],
+        quiet=True,
+    )
     run([*pip, "--no-deps", dependencies.MODEL], quiet=True)
     (tree / "complete").touch()
 

@@ -70,13 +70,11 @@ async def status(args: Args, output: Output) -> int | None:
     unit = await _service(args).state()
     url = _url(args)
     if unit.state != "active" and unit.socket != "active":
-        found, code = (
-            Orchestrator(unit=unit, url=url, problem="she is stopped, and no socket wakes her"),
-            os.EX_UNAVAILABLE,
-        )
+        found, code = Orchestrator(unit=unit, url=url, problem="she is stopped, and no socket wakes her"), 0
     else:
         found, code = await _asked(args, unit, url)
-    output.facts({"id": NAME, **codec.plain(found)}, _shown(found))
+    document = codec.plain(found)
+    output.facts({**document.pop("unit"), **document}, _shown(found))
     return code
 
 

@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass, field
 
-from rbee.errors import Conflict, NotFound
+from rbee.errors import Conflict, ModelNotFound, NotFound
 from rbee.pool_core import names, placement, unit
 from rbee.pool_core.ports import HeldFacts, HoldPlan, PoolFacts, PortTaken, StartProgress, UnitFacts, WorkerPlan
 from rbee.pool_core.service import PoolService
@@ -182,6 +182,8 @@ class FakeModels:
         return Verification(id=model, ok=True, size_bytes=1, sha256="0")
 
     async def delete(self, model: str) -> None:
+        if model not in self.files:
+            raise ModelNotFound(f"model {model} is not on this host", hint=f"rbee-hive models download {model}")
         del self.files[model]
 
 

@@ -83,7 +83,7 @@ def test_the_state_of_it_all_is_one_screen(house: House) -> None:
     for word in ("active (running)", "since", "version", "0 running, 0 queued", "mac  ready", "workstation  ready"):
         assert word in shown
     document = house.rbee_json("orchestrator", "status")
-    assert document["unit"]["state"] == "active"
+    assert document["state"] == "active"
     assert {pool["id"] for pool in document["pools"]} >= {"mac", "workstation"}
 
 

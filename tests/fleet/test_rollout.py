@@ -118,7 +118,7 @@ def test_it_stops_at_the_first_failure_and_goes_on_from_there(fleet: House) -> N
 def test_a_reboot_is_waited_for(fleet: House) -> None:
     mac = fleet.hosts["mac"]
     boots = mac.boots
-    with fleet.begin("pool", "rollout", "--host", "mac", "--", "ssh", "{host}", "systemctl reboot") as command:
+    with fleet.begin("pool", "rollout", "--host", "mac", "--", "sh", "-c", "ssh {host} reboot; true") as command:
         mac.await_boot(boots + 1)
         out, err = command.communicate(timeout=200)
     assert command.returncode == 0, err

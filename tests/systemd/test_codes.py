@@ -1,5 +1,7 @@
 """Codes of SPEC section 4 that other modules here do not meet, each provoked for real, with its exit status."""
 
+import json
+
 import pytest
 
 from tests.systemd.lab import MODELS, Lab
@@ -11,9 +13,11 @@ def test_a_flipped_byte_is_a_checksum_mismatch(shared: Lab) -> None:
     data = bytearray(path.read_bytes())
     data[-1000] ^= 1
     path.write_bytes(bytes(data))
-    status, error = shared.refused("rbee-hive", "models", "verify", "flipped")
-    assert (status, error["code"]) == (69, "checksum_mismatch")
+    done = shared.hive("models", "verify", "flipped", "--format", "json", check=False)
+    error = json.loads(done.stderr)["error"]
+    assert (done.returncode, error["code"]) == (69, "checksum_mismatch")
     assert error["details"]["sha256"] != error["details"]["expected_sha256"]
+    assert json.loads(done.stdout)["ok"] is False, "the verdict is a document as well"
     shared.hive("models", "delete", "flipped", "--yes")
 
 
