@@ -186,8 +186,9 @@ def require_same_line(program: str, caller: str) -> None:
         VersionMismatch: names both.
     """
     from rbee.errors import VersionMismatch  # noqa: PLC0415
+    from rbee.wire.version import same_line  # noqa: PLC0415
 
-    if caller and caller.split(".")[:2] != __version__.split(".")[:2]:
+    if caller and not same_line(caller, __version__):
         raise VersionMismatch(
             f"{program} there is {__version__}, the rbee-keeper that asks is {caller}",
             hint="install the same version on both",

@@ -8,12 +8,14 @@ from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
+from rbee import __version__
 from rbee.client import tls
 from rbee.client.without_certificates import aiohttp
-from rbee.errors import PoolUnreachable, RbeeError, Timeout
+from rbee.errors import PoolUnreachable, RbeeError, Timeout, VersionMismatch
 from rbee.wire import codec
 from rbee.wire.envelope import from_envelope
 from rbee.wire.sse import Frame, Parser
+from rbee.wire.version import HEADER, same_line
 
 CONNECT_S = 3.0
 SILENCE_S = 60.0
@@ -33,6 +35,8 @@ class HttpClient:
         timeout_s: for a whole ``call``; streams have none, but may not fall silent.
         unreachable: the class for "nobody answers there".
         ca_file: PEM file of who signs the other side's certificate; empty: the system's list.
+        same_version: refuse to go on with a daemon of another version, as a person's command should. Daemons read
+            each other leniently instead, since they are upgraded one after the other.
     """
 
     def __init__(
@@ -44,12 +48,14 @@ class HttpClient:
         timeout_s: float = 10.0,
         unreachable: type[RbeeError] = PoolUnreachable,
         ca_file: str = "",
+        same_version: bool = False,
     ) -> None:
         self.base_url = base_url.rstrip("/")
         self.source = source or self.base_url
         self.timeout_s = timeout_s
         self._unreachable = unreachable
         self._ca_file = ca_file
+        self._same_version = same_version
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
         self._session: aiohttp.ClientSession | None = None
 
@@ -88,6 +94,7 @@ class HttpClient:
                 self._open().request(method, self._url(path), **self._what(body, params, headers)) as response,
             ):
                 data = await response.read()
+                self._check_version(response.headers.get(HEADER, ""))
                 if response.status >= 400:
                     raise self._refused(data, response.status)
                 return codec.parse_json(data) if data else None
@@ -115,6 +122,7 @@ class HttpClient:
         what = self._what(body, params, {"Accept": "text/event-stream", **(headers or {})})
         try:
             async with self._open().request(method, self._url(path), **what) as response:
+                self._check_version(response.headers.get(HEADER, ""))
                 if response.status >= 400:
                     raise self._refused(await response.read(), response.status)
                 parser = Parser()
@@ -171,6 +179,14 @@ class HttpClient:
         if what["headers"].get("Accept") == "text/event-stream":
             what["timeout"] = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
         return what
+
+    def _check_version(self, theirs: str) -> None:
+        if self._same_version and theirs and not same_line(theirs, __version__):
+            raise VersionMismatch(
+                f"{self.source} at {self.base_url} is rbee {theirs}, this command is {__version__}",
+                hint="install the same version on both; a daemon that still runs an old one: systemctl restart",
+                details={"version": theirs, "caller": __version__},
+            )
 
     def _refused(self, data: bytes, status: int) -> RbeeError:
         try:

@@ -30,6 +30,7 @@ from rbee.errors import (
 from rbee.wire import codec, openai
 from rbee.wire.envelope import to_envelope
 from rbee.wire.operations import Operation
+from rbee.wire.version import HEADER
 
 T = TypeVar("T")
 App: TypeAlias = "Sanic[Any, Any]"
@@ -239,6 +240,8 @@ def _request_id(request: Request) -> str:
 
 async def _sign(request: Request, response: BaseHTTPResponse) -> None:
     response.headers["X-Request-Id"] = _id_of(request)
+    if response.status != Unauthorized.http_status:
+        response.headers[HEADER] = __version__
     origin = request.headers.get("origin")
     if origin is not None and origin in request.app.ctx.access.origins:
         response.headers["Access-Control-Allow-Origin"] = origin

@@ -43,6 +43,7 @@ async def reached(args: Args, *, ours: bool = False) -> AsyncIterator[PoolOps]:
             source="pool-managerd",
             timeout_s=timeout_s,
             ca_file=settings.hive.tls_ca,
+            same_version=True,
         ) as http:
             yield PoolClient(http)
     else:

@@ -37,4 +37,11 @@ def http_to(args: Args, url: str, source: str) -> HttpClient:
     keeper = settings_of(args).keeper
     tokens = config.read_token(keeper.token_file, environ=os.environ)
     timeout_s = parse_seconds(args["--timeout"], "--timeout")
-    return HttpClient(url, token=tokens[0] if tokens else "", source=source, timeout_s=timeout_s, ca_file=keeper.tls_ca)
+    return HttpClient(
+        url,
+        token=tokens[0] if tokens else "",
+        source=source,
+        timeout_s=timeout_s,
+        ca_file=keeper.tls_ca,
+        same_version=True,
+    )
