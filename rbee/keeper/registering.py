@@ -88,7 +88,7 @@ async def _enlist(args: Args, output: Output) -> None:
     _say(output, f"{name} is pool {state.id}, version {state.version}; it will call the queen at {queen_url}")
     async with reached(args) as queen:
         await queen.version()
-        await _join(remote, queen_url, url, tokens)
+        await _join(remote, queen_url, url, f"{_bracketed(there)}:{urlsplit(url).port or POOL_PORT}", tokens)
         changed = toml_file.change(file, _host_table(name, target, remote.sudo, url))
         _say(output, f"{file} has [hosts.{name}]" + ("" if changed else " already"))
         await queen.register_pool(state.id, _registration(state.instance, url, state.version))
@@ -150,9 +150,9 @@ def _seen_from_there(queen: str, here: str) -> str:
     return f"{parts.scheme}://{_bracketed(here)}:{parts.port or 80}"
 
 
-async def _join(remote: Remote, queen: str, url: str, tokens: tuple[str, ...]) -> None:
+async def _join(remote: Remote, queen: str, url: str, listen: str, tokens: tuple[str, ...]) -> None:
     """Have the host join. Tokens go through ssh's standard input, where no process list and no log shows them."""
-    argv = [HIVE, "join", f"--queen={queen}", f"--url={url}", "--format=json"]
+    argv = [HIVE, "join", f"--queen={queen}", f"--url={url}", f"--listen={listen}", "--format=json"]
     done = await remote.run(argv, input=("\n".join(tokens) + "\n").encode(), timeout_s=JOIN_S, check=False)
     if done.returncode != 0:
         error = SshPool(remote).refusal(done)
