@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.features.hub import MODEL, Hub, hub_on
 from tests.features.world import World
 from tests.fleet.house import NAMES, House
 from tests.rig.plugin import Hosts
@@ -31,6 +32,22 @@ def fleet(module_hosts: Hosts) -> House:
     for name in NAMES:
         house.rbee("pool", "register", name)
     return house
+
+
+@pytest.fixture(scope="module")
+def serving(fleet: House, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Hub]:
+    with hub_on(fleet.hosts["mac"], tmp_path_factory.mktemp("hub")) as made:
+        yield made
+
+
+@pytest.fixture
+def hub(serving: Hub, world: World) -> Iterator[Hub]:
+    """A hub that does nothing wrong, and a mac that has nothing from it, before and after."""
+    serving.faults()
+    yield serving
+    serving.faults()
+    forget = f"rbee-hive models delete {MODEL} --yes; rm -rf /var/lib/rbee/models/{MODEL}"
+    world.shell("mac", f"({forget}) >/dev/null 2>&1; true")
 
 
 @pytest.fixture

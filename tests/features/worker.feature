@@ -56,6 +56,15 @@ Feature: The life of a worker
     Then it exits with 0
     And on mac no unit rbee-worker-cpu-* is left
 
+  Scenario: It is busy while it answers
+    Given mac has run `rbee-hive worker spawn cpu --model smollm2`
+    When blep begins `rbee jobs submit --model smollm2 --prompt hello --pool mac --max-tokens 4000 --ignore-eos`
+    And it has begun to answer
+    Then the worker worker-cpu-0 on mac is busy
+    When Ctrl-C is pressed
+    And it is left to end
+    Then the worker worker-cpu-0 on mac is ready
+
   Scenario: Drained, it finishes and is gone
     Given mac has run `rbee-hive worker spawn cpu --model tiny`
     When blep runs `rbee pool worker drain worker-cpu-0 --host mac`

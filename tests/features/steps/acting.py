@@ -95,3 +95,9 @@ def many(world: World, count: int, host: str, model: str) -> None:
 def idle(world: World, seconds: int, unit: str, host: str) -> None:
     asleep = "inactive"
     wait_for(lambda: world.host(host).unit_property(unit, "ActiveState") == asleep, f"{unit} to sleep", seconds + 20)
+
+
+@when(parsers.parse("the first bytes are on the disk of {host}"))
+def first_bytes(world: World, host: str) -> None:
+    some = "find /var/lib/rbee/models -name '*.partial' -size +0 | grep -q ."
+    wait_for(lambda: world.host(host).run(["sh", "-c", some], check=False).returncode == 0, "the first bytes", 30)

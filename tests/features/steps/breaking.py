@@ -1,7 +1,10 @@
 """Steps in which something goes wrong; each says how it is undone."""
 
+import json
+
 from pytest_bdd import given, parsers, when
 
+from tests.features.hub import Hub
 from tests.features.world import World
 from tests.fleet.house import CONFIG
 from tests.fleet.llama import give_llama
@@ -143,3 +146,13 @@ def small_disk(world: World, host: str, size: int) -> None:
 @given(parsers.parse("workstation has a model llama of acme's that mac lacks"))
 def neighbour_has(world: World) -> None:
     give_llama(world.house)
+
+
+@given(parsers.parse("the hub is told {faults}"))
+def faulty_hub(hub: Hub, faults: str) -> None:
+    hub.faults(**json.loads(faults))
+
+
+@when("the hub does nothing wrong any more")
+def mended_hub(hub: Hub) -> None:
+    hub.faults()

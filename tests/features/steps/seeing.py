@@ -5,6 +5,7 @@ import re
 
 from pytest_bdd import parsers, then
 
+from tests.features.hub import Hub
 from tests.features.world import World
 from tests.rig.waiting import wait_for
 
@@ -161,3 +162,8 @@ def no_job(world: World) -> None:
         return json.loads(done.stdout) == []
 
     wait_for(none, "no job to run", LONG_S)
+
+
+@then("the hub was asked for a range of bytes")
+def asked_for_a_range(hub: Hub) -> None:
+    assert hub.ranges()[-1].startswith("bytes=")
