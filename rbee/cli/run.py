@@ -1,5 +1,6 @@
 """From argv to an exit code: the usage text is the interface, a command is its operation's namesake."""
 
+import gc
 import os
 import sys
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
@@ -16,7 +17,8 @@ CALLER = "RBEE_CALLER_VERSION"
 """Who asks over ssh says here what it is."""
 
 Args: TypeAlias = dict[str, Any]
-Command: TypeAlias = Callable[[Args, Any], Awaitable[int | None]]
+Command: TypeAlias = Callable[[Args, Any], Awaitable[int | None] | int | None]
+"""Returns its exit code, None for 0; or what is waited for in an event loop, which not every command needs."""
 Commands: TypeAlias = Mapping[tuple[str, ...], Command]
 
 
@@ -53,6 +55,7 @@ def main(program: str, usage: str, commands: Callable[[], Commands], argv: Seque
         commands: gives the table of words → command; called once arguments are understood, so that --help
             imports none of them.
     """
+    gc.set_threshold(100_000)  # imports make many objects and no garbage; looking for some is a tenth of a start
     words = list(sys.argv[1:] if argv is None else argv)
     streams.open_closed()
     results = streams.Results(sys.stdout)
@@ -143,6 +146,11 @@ def _performed(program: str, args: Args, commands: Callable[[], Commands], resul
 
 
 def _run(command: Command, args: Args, output: Any) -> int:
+    done = command(args, output)
+    return _waited_for(done) if isinstance(done, Awaitable) else done or 0
+
+
+def _waited_for(doing: Awaitable[int | None]) -> int:
     import asyncio  # noqa: PLC0415  (the other half)
     import signal  # noqa: PLC0415
 
@@ -153,7 +161,7 @@ def _run(command: Command, args: Args, output: Any) -> int:
         for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: what was begun is ended in order
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, _told_to_end, task, number)
-        return await command(args, output)
+        return await doing
 
     try:
         return asyncio.run(call()) or 0

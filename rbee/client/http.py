@@ -1,63 +1,30 @@
-"""HTTP out: one session, deadlines, and error envelopes that arrive as the class they left as."""
+"""HTTP out for as long as it takes: one session, deadlines, streams."""
 
 import asyncio
 import contextlib
-import errno
 import ssl
 from collections.abc import AsyncIterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from rbee import __version__
 from rbee.client import tls
+from rbee.client.endpoint import CONNECT_S, Endpoint, Params, texts
 from rbee.client.without_certificates import aiohttp
-from rbee.errors import PoolUnreachable, RbeeError, Timeout, VersionMismatch
+from rbee.errors import RbeeError, Timeout
 from rbee.wire import codec
-from rbee.wire.envelope import from_envelope
 from rbee.wire.sse import Frame, Parser
-from rbee.wire.version import HEADER, same_line
+from rbee.wire.version import HEADER
 
-CONNECT_S = 3.0
 SILENCE_S = 60.0
 """A stream sends a comment every 10 s; one that is silent this long is cut."""
 
 _PIECE_BYTES = 1 << 18
 
-Params = Mapping[str, str | int | float | None]
 
+class HttpClient(Endpoint):
+    """A ``Transport`` for daemons and for whoever follows streams: one session that keeps its connections."""
 
-class HttpClient:
-    """Speaks to one daemon at ``base_url``.
-
-    Args:
-        token: bearer token to present; empty for none.
-        source: what to call the other side in errors, ``queen`` or ``pool blep``.
-        timeout_s: for a whole ``call``; streams have none, but may not fall silent.
-        unreachable: the class for "nobody answers there".
-        ca_file: PEM file of who signs the other side's certificate; empty: the system's list.
-        same_version: refuse to go on with a daemon of another version, as a person's command should. Daemons read
-            each other leniently instead, since they are upgraded one after the other.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        token: str = "",
-        source: str = "",
-        timeout_s: float = 10.0,
-        unreachable: type[RbeeError] = PoolUnreachable,
-        ca_file: str = "",
-        same_version: bool = False,
-    ) -> None:
-        self.base_url = base_url.rstrip("/")
-        self.source = source or self.base_url
-        self.timeout_s = timeout_s
-        self._unreachable = unreachable
-        self._ca_file = ca_file
-        self._same_version = same_version
-        self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-        self._session: aiohttp.ClientSession | None = None
+    _session: aiohttp.ClientSession | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -82,11 +49,6 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Any:
-        """Return the JSON answer, None when it has no body.
-
-        Raises:
-            RbeeError: of the class the other side raised; PoolUnreachable or Timeout when it did not answer.
-        """
         limit_s = self.timeout_s if timeout_s is None else timeout_s
         try:
             async with (
@@ -94,15 +56,10 @@ class HttpClient:
                 self._open().request(method, self._url(path), **self._what(body, params, headers)) as response,
             ):
                 data = await response.read()
-                self._check_version(response.headers.get(HEADER, ""))
-                if response.status >= 400:
-                    raise self._refused(data, response.status)
-                return codec.parse_json(data) if data else None
+                return self._answer(data, response.status, response.headers.get(HEADER, ""))
         except TimeoutError:
-            raise Timeout(
-                f"{self.source} did not answer within {limit_s:g} s", details={"url": self.base_url}
-            ) from None
-        except (aiohttp.ClientError, OSError) as error:
+            raise self._late(limit_s) from None
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise self._away(error) from None
 
     async def stream(
@@ -114,11 +71,6 @@ class HttpClient:
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Frame]:
-        """Yield the events of an SSE answer; closing the iterator closes the connection.
-
-        Raises:
-            RbeeError: as ``call``; also when the stream is cut, whoever cut it.
-        """
         what = self._what(body, params, {"Accept": "text/event-stream", **(headers or {})})
         try:
             async with self._open().request(method, self._url(path), **what) as response:
@@ -148,7 +100,7 @@ class HttpClient:
                 yield start, response.content.iter_chunked(_PIECE_BYTES)
         except TimeoutError:
             raise Timeout(f"{self.source} was silent for {SILENCE_S:g} s", details={"url": self.base_url}) from None
-        except (aiohttp.ClientError, OSError) as error:
+        except (aiohttp.ClientError, OSError, UnicodeError) as error:
             raise self._away(error) from None
 
     def _open(self) -> aiohttp.ClientSession:
@@ -175,46 +127,12 @@ class HttpClient:
             what["data"] = codec.dump_json(body).encode()
             what["headers"]["Content-Type"] = "application/json"
         if params:
-            what["params"] = {key: str(value) for key, value in params.items() if value is not None}
+            what["params"] = texts(params)
         if what["headers"].get("Accept") == "text/event-stream":
             what["timeout"] = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
         return what
 
-    def _check_version(self, theirs: str) -> None:
-        if self._same_version and theirs and not same_line(theirs, __version__):
-            raise VersionMismatch(
-                f"{self.source} at {self.base_url} is rbee {theirs}, this command is {__version__}",
-                hint="install the same version on both; a daemon that still runs an old one: systemctl restart",
-                details={"version": theirs, "caller": __version__},
-            )
-
-    def _refused(self, data: bytes, status: int) -> RbeeError:
-        try:
-            body = codec.parse_json(data)
-        except RbeeError:
-            body = None
-        return from_envelope(body, status=status, source=self.source)
-
     def _away(self, error: Exception) -> RbeeError:
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
-            return self._distrusted(error)
-        code = getattr(error, "errno", None)
-        refused = isinstance(code, int) and abs(code) == errno.ECONNREFUSED
-        what = "nothing listens there" if refused else str(error) or type(error).__name__
-        return self._unreachable(
-            f"{self.source} at {self.base_url} cannot be reached: {what}",
-            hint="is its socket up? systemctl list-sockets 'rbee-*'",
-            details={"url": self.base_url, "refused": refused},
-        )
-
-    def _distrusted(self, error: Exception) -> RbeeError:
-        """Return what is wrong between us and who answers there; nothing was sent to them."""
-        cause = getattr(error, "certificate_error", None) or error.__cause__ or error
-        said = getattr(cause, "verify_message", "") or getattr(cause, "reason", "") or str(cause)
-        if said in ("WRONG_VERSION_NUMBER", "RECORD_LAYER_FAILURE", "HTTP_REQUEST"):
-            said = "it speaks no TLS"
-        return self._unreachable(
-            f"{self.source} at {self.base_url} is not trusted: {said}",
-            hint="set tls_ca to the PEM file of who signed its certificate, or correct the URL",
-            details={"url": self.base_url, "trusted": False},
-        )
+            return self._distrusted(getattr(error, "certificate_error", None) or error.__cause__ or error)
+        return super()._away(error)

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 from urllib.parse import quote
 
-from rbee.client.http import HttpClient
+from rbee.client.endpoint import Transport
 from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, Verification
@@ -23,7 +23,7 @@ STOPPING_S = 120.0
 class PoolClient:
     """``PoolOps`` at the other end of ``http``."""
 
-    def __init__(self, http: HttpClient) -> None:
+    def __init__(self, http: Transport) -> None:
         self._http = http
 
     async def get_state(self) -> PoolSnapshot:

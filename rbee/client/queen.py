@@ -1,21 +1,24 @@
 """A queen over HTTP: every operation of ``wire.operations.QUEEN``; streams that survive her restart."""
 
-import asyncio
+from __future__ import annotations
+
 import time
 from collections.abc import AsyncIterator
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 from urllib.parse import quote
 
-from rbee.client.http import HttpClient
+from rbee import wire
 from rbee.errors import PoolUnreachable, RbeeError, ShuttingDown, Timeout
-from rbee.wire import codec, events
-from rbee.wire.catalog import ModelEntry
+from rbee.wire import codec
 from rbee.wire.envelope import from_envelope
-from rbee.wire.events import JobEvent
-from rbee.wire.jobs import Explanation, JobQuery, JobSpec, JobStatus
-from rbee.wire.pools import Capabilities, PoolRegistration, PoolSnapshot, PoolStatus, Version
-from rbee.wire.sse import Frame
-from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
+
+if TYPE_CHECKING:
+    from rbee.client.endpoint import Transport
+    from rbee.wire.catalog import ModelEntry
+    from rbee.wire.events import JobEvent
+    from rbee.wire.jobs import Explanation, JobQuery, JobSpec, JobStatus
+    from rbee.wire.pools import Capabilities, PoolRegistration, PoolSnapshot, PoolStatus, Version
+    from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
 
 T = TypeVar("T")
 AWAY_S = 60.0
@@ -27,19 +30,19 @@ STOPPING_S = 120.0
 class QueenClient:
     """``QueenOps`` at the other end of ``http``."""
 
-    def __init__(self, http: HttpClient) -> None:
+    def __init__(self, http: Transport) -> None:
         self._http = http
 
     async def submit_job(self, spec: JobSpec) -> JobStatus:
-        return codec.from_dict(JobStatus, await self._http.call("POST", "/v2/tasks", body=spec), lenient=True)
+        return codec.from_dict(wire.jobs.JobStatus, await self._http.call("POST", "/v2/tasks", body=spec), lenient=True)
 
     async def list_jobs(self, query: JobQuery) -> tuple[JobStatus, ...]:
         wanted = codec.plain(query)
         rows = await self._http.call("GET", "/v2/tasks", params=wanted)
-        return tuple(codec.from_dict(JobStatus, row, lenient=True) for row in rows)
+        return tuple(codec.from_dict(wire.jobs.JobStatus, row, lenient=True) for row in rows)
 
     async def get_job(self, job: str) -> JobStatus:
-        return await self._get(JobStatus, f"/v2/tasks/{_part(job)}")
+        return await self._get(wire.jobs.JobStatus, f"/v2/tasks/{_part(job)}")
 
     async def job_events(self, job: str, after: int = 0) -> AsyncIterator[tuple[int, JobEvent]]:
         """Yield the events after ``after``, each once, to the last; a cut connection is taken up where it was cut.
@@ -47,6 +50,8 @@ class QueenClient:
         Raises:
             PoolUnreachable: the queen stayed away for ``AWAY_S``.
         """
+        import asyncio  # noqa: PLC0415  (who asks but once has no loop)
+
         gone_since: float | None = None
         pause_s = _PAUSE_S
         while True:
@@ -55,7 +60,7 @@ class QueenClient:
                     gone_since, pause_s = None, _PAUSE_S
                     after = number
                     yield number, event
-                    if events.last(event):
+                    if wire.events.last(event):
                         return
                 if (await self.get_job(job)).state.finished and gone_since is None:
                     return  # nothing comes after ``after``: it was the last
@@ -70,17 +75,17 @@ class QueenClient:
         await self._http.call("DELETE", f"/v2/tasks/{_part(job)}")
 
     async def explain_job(self, job: str) -> Explanation:
-        return await self._get(Explanation, f"/v2/tasks/{_part(job)}/explain")
+        return await self._get(wire.jobs.Explanation, f"/v2/tasks/{_part(job)}/explain")
 
     async def list_pools(self) -> tuple[PoolStatus, ...]:
-        return await self._list(PoolStatus, "/v2/pools")
+        return await self._list(wire.pools.PoolStatus, "/v2/pools")
 
     async def get_pool(self, pool: str) -> PoolStatus:
-        return await self._get(PoolStatus, f"/v2/pools/{_part(pool)}")
+        return await self._get(wire.pools.PoolStatus, f"/v2/pools/{_part(pool)}")
 
     async def register_pool(self, pool: str, registration: PoolRegistration) -> PoolStatus:
         answer = await self._http.call("POST", f"/v2/pools/{_part(pool)}/register", body=registration)
-        return codec.from_dict(PoolStatus, answer, lenient=True)
+        return codec.from_dict(wire.pools.PoolStatus, answer, lenient=True)
 
     async def heartbeat(self, pool: str, snapshot: PoolSnapshot) -> None:
         await self._http.call("POST", f"/v2/pools/{_part(pool)}/heartbeat", body=snapshot)
@@ -95,15 +100,15 @@ class QueenClient:
         await self._http.call("DELETE", f"/v2/pools/{_part(pool)}")
 
     async def list_workers(self) -> tuple[WorkerStatus, ...]:
-        return await self._list(WorkerStatus, "/v2/workers")
+        return await self._list(wire.workers.WorkerStatus, "/v2/workers")
 
     async def spawn_worker(self, spec: WorkerSpec, pool: str | None = None) -> AsyncIterator[SpawnEvent]:
-        frame: Frame | None = None
+        frame = None
         async for frame in self._http.stream("POST", "/v2/workers", body=spec, params={"pool": pool}):
             data = codec.parse_json(frame.data.encode())
             if frame.event == "error":
                 raise from_envelope(data, status=500, source=self._http.source)
-            yield codec.from_dict(SpawnEvent, data, lenient=True)
+            yield codec.from_dict(wire.workers.SpawnEvent, data, lenient=True)
         if frame is None or frame.event == "progress":
             raise RbeeError(f"{self._http.source} ended the spawn before its result", hint="rbee pool worker list")
 
@@ -111,17 +116,17 @@ class QueenClient:
         await self._http.call("DELETE", f"/v2/workers/{_part(worker)}", timeout_s=STOPPING_S)
 
     async def list_models(self) -> tuple[ModelEntry, ...]:
-        return await self._list(ModelEntry, "/v2/models")
+        return await self._list(wire.catalog.ModelEntry, "/v2/models")
 
     async def version(self) -> Version:
-        return await self._get(Version, "/v2/meta/version")
+        return await self._get(wire.pools.Version, "/v2/meta/version")
 
     async def capabilities(self) -> Capabilities:
-        return await self._get(Capabilities, "/v2/meta/capabilities")
+        return await self._get(wire.pools.Capabilities, "/v2/meta/capabilities")
 
     def _events_from(self, job: str, after: int) -> AsyncIterator[tuple[int, JobEvent]]:
         headers = {"Last-Event-ID": str(after)} if after else None
-        return events.follow(self._http.stream("GET", f"/v2/tasks/{_part(job)}/events", headers=headers))
+        return wire.events.follow(self._http.stream("GET", f"/v2/tasks/{_part(job)}/events", headers=headers))
 
     async def _get(self, kind: type[T], path: str) -> T:
         return codec.from_dict(kind, await self._http.call("GET", path), lenient=True)

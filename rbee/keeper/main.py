@@ -123,14 +123,14 @@ def commands() -> Commands:
     return Table(
         "rbee.keeper",
         {
-            ("jobs", "submit"): "jobs.submit_job",
+            ("jobs", "submit"): "submitting.submit_job",
             ("jobs", "list"): "jobs.list_jobs",
             ("jobs", "status"): "jobs.get_job",
-            ("jobs", "events"): "jobs.job_events",
+            ("jobs", "events"): "submitting.job_events",
             ("jobs", "cancel"): "jobs.cancel_job",
             ("jobs", "explain"): "jobs.explain_job",
-            ("pool", "list"): "pool.list_pools",
-            ("pool", "status"): "status.get_pool",
+            ("pool", "list"): "known.list_pools",
+            ("pool", "status"): "known.get_pool",
             ("pool", "state"): "pool.get_state",
             ("pool", "register"): "registering.register_pool",
             ("pool", "remove"): "registering.remove_pool",

@@ -1,19 +1,32 @@
-"""Whom a command speaks to over HTTP: the queen, and now and then a pool."""
+"""Whom a command speaks to over HTTP: the queen, and now and then a pool.
+
+Each way imports what it needs when it is taken: aiohttp and a loop are an eighth of a second.
+"""
 
 import contextlib
 import os
-from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Callable, Coroutine
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from rbee import config
 from rbee.cli.run import Args
 from rbee.cli.units import parse_seconds
-from rbee.client.http import HttpClient
 from rbee.client.queen import QueenClient
 from rbee.keeper.settings import settings_of
 
 if TYPE_CHECKING:
+    from rbee.client.http import HttpClient
     from rbee.client.pool import PoolClient
+
+T = TypeVar("T")
+
+
+def ask(args: Args, question: Callable[[QueenClient], Coroutine[Any, Any, T]]) -> T:
+    """Return what the queen of [keeper] queen answers to one question, without a loop."""
+    from rbee.client.blocking import BlockingHttp, at_once  # noqa: PLC0415
+
+    queen = settings_of(args).keeper.queen
+    return at_once(question(QueenClient(BlockingHttp(queen, **_as_this_person(args, "queen")))))
 
 
 @contextlib.asynccontextmanager
@@ -26,22 +39,27 @@ async def reached(args: Args) -> AsyncIterator[QueenClient]:
 @contextlib.asynccontextmanager
 async def pool_at(args: Args, url: str, source: str = "the pool") -> "AsyncIterator[PoolClient]":
     """Give the pool that listens at ``url``."""
-    from rbee.client.pool import PoolClient  # noqa: PLC0415  (what only the queen is asked for does without)
+    from rbee.client.pool import PoolClient  # noqa: PLC0415
 
     async with http_to(args, url, source) as http:
         yield PoolClient(http)
 
 
-def http_to(args: Args, url: str, source: str) -> HttpClient:
+def http_to(args: Args, url: str, source: str) -> "HttpClient":
     """Return a connection with the token that this person may read."""
+    from rbee.client.http import HttpClient  # noqa: PLC0415
+
+    return HttpClient(url, **_as_this_person(args, source))
+
+
+def _as_this_person(args: Args, source: str) -> dict[str, Any]:
+    """Return how an endpoint is spoken to by who typed the command."""
     keeper = settings_of(args).keeper
     tokens = config.read_token(keeper.token_file, environ=os.environ)
-    timeout_s = parse_seconds(args["--timeout"], "--timeout")
-    return HttpClient(
-        url,
-        token=tokens[0] if tokens else "",
-        source=source,
-        timeout_s=timeout_s,
-        ca_file=keeper.tls_ca,
-        same_version=True,
-    )
+    return {
+        "token": tokens[0] if tokens else "",
+        "source": source,
+        "timeout_s": parse_seconds(args["--timeout"], "--timeout"),
+        "ca_file": keeper.tls_ca,
+        "same_version": True,
+    }

@@ -19,7 +19,7 @@ from rbee.cli.run import Args
 from rbee.client.queen import QueenClient
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NotFound, RbeeError, Timeout
-from rbee.keeper.pool import show_pool
+from rbee.keeper.known import show_pool
 from rbee.keeper.reach import pool_at, reached
 from rbee.keeper.settings import settings_of
 from rbee.wire import codec

@@ -1,7 +1,9 @@
 """Run a command line's command inside the test's own event loop."""
 
+import asyncio
 import io
 import json
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
@@ -41,7 +43,8 @@ async def ran(cli: ModuleType, *argv: str, terminal: bool = False) -> Ran:
     out, err = (Terminal(), Terminal()) if terminal else (io.StringIO(), io.StringIO())
     output = Output(as_json=args["--format"] == "json", out=out, err=err)
     try:
-        code = await find(cli.commands(), args)(args, output) or 0
+        done = await asyncio.to_thread(find(cli.commands(), args), args, output)
+        code = (await done if isinstance(done, Awaitable) else done) or 0
     except RbeeError as error:
         output.failure("test", error)
         code = error.exit_code

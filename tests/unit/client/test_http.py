@@ -3,7 +3,7 @@
 import pytest
 from prometheus_client import CollectorRegistry
 
-from rbee.client import http as module
+from rbee.client import endpoint as module
 from rbee.client.http import HttpClient
 from rbee.daemon.access import Access
 from rbee.daemon.app import create_app

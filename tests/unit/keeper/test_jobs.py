@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rbee.cli.output import Output
-from rbee.keeper import jobs
+from rbee.keeper import submitting
 from rbee.wire.events import Failure
 from rbee.wire.jobs import JobSpec, JobState, JobStatus, Message, Role
 from tests.unit.keeper.conftest import House, run
@@ -263,14 +263,14 @@ async def test_an_interrupt_before_the_queen_has_taken_the_job_cancels_it_all_th
             cancelled.append(job)
 
     said = io.StringIO()
-    submitting = asyncio.create_task(
-        jobs._interruptible(
+    submission = asyncio.create_task(
+        submitting._interruptible(
             SlowQueen(), JobSpec(model="tiny", prompt="a"), Output(out=io.StringIO(), err=said), detach=False
         )  # type: ignore[arg-type]
     )
     await asyncio.wait_for(asked.wait(), 5)
     handlers[signal.SIGINT]()
     taken.set()
-    assert await asyncio.wait_for(submitting, 5) == 130
+    assert await asyncio.wait_for(submission, 5) == 130
     assert cancelled == ["late"]
     assert said.getvalue() == "\nlate cancelled\n"
