@@ -1,6 +1,7 @@
 """From argv to exit code, mostly as a shell sees it."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -43,8 +44,12 @@ async def do(args: dict[str, Any], output: Any) -> int | None:
     return None
 
 
+def undo(args: dict[str, Any], output: Any) -> None:
+    output.text(f"undid {args['<thing>']}\n")
+
+
 def table() -> Commands:
-    return {("do",): do, ("undo",): do, ("gpu", "list"): do}
+    return {("do",): do, ("undo",): undo, ("gpu", "list"): do}
 
 
 def tool(*argv: str) -> int:
@@ -54,6 +59,11 @@ def tool(*argv: str) -> int:
 def test_a_command_writes_its_result_and_is_0(capsys: pytest.CaptureFixture[str]) -> None:
     assert tool("do", "it") == 0
     assert capsys.readouterr() == ("did it\n", "")
+
+
+def test_a_command_that_waits_for_nothing_is_a_plain_function(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("undo", "it") == 0
+    assert capsys.readouterr() == ("undid it\n", "")
 
 
 def test_a_command_may_choose_its_code() -> None:
@@ -183,6 +193,15 @@ def test_help_imports_nothing_that_only_commands_need(cli: str) -> None:
     heavy = {"asyncio", "aiohttp", "docopt", "pystemd", "huggingface_hub", "dataclasses", "rbee.config"}
     assert done.returncode == 0
     assert not heavy & set(done.stderr.split())
+
+
+def test_one_question_to_the_queen_imports_no_event_loop(tmp_path: Path) -> None:
+    shown = "import sys, atexit; atexit.register(lambda: print(*sys.modules, file=sys.stderr)); "
+    written = tmp_path / "rbee.toml"
+    written.write_text('[keeper]\nqueen = "http://127.0.0.1:1"\n')
+    done = python(shown + CLI.format("keeper"), "jobs", "list", "--config", str(written))
+    assert done.returncode == os.EX_UNAVAILABLE
+    assert not {"asyncio", "aiohttp", "ssl", "http.client"} & set(done.stderr.split())
 
 
 @pytest.mark.parametrize("cli", ["keeper", "hive"])
