@@ -20,19 +20,28 @@ from rbee.wire.fields import NAME, items, name, number, plain, text
 
 T = TypeVar("T")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
-_HEX64 = re.compile(r"[0-9a-f]{64}")
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 _BIND = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}")
 _POLICY = re.compile(r"reject|drop-lru")
 _MODE = re.compile(r"auto|system|user")
 _PORTS = re.compile(r"\d{1,5}-\d{1,5}")
+_REPO = re.compile(r"[\w.-]+/[\w.-]+")
+_DIGEST = re.compile(r"|[0-9a-f]{64}")
 DAY_S = 86_400
 HANDED_ON = Path("/run/rbee")  # where ExecReload= of the units puts UNIT.token
 
 
+def _address(default: str, doc: str) -> Any:
+    return text(longest=255, pattern=_BIND, like="host:port", default=default, doc=doc)
+
+
+def _url(default: str, doc: str) -> Any:
+    return text(longest=300, pattern=_URL, like="http://host:port", default=default, doc=doc)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queen:
-    bind: str = text(longest=255, pattern=_BIND, default="127.0.0.1:8080", doc="where queen-rbee listens by itself")
+    bind: str = _address("127.0.0.1:8080", "where queen-rbee listens by itself")
     database: str = text(longest=4096, default="", doc="SQLite file; empty: queen.sqlite in the state directory")
     token_file: str = text(longest=4096, default="", doc="fleet token; wanted for any address but loopback")
     tls_cert: str = text(longest=4096, default="", doc="PEM of our certificate and chain; with tls_key: https")
@@ -42,7 +51,7 @@ class Queen:
         longest=100, default=("http://127.0.0.1:9200",), doc="pools to wake while none is known"
     )
     queue_capacity: int = number(low=-1, high=1_000_000, default=100, unit="jobs", doc="-1: unbounded")
-    queue_policy: str = text(longest=8, pattern=_POLICY, default="reject", doc="reject or drop-lru")
+    queue_policy: str = text(longest=8, pattern=_POLICY, like="reject or drop-lru", default="reject")
     lost_after: int = number(low=1, high=100, default=3, unit="heartbeats")
     heartbeat_s: float = number(low=0.1, high=60, default=2.0, unit="s")
     job_limit_s: float = number(low=1, high=DAY_S, default=300.0, unit="s")
@@ -68,18 +77,18 @@ class Queen:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pool:
     id: str | None = name(default=None, doc="absent: the host's name")
-    bind: str = text(longest=255, pattern=_BIND, default="127.0.0.1:9200", doc="where pool-managerd listens by itself")
+    bind: str = _address("127.0.0.1:9200", "where pool-managerd listens by itself")
     url: str = text(longest=300, default="", doc="how the queen reaches it; empty: http://<bind>")
-    queen: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:8080", doc="whom to send heartbeats")
+    queen: str = _url("http://127.0.0.1:8080", "whom to send heartbeats")
     token_file: str = text(longest=4096, default="")
     tls_cert: str = text(longest=4096, default="", doc="PEM of our certificate and chain; with tls_key: https")
     tls_key: str = text(longest=4096, default="", doc="PEM of its key, mode 0600")
     tls_ca: str = text(longest=4096, default="", doc="PEM of who signed the other side; empty: the system's list")
-    mode: str = text(longest=8, pattern=_MODE, default="auto", doc="which systemd manager: system, user or auto")
+    mode: str = text(longest=8, pattern=_MODE, like="system, user or auto", default="auto", doc="which systemd manager")
     models_dir: str = text(longest=4096, default="", doc="empty: models in the state directory")
     model_roots: tuple[str, ...] = items(longest=100, default=(), doc="more folders models may lie in")
     repo: str = text(longest=4096, default="", doc="a git checkout on this host, for rbee-hive git")
-    worker_ports: str = text(longest=11, pattern=_PORTS, default="8001-8999")
+    worker_ports: str = text(longest=11, pattern=_PORTS, like="low-high", default="8001-8999")
     heartbeat_s: float = number(low=0.1, high=60, default=2.0, unit="s")
     connections: int = number(low=1, high=100_000, default=64, doc="requests at once from one caller")
     body_limit_bytes: int = number(low=1024, high=1 << 30, default=8 << 20, unit="bytes")
@@ -114,14 +123,14 @@ class Worker:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hive:
-    pool: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:9200", doc="the local pool-managerd")
+    pool: str = _url("http://127.0.0.1:9200", "the local pool-managerd")
     token_file: str = text(longest=4096, default="")
     tls_ca: str = text(longest=4096, default="", doc="PEM of who signed the other side; empty: the system's list")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeper:
-    queen: str = text(longest=300, pattern=_URL, default="http://127.0.0.1:8080")
+    queen: str = _url("http://127.0.0.1:8080", "the queen")
     token_file: str = text(longest=4096, default="")
     tls_ca: str = text(longest=4096, default="", doc="PEM of who signed the other side; empty: the system's list")
 
@@ -130,10 +139,10 @@ class Keeper:
 class Model:
     """[models.<alias>]"""
 
-    repo: str = text(longest=200, shortest=3, pattern=re.compile(r"[\w.-]+/[\w.-]+"), doc="org/name on the hub")
+    repo: str = text(longest=200, shortest=3, pattern=_REPO, like="org/name", doc="on the hub")
     file: str = text(longest=200, shortest=6, doc="the .gguf; of a split model the first part")
     revision: str = text(longest=100, shortest=1, default="main")
-    sha256: str = text(longest=64, pattern=re.compile(r"|[0-9a-f]{64}"), default="", doc="checked when given")
+    sha256: str = text(longest=64, pattern=_DIGEST, like="64 hex digits", default="", doc="checked when given")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -181,19 +190,30 @@ def load(path: str | None, environ: Mapping[str, str], **flags: Mapping[str, Any
     """
     file = _find(path or environ.get("RBEE_CONFIG"), environ)
     data = _read(file) if file else {}
+    origins: dict[str, str] = {}
     for table in TABLES:
-        merged = {**_table(data, table), **_from_environ(table, environ)}
-        merged |= {key: value for key, value in flags.get(table, {}).items() if value is not None}
+        variables = _from_environ(table, environ)
+        said = {key: value for key, value in flags.get(table, {}).items() if value is not None}
+        origins |= {f"{table}.{key}": _variable(table, key) for key in variables.keys() - said.keys()}
+        origins |= {f"{table}.{key}": "a flag" for key in said}
+        merged = {**_table(data, table), **variables, **said}
         if merged:
             data[table] = merged
     try:
         settings = codec.from_dict(Settings, data)
     except InvalidRequest as error:
-        where = str(file) if file else "the environment or a flag"
-        raise ConfigInvalid(
-            f"{where}: {error.message}", hint="etc/rbee.toml shows every key with its range", details=error.details
-        ) from None
+        raise _refused(error, str(file or "rbee.toml"), origins) from None
     return dataclasses.replace(settings, file=str(file or ""))
+
+
+def _refused(error: InvalidRequest, file: str, origins: Mapping[str, str]) -> ConfigInvalid:
+    """Return the error in the words of who has to mend it: each key under what sets it."""
+    by_origin: dict[str, list[str]] = {}
+    for each in error.details["fields"]:
+        found = by_origin.setdefault(origins.get(each["field"], file), [])
+        found.append(f"{each['field']}: {each['problem']}")
+    sentence = "; ".join(f"{origin}: {'; '.join(found)}" for origin, found in by_origin.items())
+    return ConfigInvalid(sentence, hint="etc/rbee.toml shows every key with its range", details=error.details)
 
 
 def state_dir(environ: Mapping[str, str]) -> Path:
@@ -303,7 +323,7 @@ def _table(data: Mapping[str, Any], table: str) -> dict[str, Any]:
 
 
 def _from_environ(table: str, environ: Mapping[str, str]) -> dict[str, Any]:
-    prefix = f"RBEE_{table.upper()}_"
+    prefix = _variable(table, "")
     hints = typing.get_type_hints(
         {"queen": Queen, "pool": Pool, "worker": Worker, "hive": Hive, "keeper": Keeper}[table]
     )
@@ -313,6 +333,10 @@ def _from_environ(table: str, environ: Mapping[str, str]) -> dict[str, Any]:
             key = variable.removeprefix(prefix).lower()
             found[key] = _parsed(hints.get(key, str), value)
     return found
+
+
+def _variable(table: str, key: str) -> str:
+    return f"RBEE_{table}_{key}".upper()
 
 
 def _parsed(hint: Any, value: str) -> Any:

@@ -116,7 +116,8 @@ class Output:
         label = self._painted(f"{program}:", _BOLD)
         self.err.write(f"{label} {harmless(error.message)}{where}\n")
         for entry in error.details.get("fields", ())[1:]:
-            self.err.write(f"  {entry['field']}: {entry['problem']}\n")
+            if entry["problem"] not in error.message:
+                self.err.write(f"  {entry['field']}: {harmless(entry['problem'])}\n")
         for line in error.details.get("log", ()):
             self.err.write(f"  | {harmless(line)}\n")
         if error.hint:

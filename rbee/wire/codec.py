@@ -208,7 +208,7 @@ def _text_problem(data: str, rule: Rule) -> str | None:
     if rule.shortest and size < rule.shortest:
         return "is empty" if size == 0 else f"is {size} bytes long, expected at least {rule.shortest}"
     if rule.pattern and not rule.pattern.fullmatch(data):
-        return f"is {_shown(data)}, expected it to match {rule.pattern.pattern}"
+        return f"is {_shown(data)}, expected {rule.like or f'it to match {rule.pattern.pattern}'}"
     return None
 
 

@@ -16,7 +16,8 @@ MEBIBYTE = 1 << 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """Bounds of one field. ``raw``: text that may hold NUL, since a model or a program said it.
+    """Bounds of one field. ``like``: what matches ``pattern``, in words. ``raw``: text that may hold NUL, since a model
+    or a program said it.
 
     Numbers: ``low``..``high``, inclusive. Text: ``longest`` in UTF-8 bytes. Lists: ``longest`` items.
     """
@@ -26,6 +27,7 @@ class Rule:
     shortest: int | None = None
     longest: int | None = None
     pattern: re.Pattern[str] | None = None
+    like: str = ""
     unit: str = ""
     doc: str = ""
     raw: bool = False
@@ -37,10 +39,16 @@ def number(*, low: float, high: float, default: Any = ..., unit: str = "", doc: 
 
 
 def text(
-    *, longest: int, shortest: int = 0, pattern: re.Pattern[str] | None = None, default: Any = ..., doc: str = ""
+    *,
+    longest: int,
+    shortest: int = 0,
+    pattern: re.Pattern[str] | None = None,
+    like: str = "",
+    default: Any = ...,
+    doc: str = "",
 ) -> Any:
     """A field holding text of at most ``longest`` UTF-8 bytes that matches ``pattern`` as a whole."""
-    return _field(Rule(longest=longest, shortest=shortest, pattern=pattern, doc=doc), default)
+    return _field(Rule(longest=longest, shortest=shortest, pattern=pattern, like=like, doc=doc), default)
 
 
 def name(default: Any = ..., doc: str = "") -> Any:

@@ -57,8 +57,20 @@ def test_a_wrong_key_is_named_with_what_was_expected(tmp_path: Path, text: str, 
 def test_a_wrong_variable_is_named() -> None:
     with pytest.raises(ConfigInvalid, match=r"pool\.heartbeat_s: is text"):
         config.load(None, {"RBEE_POOL_HEARTBEAT_S": "often"})
-    with pytest.raises(ConfigInvalid, match=r"queen\.bindd: is not a known field"):
+    with pytest.raises(ConfigInvalid, match=r"^RBEE_QUEEN_BINDD: queen\.bindd: is not a known field$"):
         config.load(None, {"RBEE_QUEEN_BINDD": "x"})
+
+
+def test_each_wrong_key_is_under_what_sets_it(tmp_path: Path) -> None:
+    file = write(tmp_path / "rbee.toml", '[worker]\nctx = 1\nslots = 0\n[pool]\nbind = "no"\n')
+    with pytest.raises(ConfigInvalid) as caught:
+        config.load(file, {"RBEE_WORKER_SLOTS": "many", "RBEE_POOL_QUEEN": "no"}, pool={"queen": "neither"})
+    said = caught.value.message
+    assert said.count(str(file)) == 1
+    assert "RBEE_WORKER_SLOTS: worker.slots: is text" in said
+    assert 'a flag: pool.queen: is "neither"' in said
+    assert "RBEE_POOL_QUEEN" not in said
+    assert said.index(str(file)) < said.index("worker.ctx") < said.index("RBEE_WORKER_SLOTS")
 
 
 def test_a_file_that_is_named_must_be_there(tmp_path: Path) -> None:
