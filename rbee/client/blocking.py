@@ -76,7 +76,13 @@ class BlockingHttp(Endpoint):
 
     def _connected(self, url: SplitResult, timeout_s: float) -> socket.socket:
         host = url.hostname or ""
-        sock = socket.create_connection((host, url.port or (443 if url.scheme == "https" else 80)), timeout_s)
+        port = url.port or (443 if url.scheme == "https" else 80)
+        try:
+            sock = socket.create_connection((host, port), timeout_s)
+        except TimeoutError:
+            if timeout_s < CONNECT_S:
+                raise
+            raise self._unanswered(timeout_s) from None
         if url.scheme != "https":
             return sock
         import ssl  # noqa: PLC0415

@@ -116,6 +116,10 @@ class Endpoint:
     def _late(self, limit_s: float) -> RbeeError:
         return Timeout(f"{self.source} did not answer within {limit_s:g} s", details={"url": self.base_url})
 
+    def _unanswered(self, limit_s: float) -> RbeeError:
+        """Return that nothing came back, not even a refusal: a host that is off, or a firewall that drops."""
+        return self._away(TimeoutError(f"no answer within {limit_s:g} s"))
+
     def _away(self, error: Exception) -> RbeeError:
         code = getattr(error, "errno", None)
         refused = isinstance(code, int) and abs(code) == errno.ECONNREFUSED

@@ -57,6 +57,8 @@ class HttpClient(Endpoint):
             ):
                 data = await response.read()
                 return self._answer(data, response.status, response.headers.get(HEADER, ""))
+        except aiohttp.ConnectionTimeoutError:
+            raise self._unanswered(CONNECT_S) from None
         except TimeoutError:
             raise self._late(limit_s) from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:
@@ -81,6 +83,8 @@ class HttpClient(Endpoint):
                 async for chunk in response.content.iter_any():
                     for frame in parser.feed(chunk):
                         yield frame
+        except aiohttp.ConnectionTimeoutError:
+            raise self._unanswered(CONNECT_S) from None
         except TimeoutError:
             raise Timeout(f"{self.source} was silent for {SILENCE_S:g} s", details={"url": self.base_url}) from None
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -98,6 +102,8 @@ class HttpClient(Endpoint):
                     raise self._refused(await response.read(), response.status)
                 start = offset if response.status == 206 else 0
                 yield start, response.content.iter_chunked(_PIECE_BYTES)
+        except aiohttp.ConnectionTimeoutError:
+            raise self._unanswered(CONNECT_S) from None
         except TimeoutError:
             raise Timeout(f"{self.source} was silent for {SILENCE_S:g} s", details={"url": self.base_url}) from None
         except (aiohttp.ClientError, OSError, UnicodeError) as error:

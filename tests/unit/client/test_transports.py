@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -153,6 +154,21 @@ async def test_who_dribbles_is_given_up_when_the_time_is_over(call: Called) -> N
         async with asyncio.timeout(3):
             with pytest.raises(Timeout, match=r"queen did not answer within 0\.3 s"):
                 await call(url, "GET", "/health", timeout_s=0.3)
+
+
+async def test_a_host_that_answers_to_no_connection_is_unreachable(
+    call: Called, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("rbee.client.http.CONNECT_S", 0.2)
+    monkeypatch.setattr("rbee.client.blocking.CONNECT_S", 0.2)
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as deaf, contextlib.ExitStack() as waiting:
+        address = deaf.getsockname()
+        for _ in range(3):  # more than it lets wait: the kernel drops who comes next, as a firewall does
+            one = waiting.enter_context(socket.socket())
+            one.setblocking(False)
+            one.connect_ex(address)
+        with pytest.raises(PoolUnreachable, match=r"queen at .* cannot be reached: no answer within 0\.2 s"):
+            await call(f"http://127.0.0.1:{address[1]}", "GET", "/health", timeout_s=5)
 
 
 @pytest.fixture(scope="module")
