@@ -41,11 +41,10 @@ class Journal:
         return worker_exit(ends[-1], told[-LAST_LINES:])
 
     async def last_words(self, unit: str) -> str:
-        """Return the last line that a unit's own process wrote; empty when there is none."""
+        """Return why a unit's own process ended: the reason it gave, else its last line; empty when there is none."""
         entries = await self._entries("--unit", unit, "--lines", "20")
-        own = [_text(entry.get("MESSAGE")) for entry in entries if entry.get("_SYSTEMD_UNIT") == unit]
-        own += [_text(entry.get("MESSAGE")) for entry in entries if entry.get("_SYSTEMD_USER_UNIT") == unit]
-        return own[-1] if own else ""
+        own = [entry for entry in entries if unit in (entry.get("_SYSTEMD_UNIT"), entry.get("_SYSTEMD_USER_UNIT"))]
+        return _text(own[-1].get("REASON") or own[-1].get("MESSAGE")) if own else ""
 
     def _is_end(self, entry: Entry, worker: str) -> bool:
         """Say whether this is the post-mortem's entry, and not one that somebody else wrote in its name.

@@ -1,7 +1,7 @@
 """What both command lines say of a pool as it says itself."""
 
 from rbee.cli.output import Column, Output
-from rbee.cli.units import bytes_text
+from rbee.cli.units import bytes_text, counted
 from rbee.cli.workers import WORKER_COLUMNS
 from rbee.wire.catalog import ModelFile
 from rbee.wire.pools import GpuInventory, PoolSnapshot
@@ -50,7 +50,8 @@ def _model(model: ModelFile) -> str:
 def state_line(state: PoolSnapshot) -> str:
     """Return a pool in one line, for where several hosts are asked."""
     memory = bytes_text(state.host.memory_available_bytes)
-    counts = f"{len(state.workers)} workers, {len(state.models)} models, {len(state.gpus.gpus)} gpus"
+    things = ((state.workers, "worker"), (state.models, "model"), (state.gpus.gpus, "GPU"))
+    counts = ", ".join(counted(len(each), noun) for each, noun in things)
     return f"{'draining' if state.draining else 'ready'}, {counts}, {memory} available, version {state.version}"
 
 

@@ -105,12 +105,14 @@ def _understood(program: str, usage: str, words: list[str]) -> Args | int:
 
 
 def _near_usage(program: str, usage: str, words: Sequence[str]) -> str:
-    """Return the usage lines that share most of the words given; all when none does."""
+    """Return the usage lines that begin as the words given do, else have most of them; all when none does."""
     from rbee.cli.usage import lines as usage_lines  # noqa: PLC0415
 
     lines = usage_lines(program, usage)
     given = [word for word in words if not word.startswith("-")]
     scores = {line: _shared(line, given) for line in lines}
+    if not any(scores.values()):
+        scores = {line: len({*given} & {*line.split()}) for line in lines}
     best = max(scores.values(), default=0)
     near = [line for line in lines if best and scores[line] == best] or lines
     return f"{program}: cannot make sense of: {' '.join(words) or '(nothing)'}\nUsage:\n" + "\n".join(near) + "\n"

@@ -10,11 +10,14 @@ from urllib.parse import urlsplit
 
 from rbee import config
 from rbee.adapters import toml_file
+from rbee.adapters.addresses import is_own, only_here, same_machine
+from rbee.adapters.notify import split_address
 from rbee.cli.confirm import dry_run
 from rbee.cli.listening import LOOPBACK, Listening, checked, is_loopback, user_config
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import Service, ServiceState, in_user_manager, shown
+from rbee.cli.units import counted
 from rbee.client.queen import QueenClient
 from rbee.errors import ConfigInvalid, RbeeError
 from rbee.keeper.hosts import host
@@ -98,19 +101,26 @@ async def _jobs(queen: QueenClient, state: JobState) -> tuple[JobStatus, ...]:
 
 
 def _url(args: Args) -> str:
-    """Return where she is asked: as configured; on another host, at the address by which ssh names it."""
+    """Return where she is asked whose units are shown: as configured when that is this queen, else at her machine."""
     settings = settings_of(args)
     queen, name = settings.keeper.queen, args["--host"]
     parts = urlsplit(queen)
-    if name is None or not is_loopback(f"{parts.hostname}:"):
-        return queen
-    known = settings.hosts[name]
-    there = (urlsplit(known.pool).hostname if known.pool else None) or (known.ssh or name).rpartition("@")[2]
-    return f"{parts.scheme}://{there}:{parts.port}"
+    asked = parts.hostname or ""
+    if name is None:
+        there = "127.0.0.1"
+        meant = is_own(asked)
+    else:
+        known = settings.hosts[name]
+        there = (urlsplit(known.pool).hostname if known.pool else None) or (known.ssh or name).rpartition("@")[2]
+        meant = not only_here(asked) and same_machine(asked, there)
+    bracketed = f"[{there}]" if ":" in there else there
+    return queen if meant else f"{parts.scheme}://{bracketed}:{parts.port or 8080}"
 
 
 def _shown(found: Orchestrator) -> Mapping[str, Any]:
-    pools = "\n".join(f"{pool.id}  {pool.state.value}, {len(pool.workers)} workers, {pool.url}" for pool in found.pools)
+    pools = "\n".join(
+        f"{pool.id}  {pool.state.value}, {counted(len(pool.workers), 'worker')}, {pool.url}" for pool in found.pools
+    )
     facts = dict(shown(found.unit))
     said = facts.pop("status")
     jobs = None if found.queued is None else f"{found.running} running, {found.queued} queued"
@@ -176,5 +186,6 @@ def _remember(settings: config.Settings, address: str | None) -> None:
 def _found_at(address: str | None, scheme: str) -> str | None:
     if address is None:
         return None
-    url = f"{scheme}://127.0.0.1:{address}" if address.isdigit() else f"{scheme}://{address}"
+    host, port = ("", address) if address.isdigit() else split_address(address)
+    url = f"{scheme}://{address if host and not only_here(host) else f'127.0.0.1:{port}'}"
     return None if url == config.Keeper().queen else url

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from rbee import config
 from rbee.adapters import toml_file
+from rbee.adapters.addresses import only_here
 from rbee.adapters.ssh import Remote
 from rbee.adapters.ssh.pool import HIVE, SshPool
 from rbee.cli.confirm import confirm, dry_run
@@ -18,7 +19,7 @@ from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.client.queen import QueenClient
 from rbee.config import Settings
-from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NotFound, RbeeError, Timeout
+from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NotFound, RbeeError, Timeout, Unauthorized
 from rbee.keeper.known import show_pool
 from rbee.keeper.reach import pool_at, reached
 from rbee.keeper.settings import settings_of
@@ -30,7 +31,6 @@ POOL_PORT = 9200
 JOIN_S = 60.0
 APPEAR_S = 30.0
 _LOOK_S = 0.2
-_LOOPBACK = ("127.", "::1", "localhost")
 
 
 async def register_pool(args: Args, output: Output) -> None:
@@ -145,7 +145,7 @@ async def _addresses(remote: Remote) -> tuple[str, str]:
 def _seen_from_there(queen: str, here: str) -> str:
     """Return the queen's URL for a host that reaches us at ``here``: her loopback is ours, not theirs."""
     parts = urlsplit(queen)
-    if not (parts.hostname or "").startswith(_LOOPBACK):
+    if not only_here(parts.hostname or ""):
         return queen
     return f"{parts.scheme}://{_bracketed(here)}:{parts.port or 80}"
 
@@ -158,7 +158,11 @@ async def _join(remote: Remote, queen: str, url: str, listen: str, tokens: tuple
         error = SshPool(remote).refusal(done)
         if "from this host" in error.message:
             error.message = error.message.replace("from this host", f"from {remote.name}")
-            error.hint = f"rbee-keeper orchestrator listen {urlsplit(queen).port}; is a firewall between them?"
+            error.hint = (
+                f"another queen answers there, it seems: rbee-keeper pool register {remote.name} --queen http://HOST:8080"
+                if isinstance(error, Unauthorized)
+                else f"rbee-keeper orchestrator listen {urlsplit(queen).port}; is a firewall between them?"
+            )
         raise error
 
 

@@ -39,7 +39,7 @@ _HOST = "{host}"
 
 
 class StepFailed(RbeeError):
-    """A host did not get through; it stays drained, and the rest was not touched."""
+    """A host did not get through, and the rest was not touched."""
 
     exit_code = 1
 
@@ -96,6 +96,7 @@ class _Step:
         self._host, self._args, self._output, self._drain_s = at, args, output, drain_s
         self._pool = SshPool(at.remote)
         self._doing = "looking at it"
+        self._drained = ""  # the pool's id, once it is
         self.told: list[str] = []
 
     async def run(self, command: Sequence[str]) -> None:
@@ -106,14 +107,21 @@ class _Step:
         except RbeeError as error:
             raise StepFailed(
                 f"{name}: {self._doing}: {error.message}",
-                hint=f"{name} stays drained; mend it, then rbee-keeper pool rollout --resume, or pool undrain {name}",
+                hint=self._next_step(error),
                 details={"host": name, "step": self._doing, "code": error.code, **error.details},
             ) from error
 
+    def _next_step(self, error: RbeeError) -> str:
+        first = f"{error.hint}; then " if error.hint else "mend it, then "
+        after = f"; till then {self._host.name} stays drained, or: rbee-keeper pool undrain {self._drained}"
+        return f"{first}rbee-keeper pool rollout --resume{after if self._drained else ''}"
+
     async def _through(self, queen: QueenClient, command: Sequence[str]) -> None:
         state = await self._pool.get_state()
+        await self._registered(queen, state.id)
         self._begin("draining")
         await queen.drain_pool(state.id)
+        self._drained = state.id
         await self._until_quiet(queen, state.id)
         self._begin("running the command")
         await self._command(command)
@@ -126,7 +134,15 @@ class _Step:
         self._say(await self._probed(queen, state))
         self._begin("undraining")
         await queen.undrain_pool(state.id)
+        self._drained = ""
         self._say("takes work again")
+
+    async def _registered(self, queen: QueenClient, pool: str) -> None:
+        try:
+            await queen.get_pool(pool)
+        except NotFound as error:
+            error.hint = f"rbee-keeper pool register {self._host.name}"
+            raise
 
     async def _until_quiet(self, queen: QueenClient, pool: str) -> None:
         began = time.monotonic()
@@ -167,6 +183,7 @@ class _Step:
             said = "; ".join(f"{each['id']}: expected {each['expected']}, found {each['found']}" for each in failed)
             raise StepFailed(
                 f"{len(failed)} checks failed: {said}",
+                hint=f"on {self._host.name}: {failed[0]['mend']}",
                 details={"checks": [check["id"] for check in failed], "mend": failed[0]["mend"]},
             )
         self._say(f"{report['passed']} checks passed")

@@ -77,6 +77,8 @@ async def run_command(args: Args, output: Output) -> int:
                 output.text(f"{label}{line}\n")
 
         code = await host.remote.passed_through(argv, tell)
+        if code and label and not output.as_json:
+            output.say(f"{label}exit {code}")  # or nobody knows whose code ours is
         return {"exit_code": code, "stdout": said[False], "stderr": said[True]}
 
     def failed(outcome: Outcome[dict[str, object]]) -> None:

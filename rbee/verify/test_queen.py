@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from rbee.adapters.addresses import only_here
 from rbee.errors import RbeeError
 from rbee.verify.facts import POOL, QUEEN, Facts
 from rbee.verify.options import POOL_QUEEN, POOL_TOKEN
@@ -16,13 +17,11 @@ from rbee.verify.wanted import Wanted
 if TYPE_CHECKING:
     from rbee.wire.pools import PoolStatus
 
-LOCAL = ("127.0.0.1", "localhost", "::1")
-
 
 def test_host_reaches_queen(facts: Facts) -> None:
     """The queen of [pool] queen answers the host"""
     queen = facts["queen"]
-    local = urlsplit(queen["url"]).hostname in LOCAL
+    local = only_here(urlsplit(queen["url"]).hostname or "")
     if local and facts.has_queen:
         facts.needs_socket(QUEEN)
     mend = (
@@ -80,6 +79,8 @@ async def _listed(wanted: Wanted) -> "tuple[PoolStatus, ...]":
 def _mend(facts: Facts, state: str) -> str:
     if state == "draining":
         return "rbee-hive undrain"
+    if state == "not listed":
+        return f"rbee-keeper pool register {facts['settings']['pool']}"
     return f"{facts.systemctl} restart rbee-pool.service"
 
 

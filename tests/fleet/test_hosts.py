@@ -130,6 +130,11 @@ def test_exec_passes_arguments_and_the_exit_code_on(house: House) -> None:
     done = house.rbee("pool", "exec", "--host", "mac", "--", "printf", "%s|", "a b", "$HOME", "*")
     assert done.stdout.strip() == "a b|$HOME|*|"
     assert house.rbee("pool", "exec", "--host", "mac", "--", "sh", "-c", "exit 42", check=False).returncode == 42
+    silent = house.rbee("pool", "exec", *house.on("mac", "workstation"), "--", "test", "-e", "/nothing", check=False)
+    assert (silent.returncode, sorted(silent.stderr.splitlines())) == (
+        1,
+        ["mac          exit 1", "workstation  exit 1"],
+    )
     several = house.rbee("pool", "exec", *house.on("mac", "workstation"), "--", "hostname")
     assert lines(several.stdout) == {"mac": "mac", "workstation": "workstation"}
 

@@ -9,7 +9,7 @@ import pytest
 
 from rbee.client.queen import QueenClient
 from rbee.wire.jobs import JobSpec
-from tests.fleet.house import NAMES, House
+from tests.fleet.house import CONFIG, NAMES, House
 from tests.rig.waiting import wait_for
 
 CHANGE = "systemctl stop 'rbee-worker-*.socket' 'rbee-worker-*.service'; systemctl restart rbee-pool.service"
@@ -99,7 +99,7 @@ def test_it_stops_at_the_first_failure_and_goes_on_from_there(fleet: House) -> N
     done = fleet.rbee("pool", "rollout", *fleet.on("mac", "workstation", "blep"), "--", *argv, check=False, timeout=300)
     assert done.returncode == 1
     assert "workstation: running the command: ssh exited 1" in done.stderr
-    assert "rbee-keeper pool rollout --resume" in done.stderr
+    assert "rollout --resume; till then workstation stays drained, or: rbee-keeper pool undrain work" in done.stderr
     assert states(fleet) == {"mac": "ready", "workstation": "draining", "blep": "ready"}
     changed = {name: fleet.hosts[name].run(["test", "-e", mark], check=False).returncode == 0 for name in NAMES}
     assert changed == {"mac": True, "workstation": False, "blep": False}
@@ -113,6 +113,20 @@ def test_it_stops_at_the_first_failure_and_goes_on_from_there(fleet: House) -> N
 
     nothing = fleet.rbee("pool", "rollout", "--resume", check=False)
     assert (nothing.returncode, "no rollout has stopped" in nothing.stderr) == (66, True)
+
+
+def test_a_host_that_is_no_pool_is_left_alone(fleet: House) -> None:
+    fleet.rbee("pool", "remove", "mac", "--yes")
+    fleet.blep.write(CONFIG, fleet.blep.read(CONFIG) + '[hosts.mac]\nssh = "mac"\n')
+    fleet.rbee("pool", "start", "--host", "mac")
+    try:
+        done = fleet.rbee("pool", "rollout", "--host", "mac", "--", "false", check=False)
+        assert done.returncode == 1
+        assert "mac: looking at it: no pool mac is registered" in done.stderr
+        assert "hint: rbee-keeper pool register mac; then rbee-keeper pool rollout --resume\n" in done.stderr
+    finally:
+        fleet.rbee("pool", "register", "mac")
+    assert states(fleet)["mac"] == "ready"
 
 
 def test_a_reboot_is_waited_for(fleet: House) -> None:

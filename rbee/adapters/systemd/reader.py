@@ -119,7 +119,9 @@ class UnitReader:
         kind = InsufficientMemory if result == "oom-kill" or "annot allocate" in said else RbeeError
         raise kind(
             f"{plan.model} cannot be held in memory: {said or result}",
-            hint="a user may lock as much as ulimit -l says: LimitMEMLOCK= of user@.service",
+            hint="a user may lock as much as ulimit -l says: LimitMEMLOCK= of user@.service"
+            if self.mode is Mode.USER
+            else "prlimit --memlock --pid 1 shows what this machine, or its container, allows at most",
             details={"result": result, "needed_bytes": plan.size_bytes},
         )
 

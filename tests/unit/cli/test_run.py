@@ -89,6 +89,11 @@ def test_bad_usage_is_64_and_shows_the_lines_that_were_nearly_meant(capsys: pyte
     assert "tool do" not in said
 
 
+def test_a_command_without_its_first_word_is_found_by_the_others(capsys: pytest.CaptureFixture[str]) -> None:
+    assert tool("list", "gpu") == 64
+    assert capsys.readouterr().err.splitlines()[1:] == ["Usage:", "  tool gpu list [options]"]
+
+
 def test_nothing_at_all_shows_every_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert tool() == 64
     said = capsys.readouterr().err

@@ -1,6 +1,6 @@
 import pytest
 
-from rbee.cli.units import bytes_text, parse_bytes, parse_float, parse_int, parse_seconds, seconds_text
+from rbee.cli.units import bytes_text, counted, parse_bytes, parse_float, parse_int, parse_seconds, seconds_text
 from rbee.errors import InvalidRequest
 
 
@@ -75,3 +75,7 @@ def test_bytes_as_people_read_them(count: float, text: str) -> None:
 )
 def test_durations_as_people_read_them(seconds: float, text: str) -> None:
     assert seconds_text(seconds) == text
+
+
+def test_one_is_no_plural() -> None:
+    assert [counted(number, "worker") for number in (0, 1, 2)] == ["0 workers", "1 worker", "2 workers"]

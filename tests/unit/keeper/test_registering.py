@@ -13,6 +13,8 @@ from tests.unit.keeper.conftest import run
     [
         ("http://127.0.0.1:8080", "10.0.0.1", "http://10.0.0.1:8080"),
         ("https://localhost:8080", "fd00::1", "https://[fd00::1]:8080"),
+        ("http://0.0.0.0:8080", "10.0.0.1", "http://10.0.0.1:8080"),
+        ("http://[::]:8080", "10.0.0.1", "http://10.0.0.1:8080"),
         ("http://blep.home.arpa:8080", "10.0.0.1", "http://blep.home.arpa:8080"),
     ],
 )
