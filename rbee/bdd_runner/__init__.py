@@ -56,7 +56,7 @@ def _performed(args: dict[str, Any]) -> int:
 
     try:
         if find_spec("pytest_bdd") is None:
-            raise ConfigInvalid("pytest-bdd is not installed", hint="pip install 'pytest-bdd>=9,<10'")
+            raise ConfigInvalid("pytest-bdd is not installed", hint=f"{sys.executable} -m pip install pytest-bdd")
         from rbee.bdd_runner.run import run  # noqa: PLC0415  (imports pytest, which only tests have)
 
         where = os.environ.get("RBEE_BDD_FEATURE_PATH", "")

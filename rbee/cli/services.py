@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -11,10 +12,12 @@ from rbee.adapters.process import Completed
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
+from rbee.cli.units import parse_count
 from rbee.errors import NotFound, NotPermitted, RbeeError
 
 CONTROL_S = 120.0
-_SHOWN = "Id,LoadState,ActiveState,SubState,StatusText,ActiveEnterTimestamp,MainPID,NRestarts,Result,MemoryCurrent"
+_SHOWN = "Id,LoadState,ActiveState,SubState,StatusText,ActiveEnterTimestamp,InactiveEnterTimestamp,MainPID,NRestarts"
+_LISTEN = re.compile(r"^Listen=(\S+:\d+) \(Stream\)$", re.MULTILINE)
 _PLACES = ("/etc/systemd/system", "/usr/local/lib/systemd/system", "/usr/lib/systemd/system", "/lib/systemd/system")
 # Which manager has the units, asked where they are: the system's for root, or where it has them; else the user's own.
 _SCOPED = f"""\
@@ -50,12 +53,13 @@ class Here:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceState:
-    """What systemd says of a daemon's units. ``since`` is its own spelling of a time."""
+    """What systemd says of a daemon's units. ``since`` is its own spelling of a time, ``listens`` its socket's."""
 
     id: str
     state: str
     sub_state: str
     socket: str
+    listens: tuple[str, ...]
     since: str
     pid: int | None
     restarts: int
@@ -89,20 +93,22 @@ class Service:
 
     async def state(self) -> ServiceState:
         """Raises NotFound when the units are not installed."""
-        done = await self._systemctl("show", "-p", _SHOWN, f"{self.name}.service", f"{self.name}.socket")
+        done = await self._systemctl("show", "-p", f"{_SHOWN},Listen", f"{self.name}.service", f"{self.name}.socket")
         blocks = [dict(line.partition("=")[::2] for line in block.splitlines()) for block in done.stdout.split("\n\n")]
         service, socket = ({**dict.fromkeys(_SHOWN.split(","), ""), **block} for block in (*blocks, {}, {})[:2])
         if socket["LoadState"] != "loaded":
             raise NotFound(f"{self.name}.socket is not installed", hint="make install, or make install-user")
+        active = service["ActiveState"] not in ("inactive", "failed")
         return ServiceState(
             id=self.name,
             state=service["ActiveState"],
             sub_state=service["SubState"],
             socket=socket["ActiveState"],
-            since=service["ActiveEnterTimestamp"],
+            listens=tuple(_LISTEN.findall(done.stdout)),
+            since=service["ActiveEnterTimestamp" if active else "InactiveEnterTimestamp"],
             pid=int(service["MainPID"] or 0) or None,
             restarts=int(service["NRestarts"] or 0),
-            status=service["StatusText"] if service["ActiveState"] not in ("inactive", "failed") else "",
+            status=service["StatusText"] if active else "",
         )
 
     # Commands of this machine's own
@@ -127,7 +133,7 @@ class Service:
     def journal(self, args: Args, *, as_json: bool) -> AsyncIterator[str]:
         """Yield the lines of its journal that the options ask for."""
         follow = ["--follow"] if args.get("--follow") else []
-        lines = f"--lines={args.get('--lines') or 100}"
+        lines = f"--lines={parse_count(args.get('--lines'), '--lines', default=100)}"
         form = "--output=json" if as_json else "--output=short-iso"
         options = ["--no-pager", "--quiet", lines, form, *follow, f"--unit={self.name}.service"]
         return self._programs.lines(self._scoped("journalctl", *options))
@@ -155,7 +161,7 @@ def shown(found: ServiceState) -> Mapping[str, Any]:
     return {
         "service": found.id,
         "state": f"{found.state} ({found.sub_state})",
-        "socket": found.socket,
+        "socket": " at ".join(filter(None, (found.socket, ", ".join(found.listens)))),
         "since": found.since,
         "pid": found.pid,
         "restarts": found.restarts,

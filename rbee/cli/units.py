@@ -37,6 +37,18 @@ def parse_int(text: str | None, option: str) -> int | None:
         raise InvalidRequest(f"{option} is {text!r}, expected a whole number") from None
 
 
+def parse_count(text: str | None, option: str, *, default: int) -> int:
+    """Return how many of something an option wants; ``default`` when it was not given.
+
+    Raises:
+        InvalidRequest: names the option.
+    """
+    count = parse_int(text, option)
+    if count is not None and count < 0:
+        raise InvalidRequest(f"{option} is {text!r}, expected a whole number of 0 or more")
+    return default if count is None else count
+
+
 def parse_float(text: str | None, option: str) -> float | None:
     """Return the number that an option was given; None when it was not.
 

@@ -3,9 +3,10 @@
 import errno
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
+from urllib.parse import quote
 
 from rbee import __version__
-from rbee.errors import PoolUnreachable, RbeeError, Timeout, VersionMismatch
+from rbee.errors import InvalidRequest, PoolUnreachable, RbeeError, Timeout, VersionMismatch
 from rbee.wire import codec
 from rbee.wire.envelope import from_envelope
 from rbee.wire.version import same_line
@@ -140,6 +141,17 @@ class Endpoint:
             hint="set tls_ca to the PEM file of who signed its certificate, or correct the URL",
             details={"url": self.base_url, "trusted": False},
         )
+
+
+def part(name: str) -> str:
+    """Return ``name`` as one part of a path.
+
+    Raises:
+        InvalidRequest: it would change which path that is.
+    """
+    if name in ("", ".", ".."):
+        raise InvalidRequest(f"name is {name!r}, expected one that somebody can have")
+    return quote(name, safe="")
 
 
 def texts(params: Params | None) -> dict[str, str]:

@@ -2,9 +2,8 @@
 
 from collections.abc import AsyncIterator
 from typing import Any, TypeVar
-from urllib.parse import quote
 
-from rbee.client.endpoint import Transport
+from rbee.client.endpoint import Transport, part
 from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, Verification
@@ -36,20 +35,20 @@ class PoolClient:
         return await self._list(WorkerStatus, "/v2/workers")
 
     async def get_worker(self, worker: str) -> WorkerStatus:
-        return await self._get(WorkerStatus, f"/v2/workers/{_part(worker)}")
+        return await self._get(WorkerStatus, f"/v2/workers/{part(worker)}")
 
     async def spawn_worker(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
         async for event in self._follow(SpawnEvent, "/v2/workers", spec):
             yield event
 
     async def stop_worker(self, worker: str) -> None:
-        await self._http.call("DELETE", f"/v2/workers/{_part(worker)}", timeout_s=STOPPING_S)
+        await self._http.call("DELETE", f"/v2/workers/{part(worker)}", timeout_s=STOPPING_S)
 
     async def drain_worker(self, worker: str) -> None:
-        await self._http.call("POST", f"/v2/workers/{_part(worker)}/drain", timeout_s=HASHING_S)
+        await self._http.call("POST", f"/v2/workers/{part(worker)}/drain", timeout_s=HASHING_S)
 
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
-        path = f"/v2/workers/{_part(worker)}/logs"
+        path = f"/v2/workers/{part(worker)}/logs"
         return _each(LogLine, await self._http.call("GET", path, params={"lines": lines}))
 
     async def list_models(self) -> tuple[ModelFile, ...]:
@@ -59,7 +58,7 @@ class PoolClient:
         return await self._list(ModelEntry, "/v2/catalog")
 
     async def get_model(self, model: str) -> ModelFile:
-        return await self._get(ModelFile, f"/v2/models/{_part(model)}")
+        return await self._get(ModelFile, f"/v2/models/{part(model)}")
 
     async def download_model(self, spec: DownloadSpec) -> AsyncIterator[DownloadEvent]:
         async for event in self._follow(DownloadEvent, "/v2/models", spec):
@@ -70,18 +69,18 @@ class PoolClient:
         return codec.from_dict(ModelFile, answer, lenient=True)
 
     async def verify_model(self, model: str) -> Verification:
-        answer = await self._http.call("POST", f"/v2/models/{_part(model)}/verify", timeout_s=HASHING_S)
+        answer = await self._http.call("POST", f"/v2/models/{part(model)}/verify", timeout_s=HASHING_S)
         return codec.from_dict(Verification, answer, lenient=True)
 
     async def delete_model(self, model: str) -> None:
-        await self._http.call("DELETE", f"/v2/models/{_part(model)}")
+        await self._http.call("DELETE", f"/v2/models/{part(model)}")
 
     async def cache_model(self, model: str) -> ModelFile:
-        answer = await self._http.call("POST", f"/v2/models/{_part(model)}/cache", timeout_s=HASHING_S)
+        answer = await self._http.call("POST", f"/v2/models/{part(model)}/cache", timeout_s=HASHING_S)
         return codec.from_dict(ModelFile, answer, lenient=True)
 
     async def uncache_model(self, model: str) -> None:
-        await self._http.call("DELETE", f"/v2/models/{_part(model)}/cache")
+        await self._http.call("DELETE", f"/v2/models/{part(model)}/cache")
 
     async def git_status(self) -> GitStatus:
         return await self._get(GitStatus, "/v2/git/status")
@@ -128,7 +127,3 @@ class PoolClient:
 
 def _each(kind: type[T], rows: Any) -> tuple[T, ...]:
     return tuple(codec.from_dict(kind, row, lenient=True) for row in rows)
-
-
-def _part(name: str) -> str:
-    return quote(name, safe="")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, TypeVar
-from urllib.parse import quote
 
 from rbee import wire
+from rbee.client.endpoint import part
 from rbee.errors import PoolUnreachable, RbeeError, ShuttingDown, Timeout
 from rbee.wire import codec
 from rbee.wire.envelope import from_envelope
@@ -42,7 +42,7 @@ class QueenClient:
         return tuple(codec.from_dict(wire.jobs.JobStatus, row, lenient=True) for row in rows)
 
     async def get_job(self, job: str) -> JobStatus:
-        return await self._get(wire.jobs.JobStatus, f"/v2/tasks/{_part(job)}")
+        return await self._get(wire.jobs.JobStatus, f"/v2/tasks/{part(job)}")
 
     async def job_events(self, job: str, after: int = 0) -> AsyncIterator[tuple[int, JobEvent]]:
         """Yield the events after ``after``, each once, to the last; a cut connection is taken up where it was cut.
@@ -72,32 +72,32 @@ class QueenClient:
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
     async def cancel_job(self, job: str) -> None:
-        await self._http.call("DELETE", f"/v2/tasks/{_part(job)}")
+        await self._http.call("DELETE", f"/v2/tasks/{part(job)}")
 
     async def explain_job(self, job: str) -> Explanation:
-        return await self._get(wire.jobs.Explanation, f"/v2/tasks/{_part(job)}/explain")
+        return await self._get(wire.jobs.Explanation, f"/v2/tasks/{part(job)}/explain")
 
     async def list_pools(self) -> tuple[PoolStatus, ...]:
         return await self._list(wire.pools.PoolStatus, "/v2/pools")
 
     async def get_pool(self, pool: str) -> PoolStatus:
-        return await self._get(wire.pools.PoolStatus, f"/v2/pools/{_part(pool)}")
+        return await self._get(wire.pools.PoolStatus, f"/v2/pools/{part(pool)}")
 
     async def register_pool(self, pool: str, registration: PoolRegistration) -> PoolStatus:
-        answer = await self._http.call("POST", f"/v2/pools/{_part(pool)}/register", body=registration)
+        answer = await self._http.call("POST", f"/v2/pools/{part(pool)}/register", body=registration)
         return codec.from_dict(wire.pools.PoolStatus, answer, lenient=True)
 
     async def heartbeat(self, pool: str, snapshot: PoolSnapshot) -> None:
-        await self._http.call("POST", f"/v2/pools/{_part(pool)}/heartbeat", body=snapshot)
+        await self._http.call("POST", f"/v2/pools/{part(pool)}/heartbeat", body=snapshot)
 
     async def drain_pool(self, pool: str) -> None:
-        await self._http.call("POST", f"/v2/pools/{_part(pool)}/drain")
+        await self._http.call("POST", f"/v2/pools/{part(pool)}/drain")
 
     async def undrain_pool(self, pool: str) -> None:
-        await self._http.call("POST", f"/v2/pools/{_part(pool)}/undrain")
+        await self._http.call("POST", f"/v2/pools/{part(pool)}/undrain")
 
     async def remove_pool(self, pool: str) -> None:
-        await self._http.call("DELETE", f"/v2/pools/{_part(pool)}")
+        await self._http.call("DELETE", f"/v2/pools/{part(pool)}")
 
     async def list_workers(self) -> tuple[WorkerStatus, ...]:
         return await self._list(wire.workers.WorkerStatus, "/v2/workers")
@@ -113,7 +113,7 @@ class QueenClient:
             raise RbeeError(f"{self._http.source} ended the spawn before its result", hint="rbee pool worker list")
 
     async def stop_worker(self, worker: str) -> None:
-        await self._http.call("DELETE", f"/v2/workers/{_part(worker)}", timeout_s=STOPPING_S)
+        await self._http.call("DELETE", f"/v2/workers/{part(worker)}", timeout_s=STOPPING_S)
 
     async def list_models(self) -> tuple[ModelEntry, ...]:
         return await self._list(wire.catalog.ModelEntry, "/v2/models")
@@ -126,14 +126,10 @@ class QueenClient:
 
     def _events_from(self, job: str, after: int) -> AsyncIterator[tuple[int, JobEvent]]:
         headers = {"Last-Event-ID": str(after)} if after else None
-        return wire.events.follow(self._http.stream("GET", f"/v2/tasks/{_part(job)}/events", headers=headers))
+        return wire.events.follow(self._http.stream("GET", f"/v2/tasks/{part(job)}/events", headers=headers))
 
     async def _get(self, kind: type[T], path: str) -> T:
         return codec.from_dict(kind, await self._http.call("GET", path), lenient=True)
 
     async def _list(self, kind: type[T], path: str) -> tuple[T, ...]:
         return tuple(codec.from_dict(kind, row, lenient=True) for row in await self._http.call("GET", path))
-
-
-def _part(name: str) -> str:
-    return quote(name, safe="")

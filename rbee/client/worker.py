@@ -1,8 +1,8 @@
 """A worker's own API: the token path, which the queen speaks, and the drain, which its pool speaks."""
 
 from collections.abc import AsyncIterator
-from urllib.parse import quote
 
+from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
 from rbee.errors import WorkerLost
 from rbee.wire import codec, events
@@ -38,10 +38,10 @@ class WorkerClient:
     def attach(self, job: str, *, after: int = 0) -> AsyncIterator[tuple[int, JobEvent]]:
         """Follow a generation that runs, or ended a while ago, from the event after ``after``."""
         headers = {"Last-Event-ID": str(after)} if after else None
-        return self._follow(self._http.stream("GET", f"/v1/inference/{_part(job)}/events", headers=headers))
+        return self._follow(self._http.stream("GET", f"/v1/inference/{part(job)}/events", headers=headers))
 
     async def cancel(self, job: str) -> None:
-        await self._http.call("DELETE", f"/v1/inference/{_part(job)}")
+        await self._http.call("DELETE", f"/v1/inference/{part(job)}")
 
     async def drain(self) -> None:
         await self._http.call("POST", "/v1/drain")
@@ -71,7 +71,3 @@ class HttpWorkerControl:
             await client.drain()
         finally:
             await client.close()
-
-
-def _part(name: str) -> str:
-    return quote(name, safe="")

@@ -6,7 +6,7 @@ from rbee.cli.output import Output
 from rbee.cli.progress import Progress
 from rbee.cli.run import Args
 from rbee.cli.services import in_user_manager, show_journal
-from rbee.cli.units import parse_int
+from rbee.cli.units import parse_count
 from rbee.cli.workers import WORKER_COLUMNS, follow_spawn, show_worker, spec_of
 from rbee.hive.daemon import NAME
 from rbee.hive.reach import reached, settings_of
@@ -59,7 +59,7 @@ async def drain_worker(args: Args, output: Output) -> None:
 
 async def worker_logs(args: Args, output: Output) -> None:
     """With --follow the journal of this host is read, since a log has no end to answer with."""
-    worker, lines = args["<worker>"], parse_int(args["--lines"], "--lines") or 100
+    worker, lines = args["<worker>"], parse_count(args["--lines"], "--lines", default=100)
     async with reached(args) as pool:
         found = await pool.worker_logs(worker, lines)
     if args["--follow"]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from rbee.wire.pools import PoolStatus
 
 NAME = "rbee-queen"
 _QUEUE_MOST = 1000
+_ALONE = "she listens on loopback only, so more can be asked only there; rbee-keeper orchestrator listen 8080"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,9 +72,11 @@ async def logs(args: Args, output: Output) -> None:
 async def status(args: Args, output: Output) -> int | None:
     """Show systemd's view, and the queen's own; one that does not answer is said, and exits with its code."""
     unit = await _service(args).state()
-    url = _url(args)
+    url = asked_at(settings_of(args), args["--host"], unit.listens)
     if unit.state != "active" and unit.socket != "active":
         found, code = Orchestrator(unit=unit, url=url, problem="she is stopped, and no socket wakes her"), 0
+    elif not url:
+        found, code = Orchestrator(unit=unit, url=url, problem=_ALONE), 0
     else:
         found, code = await _asked(args, unit, url)
     document = codec.plain(found)
@@ -100,21 +103,36 @@ async def _jobs(queen: QueenClient, state: JobState) -> tuple[JobStatus, ...]:
     return await queen.list_jobs(codec.from_dict(JobQuery, {"state": state.value, "limit": _QUEUE_MOST}))
 
 
-def _url(args: Args) -> str:
-    """Return where she is asked whose units are shown: as configured when that is this queen, else at her machine."""
-    settings = settings_of(args)
-    queen, name = settings.keeper.queen, args["--host"]
-    parts = urlsplit(queen)
-    asked = parts.hostname or ""
-    if name is None:
-        there = "127.0.0.1"
-        meant = is_own(asked)
-    else:
-        known = settings.hosts[name]
-        there = (urlsplit(known.pool).hostname if known.pool else None) or (known.ssh or name).rpartition("@")[2]
-        meant = not only_here(asked) and same_machine(asked, there)
-    bracketed = f"[{there}]" if ":" in there else there
-    return queen if meant else f"{parts.scheme}://{bracketed}:{parts.port or 8080}"
+def asked_at(settings: config.Settings, name: str | None, listens: Sequence[str]) -> str:
+    """Return the URL of the queen whose socket listens at ``listens``: as configured, when that leads to her.
+
+    Args:
+        name: the host she is on; None for this machine.
+
+    Returns:
+        Nothing when she cannot be reached from here.
+    """
+    configured = urlsplit(settings.keeper.queen)
+    there = "127.0.0.1" if name is None else _address(settings.hosts[name], name)
+    for listen in listens:
+        host, port = split_address(listen)
+        if name is not None and is_loopback(listen):
+            continue
+        found = there if only_here(host) else host
+        if port == configured.port and _leads_to(configured.hostname or "", found, here=name is None):
+            return settings.keeper.queen
+        return f"{configured.scheme}://{f'[{found}]' if ':' in found else found}:{port}"
+    return "" if listens else settings.keeper.queen
+
+
+def _address(known: config.Host, name: str) -> str:
+    target = known.ssh or name
+    by_ssh = urlsplit(target).hostname if "://" in target else target.rpartition("@")[2]
+    return (urlsplit(known.pool).hostname if known.pool else None) or by_ssh or name
+
+
+def _leads_to(configured: str, found: str, *, here: bool) -> bool:
+    return (here and is_own(configured)) or (not only_here(configured) and same_machine(configured, found))
 
 
 def _shown(found: Orchestrator) -> Mapping[str, Any]:
@@ -127,7 +145,7 @@ def _shown(found: Orchestrator) -> Mapping[str, Any]:
     return {
         **facts,
         "status": said,
-        "address": found.url,
+        "address": found.url or None,
         "version": found.version,
         "jobs": jobs,
         "pools": pools or ("none; rbee-keeper pool register HOST" if found.version else None),

@@ -41,6 +41,7 @@ _HOST = "{host}"
 class StepFailed(RbeeError):
     """A host did not get through, and the rest was not touched."""
 
+    code = "rollout_stopped"
     exit_code = 1
 
 

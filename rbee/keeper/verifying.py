@@ -17,6 +17,7 @@ from rbee.wire import codec
 
 VERIFY_S = 300.0
 NEEDED = ("pytest", "testinfra")
+WANTED = "pytest pytest-testinfra"  # as pip names them
 Report = dict[str, Any]
 
 
@@ -48,7 +49,9 @@ async def report_of(host: Host, args: Args) -> Report:
     """
     missing = [name for name in NEEDED if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigInvalid(f"pool verify needs {' and '.join(missing)} here", hint="pip install 'rbee[verify]'")
+        raise ConfigInvalid(
+            f"pool verify needs {' and '.join(missing)} here", hint=f"{sys.executable} -m pip install {WANTED}"
+        )
     await host.remote.run(["true"])
     done = await process.run(_argv(host, args), timeout_s=VERIFY_S, check=False)
     try:

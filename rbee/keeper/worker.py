@@ -4,7 +4,7 @@ from rbee.cli.confirm import confirm, dry_run
 from rbee.cli.output import Column, Output
 from rbee.cli.progress import Bars, Progress
 from rbee.cli.run import Args
-from rbee.cli.units import parse_int
+from rbee.cli.units import parse_count
 from rbee.cli.workers import WORKER_COLUMNS, follow_spawn, show_worker, spec_of
 from rbee.keeper.fleet import Shown, on_each, on_pools, table
 from rbee.keeper.hosts import Host, chosen
@@ -62,7 +62,7 @@ async def drain_worker(args: Args, output: Output) -> int | None:
 
 
 async def worker_logs(args: Args, output: Output) -> int:
-    worker, lines = args["<worker>"], parse_int(args["--lines"], "--lines") or 100
+    worker, lines = args["<worker>"], parse_count(args["--lines"], "--lines", default=100)
     return await table(
         args, output, lambda pool: pool.worker_logs(worker, lines), (Column("LINE", "message"),), none="no lines"
     )

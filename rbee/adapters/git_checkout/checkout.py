@@ -161,7 +161,7 @@ def _followed(repo: "git.Repo") -> str:
     if doing := reading.in_the_middle_of(repo):
         raise refusals.busy(path, doing)
     if repo.head.is_detached:
-        raise refusals.detached(path, repo.head.commit.hexsha)
+        raise refusals.detached(path, repo.head.commit.hexsha, [branch.name for branch in repo.branches])
     upstream = _upstream(repo)
     if not upstream or not repo.remotes:
         raise refusals.no_upstream(path, repo.active_branch.name, [remote.name for remote in repo.remotes])

@@ -52,10 +52,11 @@ def diverged(path: str, branch: str, upstream: str, ahead: int, behind: int) -> 
     )
 
 
-def detached(path: str, commit: str) -> Conflict:
+def detached(path: str, commit: str, branches: Sequence[str]) -> Conflict:
+    branch = next((name for name in ("main", "master") if name in branches), next(iter(branches), None))
     return Conflict(
         f"{path} is at {commit[:12]}, on no branch (detached head), so there is nothing to pull",
-        hint=in_git(path, "switch", "main"),
+        hint=in_git(path, "switch", branch) if branch else in_git(path, "branch", "--all"),
     )
 
 

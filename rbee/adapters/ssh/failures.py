@@ -152,8 +152,9 @@ def _last(stderr: str) -> str:
 
 def missing_program(far: Far, program: str) -> NotFound:
     """Return the error for a program that the far side does not have."""
-    what = "rbee is not installed there" if program.startswith("rbee") else "it is on nobody's PATH there"
-    return NotFound(
-        f"{program} is missing on {far.shown}: {what}",
-        hint=f"install rbee on {far.name} (make install), or see ssh {shlex.quote(far.target)} 'echo $PATH'",
-    )
+    path = f"ssh {shlex.quote(far.target)} 'echo $PATH'"
+    if program.startswith("rbee"):
+        what, hint = "rbee is not installed there", f"install rbee on {far.name} (make install), or see {path}"
+    else:
+        what, hint = "it is not on PATH there", path
+    return NotFound(f"{program} is missing on {far.shown}: {what}", hint=hint)

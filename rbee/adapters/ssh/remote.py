@@ -84,7 +84,13 @@ class Remote:
         Raises:
             RbeeError: as ``run``, when ssh did not get there.
         """
-        done = await process.told(self._argv(argv), tell)
+        missing = f"{command.NO_PROGRAM}{argv[0]}"
+
+        def theirs(line: str, to_stderr: bool) -> None:
+            if not (to_stderr and line == missing):
+                tell(line, to_stderr)
+
+        done = await process.told(self._argv(argv), theirs)
         self._raise_ours(done, argv, own=True)
         return done.returncode
 

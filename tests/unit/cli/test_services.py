@@ -10,7 +10,7 @@ import pytest
 from rbee.cli import services
 from rbee.cli.output import Output
 from rbee.cli.services import NoManager, Service, in_user_manager
-from rbee.errors import NotFound, NotPermitted, RbeeError
+from rbee.errors import InvalidRequest, NotFound, NotPermitted, RbeeError
 
 SHOWN = """Id=rbee-pool.service
 LoadState=loaded
@@ -18,6 +18,7 @@ ActiveState=active
 SubState=running
 StatusText=2 workers (2 ready), queen ok
 ActiveEnterTimestamp=Mon 2026-11-23 08:00:00 UTC
+InactiveEnterTimestamp=Mon 2026-11-23 09:00:00 UTC
 MainPID=42
 NRestarts=1
 
@@ -25,6 +26,8 @@ Id=rbee-pool.socket
 LoadState=loaded
 ActiveState=active
 SubState=running
+Listen=127.0.0.1:9200 (Stream)
+Listen=/run/rbee/pool.sock (Stream)
 """
 
 
@@ -96,11 +99,27 @@ async def test_status_is_what_systemd_says(programs: Programs) -> None:
         "state": "active",
         "sub_state": "running",
         "socket": "active",
+        "listens": ["127.0.0.1:9200"],
         "since": "Mon 2026-11-23 08:00:00 UTC",
         "pid": 42,
         "restarts": 1,
         "status": "2 workers (2 ready), queen ok",
     }
+
+
+async def test_what_is_stopped_is_so_since_it_stopped(programs: Programs) -> None:
+    stopped = SHOWN.replace("ActiveState=active", "ActiveState=inactive").replace("SubState=running", "SubState=dead")
+    programs.add("systemctl", out=stopped)
+    found = await Service("rbee-pool", user=False).state()
+    assert (found.since, found.status, found.pid) == ("Mon 2026-11-23 09:00:00 UTC", "", 42)
+
+
+@pytest.mark.parametrize("lines", ["x", "-3", "1.5", "--follow"])
+async def test_so_many_lines_there_cannot_be(programs: Programs, lines: str) -> None:
+    programs.add("journalctl")
+    with pytest.raises(InvalidRequest, match="--lines is "):
+        await Service("rbee-queen", user=True).logs({"--lines": lines}, shown())
+    assert not programs.calls_file.exists()
 
 
 async def test_status_of_what_is_not_installed(programs: Programs) -> None:

@@ -14,10 +14,11 @@ from prometheus_client import CollectorRegistry
 from sanic import HTTPResponse, Request
 
 from rbee.client.blocking import BlockingHttp, at_once
+from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
 from rbee.daemon.access import Access
 from rbee.daemon.app import create_app, reply
-from rbee.errors import ConfigInvalid, NotFound, PoolUnreachable, Timeout, Unauthorized
+from rbee.errors import ConfigInvalid, InvalidRequest, NotFound, PoolUnreachable, Timeout, Unauthorized
 from tests.support.serving import served
 
 TOKEN = "0123456789abcdef-fleet"
@@ -199,6 +200,12 @@ async def test_https_to_who_speaks_none_is_said_so(call: Called) -> None:
     async with saying(b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n") as url:
         with pytest.raises(PoolUnreachable, match="is not trusted: it speaks no TLS"):
             await call(url.replace("http", "https"), "GET", "/health", timeout_s=2)
+
+
+@pytest.mark.parametrize("name", ["", ".", ".."])
+def test_a_name_that_would_make_it_another_path_is_refused(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="expected one that somebody can have"):
+        part(name)
 
 
 async def test_what_follows_a_stream_says_that_it_needs_the_other_way() -> None:

@@ -1,5 +1,3 @@
-from typing import Any
-
 import pytest
 
 from rbee import config
@@ -37,23 +35,29 @@ def test_where_this_keeper_finds_a_queen_that_listens_there(address: str, url: s
 
 
 @pytest.mark.parametrize(
-    ("queen", "host", "asked"),
+    ("queen", "host", "listens", "asked"),
     [
-        ("http://127.0.0.1:8080", None, "http://127.0.0.1:8080"),
-        ("http://blep:8080", None, "http://127.0.0.1:8080"),  # units of this machine, which is not blep
-        ("http://blep:8080", "blep", "http://blep:8080"),
-        ("https://blep.lan:8443", "blep", "https://blep.lan:8443"),  # as its certificate names it
-        ("http://blep:8080", "mac", "http://192.0.2.9:8080"),
-        ("http://127.0.0.1:8080", "mac", "http://192.0.2.9:8080"),
+        ("http://127.0.0.1:8080", None, "127.0.0.1:8080", "http://127.0.0.1:8080"),
+        ("http://blep:8080", None, "[::]:8080", "http://127.0.0.1:8080"),  # units of this machine, which is not blep
+        ("http://127.0.0.1:8080", None, "192.0.2.5:8081", "http://192.0.2.5:8081"),
+        ("http://192.0.2.5:8080", None, "192.0.2.5:8080", "http://192.0.2.5:8080"),  # an address that is not up yet
+        ("http://blep:8080", "blep", "[::]:8080", "http://blep:8080"),
+        ("https://blep.lan:8443", "blep", "0.0.0.0:8443", "https://blep.lan:8443"),  # as its certificate names it
+        ("http://blep:8080", "mac", "[::]:8080", "http://192.0.2.9:8080"),
+        ("http://127.0.0.1:8080", "mac", "[2001:db8::9]:9090", "http://[2001:db8::9]:9090"),
+        ("http://mac:8080", "mac", "127.0.0.1:8080", ""),  # nobody but mac itself can ask her
+        ("http://127.0.0.1:8080", "far", "[::]:8080", "http://far.lan:8080"),
     ],
 )
 def test_the_queen_that_is_asked_is_the_one_whose_units_are_shown(
-    queen: str, host: str | None, asked: str, monkeypatch: pytest.MonkeyPatch
+    queen: str, host: str | None, listens: str, asked: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    known = {"blep": {"192.0.2.1"}, "blep.lan": {"192.0.2.1"}, "127.0.0.1": {"127.0.0.1"}, "192.0.2.9": {"192.0.2.9"}}
-    monkeypatch.setattr(addresses, "_resolved", lambda name: known[name])
-    hosts = {"blep": config.Host(), "mac": config.Host(ssh="ann@mac", pool="http://192.0.2.9:9200")}
+    known = {"blep": "192.0.2.1", "blep.lan": "192.0.2.1", "mac": "192.0.2.9"}
+    monkeypatch.setattr(addresses, "_resolved", lambda name: {known.get(name, name)})
+    hosts = {
+        "blep": config.Host(),
+        "mac": config.Host(ssh="ann@mac", pool="http://192.0.2.9:9200"),
+        "far": config.Host(ssh="ssh://ann@far.lan:2222"),
+    }
     settings = config.Settings(keeper=config.Keeper(queen=queen), hosts=hosts)
-    monkeypatch.setattr(orchestrator, "settings_of", lambda _: settings)
-    args: dict[str, Any] = {"--host": host}
-    assert orchestrator._url(args) == asked
+    assert orchestrator.asked_at(settings, host, (listens,)) == asked
