@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import pwd
+import re
 import socket
 import ssl
 import stat
@@ -106,11 +107,11 @@ def units(systemctl: tuple[str, ...]) -> tuple[dict[str, dict[str, str]], list[s
     return found, workers
 
 
-def process(pid: int, tokens: list[str]) -> dict[str, Any]:
-    """Ask the running process itself how it is confined."""
+def process(pid: int, tokens: list[str]) -> dict[str, Any] | None:
+    """Ask the running process itself how it is confined; None when it has ended, as the broker does when idle."""
     status = dict(line.split(":", 1) for line in (read(f"/proc/{pid}/status") or "").splitlines() if ":" in line)
     environ = read(f"/proc/{pid}/environ")
-    return {
+    found = {
         "pid": pid,
         "uid": int(status.get("Uid", "-1").split()[0]),
         "no_new_privs": status.get("NoNewPrivs", "").strip(),
@@ -120,6 +121,12 @@ def process(pid: int, tokens: list[str]) -> dict[str, Any]:
         "home_seen": same(f"/proc/{pid}/root/home", "/home"),
         "token_in_environment": None if environ is None else any(token in environ for token in tokens),
     }
+    return found if status and _lives(pid) else None
+
+
+def _lives(pid: int) -> bool:
+    state = re.search(r"^State:\s+(\S)", read(f"/proc/{pid}/status") or "", re.MULTILINE)
+    return state is not None and state[1] not in "ZX"
 
 
 def link(path: str) -> str | None:
@@ -405,7 +412,13 @@ def survey(mode: str) -> dict[str, Any]:
     systemctl = ("systemctl", "--user") if own else ("systemctl",)
     known, said = tokens(own), settings(own)
     shown, workers = units(systemctl)
-    pids = {name: int(shown.get(name, {}).get("MainPID") or 0) for name in (*DAEMONS, *workers)}
+    # One that starts is systemd's own process still, not yet confined.
+    pids = {
+        name: int(unit.get("MainPID") or 0)
+        for name in (*DAEMONS, *workers)
+        if (unit := shown.get(name, {})).get("ActiveState") != "activating"
+    }
+    worker_limits = {name: worker_limit(shown.get(name, {})) for name in workers}  # before we ask who lives
     token = known[0] if known else ""
     facts: dict[str, Any] = {
         "mode": mode,
@@ -425,8 +438,8 @@ def survey(mode: str) -> dict[str, Any]:
         "settings": said,
         "units": shown,
         "workers": workers,
-        "processes": {name: process(pid, known) for name, pid in pids.items() if pid},
-        "worker_limits": {name: worker_limit(shown.get(name, {})) for name in workers},
+        "processes": {name: found for name, pid in pids.items() if pid and (found := process(pid, known))},
+        "worker_limits": worker_limits,
         "init_mounts": link("/proc/1/ns/mnt"),
         "listening": listening(),
         "users": {"rbee": user("rbee")},
