@@ -2,11 +2,12 @@
 
 import contextlib
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from rbee.errors import NotPermitted
+from rbee.errors import InsufficientDisk, NotPermitted
 
 READABLE = 0o644  # workers run as other users; models are no secret on their host
 
@@ -49,11 +50,32 @@ def make_folder(path: Path) -> None:
 
 
 @contextlib.contextmanager
+def locked(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold ``path``, a folder or a file that is made for it, against others who do; the kernel lets go when we end.
+
+    Raises:
+        BlockingIOError: somebody has it, and we do not ``wait``.
+    """
+    made = 0 if path.is_dir() else os.O_RDWR | os.O_CREAT
+    descriptor = os.open(path, made | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        yield
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
 def permitted(path: Path) -> Iterator[None]:
-    """Turn a refusal of the file system into NotPermitted that names the folder and its owner."""
+    """Turn a refusal of the file system into NotPermitted, or InsufficientDisk, that names the folder."""
     try:
         yield
     except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InsufficientDisk(
+                f"{error.filename or path}: {(error.strerror or 'no space').lower()}",
+                hint=f"df -h {path}; df -i {path}",
+            ) from None
         if error.errno not in (errno.EACCES, errno.EPERM, errno.EROFS):
             raise
         where = error.filename or path

@@ -1,7 +1,8 @@
 """Changes to somebody's TOML file: tomlkit keeps their comments, order and spelling. ``config`` is the only reader."""
 
+import contextlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ import tomlkit
 from tomlkit.exceptions import TOMLKitError
 from tomlkit.items import Table
 
-from rbee.adapters.files import permitted
+from rbee.adapters.files import locked, permitted
 from rbee.errors import ConfigInvalid
 
 Changes = Mapping[tuple[str, ...], Any]
@@ -19,19 +20,28 @@ Changes = Mapping[tuple[str, ...], Any]
 def change(file: Path, changes: Changes) -> list[str]:
     """Make ``changes`` and return the keys that were changed; a file in which all is so already is not written.
 
-    A link is followed, the mode and the owner stay, and a crash leaves the old file or the new one.
+    A link is followed, the mode and the owner stay, and a crash leaves the old file or the new one. Who changes it at
+    the same time by these means waits, and finds what we have made.
 
     Raises:
         ConfigInvalid: it is not TOML.
         NotPermitted: it may not be written.
+        InsufficientDisk: there is no room for it.
     """
-    with permitted(file.parent):
-        real = Path(os.path.realpath(file))
+    real = Path(os.path.realpath(file))
+    with permitted(file.parent), _alone(real.parent):
         document = _read(real)
         changed = [".".join(where) for where, value in changes.items() if _changed(document, where, value)]
         if changed:
             _write(real, tomlkit.dumps(document))
         return changed
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    folder.mkdir(parents=True, exist_ok=True)
+    with locked(folder, wait=True):
+        yield
 
 
 def _read(file: Path) -> tomlkit.TOMLDocument:
@@ -69,7 +79,6 @@ def _table(values: Mapping[str, Any]) -> Table:
 
 
 def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
     new = file.with_name(f".{file.name}.{os.getpid()}.tmp")
     try:
         with new.open("w", encoding="utf-8") as stream:

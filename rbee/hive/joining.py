@@ -55,16 +55,14 @@ async def join(args: Args, output: Output) -> None:
     await _ask_queen(queen, token, settings)
     user = in_user_manager(settings.pool.mode, NAME)
     folder = user_config(user, os.environ)
-    changed = [
-        *_write_token(folder / "token", token),
-        *_write_settings(Path(settings.file or folder / "rbee.toml"), queen, url),
-    ]
     listening = Listening(NAME, user=user, undo="rbee-hive leave", environ=os.environ)
+    # Each is remembered as it is done, so that leave undoes half a join, too.
+    changed = _remember(folder / _MARK, _write_token(folder / "token", token))
+    changed += _remember(folder / _MARK, _write_settings(Path(settings.file or folder / "rbee.toml"), queen, url))
     if listen not in await listening.at():
         listening.move(listen)
         changed.append(f"{NAME}.socket")
     if changed:
-        _remember(folder / _MARK, changed)
         await listening.apply()
     else:
         await listening.restart()
@@ -152,10 +150,12 @@ def _write_settings(file: Path, queen: str, url: str) -> list[str]:
         ) from None
 
 
-def _remember(mark: Path, changed: list[str]) -> None:
-    with permitted(mark.parent):
-        known = [*_recalled(mark), *changed]
-        mark.write_text("".join(f"{key}\n" for key in dict.fromkeys(known)), encoding="utf-8")
+def _remember(mark: Path, changed: list[str]) -> list[str]:
+    if changed:
+        with permitted(mark.parent):
+            known = [*_recalled(mark), *changed]
+            mark.write_text("".join(f"{key}\n" for key in dict.fromkeys(known)), encoding="utf-8")
+    return changed
 
 
 def _recalled(mark: Path) -> list[str]:

@@ -5,27 +5,22 @@ are back; verify; ask its model for one token; give it work again.
 """
 
 import asyncio
-import contextlib
-import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from rbee import config
 from rbee.adapters import process
-from rbee.adapters.files import make_folder, permitted, write_whole
 from rbee.adapters.ssh.pool import SshPool
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.units import parse_seconds, seconds_text
 from rbee.client.queen import QueenClient
-from rbee.errors import InvalidRequest, NotFound, RbeeError, Timeout
+from rbee.errors import NotFound, RbeeError, Timeout
 from rbee.keeper import verifying
 from rbee.keeper.hosts import Host, chosen, host
 from rbee.keeper.reach import reached
+from rbee.keeper.rollout_plan import Plan, PlanFile
 from rbee.keeper.settings import settings_of
 from rbee.wire import codec
 from rbee.wire.events import End, Failure
@@ -45,49 +40,44 @@ class StepFailed(RbeeError):
     exit_code = 1
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """What a rollout is: written down, so that it can be resumed. ``done`` are the hosts that are through."""
-
-    hosts: tuple[str, ...]
-    command: tuple[str, ...]
-    done: tuple[str, ...] = ()
-
-    @property
-    def left(self) -> tuple[str, ...]:
-        return tuple(name for name in self.hosts if name not in self.done)
-
-
-async def rollout(args: Args, output: Output) -> int | None:
+async def rollout(args: Args, output: Output) -> None:
     """Roll ``-- command`` out over the hosts, or go on with the one that stopped.
 
     Raises:
         StepFailed: names the host and the step.
         NotFound: there is nothing to resume, or no such host.
+        Conflict: another rollout runs.
     """
-    file = _file()
+    file = PlanFile.own()
+    if args["--dry-run"]:
+        plan = _plan(args, file)
+        dry_run(args, output, f"run {' '.join(plan.command)} for {', '.join(plan.left)}, one after the other")
+        return
+    with file.alone():
+        await _rolled_out(_plan(args, file), args, output, file)
+
+
+def _plan(args: Args, file: PlanFile) -> Plan:
     if args["--resume"]:
-        plan = _resumed(file)
-    else:
-        plan = Plan(hosts=tuple(each.name for each in chosen(args)), command=tuple(args["<command>"]))
+        return file.read()
+    return Plan(hosts=tuple(each.name for each in chosen(args)), command=tuple(args["<command>"]))
+
+
+async def _rolled_out(plan: Plan, args: Args, output: Output, file: PlanFile) -> None:
     drain_s = parse_seconds(args["--drain"], "--drain")
     settings = settings_of(args)
     hosts = [host(settings, name) for name in plan.left]
-    if dry_run(args, output, f"run {' '.join(plan.command)} for {', '.join(plan.left)}, one after the other"):
-        return None
-    _write(file, plan)
+    file.write(plan)
     told: list[dict[str, Any]] = []
     for each in hosts:
         began = time.monotonic()
         step = _Step(each, args, output, drain_s)
         await step.run(plan.command)
-        plan = Plan(hosts=plan.hosts, command=plan.command, done=(*plan.done, each.name))
-        _write(file, plan)
+        plan = plan.through(each.name)
+        file.write(plan)
         told.append({"id": each.name, "seconds": round(time.monotonic() - began, 1), "steps": step.told})
-    file.unlink(missing_ok=True)
     if output.as_json:
         output.table(told, [], none="")
-    return None
 
 
 class _Step:
@@ -111,9 +101,14 @@ class _Step:
                 hint=self._next_step(error),
                 details={"host": name, "step": self._doing, "code": error.code, **error.details},
             ) from error
+        except asyncio.CancelledError:
+            self._output.say(f"{name}: interrupted: {self._doing}")
+            self._output.say(f"hint: {self._next_step(None)}")
+            raise
 
-    def _next_step(self, error: RbeeError) -> str:
-        first = f"{error.hint}; then " if error.hint else "mend it, then "
+    def _next_step(self, error: RbeeError | None) -> str:
+        """Return what to do after ``error``, or after we were told to end."""
+        first = "" if error is None else f"{error.hint or 'mend it'}; then "
         after = f"; till then {self._host.name} stays drained, or: rbee-keeper pool undrain {self._drained}"
         return f"{first}rbee-keeper pool rollout --resume{after if self._drained else ''}"
 
@@ -228,23 +223,3 @@ def _model_of(state: PoolSnapshot) -> str | None:
     served = [worker.model for worker in state.workers]
     small = sorted(state.models, key=lambda model: model.size_bytes)
     return next(iter(served), small[0].id if small else None)
-
-
-def _file() -> Path:
-    return config.state_dir(os.environ) / "rollout.json"
-
-
-def _resumed(file: Path) -> Plan:
-    try:
-        plan = codec.from_dict(Plan, codec.parse_json(file.read_bytes()))
-    except FileNotFoundError:
-        raise NotFound("no rollout has stopped", hint="rbee-keeper pool rollout --host all -- COMMAND") from None
-    except RbeeError as error:
-        raise InvalidRequest(f"{file}: {error.message}", hint=f"rm {file}") from None
-    return plan
-
-
-def _write(file: Path, plan: Plan) -> None:
-    with permitted(file.parent), contextlib.suppress(FileExistsError):
-        make_folder(file.parent)
-        write_whole(file, codec.dump_json(plan).encode())

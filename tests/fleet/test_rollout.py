@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import signal
 import threading
 from collections.abc import Iterator
 
@@ -113,6 +114,23 @@ def test_it_stops_at_the_first_failure_and_goes_on_from_there(fleet: House) -> N
 
     nothing = fleet.rbee("pool", "rollout", "--resume", check=False)
     assert (nothing.returncode, "no rollout has stopped" in nothing.stderr) == (66, True)
+
+
+def test_there_is_one_at_a_time_and_an_interrupted_one_says_how_to_go_on(fleet: House) -> None:
+    with fleet.begin("pool", "rollout", "--host", "mac", "--", "sh", "-c", "echo waits; sleep 1000") as command:
+        wait_for(lambda: states(fleet)["mac"] == "draining", "the drain", 60)
+        another = fleet.rbee("pool", "rollout", "--host", "workstation", "--", "true", check=False)
+        assert (another.returncode, "another rollout runs on this machine" in another.stderr) == (73, True)
+        assert states(fleet)["workstation"] == "ready"
+        command.send_signal(signal.SIGINT)
+        _, err = command.communicate(timeout=60)
+    assert command.returncode == 130
+    assert "mac: interrupted: running the command\n" in err
+    assert (
+        "hint: rbee-keeper pool rollout --resume; till then mac stays drained, or: rbee-keeper pool undrain mac" in err
+    )
+    fleet.rbee("pool", "undrain", "mac")
+    fleet.blep.run(["rm", "/var/lib/rbee/rollout.json"])
 
 
 def test_a_host_that_is_no_pool_is_left_alone(fleet: House) -> None:

@@ -1,10 +1,14 @@
+import errno
 import os
+import subprocess
+import sys
+import tomllib
 from pathlib import Path
 
 import pytest
 
 from rbee.adapters.toml_file import change
-from rbee.errors import ConfigInvalid, NotPermitted
+from rbee.errors import ConfigInvalid, InsufficientDisk, NotPermitted
 
 MINE = """\
 # how my house is
@@ -32,6 +36,26 @@ def test_comments_and_order_stay(file: Path) -> None:
     assert text.startswith('# how my house is\n[keeper]\nqueen = "http://b:2"  # the queen\n')
     assert "[hosts.mac] # upstairs" in text
     assert '[hosts.attic]\nssh = "root@attic"' in text
+
+
+def test_many_at_once_lose_nothing_of_each_other(file: Path) -> None:
+    code = "import sys; from pathlib import Path; from rbee.adapters.toml_file import change; \
+        [change(Path(sys.argv[1]), {('hosts', f'{sys.argv[2]}-{n}', 'ssh'): 'x'}) for n in range(10)]"
+    at_once = [subprocess.Popen([sys.executable, "-c", code, str(file), name]) for name in "abcd"]
+    assert [each.wait(60) for each in at_once] == [0] * 4
+    hosts = tomllib.loads(file.read_text())["hosts"]
+    assert hosts.keys() == {"mac", *(f"{name}-{n}" for name in "abcd" for n in range(10))}
+
+
+def test_a_full_disk_leaves_the_old_file_and_is_said(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(_: int) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(os, "fsync", full)  # FAKE: a disk that is full when it counts
+    with pytest.raises(InsufficientDisk, match="no space left on device") as raised:
+        change(file, {("hosts", "attic", "ssh"): "root@attic"})
+    assert raised.value.hint.startswith(f"df -h {file.parent}")
+    assert (file.read_text(), [*file.parent.iterdir()]) == (MINE, [file])
 
 
 def test_what_is_so_already_is_not_written(file: Path) -> None:

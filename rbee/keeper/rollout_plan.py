@@ -1,0 +1,79 @@
+"""What a rollout is about to do, kept in a file so that one that has stopped can be resumed; one at a time."""
+
+import contextlib
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Self
+
+from rbee import config
+from rbee.adapters.files import locked, make_folder, permitted, write_whole
+from rbee.errors import Conflict, InvalidRequest, NotFound, RbeeError
+from rbee.wire import codec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Which hosts, and what is run for each. ``done`` are those that are through."""
+
+    hosts: tuple[str, ...]
+    command: tuple[str, ...]
+    done: tuple[str, ...] = ()
+
+    @property
+    def left(self) -> tuple[str, ...]:
+        return tuple(name for name in self.hosts if name not in self.done)
+
+    def through(self, name: str) -> Self:
+        """Return the plan after ``name`` is done."""
+        return replace(self, done=(*self.done, name))
+
+
+class PlanFile:
+    """Where the plan of the one rollout is that runs here, or has stopped."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / "rollout.json"
+
+    @classmethod
+    def own(cls) -> Self:
+        return cls(config.state_dir(os.environ))
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody else roll out meanwhile: two would drain a host each, and wait for what the other changes.
+
+        Raises:
+            Conflict: somebody does.
+        """
+        with contextlib.ExitStack() as held:
+            with permitted(self._file.parent):
+                make_folder(self._file.parent)
+                try:
+                    held.enter_context(locked(self._file.with_suffix(".lock"), wait=False))
+                except BlockingIOError:
+                    raise Conflict("another rollout runs on this machine", hint="pgrep -af 'pool rollout'") from None
+            yield
+
+    def read(self) -> Plan:
+        """Return the plan of the rollout that has stopped.
+
+        Raises:
+            NotFound: none has.
+            InvalidRequest: the file holds none.
+        """
+        try:
+            return codec.from_dict(Plan, codec.parse_json(self._file.read_bytes()))
+        except FileNotFoundError:
+            raise NotFound("no rollout has stopped", hint="rbee-keeper pool rollout --host all -- COMMAND") from None
+        except RbeeError as error:
+            raise InvalidRequest(f"{self._file}: {error.message}", hint=f"rm {self._file}") from None
+
+    def write(self, plan: Plan) -> None:
+        """Keep ``plan``; one whose hosts are all done is forgotten."""
+        with permitted(self._file.parent):
+            if plan.left:
+                write_whole(self._file, codec.dump_json(plan).encode())
+            else:
+                self._file.unlink(missing_ok=True)
