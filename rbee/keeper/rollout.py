@@ -14,7 +14,7 @@ from rbee.adapters.ssh.pool import SshPool
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.cli.units import parse_seconds, seconds_text
+from rbee.cli.units import counted, parse_seconds, seconds_text
 from rbee.client.queen import QueenClient
 from rbee.errors import NotFound, RbeeError, Timeout
 from rbee.keeper import verifying
@@ -178,7 +178,7 @@ class _Step:
         if failed:
             said = "; ".join(f"{each['id']}: expected {each['expected']}, found {each['found']}" for each in failed)
             raise StepFailed(
-                f"{len(failed)} checks failed: {said}",
+                f"{counted(len(failed), 'check')} failed: {said}",
                 hint=f"on {self._host.name}: {failed[0]['mend']}",
                 details={"checks": [check["id"] for check in failed], "mend": failed[0]["mend"]},
             )

@@ -1,4 +1,7 @@
-"""The NixOS options that mend a host for good. One table, so that they are renamed in one place."""
+"""The NixOS options that mend a host for good. One table, so that they are renamed in one place.
+
+And what does the same for the kernel's command line elsewhere.
+"""
 
 POOL = "services.rbee.pool.enable = true;"
 QUEEN = "services.rbee.queen.enable = true;"
@@ -11,3 +14,8 @@ PACKAGE = "services.rbee.pool.package = pkgs.rbee;"
 NVIDIA = 'services.xserver.videoDrivers = [ "nvidia" ];'
 NTP = "services.timesyncd.enable = true;"
 ZRAM = "zramSwap.enable = true;"
+UNIFIED = 'boot.kernelParams = [ "systemd.unified_cgroup_hierarchy=1" ];'
+BOOT = (
+    "sed -i 's/^GRUB_CMDLINE_LINUX=\"/&systemd.unified_cgroup_hierarchy=1 /' /etc/default/grub && update-grub"
+    " && systemctl reboot"
+)

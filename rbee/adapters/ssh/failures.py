@@ -120,11 +120,19 @@ def _sudo(far: Far, *_: object) -> RbeeError:
     )
 
 
+def _no_sudo(far: Far, *_: object) -> RbeeError:
+    return NotFound(
+        f"sudo is missing on {far.shown}, and [hosts.{far.name}] says to use it",
+        hint=f"install sudo there, or log in as root: [hosts.{far.name}] ssh",
+    )
+
+
 def _bad_config(_: Far, found: "re.Match[str]", __: str) -> RbeeError:
     return NotPermitted(f"ssh does not take its configuration: {found[0].strip()}", hint="correct that file")
 
 
 _MEANINGS: tuple[tuple[str, Make], ...] = (
+    (r"sudo: (?:command )?not found|(?:Unknown command|command not found): sudo", _no_sudo),
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|REVOKED HOST KEY", _key_changed),
     (r"host key is known for .* and you have requested strict checking", _key_unknown),
     (r"^Host key verification failed", _key_unknown),

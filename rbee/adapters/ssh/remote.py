@@ -117,7 +117,12 @@ class Remote:
                 raise known or failures.unexplained(self.far, done.stderr)
         if done.returncode == 127 and f"{command.NO_PROGRAM}{argv[0]}" in done.stderr:
             raise failures.missing_program(self.far, argv[0])
-        if not own and self.sudo and done.returncode == 1 and (refused := failures.failure(self.far, done.stderr)):
+        if (
+            not own
+            and self.sudo
+            and done.returncode in (1, 127)
+            and (refused := failures.failure(self.far, done.stderr))
+        ):
             raise refused
 
 

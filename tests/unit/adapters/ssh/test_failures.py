@@ -3,7 +3,7 @@
 import pytest
 
 from rbee.adapters.ssh.failures import Far, failure, unexplained
-from rbee.errors import NotPermitted, PoolUnreachable, RbeeError, Timeout
+from rbee.errors import NotFound, NotPermitted, PoolUnreachable, RbeeError, Timeout
 
 FAR = Far("mac", "ann@mac.home.arpa")
 CHANGED = """\
@@ -40,6 +40,8 @@ CASES: dict[str, tuple[str, type[RbeeError], str]] = {
     "cut": ("client_loop: send disconnect: Broken pipe\r\n", PoolUnreachable, "went silent"),
     "keepalive": ("Timeout, server mac not responding.\r\n", PoolUnreachable, "went silent"),
     "config": ("/root/.ssh/config: line 3: Bad configuration option: nonsense\r\n", NotPermitted, "Bad configuration"),
+    "no sudo": ("bash: line 1: sudo: command not found\n", NotFound, "sudo is missing on mac (ann@mac.home.arpa)"),
+    "no sudo in zsh": ("zsh:1: command not found: sudo\n", NotFound, "sudo is missing on mac (ann@mac.home.arpa)"),
     "sudo": ("sudo: a password is required\n", NotPermitted, "sudo on mac (ann@mac.home.arpa) wants a password"),
 }
 
