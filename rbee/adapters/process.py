@@ -106,13 +106,12 @@ async def lines(
         stderr=asyncio.subprocess.PIPE,
         env=dict(env) if env is not None else None,
         start_new_session=True,
-        limit=_LONGEST_LINE_BYTES,
     )
     assert process.stdout is not None and process.stderr is not None  # noqa: S101  (PIPE was asked for)
     complaints = asyncio.ensure_future(_last_bytes(process.stderr))
     try:
-        async for line in process.stdout:
-            yield line.decode("utf-8", "replace").rstrip("\n")
+        async for line in _lines_of(process.stdout):
+            yield line
         done = Completed(tuple(argv), await process.wait(), "", (await complaints).decode("utf-8", "replace"))
     finally:
         await _end(process, leash=leash)
@@ -130,7 +129,6 @@ async def told(argv: Sequence[str], tell: Tell) -> Completed:
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
-        limit=_LONGEST_LINE_BYTES,
     )
     assert process.stdout is not None and process.stderr is not None  # noqa: S101  (PIPE was asked for)
     complaints: list[str] = []
@@ -140,17 +138,41 @@ async def told(argv: Sequence[str], tell: Tell) -> Completed:
         del complaints[:-50]
         tell(line, to_stderr)
 
+    streams = ((process.stdout, tell, False), (process.stderr, complain, True))
+    telling = [asyncio.ensure_future(_tell(*stream)) for stream in streams]
     try:
-        await asyncio.gather(_tell(process.stdout, tell, False), _tell(process.stderr, complain, True))
+        await asyncio.gather(*telling)
         await process.wait()
     finally:
+        for one in telling:
+            one.cancel()  # what it says of being ended is for nobody
         await _end(process, leash=True)
     return Completed(tuple(argv), process.returncode or 0, "", "\n".join(complaints))
 
 
 async def _tell(stream: asyncio.StreamReader, tell: Tell, to_stderr: bool) -> None:
-    async for line in stream:
-        tell(line.decode("utf-8", "replace").rstrip("\r\n"), to_stderr)
+    async for line in _lines_of(stream):
+        tell(line.rstrip("\r"), to_stderr)
+
+
+async def _lines_of(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+    """Yield lines without their ends; one that is longer than we can keep in pieces."""
+    kept: list[bytes] = []
+    while data := await stream.read(_KEPT_BYTES):
+        *ended, begun = data.split(b"\n")
+        for end in ended:
+            yield _text([*kept, end])
+            kept = []
+        kept.append(begun)
+        if sum(map(len, kept)) >= _LONGEST_LINE_BYTES:
+            yield _text(kept)
+            kept = []
+    if any(kept):
+        yield _text(kept)
+
+
+def _text(pieces: Sequence[bytes]) -> str:
+    return b"".join(pieces).decode("utf-8", "replace")
 
 
 async def _said(process: asyncio.subprocess.Process) -> tuple[bytes, bytes]:

@@ -69,7 +69,7 @@ async def gathered(
 ) -> list[Outcome[T]]:
     """Return what came of each host, in their order; ``tell`` hears of each as it comes.
 
-    Whoever cancels this, as Ctrl-C does, ends the work on every host first.
+    Whoever cancels this, as Ctrl-C does, ends the work on every host first. So does a reader of ours that has gone.
     """
 
     async def one(host: Host) -> Outcome[T]:
@@ -80,8 +80,11 @@ async def gathered(
         tell(outcome)
         return outcome
 
-    async with asyncio.TaskGroup() as group:
-        tasks = [group.create_task(one(host), name=host.name) for host in hosts]
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one(host), name=host.name) for host in hosts]
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None  # the others have ended for its sake
     return [task.result() for task in tasks]
 
 

@@ -139,6 +139,23 @@ def test_exec_passes_arguments_and_the_exit_code_on(house: House) -> None:
     assert lines(several.stdout) == {"mac": "mac", "workstation": "workstation"}
 
 
+def test_a_reader_that_leaves_ends_the_command_there_and_is_no_failure(house: House) -> None:
+    both = " ".join(house.on("mac", "workstation"))
+    for words in (f"exec {both} -- yes", f"logs {both} --follow", f"status {both}"):
+        script = f"rbee pool {words} | head -n 1 >/dev/null; exit ${{PIPESTATUS[0]}}"
+        done = house.blep.run(["bash", "-c", script], check=False, timeout=30)
+        assert (done.returncode, done.stderr) == (0, ""), words
+    for name in ("mac", "workstation"):
+        host = house.hosts[name]
+        wait_for(lambda host=host: host.run(["pgrep", "yes|journalctl"], check=False).returncode == 1, "the end", 20)
+
+
+def test_a_line_may_be_as_long_as_it_likes(house: House) -> None:
+    command = ["python3", "-c", "print('x' * 20_000_000, end='')"]
+    said = house.rbee("pool", "exec", "--host", "mac", "--", *command).stdout
+    assert said.count("x") == 20_000_000
+
+
 # Failures
 
 

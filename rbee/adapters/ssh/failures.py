@@ -128,7 +128,10 @@ def _no_sudo(far: Far, *_: object) -> RbeeError:
 
 
 def _bad_config(_: Far, found: "re.Match[str]", __: str) -> RbeeError:
-    return NotPermitted(f"ssh does not take its configuration: {found[0].strip()}", hint="correct that file")
+    said = found[0].strip()
+    owned = re.fullmatch(r"Bad owner or permissions on (.+)", said)
+    hint = f"chmod go-w {shlex.quote(owned[1])}; ls -l shows whose it is" if owned else "correct that file"
+    return NotPermitted(f"ssh does not take its configuration: {said}", hint=hint)
 
 
 _MEANINGS: tuple[tuple[str, Make], ...] = (
@@ -165,4 +168,4 @@ def missing_program(far: Far, program: str) -> NotFound:
         what, hint = "rbee is not installed there", f"install rbee on {far.name} (make install), or see {path}"
     else:
         what, hint = "it is not on PATH there", path
-    return NotFound(f"{program} is missing on {far.shown}: {what}", hint=hint)
+    return NotFound(f"{program or repr(program)} is missing on {far.shown}: {what}", hint=hint)

@@ -1,5 +1,6 @@
 import asyncio
 import os
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,3 +61,29 @@ async def test_cancelling_kills_the_program() -> None:
     await asyncio.wait({task})
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+async def test_lines_are_put_together_and_one_that_is_too_long_comes_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "_LONGEST_LINE_BYTES", 200_000)
+    script = "import sys; sys.stdout.write('a\\n\\n' + 'é' * 300_000 + '\\nb\\r\\nlast'); print('err', file=sys.stderr)"
+    heard: dict[bool, list[str]] = {False: [], True: []}
+    done = await process.told([sys.executable, "-c", script], lambda line, to_stderr: heard[to_stderr].append(line))
+    assert (done.returncode, heard[True]) == (0, ["err"])
+    assert heard[False][:2] == ["a", ""]
+    assert heard[False][-2:] == ["b", "last"]
+    assert len(heard[False]) > 5
+    assert "".join(heard[False][2:-2]).count("é") >= 299_990, "a piece may end within a character"
+
+
+async def test_who_cannot_be_told_ends_the_program_and_hears_no_more() -> None:
+    heard: list[str] = []
+
+    def gone(line: str, to_stderr: bool) -> None:
+        heard.append(line)
+        if not to_stderr:
+            raise BrokenPipeError
+
+    script = "trap 'echo ended >&2; exit 1' TERM; echo one; cat >/dev/null; echo told to end >&2"
+    with pytest.raises(BrokenPipeError):
+        await process.told(["sh", "-c", script], gone)
+    assert heard == ["one"]
