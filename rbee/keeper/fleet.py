@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Generic, TypeVar
 from rbee.cli.output import Column, Output
 from rbee.cli.run import Args
 from rbee.errors import RbeeError
-from rbee.keeper.hosts import Host, chosen
+from rbee.keeper.hosts import Host, chosen, from_here
 from rbee.wire import codec
 from rbee.wire.envelope import to_envelope
 
@@ -76,6 +76,7 @@ async def gathered(
         try:
             outcome = Outcome(host=host, result=await work(host))
         except RbeeError as error:
+            error.hint = from_here(error.hint, host.name)
             outcome = Outcome(host=host, error=error)
         tell(outcome)
         return outcome

@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 POOL_SERVICE = "rbee-pool"
+_THERE = re.compile(r"rbee-hive ((?:models|worker|git|gpu) [a-z]+|drain|undrain)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +57,15 @@ class Host:
 
         async with pool_at(args, self.pool, f"pool {self.name}") as pool:
             yield pool
+
+
+def from_here(hint: str, name: str) -> str:
+    """Return what a host advises its own people as a person at the keeper types it."""
+    if "--direct" in hint:
+        return f"on {name}: {hint}"  # that is for whoever owns the checkout
+    return _THERE.sub(rf"rbee-keeper pool \1 --host {name}", hint).replace(
+        "rbee-hive status", f"rbee-keeper pool state --host {name}"
+    )
 
 
 def chosen(args: Args) -> list[Host]:

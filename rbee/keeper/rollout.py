@@ -18,7 +18,7 @@ from rbee.cli.units import counted, parse_seconds, seconds_text
 from rbee.client.queen import QueenClient
 from rbee.errors import NotFound, RbeeError, Timeout
 from rbee.keeper import verifying
-from rbee.keeper.hosts import Host, chosen, host
+from rbee.keeper.hosts import Host, chosen, from_here, host
 from rbee.keeper.reach import reached
 from rbee.keeper.rollout_plan import Plan, PlanFile
 from rbee.keeper.settings import settings_of
@@ -108,7 +108,7 @@ class _Step:
 
     def _next_step(self, error: RbeeError | None) -> str:
         """Return what to do after ``error``, or after we were told to end."""
-        first = "" if error is None else f"{error.hint or 'mend it'}; then "
+        first = "" if error is None else f"{from_here(error.hint, self._host.name) or 'mend it'}; then "
         after = f"; till then {self._host.name} stays drained, or: rbee-keeper pool undrain {self._drained}"
         return f"{first}rbee-keeper pool rollout --resume{after if self._drained else ''}"
 

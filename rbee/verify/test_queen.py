@@ -58,6 +58,8 @@ def test_queen_lists_the_pool_here(facts: Facts, wanted: Wanted) -> None:
     if not wanted.queen:
         does_not_apply("no --queen was given to ask from here")
     facts.needs_socket(POOL)
+    if facts["queen"]["error"] or (facts["root"] and facts["queen"]["refusal"]):
+        does_not_apply("the pool cannot speak to its queen: see the other checks of this group")
     name = facts["settings"].get("pool")
     try:
         found = asyncio.run(_listed(wanted))

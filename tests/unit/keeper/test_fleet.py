@@ -13,7 +13,7 @@ from rbee.cli.output import Output
 from rbee.errors import NotFound, PoolUnreachable
 from rbee.keeper import fleet
 from rbee.keeper.fleet import Shown
-from rbee.keeper.hosts import Host, chosen
+from rbee.keeper.hosts import Host, chosen, from_here
 from tests.unit.keeper.conftest import run
 
 LINE: Shown[str] = Shown(line=str)
@@ -135,3 +135,24 @@ async def test_no_hosts_at_all_says_how_to_get_one() -> None:
 async def test_http_wants_to_know_where(config: Path) -> None:
     done = await run("pool", "state", "--host", "mac", "--http")
     assert (done.code, "nobody said where the pool of mac listens" in done.err) == (64, True)
+
+
+@pytest.mark.parametrize(
+    ("there", "here"),
+    [
+        ("rbee-hive models list", "rbee-keeper pool models list --host mac"),
+        (
+            "rbee-hive models delete tiny --yes; put a whole file there, and rbee-hive models import /m/tiny.gguf",
+            "rbee-keeper pool models delete --host mac tiny --yes; put a whole file there, "
+            "and rbee-keeper pool models import --host mac /m/tiny.gguf",
+        ),
+        ("rbee-hive undrain", "rbee-keeper pool undrain --host mac"),
+        ("rbee-hive status", "rbee-keeper pool state --host mac"),
+        ("sudo -u ann rbee-hive git pull --direct", "on mac: sudo -u ann rbee-hive git pull --direct"),
+        ("ssh mac rbee-hive --version", "ssh mac rbee-hive --version"),
+        ("df -h /var/lib/rbee", "df -h /var/lib/rbee"),
+        ("", ""),
+    ],
+)
+def test_what_a_host_advises_is_said_as_it_is_typed_here(there: str, here: str) -> None:
+    assert from_here(there, "mac") == here
