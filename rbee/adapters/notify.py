@@ -1,6 +1,7 @@
 """The service side of systemd: sd_notify(3), the watchdog, and sockets handed over (sd_listen_fds(3))."""
 
 import os
+import re
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ def split_address(address: str) -> tuple[str, int]:
         ConfigInvalid: there is no port, or it is not within 0..65535.
     """
     host, _, port = address.rpartition(":")
-    if not host or not port.isdigit() or int(port) > 65_535:
+    if not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65_535:
         raise ConfigInvalid(f"address is {address!r}, expected host:port")
     return host.strip("[]"), int(port)
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import typing
 import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
@@ -41,6 +42,7 @@ OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/models")
 _OPEN = frozenset({"/health"})
 _OPEN_ON_LOOPBACK = frozenset({"/metrics", "/openapi.json"})
 _LONGEST_ANSWER_S = 3600
+_WHOLE = re.compile(r"-?[0-9]{1,18}")
 _HEADER_LIMIT_BYTES = 16 << 10
 _UNREAD = "NONE"
 """The method that Sanic gives to what was no request; no route has it."""
@@ -166,10 +168,12 @@ def body(request: Request, kind: type[T]) -> T:
 
 
 def query(request: Request, kind: type[T]) -> T:
-    """Return the query string as a ``kind``; whole numbers are read as such, the last of a repeated key wins."""
+    """Return the query string as a ``kind``; where it wants a number one is read, the last of a repeated key wins."""
+    hints = typing.get_type_hints(kind)
     values: dict[str, Any] = {}
     for key, given in request.args.items():
-        values[key] = int(given[-1]) if given[-1].lstrip("-").isdigit() and len(given[-1]) < 19 else given[-1]
+        numeric = int in (hints.get(key), *typing.get_args(hints.get(key)))
+        values[key] = int(given[-1]) if numeric and _WHOLE.fullmatch(given[-1]) else given[-1]
     return codec.from_dict(kind, values)
 
 

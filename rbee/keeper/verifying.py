@@ -106,7 +106,7 @@ def _junit(reports: Sequence[Report]) -> str:
                 failed = Xml.SubElement(
                     case, "failure", message=f"expected {check['expected']}, found {check['found']}"
                 )
-                failed.text = f"mend: {check['mend']}\nNixOS: {check['nixos']}"
+                failed.text = f"mend: {check['mend']}" + (f"\nNixOS: {check['nixos']}" if check["nixos"] else "")
             elif check["outcome"] == "skipped":
                 Xml.SubElement(case, "skipped", message=check["reason"])
     return Xml.tostring(suites, encoding="unicode") + "\n"

@@ -1,6 +1,7 @@
 """pool-managerd's routes: decode, call, encode. The operations themselves are ``wire.operations.POOL``."""
 
 import contextlib
+import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 
@@ -179,7 +180,7 @@ async def list_parts(request: Request, model: str) -> HTTPResponse:
 async def read_part(request: Request, model: str, part: str) -> ResponseStream:
     """Send the bytes of one file, from where a Range header says."""
     parts = await _service(request).model_parts(model)
-    if not part.isdigit() or int(part) >= len(parts):
+    if not re.fullmatch(r"[0-9]{1,6}", part) or int(part) >= len(parts):
         raise NotFound(f"model {model} has {len(parts)} parts, and no {part[:20]!r}")
     path = parts[int(part)][0]
     wanted = ContentRangeHandler(request, await stat_async(path)) if "range" in request.headers else None

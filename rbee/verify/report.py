@@ -12,7 +12,7 @@ Outcome = Literal["passed", "failed", "skipped"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Check:
-    """One check. ``expected``, ``found``, ``mend`` and ``nixos`` are a failure's, ``reason`` is a skip's."""
+    """One check. ``expected``, ``found``, ``mend`` and, on NixOS, ``nixos`` are a failure's, ``reason`` is a skip's."""
 
     id: str
     group: str

@@ -60,10 +60,11 @@ class Gatherer:
             self.unreachable = str(call.excinfo.value)
             item.session.shouldstop = self.unreachable
         if report.when == "call" or (report.when == "setup" and not report.passed):
-            self.checks.append(self._check(report, call))
+            facts = getattr(item, "funcargs", {}).get("facts")
+            self.checks.append(self._check(report, call, on_nixos=facts is not None and facts["nixos"] is not None))
         return report
 
-    def _check(self, report: pytest.TestReport, call: pytest.CallInfo[None]) -> Check:
+    def _check(self, report: pytest.TestReport, call: pytest.CallInfo[None], *, on_nixos: bool) -> Check:
         name, title = self._titles[report.nodeid]
         group = name.partition(".")[0]
         if report.passed:
@@ -80,7 +81,7 @@ class Gatherer:
             expected=finding.expected,
             found=finding.found,
             mend=finding.mend,
-            nixos=finding.nixos,
+            nixos=finding.nixos if on_nixos else "",
         )
 
 

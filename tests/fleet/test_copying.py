@@ -104,6 +104,14 @@ def test_nobody_copies_without_the_token(fleet: House) -> None:
     assert '"code":"unauthorized"' in said
 
 
+@pytest.mark.parametrize("number", ["1", "x", "%C2%B2", "-1", "9" * 5000])
+def test_a_part_that_is_none_is_not_found(fleet: House, number: str) -> None:
+    token = fleet.blep.read("/etc/rbee/token").strip()
+    asked = ["curl", "-s", "-H", f"Authorization: Bearer {token}"]
+    said = fleet.blep.run([*asked, f"http://workstation:9200/v2/models/llama/parts/{number}"]).stdout
+    assert '"code":"not_found"' in said
+
+
 def _size(house: House, path: str) -> int:
     done = house.hosts["mac"].run(["stat", "-c", "%s", path], check=False)
     return int(done.stdout) if done.returncode == 0 else 0

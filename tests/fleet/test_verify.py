@@ -283,6 +283,19 @@ def test_what_is_broken_is_named_and_nothing_else(lab: Looker, broken: Break) ->
     assert broken.expected in failure["expected"]
     assert broken.found in failure["found"]
     assert failure["mend"]
+    assert failure["nixos"] == "", "this is none"
+
+
+def test_on_nixos_the_option_is_named_as_well(lab: Looker) -> None:
+    # No rig host runs NixOS; this is what one is known by.
+    lab.host.run(["sh", "-c", "touch /etc/NIXOS; chmod 644 /etc/rbee/token"])
+    try:
+        found = lab.verify()
+    finally:
+        lab.host.run(["sh", "-c", "rm /etc/NIXOS; chmod 600 /etc/rbee/token"])
+    failure = found.failed["secrets.token_is_private"]
+    assert failure["mend"] == "chmod 600 /etc/rbee/token"
+    assert failure["nixos"].startswith("services.rbee.pool.tokenFile = ")
 
 
 def test_every_mend_has_mended(lab: Looker) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import hashlib
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -57,6 +58,18 @@ async def test_a_last_event_id_that_is_none_is_refused(queen: Running, given: st
     with pytest.raises(InvalidRequest, match="Last-Event-ID"):
         async for _ in queen.http.stream("GET", job.events_url, headers={"Last-Event-ID": given}):
             pass
+
+
+@pytest.mark.parametrize("given", ["abc", "--5", "-1", "0", "%C2%B2", "1.5", "9" * 40, "9" * 5000])
+async def test_a_limit_that_is_none_is_refused(queen: Running, given: str) -> None:
+    error = await refusal(queen, "GET", f"/v2/tasks?limit={given}")
+    assert isinstance(error, InvalidRequest)
+    assert [row["field"] for row in error.details["fields"]] == ["limit"]
+
+
+async def test_a_name_that_looks_like_a_number_is_a_name(queen: Running) -> None:
+    await queen.client.submit_job(dataclasses.replace(SPEC, id="12"))
+    assert await queen.client.list_jobs(JobQuery(model="7", after="12")) == ()
 
 
 async def test_what_is_not_there_is_not_found(queen: Running) -> None:
