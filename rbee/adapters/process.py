@@ -15,7 +15,7 @@ LEASH_S = 5.0
 """How long a program on a leash may take to end by itself after its standard input was closed."""
 
 _LONGEST_LINE_BYTES = 16 << 20
-_KEPT_BYTES = 64 << 10
+_KEPT_BYTES = 64 << 10  # of what a program says of its failure: rbee-hive's is an envelope with a worker's last log
 
 Tell: TypeAlias = Callable[[str, bool], None]
 """Told a line without its end, and whether it came on standard error."""
@@ -196,7 +196,7 @@ def failed(done: Completed) -> ProgramFailed:
     last = said[-1] if said else "no output"
     return ProgramFailed(
         f"{done.argv[0]} exited {done.returncode}: {last}",
-        details={"argv": list(done.argv), "returncode": done.returncode, "stderr": done.stderr[-4000:]},
+        details={"argv": list(done.argv), "returncode": done.returncode, "stderr": done.stderr[-_KEPT_BYTES:]},
     )
 
 

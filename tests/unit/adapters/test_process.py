@@ -87,3 +87,11 @@ async def test_who_cannot_be_told_ends_the_program_and_hears_no_more() -> None:
     with pytest.raises(BrokenPipeError):
         await process.told(["sh", "-c", script], gone)
     assert heard == ["one"]
+
+
+async def test_a_long_complaint_is_kept_whole() -> None:
+    script = "import sys; print('{' + 'x' * 30_000 + '}', file=sys.stderr); sys.exit(69)"
+    with pytest.raises(process.ProgramFailed) as caught:
+        async for _ in process.lines([sys.executable, "-c", script]):
+            pass
+    assert caught.value.details["stderr"] == "{" + "x" * 30_000 + "}\n"
