@@ -3,7 +3,8 @@
 from typing import Any
 
 from rbee.cli.output import Column, Output
-from rbee.wire.git import GitChange, GitStatus, GitSubmodule, GitUpdate, SubmoduleState
+from rbee.cli.units import counted
+from rbee.wire.git import GitChange, GitStatus, GitUpdate, SubmoduleState
 
 SUBMODULE_COLUMNS = (
     Column("SUBMODULE", "id"),
@@ -47,24 +48,24 @@ def status_line(status: GitStatus) -> str:
     """Return it in one line, for where several hosts are asked."""
     where = f"{status.branch or 'detached'} at {status.commit[:_SHOWN]}"
     odd = [each for each in status.submodules if each.state is not SubmoduleState.CURRENT]
-    facts = [where, _distance(status) or "", f"{len(status.changes)} files changed" if status.changes else "clean"]
-    return ", ".join(fact for fact in (*facts, f"{len(odd)} submodules differ" if odd else "") if fact)
+    facts = [
+        where,
+        _distance(status) or "",
+        f"{counted(len(status.changes), 'file')} changed" if status.changes else "clean",
+    ]
+    return ", ".join(fact for fact in (*facts, f"{counted(len(odd), 'submodule')} not current" if odd else "") if fact)
 
 
 def update_line(update: GitUpdate) -> str:
     """Return it in one line."""
-    threw = f", {len(update.discarded)} local changes thrown away" if update.discarded else ""
+    threw = f", {counted(len(update.discarded), 'local change')} thrown away" if update.discarded else ""
     return f"{update.branch}: {_moved(update)}{threw}"
-
-
-def submodules_line(found: tuple[GitSubmodule, ...]) -> str:
-    return ", ".join(f"{each.path} {each.state.value}" for each in found) or "no submodules"
 
 
 def _moved(update: GitUpdate) -> str:
     if update.before == update.after:
         return f"{update.after[:_SHOWN]}, as before"
-    count = f"{len(update.commits)} commits, {len(update.files)} files"
+    count = f"{counted(len(update.commits), 'commit')}, {counted(len(update.files), 'file')}"
     return f"{update.before[:_SHOWN]} → {update.after[:_SHOWN]} ({count})"
 
 

@@ -83,16 +83,9 @@ def chosen(args: Args) -> list[Host]:
     return [host(settings, name) for name in names]
 
 
-def the_one(args: Args) -> Host:
-    """Return the only host that ``--host`` names.
-
-    Raises:
-        InvalidRequest: there are several.
-    """
-    found = chosen(args)
-    if len(found) > 1:
-        raise InvalidRequest(f"--host names {len(found)} hosts, and this is for one at a time")
-    return found[0]
+def named(args: Args) -> str:
+    """Return the hosts that ``--host`` names as a sentence has them; raises as ``chosen``."""
+    return ", ".join(host.name for host in chosen(args))
 
 
 def host(settings: Settings, name: str) -> Host:

@@ -18,7 +18,7 @@ from rbee.cli.progress import Bars
 from rbee.cli.run import Args
 from rbee.cli.units import bytes_text
 from rbee.keeper.fleet import Shown, on_each, on_pools, table
-from rbee.keeper.hosts import Host, chosen
+from rbee.keeper.hosts import Host, chosen, named
 from rbee.keeper.reach import reached
 from rbee.pool_core.ops import PoolOps
 from rbee.wire import codec
@@ -56,7 +56,7 @@ async def download_model(args: Args, output: Output) -> int:
     """Download on all hosts side by side, each with a bar of its own."""
     spec = codec.from_dict(DownloadSpec, {"model": args["<model>"]})
     hosts = chosen(args)
-    if dry_run(args, output, f"download {spec.model} on {_names(hosts)}"):
+    if dry_run(args, output, f"download {spec.model} on {named(args)}"):
         return 0
     with Bars(output, [host.name for host in hosts]) as bars:
 
@@ -72,7 +72,7 @@ async def download_model(args: Args, output: Output) -> int:
 
 async def import_model(args: Args, output: Output) -> int:
     spec = codec.from_dict(ImportSpec, {"path": args["<path>"], "id": args["--id"]})
-    if dry_run(args, output, f"import {spec.path} on {', '.join(args['--host'])}"):
+    if dry_run(args, output, f"import {spec.path} on {named(args)}"):
         return 0
     return await on_pools(args, output, lambda pool: pool.import_model(spec), _MODEL)
 
@@ -86,22 +86,22 @@ async def verify_model(args: Args, output: Output) -> int:
 
 async def delete_model(args: Args, output: Output) -> int | None:
     """Ask once, for all hosts together."""
-    model, hosts = args["<model>"], chosen(args)
-    if not confirm(args, output, f"delete {model} on {_names(hosts)}"):
+    model = args["<model>"]
+    if not confirm(args, output, f"delete {model} on {named(args)}"):
         return None
     return await _done(args, output, lambda pool: pool.delete_model(model), f"{model} deleted")
 
 
 async def cache_model(args: Args, output: Output) -> int | None:
     model = args["<model>"]
-    if dry_run(args, output, f"hold {model} in memory on {', '.join(args['--host'])}"):
+    if dry_run(args, output, f"hold {model} in memory on {named(args)}"):
         return None
     return await on_pools(args, output, lambda pool: pool.cache_model(model), _MODEL)
 
 
 async def uncache_model(args: Args, output: Output) -> int | None:
     model = args["<model>"]
-    if dry_run(args, output, f"let {model} go from memory on {', '.join(args['--host'])}"):
+    if dry_run(args, output, f"let {model} go from memory on {named(args)}"):
         return None
     sentence = f"{model} is not held in memory any more"
     return await _done(args, output, lambda pool: pool.uncache_model(model), sentence)
@@ -113,7 +113,3 @@ async def _done(args: Args, output: Output, act: Callable[[PoolOps], Awaitable[N
         return sentence
 
     return await on_pools(args, output, work, Shown(line=str))
-
-
-def _names(hosts: list[Host]) -> str:
-    return ", ".join(host.name for host in hosts)

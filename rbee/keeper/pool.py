@@ -5,6 +5,7 @@ from rbee.cli.output import Output
 from rbee.cli.pools import gpus_line, show_gpus, show_state, state_line
 from rbee.cli.run import Args
 from rbee.keeper.fleet import Shown, on_pools
+from rbee.keeper.hosts import named
 from rbee.keeper.reach import reached
 from rbee.pool_core.ops import PoolOps
 
@@ -19,7 +20,7 @@ async def list_gpus(args: Args, output: Output) -> int:
 
 async def drain_pool(args: Args, output: Output) -> int | None:
     pool = args["<pool>"]
-    if dry_run(args, output, f"drain {pool or ', '.join(args['--host'])}"):
+    if dry_run(args, output, f"drain {pool or named(args)}"):
         return None
     if args["--host"]:
         return await on_pools(args, output, _drained, Shown(line=str))
@@ -31,7 +32,7 @@ async def drain_pool(args: Args, output: Output) -> int | None:
 
 async def undrain_pool(args: Args, output: Output) -> int | None:
     pool = args["<pool>"]
-    if dry_run(args, output, f"undrain {pool or ', '.join(args['--host'])}"):
+    if dry_run(args, output, f"undrain {pool or named(args)}"):
         return None
     if args["--host"]:
         return await on_pools(args, output, _undrained, Shown(line=str))

@@ -144,7 +144,9 @@ class _Step:
         began = time.monotonic()
         while jobs := await _running(queen, pool):
             if time.monotonic() - began > self._drain_s:
-                raise Timeout(f"{len(jobs)} jobs still run there after {self._drain_s:g} s: {', '.join(jobs[:3])}")
+                raise Timeout(
+                    f"{counted(len(jobs), 'job')} not done there after {self._drain_s:g} s: {', '.join(jobs[:3])}"
+                )
             await asyncio.sleep(_LOOK_S)
         self._say(f"drained in {seconds_text(time.monotonic() - began)}")
 

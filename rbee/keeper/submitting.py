@@ -11,7 +11,7 @@ from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.streams import OutputLost
-from rbee.cli.units import parse_float, parse_int
+from rbee.cli.units import counted, parse_float, parse_int
 from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound, RbeeError
 from rbee.keeper.reach import reached
 from rbee.orchestrator_core.ops import QueenOps
@@ -116,7 +116,7 @@ async def _follow(queen: QueenOps, job: JobStatus, output: Output) -> int | None
             case Failure():
                 if pieces and not output.as_json:
                     output.text("\n")
-                    output.say(f"{len(pieces)} tokens came before it failed")
+                    output.say(f"{counted(len(pieces), 'token')} came before it failed")
                 raise event.to_error(source="queen")
             case End():
                 await _finish(queen, job, event, "".join(pieces), output)

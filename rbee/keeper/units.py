@@ -8,7 +8,7 @@ from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import Service, ServiceState, entry, shown
 from rbee.keeper.fleet import Outcome, Shown, exit_code, finished, gathered, on_each
-from rbee.keeper.hosts import Host, chosen
+from rbee.keeper.hosts import Host, chosen, named
 
 Act = Callable[[Service], Awaitable[None]]
 
@@ -60,7 +60,7 @@ async def logs(args: Args, output: Output) -> int:
 async def run_command(args: Args, output: Output) -> int:
     """Run a command on each host. Of one host the exit code is passed on; of several, the first that is not 0."""
     hosts, argv = chosen(args), list(args["<command>"])
-    if dry_run(args, output, f"run {' '.join(argv)} on {', '.join(host.name for host in hosts)}"):
+    if dry_run(args, output, f"run {' '.join(argv)} on {named(args)}"):
         return 0
     width = max(len(host.name) for host in hosts)
 
@@ -93,7 +93,7 @@ async def run_command(args: Args, output: Output) -> int:
 
 async def _act(args: Args, output: Output, verb: str, act: Act, done: str) -> int:
     hosts = chosen(args)
-    if dry_run(args, output, f"{verb} rbee-pool on {', '.join(host.name for host in hosts)}"):
+    if dry_run(args, output, f"{verb} rbee-pool on {named(args)}"):
         return 0
 
     async def work(host: Host) -> str:

@@ -7,7 +7,7 @@ from rbee.cli.run import Args
 from rbee.cli.units import parse_count
 from rbee.cli.workers import WORKER_COLUMNS, follow_spawn, show_worker, spec_of
 from rbee.keeper.fleet import Shown, on_each, on_pools, table
-from rbee.keeper.hosts import Host, chosen
+from rbee.keeper.hosts import Host, chosen, named
 from rbee.keeper.reach import reached
 from rbee.pool_core.ops import PoolOps
 from rbee.wire.workers import WorkerSpec, WorkerStatus
@@ -29,7 +29,7 @@ async def get_worker(args: Args, output: Output) -> int:
 
 async def spawn_worker(args: Args, output: Output) -> int | None:
     spec = spec_of(args)
-    where = f" on {', '.join(args['--host'])}" if args["--host"] else ""
+    where = f" on {named(args)}" if args["--host"] else ""
     if dry_run(args, output, f"spawn a {spec.backend} worker of {spec.model}{where}"):
         return None
     if args["--host"]:
@@ -44,7 +44,7 @@ async def spawn_worker(args: Args, output: Output) -> int | None:
 async def stop_worker(args: Args, output: Output) -> int | None:
     worker = args["<worker>"]
     if args["--host"]:
-        if not confirm(args, output, f"stop {worker} on {', '.join(args['--host'])}"):
+        if not confirm(args, output, f"stop {worker} on {named(args)}"):
             return None
         return await on_pools(args, output, lambda pool: _stopped(pool, worker), Shown(line=str))
     async with reached(args) as queen:
@@ -56,7 +56,7 @@ async def stop_worker(args: Args, output: Output) -> int | None:
 
 async def drain_worker(args: Args, output: Output) -> int | None:
     worker = args["<worker>"]
-    if dry_run(args, output, f"drain {worker} on {', '.join(args['--host'])}"):
+    if dry_run(args, output, f"drain {worker} on {named(args)}"):
         return None
     return await on_pools(args, output, lambda pool: _drained(pool, worker), Shown(line=str))
 

@@ -139,11 +139,6 @@ def unfinished() -> tuple[Unfinished, ...]:
     return tuple(_unfinished(row) for row in Job.select().where(Job.finished_ms.is_null()).order_by(Job.seq))
 
 
-def count_by_state() -> Mapping[str, int]:
-    rows: Any = Job.select(Job.state, peewee.fn.COUNT(Job.seq)).group_by(Job.state).tuples()
-    return dict(rows)
-
-
 def _unfinished(row: Job) -> Unfinished:
     mine = Event.job == row.seq
     this = mine & (Event.attempt == row.attempts)
