@@ -66,7 +66,7 @@ def _moved(update: GitUpdate) -> str:
     if update.before == update.after:
         return f"{update.after[:_SHOWN]}, as before"
     count = f"{counted(len(update.commits), 'commit')}, {counted(len(update.files), 'file')}"
-    return f"{update.before[:_SHOWN]} → {update.after[:_SHOWN]} ({count})"
+    return f"{update.before[:_SHOWN] or 'nothing'} → {update.after[:_SHOWN]} ({count})"
 
 
 def _distance(status: GitStatus) -> str | None:

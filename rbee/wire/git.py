@@ -70,7 +70,7 @@ class GitUpdate:
 
     path: str
     branch: str
-    before: str
+    before: str = plain(doc="empty: it was a clone of nothing")
     after: str
     commits: tuple[GitCommit, ...] = ()
     files: tuple[GitChange, ...] = ()

@@ -102,12 +102,12 @@ def _status(repo: "git.Repo") -> GitStatus:
 
     detached, upstream = repo.head.is_detached, _upstream(repo)
     remote = next((reading.harmless(remote.url) for remote in repo.remotes), "")
-    known = upstream and _has(repo, upstream) and repo.head.is_valid()
+    known = upstream and _has(repo, upstream)
     ahead, behind = reading.ahead_behind(repo, upstream) if known else (0, 0)
     return GitStatus(
         path=_path(repo),
         branch="" if detached else repo.active_branch.name,
-        commit=repo.head.commit.hexsha if repo.head.is_valid() else "",
+        commit=reading.commit(repo),
         detached=detached,
         remote=remote,
         upstream=upstream,
@@ -145,9 +145,9 @@ def _sync(repo: "git.Repo", *, discard: bool) -> GitUpdate:
     ahead, _ = reading.ahead_behind(repo, upstream)
     if not discard and (local or inner or ahead):
         raise refusals.would_discard(_path(repo), list(dict.fromkeys([*reading.paths(local), *inner])), ahead)
-    before = repo.head.commit.hexsha
+    before = reading.commit(repo)
     repo.git.reset("--hard", upstream, kill_after_timeout=GIT_S)
-    repo.git.clean("-d", "--force", kill_after_timeout=GIT_S)
+    repo.git.clean("-d", "--force", "--force", kill_after_timeout=GIT_S)  # twice: repositories as well
     moved = _update_submodules(repo, force=True)
     update = _update(repo, before, moved)
     return GitUpdate(**{**{key: getattr(update, key) for key in update.__slots__}, "discarded": local})
@@ -185,7 +185,7 @@ def _update_submodules(repo: "git.Repo", *, force: bool = False) -> tuple[GitSub
     before = {module.id: module.commit for module in reading.submodules(repo)}
     repo.git.submodule("sync", "--recursive", kill_after_timeout=GIT_S)
     if force:
-        repo.git.submodule("foreach", "--recursive", "git reset --quiet --hard && git clean --quiet -d --force")
+        repo.git.submodule("foreach", "--recursive", "git reset --quiet --hard && git clean --quiet -d --force --force")
     options = ["--force"] if force else []
     repo.git.submodule("update", "--init", "--recursive", *options, kill_after_timeout=GIT_S)
     return tuple(module for module in reading.submodules(repo) if before.get(module.id) != module.commit)
@@ -193,12 +193,17 @@ def _update_submodules(repo: "git.Repo", *, force: bool = False) -> tuple[GitSub
 
 @contextlib.contextmanager
 def _undone(repo: "git.Repo") -> "Iterator[str]":
-    """Give the commit there is; when what follows fails, go back to it."""
-    before = repo.head.commit.hexsha
+    """Give the commit there is, if there is one; when what follows fails, go back to it."""
+    from rbee.adapters.git_checkout import reading  # noqa: PLC0415
+
+    before = reading.commit(repo)
     try:
         yield before
     except BaseException:
-        if repo.head.commit.hexsha != before:
+        if not before and repo.head.is_valid():
+            repo.git.read_tree("-u", "--reset", reading.empty_tree(repo))
+            repo.git.update_ref("-d", "HEAD")
+        elif reading.commit(repo) != before:
             repo.git.reset("--keep", before)
             with contextlib.suppress(Exception):
                 repo.git.submodule("update", "--recursive")

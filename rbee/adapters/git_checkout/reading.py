@@ -31,7 +31,7 @@ def changes(repo: git.Repo) -> tuple[GitChange, ...]:
 
 def porcelain(text: str) -> list[GitChange]:
     """Return the changes in the output of ``git status --porcelain=v2 -z`` (git-status(1))."""
-    found, fields = [], iter(text.split("\0"))
+    found, fields = [], iter(readable(text).split("\0"))
     for field in fields:
         match field[:1]:
             case "1":
@@ -47,20 +47,35 @@ def porcelain(text: str) -> list[GitChange]:
 
 
 def files_between(repo: git.Repo, before: str, after: str) -> tuple[GitChange, ...]:
-    """Return which files differ between two commits."""
-    fields = repo.git.diff("--name-status", "-z", "--no-renames", before, after).split("\0")
+    """Return which files differ between two commits; ``before`` may be nothing."""
+    since = before or empty_tree(repo)
+    fields = readable(repo.git.diff("--name-status", "-z", "--no-renames", since, after)).split("\0")
     pairs = zip(fields[::2], fields[1::2], strict=False)
     return tuple(GitChange(path=path, state=_STATES.get(letter[:1], ChangeState.MODIFIED)) for letter, path in pairs)
 
 
 def commits_between(repo: git.Repo, before: str, after: str) -> tuple[GitCommit, ...]:
-    """Return the commits that came, newest first, a hundred at most."""
-    text = repo.git.log(f"--max-count={COMMITS_MOST}", "--format=%H%x00%an%x00%ct%x00%s%x00%x00", f"{before}..{after}")
-    rows = [row.strip("\n").split("\0") for row in text.split("\0\0") if row.strip()]
+    """Return the commits that came, newest first, a hundred at most; ``before`` may be nothing."""
+    which = f"{before}..{after}" if before else after
+    text = readable(repo.git.log("-z", f"--max-count={COMMITS_MOST}", "--format=%H%n%an%n%ct%n%s", which))
+    rows = [(*row.split("\n", 3), "")[:4] for row in text.split("\0") if row]  # GitPython takes a last end of line
     return tuple(
-        GitCommit(id=row[0], author=row[1], at_ms=int(row[2]) * 1000, subject=row[3] if len(row) > 3 else "")
-        for row in rows
+        GitCommit(id=name, author=author, at_ms=int(at) * 1000, subject=subject) for name, author, at, subject in rows
     )
+
+
+def commit(repo: git.Repo) -> str:
+    """Return what is checked out; nothing in a clone of what was empty then."""
+    return repo.head.commit.hexsha if repo.head.is_valid() else ""
+
+
+def empty_tree(repo: git.Repo) -> str:
+    return str(repo.git.hash_object("-t", "tree", "/dev/null"))
+
+
+def readable(text: str) -> str:
+    """Return what git said as text that can be sent: names of files may be any bytes."""
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
 
 
 def submodules(repo: git.Repo) -> tuple[GitSubmodule, ...]:
@@ -78,6 +93,8 @@ def harmless(url: str) -> str:
 
 def ahead_behind(repo: git.Repo, upstream: str) -> tuple[int, int]:
     """Return how many commits each side has that the other has not."""
+    if not repo.head.is_valid():
+        return 0, int(repo.git.rev_list("--count", upstream))
     left, right = repo.git.rev_list("--left-right", "--count", f"HEAD...{upstream}").split()
     return int(left), int(right)
 
@@ -114,11 +131,16 @@ def _submodule(module: Any) -> GitSubmodule:
         state = SubmoduleState.MODIFIED if dirty else state
     url = harmless(str(module.url or ""))
     return GitSubmodule(
-        id=str(module.name), path=str(module.path), url=url, commit=current, wanted_commit=wanted, state=state
+        id=readable(str(module.name)),
+        path=readable(str(module.path)),
+        url=url,
+        commit=current,
+        wanted_commit=wanted,
+        state=state,
     )
 
 
 def said(error: GitCommandError) -> str:
     """Return what git printed on standard error, without GitPython's wrapping."""
     text = str(error.stderr or "") or str(error)
-    return re.sub(r"^\s*stderr: '?", "", text).strip().removesuffix("'")
+    return re.sub(r"^\s*stderr: '?", "", readable(text)).strip().removesuffix("'")

@@ -70,9 +70,7 @@ def no_upstream(path: str, branch: str, remotes: Sequence[str]) -> Conflict:
 
 
 def upstream_gone(path: str, upstream: str) -> NotFound:
-    return NotFound(
-        f"{upstream}, which {path} follows, is not at the remote any more", hint=in_git(path, "branch", "--remotes")
-    )
+    return NotFound(f"{upstream}, which {path} follows, is not at the remote", hint=in_git(path, "branch", "--remotes"))
 
 
 def busy(path: str, doing: str) -> Conflict:

@@ -9,6 +9,7 @@ import pytest
 from rbee.adapters.git_checkout import GitCheckout, refusals
 from rbee.adapters.git_checkout.reading import harmless, porcelain
 from rbee.errors import Conflict, NotFound, NotPermitted, PoolUnreachable, RbeeError
+from rbee.wire import codec
 from rbee.wire.git import ChangeState, SubmoduleState
 from tests.support.repositories import ENVIRONMENT, House, git, house
 
@@ -65,6 +66,73 @@ async def test_a_submodule_whose_url_moved_is_found_there(home: House, tmp_path:
     home.push("note", "moved\n")
     await checkout(home).pull()
     assert (home.clone / "lib/lib.nix").read_text() == "newer\n"
+
+
+async def test_a_commit_without_a_message_is_a_commit(home: House) -> None:
+    before = state(home)[0]
+    git(home.author, "commit", "-q", "--allow-empty", "--allow-empty-message", "-m", "")
+    after = home.push(file="after.nix", subject="After it")
+    git(home.author, "commit", "-q", "--allow-empty", "--allow-empty-message", "-m", "")
+    git(home.author, "push", "-q")
+    update = await checkout(home).pull()
+    assert update.before == before
+    assert [(commit.subject, commit.author) for commit in update.commits] == [
+        ("", "Ann"),
+        ("After it", "Ann"),
+        ("", "Ann"),
+    ]
+    assert update.commits[1].id == after
+
+
+async def test_what_is_left_of_a_submodule_that_upstream_removed_goes_with_a_sync(home: House) -> None:
+    git(home.author, "rm", "-q", "lib")
+    home.push()
+    await checkout(home).pull()
+    with pytest.raises(Conflict, match="would throw away changes in lib/"):
+        await checkout(home).sync(discard=False)
+    update = await checkout(home).sync(discard=True)
+    assert [change.path for change in update.discarded] == ["lib/"]
+    assert not (home.clone / "lib").exists()
+    assert (await checkout(home).sync(discard=False)).discarded == ()
+
+
+async def test_a_name_that_is_no_text_can_be_told(home: House) -> None:
+    Path(os.fsdecode(os.fsencode(home.clone) + b"/\xff.txt")).touch()
+    found = await checkout(home).status()
+    assert [change.path for change in found.changes] == ["\N{REPLACEMENT CHARACTER}.txt"]
+    codec.dump_json(found).encode()
+
+
+@pytest.mark.parametrize("way", ["pull", "sync"])
+async def test_a_clone_of_what_was_empty_then_gets_the_first_commits(home: House, tmp_path: Path, way: str) -> None:
+    bare, clone = tmp_path / "new.git", tmp_path / "new"
+    bare.mkdir()
+    git(bare, "init", "-qb", "main", "--bare")
+    git(tmp_path, "clone", "-q", str(bare), str(clone))
+    empty = GitCheckout(clone)
+    with pytest.raises(NotFound, match="is not at the remote"):
+        await empty.pull()
+    git(home.author, "push", "-q", str(bare), "main")
+    update = await (empty.pull() if way == "pull" else empty.sync(discard=False))
+    assert (update.before, update.after) == ("", git(home.author, "rev-parse", "HEAD"))
+    assert [commit.subject for commit in update.commits] == ["The house"]
+    assert "flake.nix" in [change.path for change in update.files]
+    assert (clone / "lib/lib.nix").exists()
+
+
+async def test_a_first_pull_that_fails_leaves_the_clone_empty(home: House, tmp_path: Path) -> None:
+    clone = tmp_path / "new"
+    git(home.author, "config", "-f", ".gitmodules", "submodule.lib.url", str(tmp_path / "nowhere"))
+    home.push()
+    clone.mkdir()
+    git(clone, "init", "-qb", "main")
+    git(clone, "remote", "add", "origin", str(home.origin))
+    git(clone, "config", "branch.main.remote", "origin")
+    git(clone, "config", "branch.main.merge", "refs/heads/main")
+    with pytest.raises(RbeeError):
+        await GitCheckout(clone).pull()
+    found = await GitCheckout(clone).status()
+    assert (found.commit, [change.path for change in found.changes]) == ("", [])
 
 
 async def test_untracked_files_do_not_hinder_a_pull_unless_they_are_in_its_way(home: House) -> None:
@@ -168,7 +236,7 @@ async def test_a_followed_branch_that_is_gone(home: House) -> None:
     git(home.clone, "fetch", "-q")
     git(home.clone, "switch", "-q", "other")
     git(home.author, "push", "-q", "origin", ":other")
-    await refused(home, NotFound, "origin/other, which .* follows, is not at the remote any more")
+    await refused(home, NotFound, "origin/other, which .* follows, is not at the remote")
 
 
 async def test_a_remote_that_is_away(home: House) -> None:
