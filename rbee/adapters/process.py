@@ -120,12 +120,16 @@ async def lines(
         raise failed(done)
 
 
-async def told(argv: Sequence[str], tell: Tell) -> Completed:
-    """Run ``argv`` on a leash and ``tell`` each line of both its streams; return how it ended and its last words."""
+async def told(argv: Sequence[str], tell: Tell, *, leash: bool = True) -> Completed:
+    """Run ``argv`` and ``tell`` each line of both its streams; return how it ended and its last words.
+
+    Args:
+        leash: as ``run``. Without one it reads nothing, and is told by SIGTERM that it is not wanted any more.
+    """
     process = await asyncio.create_subprocess_exec(
         which(argv[0]),
         *argv[1:],
-        stdin=asyncio.subprocess.PIPE,
+        stdin=asyncio.subprocess.PIPE if leash else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
         start_new_session=True,
@@ -146,7 +150,7 @@ async def told(argv: Sequence[str], tell: Tell) -> Completed:
     finally:
         for one in telling:
             one.cancel()  # what it says of being ended is for nobody
-        await _end(process, leash=True)
+        await _end(process, leash=leash, gently=True)
     return Completed(tuple(argv), process.returncode or 0, "", "\n".join(complaints))
 
 
@@ -200,10 +204,14 @@ def failed(done: Completed) -> ProgramFailed:
     )
 
 
-async def _end(process: asyncio.subprocess.Process, *, leash: bool = False) -> None:
+async def _end(process: asyncio.subprocess.Process, *, leash: bool = False, gently: bool = False) -> None:
     """Leave no child behind, however we got here."""
-    if leash and process.returncode is None and process.stdin is not None:
-        process.stdin.close()
+    if (leash or gently) and process.returncode is None:
+        if leash and process.stdin is not None:
+            process.stdin.close()
+        else:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(LEASH_S):
                 await process.wait()

@@ -1,7 +1,10 @@
 """Changes to somebody's TOML file: tomlkit keeps their comments, order and spelling. ``config`` is the only reader."""
 
 import contextlib
+import copy
 import os
+import re
+import tomllib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,17 +27,28 @@ def change(file: Path, changes: Changes) -> list[str]:
     the same time by these means waits, and finds what we have made.
 
     Raises:
-        ConfigInvalid: it is not TOML.
+        ConfigInvalid: it is not TOML; or so written that a change would change other keys as well.
         NotPermitted: it may not be written.
         InsufficientDisk: there is no room for it.
     """
     real = Path(os.path.realpath(file))
     with permitted(file.parent), _alone(real.parent):
-        document = _read(real)
-        changed = [".".join(where) for where, value in changes.items() if _changed(document, where, value)]
-        if changed:
-            _write(real, tomlkit.dumps(document))
-        return changed
+        text = _read(real)
+        said = _parsed(text, real)
+        todo = {where: value for where, value in changes.items() if _get(said, where) != value}
+        if todo:
+            _write(real, _changed(text, todo, _applied(said, todo), file))
+        return [".".join(where) for where in todo]
+
+
+def require_writable(file: Path) -> None:
+    """Find out whether ``change`` could write ``file``, before anything else is done; raises as it does."""
+    real = Path(os.path.realpath(file))
+    with permitted(file.parent), _alone(real.parent):
+        _parsed(_read(real), real)
+        probe = _beside(real)
+        probe.touch()
+        probe.unlink()
 
 
 @contextlib.contextmanager
@@ -44,31 +58,121 @@ def _alone(folder: Path) -> Iterator[None]:
         yield
 
 
-def _read(file: Path) -> tomlkit.TOMLDocument:
+def _read(file: Path) -> str:
     try:
-        return tomlkit.parse(file.read_text(encoding="utf-8"))
+        with file.open(encoding="utf-8", newline="") as stream:  # its ends of lines stay as they are
+            return stream.read()
     except FileNotFoundError:
-        return tomlkit.document()
-    except (TOMLKitError, UnicodeDecodeError) as error:
+        return ""
+    except UnicodeDecodeError as error:
         raise ConfigInvalid(f"{file} is not TOML: {error}") from None
 
 
-def _changed(document: tomlkit.TOMLDocument, where: tuple[str, ...], value: Any) -> bool:
+def _parsed(text: str, file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigInvalid(f"{file} is not TOML: {error}") from None
+
+
+def _get(said: Mapping[str, Any], where: tuple[str, ...]) -> Any:
+    found: Any = said
+    for name in where:
+        found = found.get(name) if isinstance(found, Mapping) else None
+    return found
+
+
+def _applied(said: Mapping[str, Any], changes: Changes) -> dict[str, Any]:
+    """Return what the file is to say."""
+    wanted = copy.deepcopy(dict(said))
+    for (*tables, key), value in changes.items():
+        table = wanted
+        for name in tables:
+            table = table.setdefault(name, {})
+        if value is None:
+            table.pop(key, None)
+        else:
+            table[key] = value
+    return wanted
+
+
+def _changed(text: str, changes: Changes, wanted: Mapping[str, Any], file: Path) -> str:
+    """Return the text that says ``wanted``, and nothing else: by the first way that does."""
+    for way in (_by_lines, _by_tomlkit, _at_the_end):
+        with contextlib.suppress(TOMLKitError, ValueError, LookupError, TypeError, AttributeError):
+            new = way(text, changes)
+            if _pruned(tomllib.loads(new)) == _pruned(wanted):
+                return new
+    keys = ", ".join(".".join(where) for where in changes)
+    raise ConfigInvalid(
+        f"{file} is so written that {keys} cannot be changed without changing other keys",
+        hint=f"write it as a table, [{'.'.join(next(iter(changes))[:-1])}], and try again",
+    )
+
+
+def _pruned(said: Mapping[str, Any]) -> dict[str, Any]:
+    """Return it without tables that say nothing."""
+    kept = {key: _pruned(value) if isinstance(value, dict) else value for key, value in said.items()}
+    return {key: value for key, value in kept.items() if value != {}}
+
+
+def _by_lines(text: str, changes: Changes) -> str:
+    """Take tables out line by line, for tomlkit takes the comment above the next one with them; then as it does."""
+    left = {}
+    for where, value in changes.items():
+        shorter = _without_table(text, where) if value is None else None
+        if shorter is None:
+            left[where] = value
+        else:
+            text = shorter
+    return _by_tomlkit(text, left)
+
+
+def _without_table(text: str, where: tuple[str, ...]) -> str | None:
+    """Return ``text`` without the table that ``[where]`` begins; None when no line does."""
+    lines = text.splitlines(keepends=True)
+    name = r"\s*\.\s*".join(f'"?{re.escape(part)}"?' for part in where)
+    first = next((n for n, line in enumerate(lines) if re.match(rf"\s*\[\s*{name}\s*\]", line)), None)
+    if first is None:
+        return None
+    end = next((n for n in range(first + 1, len(lines)) if lines[n].lstrip().startswith("[")), len(lines))
+    own = [n for n in range(first + 1, end) if lines[n].strip() and not lines[n].lstrip().startswith("#")]
+    last = own[-1] if own else first
+    after = lines[last + 1 :]
+    if first > 0 and not lines[first - 1].strip() and after and not after[0].strip():
+        after = after[1:]  # of the empty lines on both sides one is enough
+    return "".join([*lines[:first], *after])
+
+
+def _by_tomlkit(text: str, changes: Changes) -> str:
+    document = tomlkit.parse(text)
+    for where, value in changes.items():
+        _edit(document, where, value)
+    return tomlkit.dumps(document)
+
+
+def _at_the_end(text: str, changes: Changes) -> str:
+    """Add tables at the end of what tomlkit would reorder, such as dotted keys."""
+    tables: dict[tuple[str, ...], dict[str, Any]] = {}
+    for (*table, key), value in changes.items():
+        tables.setdefault(tuple(table), {})[key] = value
+    added = [f"\n[{'.'.join(table)}]\n{tomlkit.dumps(keys)}" for table, keys in tables.items()]
+    return text + ("" if text.endswith("\n") else "\n") + "".join(added)
+
+
+def _edit(document: tomlkit.TOMLDocument, where: tuple[str, ...], value: Any) -> None:
     *tables, key = where
     table: Any = document
     for name in tables:
         if name not in table:
             if value is None:
-                return False
+                return
             table[name] = tomlkit.table()
         table = table[name]
-    if table.get(key) == value:
-        return False
     if value is None:
-        del table[key]
+        table.pop(key, None)
     else:
         table[key] = tomlkit.item(value) if not isinstance(value, dict) else _table(value)
-    return True
 
 
 def _table(values: Mapping[str, Any]) -> Table:
@@ -78,8 +182,12 @@ def _table(values: Mapping[str, Any]) -> Table:
     return made
 
 
+def _beside(file: Path) -> Path:
+    return file.with_name(f".{file.name}.{os.getpid()}.tmp")
+
+
 def _write(file: Path, text: str) -> None:
-    new = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+    new = _beside(file)
     try:
         with new.open("w", encoding="utf-8") as stream:
             stream.write(text)

@@ -1,5 +1,6 @@
 """Where a daemon listens: its socket unit says it, and a drop-in of ours changes it."""
 
+import contextlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -61,6 +62,39 @@ class Listening:
         done = await self._systemctl("show", "--value", "-p", "Listen", f"{self._name}.socket")
         return [line.removesuffix(" (Stream)") for line in done.stdout.splitlines() if line.endswith(" (Stream)")]
 
+    async def listen(self, address: str | None) -> None:
+        """Have systemd listen at ``address`` (``checked``) now; None: where the unit says. What is so already stays up.
+
+        Raises:
+            NotPermitted: units cannot be written here.
+            ProgramFailed: systemd cannot listen there; it listens where it did before.
+        """
+        before = self._written()
+        changed = self.restore() if address is None else self.move(address)
+        if not changed and await self._is_up():
+            return
+        try:
+            await self.apply()
+        except process.ProgramFailed:
+            if changed:
+                await self._back_to(before)
+            raise
+
+    def _written(self) -> str | None:
+        return self._file.read_text(encoding="utf-8") if self._file.is_file() else None
+
+    async def _is_up(self) -> bool:
+        argv = ["systemctl", *self._scope, "is-active", "--quiet", f"{self._name}.socket"]
+        return (await process.run(argv, timeout_s=120, check=False)).returncode == 0
+
+    async def _back_to(self, text: str | None) -> None:
+        if text is None:
+            self.restore()
+        else:
+            self._write(text)
+        with contextlib.suppress(RbeeError):
+            await self.apply()
+
     def move(self, address: str) -> bool:
         """Let it listen at ``address`` (``checked``) from its next start on; return whether that is new.
 
@@ -69,12 +103,16 @@ class Listening:
         """
         text = _TEXT.format(address=address, undo=self._undo)
         with permitted(self._file.parent.parent):
-            if self._file.is_file() and self._file.read_text(encoding="utf-8") == text:
+            if self._written() == text:
                 return False
+        self._write(text)
+        return True
+
+    def _write(self, text: str) -> None:
+        with permitted(self._file.parent.parent):
             self._file.parent.mkdir(parents=True, exist_ok=True)
             self._file.write_text(text, encoding="utf-8")
             self._file.chmod(0o644)
-        return True
 
     def restore(self) -> bool:
         """Let it listen where the unit says again; return whether there was anything to undo."""

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import ssl
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -96,12 +96,24 @@ class HttpClient(Endpoint):
         headers = {"Accept-Encoding": "identity", **({"Range": f"bytes={offset}-"} if offset else {})}
         timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_S, sock_read=SILENCE_S)
         what: dict[str, Any] = {"headers": headers, "allow_redirects": False, "timeout": timeout}
-        try:
-            async with self._open().request("GET", self._url(path), **what) as response:
-                if response.status >= 400:
+        with self._theirs():
+            response = await self._open().request("GET", self._url(path), **what)
+        async with response:  # what its reader raises, such as a full disk, is not the other side's
+            if response.status >= 400:
+                with self._theirs():
                     raise self._refused(await response.read(), response.status)
-                start = offset if response.status == 206 else 0
-                yield start, response.content.iter_chunked(_PIECE_BYTES)
+            yield offset if response.status == 206 else 0, self._pieces_of(response)
+
+    async def _pieces_of(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
+        with self._theirs():
+            async for piece in response.content.iter_chunked(_PIECE_BYTES):
+                yield piece
+
+    @contextlib.contextmanager
+    def _theirs(self) -> Iterator[None]:
+        """Say of what happens to the connection that it is the other side's."""
+        try:
+            yield
         except aiohttp.ConnectionTimeoutError:
             raise self._unanswered(CONNECT_S) from None
         except TimeoutError:

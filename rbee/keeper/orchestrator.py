@@ -165,8 +165,7 @@ async def listen(args: Args, output: Output) -> None:
     listening = Listening(NAME, user=user, undo=f"rbee-keeper orchestrator listen {LOOPBACK}", environ=os.environ)
     if wanted == LOOPBACK:
         if not dry_run(args, output, f"let {NAME} listen on loopback again"):
-            if listening.restore():
-                await listening.apply()
+            await listening.listen(None)
             _remember(settings, None)
             output.done(f"{NAME} listens at {', '.join(await listening.at())}", id=NAME)
         return
@@ -174,8 +173,7 @@ async def listen(args: Args, output: Output) -> None:
     _require_token(settings, address, user_config(user, os.environ))
     if dry_run(args, output, f"let {NAME} listen at {address}"):
         return
-    if address not in await listening.at() and listening.move(address):
-        await listening.apply()
+    await listening.listen(address)
     _remember(settings, address)
     output.done(f"{NAME} listens at {', '.join(await listening.at())}", id=NAME)
 

@@ -80,6 +80,7 @@ async def _enlist(args: Args, output: Output) -> None:
         raise ConfigInvalid("there is no token to give to it", hint="rbee-keeper token new --output /etc/rbee/token")
     if dry_run(args, output, f"make {name} ({target}) a pool, and write [hosts.{name}] to {file}"):
         return
+    toml_file.require_writable(file)
     _say(output, f"looking at {name}")
     state = await SshPool(remote).get_state()
     here, there = await _addresses(remote)
@@ -89,7 +90,7 @@ async def _enlist(args: Args, output: Output) -> None:
     async with reached(args) as queen:
         await queen.version()
         await _join(remote, queen_url, url, f"{_bracketed(there)}:{urlsplit(url).port or POOL_PORT}", tokens)
-        changed = toml_file.change(file, _host_table(name, target, remote.sudo, url))
+        changed = toml_file.change(file, _host_table(name, known, target, remote.sudo, url))
         _say(output, f"{file} has [hosts.{name}]" + ("" if changed else " already"))
         await queen.register_pool(state.id, _registration(state.instance, url, state.version))
         show_pool(await _appeared(queen, state.id, name), output)
@@ -113,15 +114,28 @@ async def remove_pool(args: Args, output: Output) -> int | None:
                 await remote.run([HIVE, "leave", "--yes", "--format=json"], timeout_s=JOIN_S)
             except RbeeError as error:
                 problem = error
-        with contextlib.suppress(NotFound):
-            await queen.remove_pool(pool)
+        forgotten = await _forget(queen, pool)
     if known is not None:
         toml_file.change(config_file(settings), {("hosts", name): None})
     if problem is not None:
         output.say(f"{name} itself was not told: {problem.message}; it still has the token, and calls when it is back")
         output.say("hint: rbee-hive leave, there; or another token for all others: rbee-keeper token new")
+    if forgotten is not None:
+        output.say(f"the queen was not told: {forgotten.message}; she lists {pool} as lost")
+        output.say(f"hint: rbee-keeper pool remove {pool}, when she is back")
     output.done(f"{name} removed", id=name)
-    return problem.exit_code if problem else None
+    return next((error.exit_code for error in (problem, forgotten) if error is not None), None)
+
+
+async def _forget(queen: QueenClient, pool: str) -> RbeeError | None:
+    """Have the queen forget a pool; return why she did not. One that she does not know is forgotten."""
+    try:
+        await queen.remove_pool(pool)
+    except NotFound:
+        return None
+    except RbeeError as error:
+        return error
+    return None
 
 
 def config_file(settings: Settings) -> Path:
@@ -181,10 +195,11 @@ async def _appeared(queen: QueenClient, pool: str, name: str) -> PoolStatus:
     )
 
 
-def _host_table(name: str, target: str, sudo: bool, url: str) -> dict[tuple[str, ...], Any]:
+def _host_table(name: str, known: config.Host, target: str, sudo: bool, url: str) -> dict[tuple[str, ...], Any]:
+    """Return what [hosts.NAME] is to say, by where it stands; None: nothing, whatever it says now."""
     wanted: dict[tuple[str, ...], Any] = {("hosts", name, "pool"): url}
-    if target != name:
-        wanted[("hosts", name, "ssh")] = target
+    if target != (known.ssh or name):
+        wanted[("hosts", name, "ssh")] = target if target != name else None
     if sudo:
         wanted[("hosts", name, "sudo")] = True
     return wanted

@@ -152,7 +152,7 @@ class _Step:
 
     async def _command(self, command: Sequence[str]) -> None:
         argv = [word.replace(_HOST, self._host.name) for word in command]
-        done = await process.told(argv, lambda line, _: self._output.say(f"{self._host.name}  | {line}"))
+        done = await process.told(argv, lambda line, _: self._output.say(f"{self._host.name}  | {line}"), leash=False)
         if done.returncode != 0:
             raise process.failed(done)
 

@@ -54,7 +54,7 @@ def is_place(where: str) -> bool:
 
 
 def _verified(args: dict[str, Any]) -> int:
-    where, form = args["--ssh"], args["--format"]
+    where, form = args["--ssh"].removeprefix("ssh://"), args["--format"]
     if not is_place(where):
         raise InvalidRequest(f"--ssh is {where!r}, expected a name of your ssh configuration, or user@host[:port]")
     if form not in FORMS:

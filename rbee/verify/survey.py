@@ -7,6 +7,7 @@ but the standard library, of Python 3.9 and later, and never stops at what it ca
 from __future__ import annotations
 
 import grp
+import http.client
 import json
 import os
 import platform
@@ -252,6 +253,8 @@ def ask(url: str, route: str, token: str, ca: str) -> tuple[Any, str]:
             return json.loads(answer.read()), ""
     except urllib.error.HTTPError as error:
         return None, f"HTTP {error.code}"
+    except http.client.HTTPException as error:
+        return None, f"what answers speaks no HTTP: {str(error)[:80]!r}"
     except (OSError, ValueError) as error:
         return None, str(getattr(error, "reason", error))
 
@@ -316,8 +319,18 @@ def models(folder: str) -> dict[str, Any]:
     except OSError as error:
         return {"error": str(error), "records": [], "partials": []}
     records = [record(name) for name in names if name.suffix == ".json" and not name.name.endswith(".partial.json")]
-    partials = [{"path": str(name), "age_s": time.time() - name.stat().st_mtime} for name in at.rglob("*.partial")]
+    partials = [
+        {"path": str(name), "age_s": old_s} for name in at.rglob("*.partial") if (old_s := age_s(name)) is not None
+    ]
     return {"error": "", "records": records, "partials": partials}
+
+
+def age_s(name: Path) -> float | None:
+    """Return how long ago a file was written; None when it has just been finished, or leads nowhere."""
+    try:
+        return time.time() - name.stat().st_mtime
+    except OSError:
+        return None
 
 
 def record(name: Path) -> dict[str, Any]:

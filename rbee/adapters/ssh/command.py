@@ -12,7 +12,7 @@ from rbee import __version__
 NO_PROGRAM = "rbee: no program "
 """What stands on standard error, before the program's name, when it is not there (exit 127)."""
 
-_HARMLESS = re.compile(r"[A-Za-z0-9_./:=@%+-]+")
+_HARMLESS = re.compile(r"[A-Za-z0-9_./:@+-][A-Za-z0-9_./:=@+-]*")  # zsh takes =ls for a path, fish %1 for a process
 
 # Standard input is the leash: ssh closes it when our side is gone, however it went, and then the command's whole
 # process group is told to end. setsid(1) makes that group; a plain sh has no job control.

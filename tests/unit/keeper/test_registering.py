@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from rbee import config
 from rbee.keeper import registering
 from tests.unit.keeper.conftest import run
 
@@ -23,9 +24,12 @@ def test_her_loopback_is_ours_and_not_the_hosts(queen: str, here: str, expected:
 
 
 def test_only_what_is_not_so_by_itself_is_written_down() -> None:
-    table = registering._host_table("mac", "mac", sudo=False, url="http://10.0.0.3:9200")
+    new, old = config.Host(), config.Host(ssh="root@10.0.0.5")
+    table = registering._host_table("mac", new, "mac", sudo=False, url="http://10.0.0.3:9200")
     assert table == {("hosts", "mac", "pool"): "http://10.0.0.3:9200"}
-    table = registering._host_table("mac", "ann@mac", sudo=True, url="u")
+    assert registering._host_table("mac", old, old.ssh, sudo=False, url="u").keys() == {("hosts", "mac", "pool")}
+    assert registering._host_table("mac", old, "mac", sudo=False, url="u")[("hosts", "mac", "ssh")] is None
+    table = registering._host_table("mac", new, "ann@mac", sudo=True, url="u")
     assert table[("hosts", "mac", "ssh")] == "ann@mac"
     assert table[("hosts", "mac", "sudo")] is True
 
