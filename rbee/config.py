@@ -170,6 +170,10 @@ class Settings:
     def problems(self) -> typing.Iterator[tuple[str, str]]:
         for table, names in (("models", self.models), ("hosts", self.hosts)):
             for key in names:
+                if (table, key) == ("hosts", "all"):
+                    yield "hosts.all", "is what --host calls every host; name it otherwise"
+                if table == "hosts" and self.hosts[key].ssh.startswith("-"):
+                    yield f"hosts.{key}.ssh", f"is {self.hosts[key].ssh!r}, which ssh would take for an option"
                 if not NAME.fullmatch(key):
                     yield f"{table}.{key}", f"has a name that does not match {NAME.pattern}"
 

@@ -20,6 +20,11 @@ def is_own(host: str) -> bool:
     return any(only_here(address) or _can_bind(address) for address in _resolved(host))
 
 
+def leads_here_only(host: str) -> bool:
+    """Return whether ``host`` is resolved to loopback here, as Debian has it for a host's own name."""
+    return any(only_here(address) for address in _resolved(host))
+
+
 def same_machine(one: str, other: str) -> bool:
     """Return whether two names lead to a common address."""
     return one == other or bool(_resolved(one) & _resolved(other))

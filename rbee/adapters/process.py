@@ -206,6 +206,10 @@ def failed(done: Completed) -> ProgramFailed:
 
 async def _end(process: asyncio.subprocess.Process, *, leash: bool = False, gently: bool = False) -> None:
     """Leave no child behind, however we got here."""
+    transport = process._transport  # type: ignore[attr-defined]  # asyncio has no other way
+    for stream in (1, 2):  # wait() waits for their ends as well, and nobody reads on
+        if (pipe := transport.get_pipe_transport(stream)) is not None:
+            pipe.close()
     if (leash or gently) and process.returncode is None:
         if leash and process.stdin is not None:
             process.stdin.close()
@@ -219,3 +223,5 @@ async def _end(process: asyncio.subprocess.Process, *, leash: bool = False, gent
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
+    transport.close()
+    await asyncio.sleep(0)  # or the loop may end before it is closed

@@ -105,7 +105,7 @@ class Output:
     def say(self, sentence: str) -> None:
         """Talk: to standard error, and not at all where JSON was asked for."""
         if not self.as_json:
-            self.err.write(f"{sentence}\n")
+            self.err.write(f"{harmless(sentence) if self.err.isatty() else sentence}\n")
 
     def failure(self, program: str, error: RbeeError) -> None:
         """Say what went wrong and what to do; as JSON, the envelope on one line."""

@@ -149,7 +149,7 @@ def part(name: str) -> str:
     Raises:
         InvalidRequest: it would change which path that is.
     """
-    if name in ("", ".", ".."):
+    if name in ("", ".", "..") or any("\ud800" <= letter <= "\udfff" for letter in name):
         raise InvalidRequest(f"name is {name!r}, expected one that somebody can have")
     return quote(name, safe="")
 

@@ -18,7 +18,7 @@ def context(cert: str, key: str, table: str, environ: Mapping[str, str]) -> ssl.
         return None
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     made.minimum_version = ssl.TLSVersion.TLSv1_2
-    _load(made, *pair, table)
+    _load(made, *pair, table, environ)
     return made
 
 
@@ -26,7 +26,7 @@ def reload(made: ssl.SSLContext | None, cert: str, key: str, table: str, environ
     """Let new connections have the certificate as it is in the files now. Raises ConfigInvalid."""
     pair = _files(cert, key, environ)
     if made is not None and pair is not None:
-        _load(made, *pair, table)
+        _load(made, *pair, table, environ)
 
 
 def _files(cert: str, key: str, environ: Mapping[str, str]) -> tuple[Path, Path] | None:
@@ -40,10 +40,11 @@ def _files(cert: str, key: str, environ: Mapping[str, str]) -> tuple[Path, Path]
     return found if found is not None and found[0].exists() and found[0].stat().st_size else None
 
 
-def _load(made: ssl.SSLContext, cert: Path, key: Path, table: str) -> None:
+def _load(made: ssl.SSLContext, cert: Path, key: Path, table: str, environ: Mapping[str, str]) -> None:
     try:
         mode = key.stat().st_mode & 0o777
-        from_systemd = "credentials" in key.parts  # 0440, in a folder that only the service may enter
+        directory = environ.get("CREDENTIALS_DIRECTORY")  # 0440 there, and only the service may enter it
+        from_systemd = bool(directory) and key.is_relative_to(Path(str(directory)))
         if mode & 0o077 and not from_systemd:
             raise ConfigInvalid(f"{table}.tls_key {key} has mode {mode:04o}, expected 0600", hint=f"chmod 600 {key}")
         made.load_cert_chain(cert, key)

@@ -3,10 +3,11 @@
 import os
 from pathlib import Path
 
-from rbee.cli.confirm import confirm, dry_run
+from rbee.cli.confirm import can_ask, confirm, dry_run
 from rbee.cli.git import SUBMODULE_COLUMNS, show_status, show_update
 from rbee.cli.output import Output
 from rbee.cli.run import Args
+from rbee.cli.units import counted
 from rbee.hive.reach import reached, settings_of
 from rbee.wire.git import GitSyncSpec, SubmoduleState
 
@@ -35,9 +36,12 @@ async def git_sync(args: Args, output: Output) -> None:
         lost = len(status.changes) + len(modified) + status.ahead
         if not lost and dry_run(args, output, f"sync {status.path}"):
             return
-        discard = bool(lost) and confirm(args, output, f"throw away {lost} local changes in {status.path}")
-        if not lost or discard:
-            show_update(await pool.git_sync(GitSyncSpec(discard=discard or bool(args["--yes"]))), output)
+        discard = bool(args["--yes"])
+        if lost and (discard or args["--dry-run"] or can_ask()):
+            discard = confirm(args, output, f"throw away {counted(lost, 'local change')} in {status.path}")
+            if not discard:
+                return
+        show_update(await pool.git_sync(GitSyncSpec(discard=discard)), output)  # which refuses, and names them
 
 
 def _is_ours(args: Args) -> bool:

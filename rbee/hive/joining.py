@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from rbee import config
 from rbee.adapters import toml_file
+from rbee.adapters.addresses import is_own, leads_here_only
 from rbee.adapters.files import permitted
 from rbee.cli.confirm import confirm, dry_run
 from rbee.cli.listening import Listening, checked, user_config
@@ -49,6 +50,7 @@ async def join(args: Args, output: Output) -> None:
     """
     settings, queen, url = settings_of(args), args["--queen"], args["--url"]
     listen = checked(args["--listen"] or _listen(url))
+    _require_seen(url, queen)
     token = await asyncio.to_thread(_token)
     if dry_run(args, output, f"join the queen at {queen} as {config.pool_id(settings)}"):
         return
@@ -99,6 +101,16 @@ def _listen(url: str) -> str:
     if not parts.hostname or parts.port is None:
         raise InvalidRequest(f"--url is {url!r}, expected http://host:port")
     return f"[{parts.hostname}]:{parts.port}" if ":" in parts.hostname else f"{parts.hostname}:{parts.port}"
+
+
+def _require_seen(url: str, queen: str) -> None:
+    """Refuse a name of ours that only we find: workers would listen where it leads here, and that is loopback."""
+    name = urlsplit(url).hostname or ""
+    if leads_here_only(name) and not is_own(urlsplit(queen).hostname or ""):
+        raise InvalidRequest(
+            f"--url is {url!r}, but on this host {name} is a loopback address, and the queen is elsewhere",
+            hint="name this host by its address: ip -brief address",
+        )
 
 
 def _token() -> str:

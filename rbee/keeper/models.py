@@ -17,6 +17,7 @@ from rbee.cli.output import Column, Output
 from rbee.cli.progress import Bars
 from rbee.cli.run import Args
 from rbee.cli.units import bytes_text
+from rbee.errors import InvalidRequest
 from rbee.keeper.fleet import Shown, on_each, on_pools, table
 from rbee.keeper.hosts import Host, chosen, named
 from rbee.keeper.reach import reached
@@ -72,6 +73,8 @@ async def download_model(args: Args, output: Output) -> int:
 
 async def import_model(args: Args, output: Output) -> int:
     spec = codec.from_dict(ImportSpec, {"path": args["<path>"], "id": args["--id"]})
+    if not spec.path.removeprefix("file:").startswith("/"):
+        raise InvalidRequest(f"path is {spec.path[:200]!r}, expected an absolute one on {named(args)}")
     if dry_run(args, output, f"import {spec.path} on {named(args)}"):
         return 0
     return await on_pools(args, output, lambda pool: pool.import_model(spec), _MODEL)

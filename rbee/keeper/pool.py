@@ -1,13 +1,17 @@
 """rbee-keeper pool state, gpu, drain and undrain: pools as they know themselves."""
 
+import contextlib
+
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.pools import gpus_line, show_gpus, show_state, state_line
 from rbee.cli.run import Args
+from rbee.errors import RbeeError
 from rbee.keeper.fleet import Shown, on_pools
-from rbee.keeper.hosts import named
+from rbee.keeper.hosts import chosen, named
 from rbee.keeper.reach import reached
 from rbee.pool_core.ops import PoolOps
+from rbee.wire.pools import PoolState
 
 
 async def get_state(args: Args, output: Output) -> int:
@@ -35,11 +39,23 @@ async def undrain_pool(args: Args, output: Output) -> int | None:
     if dry_run(args, output, f"undrain {pool or named(args)}"):
         return None
     if args["--host"]:
-        return await on_pools(args, output, _undrained, Shown(line=str))
+        code = await on_pools(args, output, _undrained, Shown(line=str))
+        await _say_who_drains(args, output)
+        return code
     async with reached(args) as queen:
         await queen.undrain_pool(pool)
     output.done(f"{pool} takes work again", id=pool)
     return None
+
+
+async def _say_who_drains(args: Args, output: Output) -> None:
+    """Say of which hosts the queen goes on to give no work: what is drained at her is not undrained at the host."""
+    hosts = {host.name: host.pool for host in chosen(args)}
+    with contextlib.suppress(RbeeError):
+        async with reached(args, any_version=True) as queen:
+            for pool in await queen.list_pools():
+                if pool.state is PoolState.DRAINING and (pool.id in hosts or pool.url in hosts.values()):
+                    output.say(f"the queen still drains {pool.id}: rbee-keeper pool undrain {pool.id}")
 
 
 async def _drained(pool: PoolOps) -> str:

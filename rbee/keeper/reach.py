@@ -30,9 +30,9 @@ def ask(args: Args, question: Callable[[QueenClient], Coroutine[Any, Any, T]]) -
 
 
 @contextlib.asynccontextmanager
-async def reached(args: Args) -> AsyncIterator[QueenClient]:
-    """Give the queen of [keeper] queen."""
-    async with http_to(args, settings_of(args).keeper.queen, "queen") as http:
+async def reached(args: Args, *, any_version: bool = False) -> AsyncIterator[QueenClient]:
+    """Give the queen of [keeper] queen; with ``any_version`` also one of another, as while the house is upgraded."""
+    async with http_to(args, settings_of(args).keeper.queen, "queen", any_version=any_version) as http:
         yield QueenClient(http)
 
 
@@ -45,11 +45,11 @@ async def pool_at(args: Args, url: str, source: str = "the pool") -> "AsyncItera
         yield PoolClient(http)
 
 
-def http_to(args: Args, url: str, source: str) -> "HttpClient":
+def http_to(args: Args, url: str, source: str, *, any_version: bool = False) -> "HttpClient":
     """Return a connection with the token that this person may read."""
     from rbee.client.http import HttpClient  # noqa: PLC0415
 
-    return HttpClient(url, **_as_this_person(args, source))
+    return HttpClient(url, **{**_as_this_person(args, source), "same_version": not any_version})
 
 
 def _as_this_person(args: Args, source: str) -> dict[str, Any]:

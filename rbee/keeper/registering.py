@@ -20,6 +20,7 @@ from rbee.cli.run import Args
 from rbee.client.queen import QueenClient
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NotFound, RbeeError, Timeout, Unauthorized
+from rbee.keeper.hosts import ALL
 from rbee.keeper.known import show_pool
 from rbee.keeper.reach import pool_at, reached
 from rbee.keeper.settings import settings_of
@@ -71,9 +72,13 @@ async def _enlist(args: Args, output: Output) -> None:
     name, settings = args["<pool>"], settings_of(args)
     if not NAME.fullmatch(name):
         raise InvalidRequest(f"host name is {name[:80]!r}, expected it to match {NAME.pattern}")
+    if name == ALL:
+        raise InvalidRequest(f"{ALL} is what --host calls every host", hint="another name, and --ssh TARGET")
     file = config_file(settings)
     known = settings.hosts.get(name, config.Host())
     target = args["--ssh"] or known.ssh or name
+    if target.startswith("-"):
+        raise InvalidRequest(f"--ssh is {target[:80]!r}, which ssh would take for an option")
     remote = Remote.to(name, target, sudo=known.sudo or bool(args["--sudo"]), environ=os.environ)
     tokens = config.read_token(settings.keeper.token_file, environ=os.environ)
     if not tokens:
@@ -86,6 +91,7 @@ async def _enlist(args: Args, output: Output) -> None:
     here, there = await _addresses(remote)
     queen_url = args["--queen"] or _seen_from_there(settings.keeper.queen, here)
     url = args["--url"] or f"{_scheme(state.url)}://{_bracketed(there)}:{POOL_PORT}"
+    _require_new(name, url, settings)
     _say(output, f"{name} is pool {state.id}, version {state.version}; it will call the queen at {queen_url}")
     async with reached(args) as queen:
         await queen.version()
@@ -162,6 +168,16 @@ def _seen_from_there(queen: str, here: str) -> str:
     if not only_here(parts.hostname or ""):
         return queen
     return f"{parts.scheme}://{_bracketed(here)}:{parts.port or 80}"
+
+
+def _require_new(name: str, url: str, settings: Settings) -> None:
+    """Refuse a second name for a host: whatever is done on all of them would be done twice there."""
+    for other, known in settings.hosts.items():
+        if other != name and known.pool == url:
+            raise Conflict(
+                f"{name} is the pool at {url}, which is [hosts.{other}] already",
+                hint=f"rbee-keeper pool register {other}; or pool remove {other} first",
+            )
 
 
 async def _join(remote: Remote, queen: str, url: str, listen: str, tokens: tuple[str, ...]) -> None:

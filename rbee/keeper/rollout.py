@@ -5,6 +5,7 @@ are back; verify; ask its model for one token; give it work again.
 """
 
 import asyncio
+import dataclasses
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -16,21 +17,27 @@ from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.units import counted, parse_seconds, seconds_text
 from rbee.client.queen import QueenClient
-from rbee.errors import NotFound, RbeeError, Timeout
+from rbee.errors import EX_INTERRUPTED, NotFound, RbeeError, Timeout
 from rbee.keeper import verifying
 from rbee.keeper.hosts import Host, chosen, from_here, host
 from rbee.keeper.reach import reached
 from rbee.keeper.rollout_plan import Plan, PlanFile
 from rbee.keeper.settings import settings_of
 from rbee.wire import codec
+from rbee.wire.envelope import to_envelope
 from rbee.wire.events import End, Failure
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from rbee.wire.pools import PoolSnapshot, PoolState
 
 BACK_S = 600.0
 PROBE_S = 300.0
+SETTLE_S = 15.0
+"""How long a check may fail after the command before it counts: a clock is set, a unit is still starting."""
 _LOOK_S = 0.5
 _HOST = "{host}"
+_BOOTED = ("systemctl", "is-system-running", "--wait")
+_UPGRADING = ("versions.installed_version_is_ours", "versions.queen_is_of_the_same_version")
+"""What differs from one host to the next while a house is upgraded."""
 
 
 class StepFailed(RbeeError):
@@ -40,13 +47,20 @@ class StepFailed(RbeeError):
     exit_code = 1
 
 
+class Interrupted(StepFailed):
+    """A person ended it."""
+
+    code = "interrupted"
+    exit_code = EX_INTERRUPTED
+
+
 async def rollout(args: Args, output: Output) -> None:
     """Roll ``-- command`` out over the hosts, or go on with the one that stopped.
 
     Raises:
         StepFailed: names the host and the step.
         NotFound: there is nothing to resume, or no such host.
-        Conflict: another rollout runs.
+        Conflict: another rollout runs, or has stopped, and was not forgotten with ``--yes``.
     """
     file = PlanFile.own()
     if args["--dry-run"]:
@@ -54,6 +68,8 @@ async def rollout(args: Args, output: Output) -> None:
         dry_run(args, output, f"run {' '.join(plan.command)} for {', '.join(plan.left)}, one after the other")
         return
     with file.alone():
+        if not args["--resume"]:
+            file.require_none(again=bool(args["--yes"]))
         await _rolled_out(_plan(args, file), args, output, file)
 
 
@@ -71,29 +87,39 @@ async def _rolled_out(plan: Plan, args: Args, output: Output, file: PlanFile) ->
     told: list[dict[str, Any]] = []
     for each in hosts:
         began = time.monotonic()
-        step = _Step(each, args, output, drain_s)
-        await step.run(plan.command)
-        plan = plan.through(each.name)
+        step = _Step(each, args, output, drain_s, plan, file)
+        row: dict[str, Any] = {"id": each.name, "ok": False, "steps": step.told}
+        told.append(row)
+        try:
+            await step.run(plan.command)
+            row["ok"] = True
+        except StepFailed as error:
+            row.update(to_envelope(error, source=each.name))
+            raise
+        finally:
+            row["seconds"] = round(time.monotonic() - began, 1)
+            if output.as_json and (not row["ok"] or each is hosts[-1]):
+                output.table(told, [], none="")
+        plan = step.plan.through(each.name)
         file.write(plan)
-        told.append({"id": each.name, "seconds": round(time.monotonic() - began, 1), "steps": step.told})
-    if output.as_json:
-        output.table(told, [], none="")
 
 
 class _Step:
     """One host's turn."""
 
-    def __init__(self, at: Host, args: Args, output: Output, drain_s: float) -> None:
+    def __init__(self, at: Host, args: Args, output: Output, drain_s: float, plan: Plan, file: PlanFile) -> None:
         self._host, self._args, self._output, self._drain_s = at, args, output, drain_s
-        self._pool = SshPool(at.remote)
+        self._pool = SshPool(dataclasses.replace(at.remote, any_version=True))
         self._doing = "looking at it"
         self._drained = ""  # the pool's id, once it is
+        self.plan, self._file = plan, file
+        self._before: tuple[str, ...] = ()  # what is wrong with it anyway
         self.told: list[str] = []
 
     async def run(self, command: Sequence[str]) -> None:
         name = self._host.name
         try:
-            async with reached(self._args) as queen:
+            async with reached(self._args, any_version=True) as queen:
                 await self._through(queen, command)
         except RbeeError as error:
             raise StepFailed(
@@ -102,8 +128,9 @@ class _Step:
                 details={"host": name, "step": self._doing, "code": error.code, **error.details},
             ) from error
         except asyncio.CancelledError:
-            self._output.say(f"{name}: interrupted: {self._doing}")
-            self._output.say(f"hint: {self._next_step(None)}")
+            self._output.failure(
+                "rbee-keeper", Interrupted(f"{name}: interrupted: {self._doing}", hint=self._next_step(None))
+            )
             raise
 
     def _next_step(self, error: RbeeError | None) -> str:
@@ -115,6 +142,7 @@ class _Step:
     async def _through(self, queen: QueenClient, command: Sequence[str]) -> None:
         state = await self._pool.get_state()
         await self._registered(queen, state.id)
+        self._before = await self._wrong_before()
         self._begin("draining")
         await queen.drain_pool(state.id)
         self._drained = state.id
@@ -167,6 +195,7 @@ class _Step:
                 seen = await queen.get_pool(pool)
                 heard_s = (seen.last_heartbeat_ms or 10**9) / 1000
                 if seen.state is not PoolState.LOST and asked - heard_s > began:
+                    await self._host.remote.run(_BOOTED, timeout_s=BACK_S, check=False)
                     self._say(f"back after {seconds_text(time.monotonic() - began)}")
                     return
             except RbeeError as error:
@@ -175,16 +204,37 @@ class _Step:
         raise Timeout(f"it was not back after {BACK_S:g} s: {problem}")
 
     async def _verified(self) -> None:
-        report = await verifying.report_of(self._host, self._args)
-        failed = [check for check in verifying.failures(report) if check["found"] != PoolState.DRAINING.value]
-        if failed:
-            said = "; ".join(f"{each['id']}: expected {each['expected']}, found {each['found']}" for each in failed)
-            raise StepFailed(
-                f"{counted(len(failed), 'check')} failed: {said}",
-                hint=f"on {self._host.name}: {failed[0]['mend']}",
-                details={"checks": [check["id"] for check in failed], "mend": failed[0]["mend"]},
-            )
-        self._say(f"{report['passed']} checks passed")
+        """Raise when something fails that did not fail before; what a host still settles is looked at again."""
+        began = time.monotonic()
+        while new := {name: check for name, check in (await self._failing()).items() if name not in self._before}:
+            if time.monotonic() - began > SETTLE_S:
+                raise self._not_fit(list(new.values()))
+            await asyncio.sleep(_LOOK_S)
+        self._say("verified" if not self._before else f"verified; what failed before: {', '.join(self._before)}")
+
+    async def _wrong_before(self) -> tuple[str, ...]:
+        """Return what fails before anything is done; when it was begun before, what failed then."""
+        name = self._host.name
+        if name not in self.plan.failed_before:
+            self.plan = self.plan.found(name, tuple(await self._failing()))
+            self._file.write(self.plan)
+        return self.plan.failed_before[name]
+
+    async def _failing(self) -> dict[str, dict[str, Any]]:
+        report = await verifying.report_of(self._host, self._args, unhashed=True)
+        return {
+            check["id"]: check
+            for check in verifying.failures(report)
+            if check["id"] not in _UPGRADING and check["found"] != PoolState.DRAINING.value
+        }
+
+    def _not_fit(self, failed: Sequence[dict[str, Any]]) -> StepFailed:
+        said = "; ".join(f"{each['id']}: expected {each['expected']}, found {each['found']}" for each in failed)
+        return StepFailed(
+            f"{counted(len(failed), 'check')} failed: {said}",
+            hint=f"on {self._host.name}: {failed[0]['mend']}",
+            details={"checks": [check["id"] for check in failed], "mend": failed[0]["mend"]},
+        )
 
     async def _probed(self, queen: QueenClient, before: PoolSnapshot) -> str:
         """Have its model say one token, by a job that only this pool may run although it drains."""

@@ -2,7 +2,7 @@
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
@@ -11,15 +11,21 @@ from rbee import config
 from rbee.adapters.files import locked, make_folder, permitted, write_whole
 from rbee.errors import Conflict, InvalidRequest, NotFound, RbeeError
 from rbee.wire import codec
+from rbee.wire.fields import plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which hosts, and what is run for each. ``done`` are those that are through."""
+    """Which hosts, and what is run for each. ``done`` are those that are through.
+
+    ``failed_before`` are the checks that the next host did not pass before anything was done to it: by host, so that
+    what a command breaks is not taken for that when it is resumed.
+    """
 
     hosts: tuple[str, ...]
     command: tuple[str, ...]
     done: tuple[str, ...] = ()
+    failed_before: Mapping[str, tuple[str, ...]] = plain({})
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -28,6 +34,10 @@ class Plan:
     def through(self, name: str) -> Self:
         """Return the plan after ``name`` is done."""
         return replace(self, done=(*self.done, name))
+
+    def found(self, name: str, failed: Sequence[str]) -> Self:
+        """Return the plan with what ``name`` fails; what it failed at first stays."""
+        return replace(self, failed_before={name: tuple(failed), **self.failed_before})
 
 
 class PlanFile:
@@ -55,6 +65,21 @@ class PlanFile:
                 except BlockingIOError:
                     raise Conflict("another rollout runs on this machine", hint="pgrep -af 'pool rollout'") from None
             yield
+
+    def require_none(self, *, again: bool) -> None:
+        """Refuse to begin while one has stopped, unless it may be forgotten: ``again``.
+
+        Raises:
+            Conflict: names where it stopped.
+        """
+        if again or not self._file.exists():
+            return
+        left = self.read().left
+        raise Conflict(
+            f"a rollout has stopped at {left[0]}, with {len(left)} of its hosts to go",
+            hint="rbee-keeper pool rollout --resume; or add --yes to forget it",
+            details={"hosts": list(left)},
+        )
 
     def read(self) -> Plan:
         """Return the plan of the rollout that has stopped.

@@ -3,6 +3,7 @@
 import asyncio
 import os
 import secrets
+from pathlib import Path
 
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
@@ -37,5 +38,11 @@ def _write(path: str, token: str) -> None:
         raise NotPermitted(f"{path} cannot be written: you may not") from None
     except OSError as error:
         raise CannotCreate(f"{path} cannot be written: {error.strerror}") from None
-    with os.fdopen(descriptor, "w") as file:
-        file.write(f"{token}\n")
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(f"{token}\n")
+            file.flush()
+            os.fsync(descriptor)
+    except OSError as error:
+        Path(path).unlink(missing_ok=True)
+        raise CannotCreate(f"{path} cannot be written: {error.strerror}", hint=f"df -h {path}") from None

@@ -9,13 +9,13 @@ from xml.etree import ElementTree as Xml
 from rbee.adapters import process
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.errors import ConfigInvalid, PoolUnreachable, RbeeError
+from rbee.errors import ConfigInvalid, PoolUnreachable, RbeeError, Timeout
 from rbee.keeper.fleet import Outcome, finished, gathered
 from rbee.keeper.hosts import Host, chosen
 from rbee.keeper.settings import settings_of
 from rbee.wire import codec
 
-VERIFY_S = 300.0
+VERIFY_S = 3600.0  # every byte of every model is hashed, by its host
 NEEDED = ("pytest", "testinfra")
 WANTED = "pytest pytest-testinfra"  # as pip names them
 Report = dict[str, Any]
@@ -40,8 +40,11 @@ async def verify(args: Args, output: Output) -> int:
     return code or int(any(not (outcome.result or {}).get("ok") for outcome in outcomes))
 
 
-async def report_of(host: Host, args: Args) -> Report:
+async def report_of(host: Host, args: Args, *, unhashed: bool = False) -> Report:
     """Return what the suite found on ``host``: ``ok`` and its ``checks``.
+
+    Args:
+        unhashed: leave the models' files alone, which can take their host an hour.
 
     Raises:
         ConfigInvalid: the suite's own requirements are not installed here.
@@ -53,7 +56,13 @@ async def report_of(host: Host, args: Args) -> Report:
             f"pool verify needs {' and '.join(missing)} here", hint=f"{sys.executable} -m pip install {WANTED}"
         )
     await host.remote.run(["true"])
-    done = await process.run(_argv(host, args), timeout_s=VERIFY_S, check=False)
+    argv = [*_argv(host, args), *(["--unhashed"] if unhashed else [])]
+    try:
+        done = await process.run(argv, timeout_s=VERIFY_S, check=False)
+    except Timeout as error:
+        error.message = f"{host.name} was not verified within {VERIFY_S:g} s"
+        error.hint = f"ssh {host.remote.target} top, to see what holds it up"
+        raise
     try:
         report = codec.parse_json(done.stdout.encode())
     except RbeeError:

@@ -27,17 +27,20 @@ def service(model: str) -> str:
     return f"rbee-model-{model}.service"
 
 
-def plan(model: ModelFile, host: HostResources) -> HoldPlan:
+def plan(model: ModelFile, host: HostResources, promised_bytes: int = 0) -> HoldPlan:
     """Return what holds ``model``.
+
+    Args:
+        promised_bytes: what other models will take that are being held just now.
 
     Raises:
         InsufficientMemory: what would be left is less than the reserve.
     """
     reserve = int(host.memory_total_bytes * RESERVE)
-    needed = model.size_bytes + reserve
+    needed = model.size_bytes + reserve + promised_bytes
     if needed > host.memory_available_bytes:
         raise InsufficientMemory(
-            f"{model.id} has {model.size_bytes} bytes, and {reserve} are to stay free, "
+            f"{model.id} has {model.size_bytes} bytes, {reserve + promised_bytes} are to stay free or promised, "
             f"but {host.memory_available_bytes} are available",
             hint="rbee-hive models uncache another one, or stop a worker",
             details={"needed_bytes": needed, "free_bytes": host.memory_available_bytes},

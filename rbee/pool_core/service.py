@@ -1,5 +1,6 @@
 """What a pool does, over ports: the logic that pool-managerd and a direct rbee-hive share."""
 
+import asyncio
 import contextlib
 import dataclasses
 from collections.abc import AsyncIterator, Callable
@@ -48,6 +49,7 @@ class PoolService:
         self._facts = facts
         self._units, self._models, self._gpus, self._host = units, models, gpus, host
         self._control, self._flag, self._checkout, self._now_ms = control, flag, checkout, now_ms
+        self._holding = asyncio.Lock()
 
     # The pool
 
@@ -170,7 +172,7 @@ class PoolService:
                 hint=f"rbee-hive worker stop {users[0]}",
                 details={"workers": users},
             )
-        if file.id in await self._cached():
+        if file.id in [facts.model for facts in await self._units.held()]:  # or will be in a moment
             raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
         await self._models.delete(file.id)
 
@@ -181,9 +183,11 @@ class PoolService:
             ModelNotFound: it is not on this host.
             InsufficientMemory: too little would be left.
         """
-        file = await self.get_model(model)
-        if not file.cached:
-            await self._units.hold(held.plan(file, await self._host.resources()))
+        async with self._holding:
+            file = await self.get_model(model)
+            if not file.cached:
+                promised = await self._promised_bytes(file.id)
+                await self._units.hold(held.plan(file, await self._host.resources(), promised))
         return dataclasses.replace(file, cached=True)
 
     async def uncache_model(self, model: str) -> None:
@@ -206,6 +210,14 @@ class PoolService:
         return await self._checkout.sync(spec.discard)
 
     # How
+
+    async def _promised_bytes(self, but: str) -> int:
+        """Return what models will take that somebody else has begun to hold."""
+        begun = [
+            facts.model for facts in await self._units.held() if facts.state == "activating" and facts.model != but
+        ]
+        found = [await self._models.find(model) for model in begun]
+        return sum(model.size_bytes for model in found if model is not None)
 
     async def _cached(self) -> frozenset[str]:
         return frozenset(facts.model for facts in await self._units.held() if facts.state == "active")

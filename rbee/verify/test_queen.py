@@ -61,6 +61,8 @@ def test_queen_lists_the_pool_here(facts: Facts, wanted: Wanted) -> None:
     if facts["queen"]["error"] or (facts["root"] and facts["queen"]["refusal"]):
         does_not_apply("the pool cannot speak to its queen: see the other checks of this group")
     name = facts["settings"].get("pool")
+    if any(pool["id"] == name and pool["state"] != "ready" for pool in facts["queen"]["answer"] or ()):
+        does_not_apply("the host has heard the same: see queen.queen_has_the_pool_ready")
     try:
         found = asyncio.run(_listed(wanted))
         state = next((pool.state.value for pool in found if pool.id == name), "not listed")
@@ -79,8 +81,8 @@ async def _listed(wanted: Wanted) -> "tuple[PoolStatus, ...]":
 
 
 def _mend(facts: Facts, state: str) -> str:
-    if state == "draining":
-        return "rbee-hive undrain"
+    if state == "draining":  # whether the host or the queen has it so
+        return f"rbee-keeper pool undrain {facts['settings']['pool']}"
     if state == "not listed":
         return f"rbee-keeper pool register {facts['settings']['pool']}"
     return f"{facts.systemctl} restart rbee-pool.service"

@@ -47,7 +47,16 @@ def test_state_is_rbees(facts: Facts) -> None:
 
 def test_models_are_rbees(facts: Facts) -> None:
     """The folder of models belongs to user rbee, and workers may read it"""
-    _belongs(facts, facts["settings"].get("models") or _unread(facts), "0755 rbee:rbee")
+    facts.system_mode_only()
+    folder = facts["settings"].get("models") or _unread(facts)
+    found = facts.path(folder)
+    if found.get("missing"):
+        _belongs(facts, folder, "0755 rbee:rbee")
+        return
+    right = found["owner"] == "rbee" and int(found["mode"], 8) & 0o007 == 0o005  # its group is its owner's affair
+    said = f"{found['mode']} {found['owner']}:{found['group']}"
+    mend = f"chown rbee {folder}; chmod u=rwx,o=rx {folder}"
+    require(said, "0755 rbee:rbee", holds=right, mend=mend, nixos=POOL)
 
 
 def test_queens_state_is_private(facts: Facts) -> None:

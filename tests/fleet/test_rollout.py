@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from rbee import __version__
 from rbee.client.queen import QueenClient
 from rbee.wire.jobs import JobSpec
 from tests.fleet.house import CONFIG, NAMES, House
@@ -82,14 +83,7 @@ def test_a_rolling_change_of_all_hosts_fails_no_job(fleet: House) -> None:
     assert sum(users.pools.values()) == users.done
     for name in NAMES:
         said = [line for line in done.stdout.splitlines() if line.startswith(f"{name}  ")]
-        assert [line.split("  ")[1].split()[0] for line in said] == [
-            "drained",
-            "back",
-            said[2].split("  ")[1].split()[0],
-            "tiny",
-            "takes",
-        ]
-        assert "checks passed" in said[2]
+        assert [line.split("  ")[1].split()[0] for line in said] == ["drained", "back", "verified", "tiny", "takes"]
     assert set(states(fleet).values()) == {"ready"}
 
 
@@ -131,6 +125,68 @@ def test_there_is_one_at_a_time_and_an_interrupted_one_says_how_to_go_on(fleet: 
     )
     fleet.rbee("pool", "undrain", "mac")
     fleet.blep.run(["rm", "/var/lib/rbee/rollout.json"])
+
+
+UPGRADE = (
+    "f=$(/usr/local/lib/rbee/bin/python -c 'import rbee; print(rbee.__file__)');"
+    ' sed -i \'s/^__version__ = ".*"/__version__ = "{version}"/\' $f; systemctl restart rbee-pool'
+)
+
+
+def test_a_house_is_upgraded_host_by_host_whoever_is_first(fleet: House) -> None:
+    """A keeper of the old version upgrades mac, then, upgraded itself, workstation."""
+    new, old = UPGRADE.replace("{version}", "0.2.0"), UPGRADE.replace("{version}", __version__)
+    try:
+        fleet.rbee("pool", "rollout", "--host", "mac", "--", "ssh", "{host}", new, timeout=120)
+        assert "0.2.0" in fleet.hosts["mac"].run(["rbee-hive", "--version"]).stdout
+        fleet.blep.run(["bash", "-c", f"{new} rbee-queen"])
+        assert "rbee-hive there is" in fleet.rbee("pool", "state", "--host", "workstation", check=False).stderr
+        fleet.rbee("pool", "rollout", "--host", "workstation", "--", "ssh", "{host}", new, timeout=120)
+        assert {pool["version"] for pool in fleet.rbee_json("pool", "list")} == {"0.2.0"}
+    finally:
+        for host in fleet.hosts.values():
+            host.run(["bash", "-c", f"{old} rbee-queen"])
+    wait_for(lambda: set(states(fleet).values()) == {"ready"}, "the house as it was", 30)
+
+
+def test_what_was_wrong_before_stops_nothing_and_a_slow_boot_is_waited_for(fleet: House) -> None:
+    mac = fleet.hosts["mac"]
+    mac.run(["systemd-run", "--unit=sickly", "--wait", "false"], check=False)
+    slow = "[Service]\nType=oneshot\nExecStart=/bin/sleep 8\n[Install]\nWantedBy=multi-user.target\n"
+    mac.write("/etc/systemd/system/slow.service", slow)
+    mac.run(["systemctl", "enable", "slow.service"])
+    boots = mac.boots
+    try:
+        reboot = ["sh", "-c", "ssh {host} 'systemctl reset-failed; reboot'; true"]
+        with fleet.begin("pool", "rollout", "--host", "mac", "--", *reboot) as command:
+            mac.await_boot(boots + 1)
+            out, err = command.communicate(timeout=200)
+        assert command.returncode == 0, err
+        assert "verified; what failed before: system.no_other_unit_failed" in out
+    finally:
+        mac.run(["systemctl", "disable", "slow.service"])
+        mac.run(["rm", "/etc/systemd/system/slow.service"])
+
+
+def test_a_stopped_one_is_not_forgotten_unasked(fleet: House) -> None:
+    stopped = fleet.rbee("pool", "rollout", *fleet.on("mac", "blep"), "--format", "json", "--", "false", check=False)
+    [row] = json.loads(stopped.stdout)
+    assert (stopped.returncode, row["id"], row["ok"], row["error"]["code"]) == (1, "mac", False, "rollout_stopped")
+    another = fleet.rbee("pool", "rollout", "--host", "workstation", "--", "true", check=False)
+    assert another.returncode == 73
+    assert "a rollout has stopped at mac, with 2 of its hosts to go" in another.stderr
+    asked = fleet.rbee("pool", "undrain", "--host", "mac")
+    assert "the queen still drains mac: rbee-keeper pool undrain mac" in asked.stderr
+    fleet.rbee("pool", "rollout", "--host", "mac", "--yes", "--", "true", timeout=120)
+    assert states(fleet)["mac"] == "ready"
+
+
+def test_a_command_that_asks_is_answered_by_nobody_and_stops_it(fleet: House) -> None:
+    asking = ["sh", "-c", "echo 'Go on? [Y/n]'; read answer || { echo nobody there >&2; exit 3; }"]
+    done = fleet.rbee("pool", "rollout", "--host", "mac", "--", *asking, check=False)
+    assert done.returncode == 1
+    assert "mac: running the command: sh exited 3: nobody there" in done.stderr
+    fleet.rbee("pool", "rollout", "--host", "mac", "--yes", "--", "true", timeout=120)
 
 
 def test_a_host_that_is_no_pool_is_left_alone(fleet: House) -> None:

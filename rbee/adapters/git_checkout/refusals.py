@@ -36,7 +36,7 @@ def dirty(path: str, files: Sequence[str]) -> Conflict:
 
 def would_discard(path: str, files: Sequence[str], commits: int) -> Conflict:
     what = [f"changes in {shown(files)}"] if files else []
-    what += [f"{commits} local commits"] if commits else []
+    what += [f"{commits} local commit{'' if commits == 1 else 's'}"] if commits else []
     return Conflict(
         f"a sync of {path} would throw away {' and '.join(what)}",
         hint="rbee-hive git sync --yes",

@@ -50,7 +50,7 @@ def check_importable(
     if same is not None:
         if model in (None, same.id):
             return same.id
-        raise Conflict(f"{texts[0]} is model {same.id} already", hint=f"rbee-hive models delete {same.id} forgets it")
+        raise Conflict(f"{texts[0]} is model {same.id} already", hint=f"rbee-hive models info {same.id}")
     chosen = model or id_of_file(texts[0])
     other = next((record.model.paths[0] for record in known if record.model.id == chosen), None)
     if other is None and chosen in embedded:

@@ -2,6 +2,7 @@
 
 import functools
 import os
+import shlex
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -234,7 +235,10 @@ class FileModelStore:
     async def _download(self, text: str, tell: Tell) -> ModelFile:
         reference = names.parse(text)
         if isinstance(reference, PathReference):
-            raise InvalidRequest(f"{reference} is a file; files are imported", hint=f"rbee-hive models import {text}")
+            raise InvalidRequest(
+                f"{reference} is a file; files are imported",
+                hint=f"rbee-hive models import {shlex.quote(reference.path)}",
+            )
         here = await in_thread(self._find, reference)
         if here is not None:
             return here

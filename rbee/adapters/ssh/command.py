@@ -17,7 +17,7 @@ _HARMLESS = re.compile(r"[A-Za-z0-9_./:@+-][A-Za-z0-9_./:=@+-]*")  # zsh takes =
 # Standard input is the leash: ssh closes it when our side is gone, however it went, and then the command's whole
 # process group is told to end. setsid(1) makes that group; a plain sh has no job control.
 _SCRIPT = f"""\
-PATH=$PATH:$HOME/.local/bin; RBEE_CALLER_VERSION={__version__}; export PATH RBEE_CALLER_VERSION
+PATH=$PATH:$HOME/.local/bin; export PATH
 command -v "$1" >/dev/null || {{ echo "{NO_PROGRAM}$1" >&2; exit 127; }}
 """
 _LEASHED = """\
@@ -29,17 +29,20 @@ kill $w 2>/dev/null
 exit $s
 """
 _FED = 'exec "$@"\n'
+_VERSION = f"RBEE_CALLER_VERSION={__version__}; export RBEE_CALLER_VERSION\n"
 _SUDO = ("sudo", "-n", "--")
 
 
-def line(argv: Sequence[str], *, sudo: bool = False, fed: bool = False) -> str:
+def line(argv: Sequence[str], *, sudo: bool = False, fed: bool = False, any_version: bool = False) -> str:
     """Return what ssh is to hand to the login shell.
 
     Args:
         sudo: run it as root, without a password.
         fed: standard input is the command's own, and so cannot be the leash.
+        any_version: do not say of what version we are, so that an rbee of another does not refuse.
     """
-    words = (*(_SUDO if sudo else ()), "sh", "-c", _SCRIPT + (_FED if fed else _LEASHED), "rbee", *argv)
+    script = ("" if any_version else _VERSION) + _SCRIPT + (_FED if fed else _LEASHED)
+    words = (*(_SUDO if sudo else ()), "sh", "-c", script, "rbee", *argv)
     return " ".join(map(quoted, words))
 
 

@@ -23,12 +23,14 @@ class Remote:
         name: what rbee calls the host.
         target: what ssh is given: a name of its configuration, ``user@host``, or ``ssh://user@host:port``.
         sudo: run commands there as root.
+        any_version: have rbee there answer also when it is of another version.
         ssh_config: read by ssh in place of the person's own, which it includes; None for their own alone.
     """
 
     name: str
     target: str
     sudo: bool = False
+    any_version: bool = False
     ssh_config: Path | None = None
 
     @classmethod
@@ -103,7 +105,10 @@ class Remote:
         options = ["BatchMode=yes", "StrictHostKeyChecking=yes", f"ConnectTimeout={failures.CONNECT_S}"]
         given = [word for option in options for word in ("-o", option)]
         # "--" so that a host called -oProxyCommand=… stays a host
-        return ["ssh", "-T", *own, *given, "--", self.target, command.line(argv, sudo=self.sudo, fed=fed)]
+        return ["ssh", "-T", *own, *given, "--", self.target, self._line(argv, fed)]
+
+    def _line(self, argv: Sequence[str], fed: bool) -> str:
+        return command.line(argv, sudo=self.sudo, fed=fed, any_version=self.any_version)
 
     def _raise_ours(self, done: Completed, argv: Sequence[str], *, own: bool = False) -> None:
         """Raise what is ssh's failure or a missing program, and not the command's own.

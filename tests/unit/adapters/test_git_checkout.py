@@ -178,7 +178,7 @@ async def test_a_sync_throws_away_only_when_told_to(home: House) -> None:
     git(home.clone, "commit", "-qm", "Mine", "flake.nix")
     after = home.push()
     before = state(home)
-    with pytest.raises(Conflict, match=r"would throw away changes in lib, notes.txt and 1 local commits"):
+    with pytest.raises(Conflict, match=r"would throw away changes in lib, notes.txt and 1 local commit$"):
         await checkout(home).sync(discard=False)
     assert state(home) == before
     update = await checkout(home).sync(discard=True)

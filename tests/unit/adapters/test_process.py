@@ -95,3 +95,17 @@ async def test_a_long_complaint_is_kept_whole() -> None:
         async for _ in process.lines([sys.executable, "-c", script]):
             pass
     assert caught.value.details["stderr"] == "{" + "x" * 30_000 + "}\n"
+
+
+@pytest.mark.parametrize("leash", [True, False])
+async def test_a_reader_that_leaves_amid_much_output_is_not_held_up(leash: bool) -> None:
+    def gone(*_: object) -> None:
+        raise BrokenPipeError
+
+    async with asyncio.timeout(20):
+        with pytest.raises(BrokenPipeError):
+            await process.told(["sh", "-c", "seq 1 3000000"], gone, leash=leash)
+        async for _ in process.lines(["sh", "-c", "seq 1 3000000"], leash=leash):
+            break
+        with pytest.raises(Timeout):
+            await process.run(["sh", "-c", "seq 1 3000000; sleep 1000"], timeout_s=0.5, leash=leash)

@@ -64,6 +64,39 @@ def test_what_is_so_already_is_not_written(file: Path) -> None:
     assert (file.stat().st_mtime_ns, file.stat().st_ino) == before
 
 
+@pytest.mark.parametrize(
+    ("before", "changes", "after"),
+    [
+        (
+            '[hosts.mac]\nssh = "a"\n\n# two GPUs\n[hosts.workstation]\nssh = "b"\n',
+            {("hosts", "mac"): None},
+            '\n# two GPUs\n[hosts.workstation]\nssh = "b"\n',
+        ),
+        (
+            'hosts.mac.pool = "a"\nkeeper.queen = "x"\n',
+            {("hosts", "blep", "pool"): "c"},
+            'hosts.mac.pool = "a"\nkeeper.queen = "x"\n\n[hosts.blep]\npool = "c"\n',
+        ),
+        ('[pool]\r\nid = "a"\r\n', {("pool", "id"): "b"}, '[pool]\r\nid = "b"\r\n'),
+        ('[a]\nx = 1\n[hosts."mac"]\nssh = "a"\n[b]\n', {("hosts", "mac"): None}, "[a]\nx = 1\n[b]\n"),
+    ],
+    ids=["the next one's comment", "dotted keys", "ends of lines", "quoted"],
+)
+def test_it_stays_as_its_owner_wrote_it(
+    file: Path, before: str, changes: dict[tuple[str, ...], str | None], after: str
+) -> None:
+    file.write_bytes(before.encode())
+    change(file, changes)
+    assert file.read_bytes().decode() == after
+
+
+def test_what_cannot_be_changed_alone_is_left_alone(file: Path) -> None:
+    file.write_text(before := 'hosts = { mac = { pool = "a" } }\n')
+    with pytest.raises(ConfigInvalid, match=r"hosts\.blep\.pool cannot be changed without") as raised:
+        change(file, {("hosts", "blep", "pool"): "c"})
+    assert (file.read_text(), raised.value.hint) == (before, "write it as a table, [hosts.blep], and try again")
+
+
 def test_a_table_can_go(file: Path) -> None:
     assert change(file, {("hosts", "mac"): None}) == ["hosts.mac"]
     assert "mac" not in file.read_text()

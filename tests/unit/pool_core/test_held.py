@@ -17,7 +17,7 @@ def host(available: int) -> HostResources:
 
 def test_a_tenth_of_all_memory_stays_free() -> None:
     assert held.plan(MODEL, host(5 * GIB)).size_bytes == 4 * GIB
-    with pytest.raises(InsufficientMemory, match="4294967296 bytes, and 1073741824 are to stay free") as raised:
+    with pytest.raises(InsufficientMemory, match="4294967296 bytes, 1073741824 are to stay free") as raised:
         held.plan(MODEL, host(5 * GIB - 1))
     assert raised.value.details == {"needed_bytes": 5 * GIB, "free_bytes": 5 * GIB - 1}
 
@@ -37,3 +37,9 @@ def test_the_unit_may_use_what_it_holds_and_little_more() -> None:
     assert made["MemoryMax"] == 4 * GIB + (128 << 20)
     assert made["PrivateNetwork"] is True
     assert made["Slice"] == "rbee-workers.slice"
+
+
+def test_what_is_being_held_already_is_not_given_twice() -> None:
+    assert held.plan(MODEL, host(6 * GIB), promised_bytes=GIB).size_bytes == 4 * GIB
+    with pytest.raises(InsufficientMemory, match="are to stay free or promised"):
+        held.plan(MODEL, host(6 * GIB), promised_bytes=2 * GIB)
