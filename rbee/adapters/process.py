@@ -135,15 +135,15 @@ async def told(argv: Sequence[str], tell: Tell, *, leash: bool = True) -> Comple
         start_new_session=True,
     )
     assert process.stdout is not None and process.stderr is not None  # noqa: S101  (PIPE was asked for)
-    complaints: list[str] = []
+    last: dict[bool, list[str]] = {False: [], True: []}
 
-    def complain(line: str, to_stderr: bool) -> None:
-        complaints.append(line)
-        del complaints[:-50]
+    def keep(line: str, to_stderr: bool) -> None:
+        last[to_stderr].append(line)
+        del last[to_stderr][:-50]
         tell(line, to_stderr)
 
-    streams = ((process.stdout, tell, False), (process.stderr, complain, True))
-    telling = [asyncio.ensure_future(_tell(*stream)) for stream in streams]
+    streams = ((process.stdout, False), (process.stderr, True))
+    telling = [asyncio.ensure_future(_tell(stream, keep, to_stderr)) for stream, to_stderr in streams]
     try:
         await asyncio.gather(*telling)
         await process.wait()
@@ -151,7 +151,7 @@ async def told(argv: Sequence[str], tell: Tell, *, leash: bool = True) -> Comple
         for one in telling:
             one.cancel()  # what it says of being ended is for nobody
         await _end(process, leash=leash, gently=True)
-    return Completed(tuple(argv), process.returncode or 0, "", "\n".join(complaints))
+    return Completed(tuple(argv), process.returncode or 0, "\n".join(last[False]), "\n".join(last[True]))
 
 
 async def _tell(stream: asyncio.StreamReader, tell: Tell, to_stderr: bool) -> None:

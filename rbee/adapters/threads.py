@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Callable
+from concurrent.futures import Executor
 from pathlib import Path
 from typing import ParamSpec, Protocol, TypeVar
 
@@ -18,7 +19,15 @@ class Readable(Protocol):
 
 async def in_thread(work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
     """Return what ``work`` returns. When cancelled, wait for its end first: it may be using an open file."""
-    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    return await _ended(asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs)))
+
+
+async def in_thread_of(executor: Executor, work: Callable[[], R]) -> R:
+    """The same for what may take its time, on threads of its own: the common ones are few, and heartbeats need them."""
+    return await _ended(asyncio.get_running_loop().run_in_executor(executor, work))
+
+
+async def _ended(running: "asyncio.Future[R]") -> R:
     try:
         return await asyncio.shield(running)
     except asyncio.CancelledError:

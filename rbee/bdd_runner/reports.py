@@ -43,7 +43,9 @@ class TextReport(Report):
         listed = list(scenarios)
         counts = [f"{count} {outcome}" for outcome in _MARKS if (count := _count(listed, outcome))]
         seconds = sum(scenario.duration_s for scenario in listed)
-        self._out.write(f"\n{len(listed)} scenarios: {', '.join(counts)}; {seconds:.1f} s\n")
+        self._out.write(
+            f"\n{len(listed)} scenario{'' if len(listed) == 1 else 's'}: {', '.join(counts)}; {seconds:.1f} s\n"
+        )
 
 
 class JsonReport(Report):

@@ -10,6 +10,7 @@ from _pytest.mark.expression import Expression
 
 from rbee.bdd_runner import features
 from rbee.bdd_runner.reports import FORMS
+from rbee.bdd_runner.scenario import FAILED
 from rbee.bdd_runner.watcher import Wanted, Watcher
 from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound
 
@@ -67,4 +68,5 @@ def _exit_code(code: int, watcher: Watcher) -> int:
         pytest.ExitCode.INTERNAL_ERROR: os.EX_SOFTWARE,
         pytest.ExitCode.USAGE_ERROR: os.EX_UNAVAILABLE,
     }
-    return meanings.get(pytest.ExitCode(code), code)
+    failed = any(scenario.outcome == FAILED for scenario in watcher.done)  # also what pytest found nothing wrong with
+    return meanings.get(pytest.ExitCode(code), code) or int(failed)

@@ -73,6 +73,8 @@ class Watcher:
         if report.failed:
             scenario.fail(self._undefined.get(report.nodeid) or self._error(report))
             scenario.evidence += [text for title, text in report.sections if title == "systemd hosts"]
+        if report.when == "call" and report.passed and report.nodeid not in self._steps:
+            scenario.fail("it has no step; a line that begins with none of Given, When, Then, And, But, * is none")
         if report.when == "teardown":
             self.done.append(scenario)
             self._ended(scenario)

@@ -30,11 +30,13 @@ def checked(address: str) -> str:
     import ipaddress  # noqa: PLC0415
 
     try:
-        if address.isdigit():
-            split_address(f"0.0.0.0:{address}")
-            return address
-        host, port = split_address(address)
+        alone = address.isdigit()
+        host, port = split_address(f"0.0.0.0:{address}" if alone else address)
         ip = ipaddress.ip_address(host)
+        if port == 0:
+            raise ValueError(address)
+        if alone:
+            return address
     except (ValueError, RbeeError):
         raise InvalidRequest(
             f"address is {address[:80]!r}, expected an IP address with a port, a port alone for every address, "

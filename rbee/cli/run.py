@@ -160,7 +160,7 @@ def _waited_for(doing: Awaitable[int | None]) -> int:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101  (we are one)
         loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGHUP):  # as Ctrl-C: what was begun is ended in order
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):  # what was begun is ended in order
             if signal.getsignal(number) is not signal.SIG_IGN:
                 loop.add_signal_handler(number, _told_to_end, task, number)
         return await doing
@@ -172,6 +172,9 @@ def _waited_for(doing: Awaitable[int | None]) -> int:
 
 
 def _told_to_end(task: "asyncio.Task[Any]", number: int) -> None:
+    """End in order; told again, end. What runs elsewhere is on a leash, and ends with us."""
+    if task.cancelling():
+        os._exit(128 + number)
     task.cancel(number)
 
 

@@ -6,6 +6,7 @@ are back; verify; ask its model for one token; give it work again.
 
 import asyncio
 import dataclasses
+import shlex
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -65,7 +66,7 @@ async def rollout(args: Args, output: Output) -> None:
     file = PlanFile.own()
     if args["--dry-run"]:
         plan = _plan(args, file)
-        dry_run(args, output, f"run {' '.join(plan.command)} for {', '.join(plan.left)}, one after the other")
+        dry_run(args, output, f"run {shlex.join(plan.command)} for {', '.join(plan.left)}, one after the other")
         return
     with file.alone():
         if not args["--resume"]:

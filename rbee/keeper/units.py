@@ -1,6 +1,7 @@
 """rbee-keeper pool start, stop, restart, status, logs and exec: systemctl, journalctl or any command, over ssh."""
 
 import contextlib
+import shlex
 from collections.abc import Awaitable, Callable
 
 from rbee.cli.confirm import dry_run
@@ -60,7 +61,7 @@ async def logs(args: Args, output: Output) -> int:
 async def run_command(args: Args, output: Output) -> int:
     """Run a command on each host. Of one host the exit code is passed on; of several, the first that is not 0."""
     hosts, argv = chosen(args), list(args["<command>"])
-    if dry_run(args, output, f"run {' '.join(argv)} on {named(args)}"):
+    if dry_run(args, output, f"run {shlex.join(argv)} on {named(args)}"):
         return 0
     width = max(len(host.name) for host in hosts)
 

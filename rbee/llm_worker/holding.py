@@ -28,6 +28,8 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
     notifier = Notifier.from_environ(environ)
     try:
         size = _hold([Path(word) for word in words if not word.startswith("--")], notifier)
+    except InterruptedError:
+        return 0  # nobody wants it any more
     except OSError as error:
         log.error("model.not_held", reason=error.strerror, hint="ulimit -l; LimitMEMLOCK= of your user manager")
         return os.EX_OSERR
@@ -47,13 +49,19 @@ def _hold(paths: Sequence[Path], notifier: Notifier) -> int:
 
 
 def _lock(path: Path) -> Iterator[int]:
-    """Lock all pages of a file, and yield the bytes of each step; the mapping lives as long as the process."""
+    """Lock all pages of a file, and yield the bytes of each step; the mapping lives as long as the process.
+
+    Raises:
+        InterruptedError: we were told to end meanwhile.
+    """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
         address = _libc.mmap(None, size, _PROT_READ, _MAP_SHARED, file.fileno(), 0)
     if address == _FAILED:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
     for offset in range(0, size, _STEP_BYTES):
+        if signal.sigpending() & {signal.SIGTERM, signal.SIGINT}:
+            raise InterruptedError
         length = min(_STEP_BYTES, size - offset)
         if _libc.mlock(address + offset, length) != 0:
             raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))

@@ -117,6 +117,12 @@ def test_an_undefined_step_fails_and_is_told_how_to_be_defined(kitchen: Path) ->
     assert "def the_neighbours_hear_it() -> None:" in done.stdout
 
 
+def test_a_scenario_without_a_step_fails(kitchen: Path) -> None:
+    (kitchen / "cups.feature").write_text("Feature: Cups\n\n  Scenario: Misspelt\n    Givn a kettle with 2 cups\n")
+    done = run("cups", features=kitchen, cwd=kitchen)
+    assert (done.returncode, "it has no step" in done.stdout) == (1, True)
+
+
 def test_json_is_one_document(kitchen: Path) -> None:
     done = run("--format", "json", features=kitchen)
     assert done.returncode == 1

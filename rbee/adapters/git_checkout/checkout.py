@@ -4,12 +4,14 @@ import contextlib
 import os
 import pwd
 import shutil
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from rbee.adapters.git_checkout import refusals
-from rbee.adapters.threads import in_thread
+from rbee.adapters.threads import in_thread_of
 from rbee.wire.git import ChangeState, GitStatus, GitSubmodule, GitUpdate, SubmoduleState
 
 if TYPE_CHECKING:
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 GIT_S = 600.0
+_THREADS = ThreadPoolExecutor(max_workers=4, thread_name_prefix="git")
 _QUIET = {
     "GIT_TERMINAL_PROMPT": "0",
     "GIT_ASKPASS": "true",
@@ -33,6 +36,7 @@ class GitCheckout:
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
+        self._changing = threading.Lock()
 
     async def status(self) -> GitStatus:
         """Return how it stands, without asking its remote. Raises NotFound, NotPermitted."""
@@ -50,7 +54,7 @@ class GitCheckout:
             Conflict: local changes, a diverged branch, a detached head, nothing to follow, another git at work.
             NotFound, NotPermitted, PoolUnreachable, Timeout: as git says.
         """
-        return await self._with(_pull)
+        return await self._alone(_pull)
 
     async def sync(self, discard: bool) -> GitUpdate:
         """Make it what the branch it follows is.
@@ -58,10 +62,19 @@ class GitCheckout:
         Raises:
             Conflict: something of its own would be lost and ``discard`` is not set; or as ``pull``.
         """
-        return await self._with(lambda repo: _sync(repo, discard=discard))
+        return await self._alone(lambda repo: _sync(repo, discard=discard))
 
     async def _with(self, work: "Callable[[git.Repo], T]") -> T:
-        return await in_thread(self._open_and, work)
+        return await in_thread_of(_THREADS, lambda: self._open_and(work))
+
+    async def _alone(self, work: "Callable[[git.Repo], T]") -> T:
+        """Do what changes the checkout, unless that is being done: its remote may be keeping somebody waiting."""
+        if not self._changing.acquire(blocking=False):
+            raise refusals.at_work(str(self._path))
+        try:
+            return await self._with(work)
+        finally:
+            self._changing.release()
 
     def _open_and(self, work: "Callable[[git.Repo], T]") -> T:
         if self._path is None:

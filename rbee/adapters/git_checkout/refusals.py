@@ -73,6 +73,10 @@ def upstream_gone(path: str, upstream: str) -> NotFound:
     return NotFound(f"{upstream}, which {path} follows, is not at the remote", hint=in_git(path, "branch", "--remotes"))
 
 
+def at_work(path: str) -> Conflict:
+    return Conflict(f"another pull or sync of {path} is at work", hint="pgrep -af git; its remote may not answer")
+
+
 def busy(path: str, doing: str) -> Conflict:
     return Conflict(f"{path} is in the middle of a {doing}", hint=in_git(path, doing, "--abort"))
 

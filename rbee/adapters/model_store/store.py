@@ -21,8 +21,9 @@ from rbee.adapters.threads import in_thread, sha256_of
 from rbee.errors import ChecksumMismatch, Conflict, DownloadFailed, InvalidRequest, ModelNotFound, RbeeError
 from rbee.pool_core import catalog as names
 from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference, id_for
-from rbee.pool_core.ports import Neighbours
+from rbee.pool_core.ports import Neighbours, Offer
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
+from rbee.wire.fields import NAME
 
 STALL_S = 60.0
 Tell = Callable[[DownloadEvent], None]
@@ -264,7 +265,7 @@ class FileModelStore:
         for offer in await self._neighbours.offers(lambda model: copying.is_wanted(model, source, entry)):
             if not copying.is_trusted(offer, source, entry):
                 continue
-            model = self._own_id(source, entry, offer.files[0].path)
+            model = self._own_id(source, entry, offer)
             try:
                 with permitted(self._dir):
                     marks = await copying.copy(offer, self._dir / model, tell)
@@ -277,12 +278,15 @@ class FileModelStore:
             return await in_thread(self._register, model, told.reference, marks, told.revision, asked)
         return None
 
-    def _own_id(self, source: HubReference | Package, entry: Entry | None, file: str) -> str:
-        """Return what a neighbour's model is called here: its name there may be another model's on this host."""
+    def _own_id(self, source: HubReference | Package, entry: Entry | None, offer: Offer) -> str:
+        """Return what a neighbour's model is called here: as there, unless that is another model's name here."""
+        theirs = offer.model.id
         if entry is None and isinstance(source, HubReference):
-            full = replace(source, file=source.file or file)
+            full = replace(source, file=source.file or offer.files[0].path)
             entry = self._catalog.of_source(full)
-            return entry.id if entry else id_for(full)
+            if entry is None:
+                taken = self._catalog.named(theirs) is not None or self._records.get(theirs) is not None
+                return id_for(full) if taken or not NAME.fullmatch(theirs) else theirs
         assert entry is not None  # noqa: S101  (a package is asked for by its name)
         return entry.id
 

@@ -18,7 +18,7 @@ Include ~/.ssh/config
 Include /etc/ssh/ssh_config
 Host *
     ControlMaster auto
-    ControlPath {folder}/%C
+    ControlPath "{folder}/%C"
     ControlPersist {persist}
     ServerAliveInterval 2
     ServerAliveCountMax 2
@@ -31,10 +31,11 @@ def ensure(environ: Mapping[str, str]) -> Path | None:
     folder = _folder(environ)
     if len(str(folder)) + 1 + _HASH > _SOCKET_MAX:
         return None
-    text = TEXT.format(folder=folder, persist=PERSIST_S)
+    text = TEXT.format(folder=str(folder).replace("%", "%%"), persist=PERSIST_S)
     file = folder / "config"
     try:
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # sshd wants nobody else to write to ~/.ssh
+        folder.mkdir(mode=0o700, exist_ok=True)
         if folder.stat().st_uid != os.geteuid():
             return None
         if not file.is_file() or file.read_text(encoding="utf-8") != text:

@@ -1,5 +1,6 @@
 """The host's checkout, against real repositories with a real submodule."""
 
+import asyncio
 import os
 import shutil
 from pathlib import Path
@@ -316,3 +317,26 @@ def test_gits_words_become_sentences(said: str, kind: type[RbeeError]) -> None:
     error = refusals.explained("/srv/house", said)
     assert type(error) is kind
     assert error.hint
+
+
+async def test_one_pull_at_a_time_and_a_slow_remote_holds_up_nothing_else(
+    home: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits = tmp_path / "waits"
+    waits.write_text(f"#!/bin/sh\ntouch {tmp_path}/asked\nuntil [ -e {tmp_path}/go ]; do sleep 0.05; done\nexit 1\n")
+    waits.chmod(0o755)
+    git(home.clone, "remote", "set-url", "origin", f"ext::{waits}")
+    monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "ext:file")
+    one = checkout(home)
+    pulling = asyncio.ensure_future(one.pull())
+    async with asyncio.timeout(20):
+        while not (tmp_path / "asked").exists():  # noqa: ASYNC110  (another program's file)
+            await asyncio.sleep(0.02)
+    with pytest.raises(Conflict, match="another pull or sync of .* is at work"):
+        await one.sync(discard=True)
+    assert (await one.status()).branch == "main"
+    (tmp_path / "go").touch()
+    with pytest.raises(RbeeError):
+        await pulling
+    git(home.clone, "remote", "set-url", "origin", str(home.origin))
+    await one.pull()

@@ -44,7 +44,17 @@ class Bytes:
         yield Body(offset, pieces())
 
 
-@pytest.mark.parametrize("name", ["my", "../../evil", "/etc/evil", "smollm2"])
+async def test_one_model_has_one_name_in_the_house(tmp_path: Path) -> None:
+    neighbour = Neighbour("x-0a1b2c", tiny_gguf(tmp_path / "x.gguf", seed=1))
+    store = open_store(tmp_path / "models", [], CATALOG, neighbours=neighbour)
+    async for _ in store.download(REFERENCE):
+        pass
+    copied = await store.find(REFERENCE)
+    assert copied is not None
+    assert copied.id == "x-0a1b2c"
+
+
+@pytest.mark.parametrize("name", ["my", "../../evil", "/etc/evil", "tiny", "tiniest"])
 async def test_a_neighbours_name_for_a_model_is_not_ours(tmp_path: Path, name: str) -> None:
     models = tmp_path / "deep" / "models"
     models.mkdir(parents=True)

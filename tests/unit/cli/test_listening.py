@@ -18,7 +18,19 @@ def test_what_a_socket_unit_takes(given: str, taken: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "given", ["", "blep:8080", "1.2.3.4", "65536", "1.2.3.4:70000", "1.2.3.4:8080\nExecStart=/x", "/run/x"]
+    "given",
+    [
+        "",
+        "0",
+        "10.0.0.1:0",
+        "²",
+        "blep:8080",
+        "1.2.3.4",
+        "65536",
+        "1.2.3.4:70000",
+        "1.2.3.4:8080\nExecStart=/x",
+        "/run/x",
+    ],
 )
 def test_what_it_does_not(given: str) -> None:
     with pytest.raises(InvalidRequest, match="expected an IP address with a port"):

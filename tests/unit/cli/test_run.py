@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -125,6 +126,35 @@ def test_a_failure_as_json_is_one_envelope_on_standard_error(capsys: pytest.Capt
         "request_id": "",
         "source": "tool",
     }
+
+
+@pytest.mark.parametrize(("ending", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_who_is_told_twice_to_end_ends_at_once_and_says_nothing(ending: signal.Signals, code: int) -> None:
+    slow = (
+        "import asyncio, sys\n"
+        "from rbee.cli import run\n"
+        "async def do(args, output):\n"
+        "    try:\n"
+        "        print('up', flush=True)\n"
+        "        await asyncio.sleep(60)\n"
+        "    finally:\n"
+        "        print('ending', flush=True)\n"
+        "        await asyncio.sleep(60)\n"
+        "sys.exit(run.main('tool', 'Usage:\\n  tool do [options]\\n\\nOptions:\\n  --debug  x.\\n',"
+        " lambda: {('do',): do}, ['do']))\n"
+    )
+    # A suite that runs in the background has SIGINT ignored.
+    argv = ["env", "--default-signal=INT", sys.executable, "-c", slow]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as ran:
+        assert ran.stdout is not None
+        for said in ("up\n", "ending\n"):
+            assert ran.stdout.readline() == said
+            ran.send_signal(ending)
+        try:
+            _, err = ran.communicate(timeout=10)
+        finally:
+            ran.kill()
+    assert (ran.returncode, err) == (code, "")
 
 
 def test_interrupted_is_130() -> None:
