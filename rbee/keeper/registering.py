@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 from rbee import config
 from rbee.adapters import toml_file
-from rbee.adapters.addresses import only_here
+from rbee.adapters.addresses import address_towards, is_own, only_here
 from rbee.adapters.ssh import Remote
 from rbee.adapters.ssh.pool import HIVE, SshPool
 from rbee.cli.confirm import confirm, dry_run
@@ -88,8 +88,13 @@ async def _enlist(args: Args, output: Output) -> None:
     toml_file.require_writable(file)
     _say(output, f"looking at {name}")
     state = await SshPool(remote).get_state()
-    here, there = await _addresses(remote)
+    here, there = _for_others(*await _addresses(remote), settings)
     queen_url = args["--queen"] or _seen_from_there(settings.keeper.queen, here)
+    if queen_url != (args["--queen"] or settings.keeper.queen) and not is_own(here):
+        raise InvalidRequest(
+            f"{name} sees us at {here}, which is no address of this machine: a jump host's, or that of a NAT",
+            hint=f"rbee-keeper pool register {name} --queen http://{address_towards([]) or 'ADDRESS'}:8080",
+        )
     url = args["--url"] or f"{_scheme(state.url)}://{_bracketed(there)}:{POOL_PORT}"
     _require_new(name, url, settings)
     _say(output, f"{name} is pool {state.id}, version {state.version}; it will call the queen at {queen_url}")
@@ -160,6 +165,15 @@ async def _addresses(remote: Remote) -> tuple[str, str]:
     if len(said) != 4:
         raise InvalidRequest(f"{remote.name} does not say by what addresses it is reached", hint="--url and --queen")
     return said[0], said[2]
+
+
+def _for_others(here: str, there: str, settings: Settings) -> tuple[str, str]:
+    """Return our address and the host's as other hosts have them: this machine's own name may mean loopback here."""
+    if not only_here(there):
+        return here, there
+    others = (urlsplit(known.pool).hostname or "" for known in settings.hosts.values() if known.pool)
+    own = address_towards(host for host in others if not is_own(host))
+    return (own, own) if own else (here, there)
 
 
 def _seen_from_there(queen: str, here: str) -> str:

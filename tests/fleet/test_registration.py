@@ -87,6 +87,29 @@ def test_the_state_of_it_all_is_one_screen(house: House) -> None:
     assert {pool["id"] for pool in document["pools"]} >= {"mac", "workstation"}
 
 
+def test_a_host_whose_own_name_means_loopback_is_registered_at_its_address(house: House) -> None:
+    """As Debian's installer leaves it; the person sits at that very host."""
+    blep = house.blep
+    known = blep.read("/etc/hosts")
+    blep.write("/etc/hosts", f"127.0.1.1 blep\n{known}")
+    try:
+        house.rbee("pool", "register", "blep")
+        [pool] = [pool for pool in house.rbee_json("pool", "list") if pool["id"] == "blep"]
+        assert (pool["state"], pool["url"]) == ("ready", f"http://{blep.ip}:9200")
+        assert blep.read(CONFIG).count(f'queen = "http://{blep.ip}:8080"') == 1
+    finally:
+        house.rbee("pool", "remove", "blep", "--yes", check=False)
+        blep.write("/etc/hosts", known)
+        blep.run(["systemctl", "start", "rbee-pool.socket"])
+
+
+def test_a_second_name_for_a_host_is_refused(house: House) -> None:
+    before = house.blep.read(CONFIG), pools(house)
+    done = house.rbee("pool", "register", "box2", "--ssh", "mac", check=False)
+    assert (done.returncode, "which is [hosts.mac] already" in done.stderr) == (73, True)
+    assert (house.blep.read(CONFIG), pools(house)) == before
+
+
 def test_what_removing_undoes(house: House) -> None:
     refused = house.rbee("pool", "remove", "mac", check=False)
     assert (refused.returncode, "--yes" in refused.stderr) == (64, True)

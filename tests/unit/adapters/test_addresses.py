@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from rbee.adapters.addresses import is_own, only_here, same_machine
+from rbee.adapters.addresses import address_towards, is_own, only_here, same_machine
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.1.1", "::1", "0.0.0.0", "::", "localhost"])
@@ -27,3 +27,8 @@ def test_this_machines_own_name_is_ours_and_others_may_know_it(monkeypatch: pyte
     assert (only_here("blep"), is_own("blep"), is_own("mac")) == (False, True, False)
     assert same_machine("mac", "mac.lan")
     assert not same_machine("mac", "blep")
+
+
+def test_our_address_for_others_is_never_loopback_and_one_of_ours() -> None:
+    found = address_towards(["127.0.0.1", "nobody.invalid", "localhost"])
+    assert found is None or (is_own(found) and not only_here(found))

@@ -51,3 +51,18 @@ async def test_without_a_token_there_is_nothing_to_give(monkeypatch: pytest.Monk
 async def test_a_dry_run_says_what_would_be_written_where(tmp_path: Path) -> None:
     done = await run("pool", "register", "mac", "--ssh", "ann@mac", "--dry-run")
     assert done.out == f"would make mac (ann@mac) a pool, and write [hosts.mac] to {tmp_path}/rbee.toml\n"
+
+
+@pytest.mark.parametrize(
+    ("there", "lan", "expected"),
+    [
+        ("127.0.1.1", "192.0.2.5", ("192.0.2.5", "192.0.2.5")),
+        ("127.0.1.1", None, ("127.0.0.1", "127.0.1.1")),
+        ("192.0.2.9", "192.0.2.5", ("127.0.0.1", "192.0.2.9")),
+    ],
+)
+def test_a_name_that_means_loopback_here_is_not_told_to_others(
+    there: str, lan: str | None, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(registering, "address_towards", lambda _: lan)
+    assert registering._for_others("127.0.0.1", there, config.Settings()) == expected
