@@ -116,6 +116,6 @@ async def test_a_broken_rbee_hive(far: Sshd, script: str, problem: str) -> None:
 
 
 async def test_another_version_there_is_named(far: Sshd, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(command, "_SCRIPT", command._SCRIPT.replace("RBEE_CALLER_VERSION=0.", "RBEE_CALLER_VERSION=9."))
+    monkeypatch.setattr(command, "_VERSION", command._VERSION.replace("=0.", "=9."))
     with pytest.raises(VersionMismatch, match=r"rbee-hive there is 0\.\S+, the rbee-keeper that asks is 9\."):
         await SshPool(far.remote).get_state()
