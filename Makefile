@@ -17,7 +17,7 @@ demo: ## from nothing to tokens of a real model, on systemd, and back to nothing
 
 test: venv ## install what tests need, then run linters, unit tests and the tests on systemd hosts
 	@tools/packages rig lint
-	@tools/tests
+	@.venv/bin/python -m pytest
 
 unit: venv ## the tests that need neither root nor systemd
 	@.venv/bin/python -m pytest tests/unit
