@@ -5,7 +5,7 @@ import copy
 import os
 import re
 import tomllib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +39,14 @@ def change(file: Path, changes: Changes) -> list[str]:
         if todo:
             _write(real, _changed(text, todo, _applied(said, todo), file))
         return [".".join(where) for where in todo]
+
+
+def said(file: Path, keys: Iterable[tuple[str, ...]]) -> dict[tuple[str, ...], Any]:
+    """Return what ``file`` says itself of ``keys``; None: nothing. Raises ConfigInvalid when it is not TOML."""
+    real = Path(os.path.realpath(file))
+    with permitted(file.parent):
+        found = _parsed(_read(real), real)
+    return {where: _get(found, where) for where in keys}
 
 
 def require_writable(file: Path) -> None:

@@ -6,6 +6,7 @@
 import asyncio
 import os
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from urllib.parse import urlsplit
 from rbee import config
 from rbee.adapters import toml_file
 from rbee.adapters.addresses import is_own, leads_here_only
-from rbee.adapters.files import permitted
+from rbee.adapters.files import permitted, write_whole
 from rbee.cli.confirm import confirm, dry_run
 from rbee.cli.listening import Listening, checked, user_config
 from rbee.cli.output import Output
@@ -24,9 +25,11 @@ from rbee.client.http import HttpClient
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, InvalidRequest, RbeeError
 from rbee.hive.reach import settings_of
+from rbee.wire import codec
 
 NAME = "rbee-pool"
-_MARK = "joined"  # in the folder of the configuration: what leave has to undo
+_MARK = "joined"  # in the folder of the configuration: what leave has to undo, and what was there before
+_TOKEN_BEFORE = "token.before"  # noqa: S105  (a file's name)
 _TOKEN_MAX = 4096
 _PROBE_S = 5.0
 
@@ -58,9 +61,9 @@ async def join(args: Args, output: Output) -> None:
     user = in_user_manager(settings.pool.mode, NAME)
     folder = user_config(user, os.environ)
     listening = Listening(NAME, user=user, undo="rbee-hive leave", environ=os.environ)
-    # Each is remembered as it is done, so that leave undoes half a join, too.
-    changed = _remember(folder / _MARK, _write_token(folder / "token", token))
-    changed += _remember(folder / _MARK, _write_settings(Path(settings.file or folder / "rbee.toml"), queen, url))
+    # What was there is remembered before it goes, so that leave undoes half a join, too.
+    changed = _write_token(folder, token)
+    changed += _write_settings(folder, Path(settings.file or folder / "rbee.toml"), queen, url)
     if listen not in await listening.at():
         listening.move(listen)
         changed.append(f"{NAME}.socket")
@@ -82,11 +85,11 @@ async def leave(args: Args, output: Output) -> None:
     listening = Listening(NAME, user=user, undo="rbee-hive leave", environ=os.environ)
     done = [f"{NAME}.socket"] if listening.restore() else []
     file = Path(settings.file or folder / "rbee.toml")
-    ours = {tuple(key.split(".")): None for key in changed if key.count(".") == 1 and not key.startswith("rbee-")}
+    ours = {tuple(key.split(".")): before for key, before in changed.items() if key.count(".") == 1}
     done += toml_file.change(file, ours) if ours else []
     with permitted(folder):
         if "token" in changed:
-            (folder / "token").unlink(missing_ok=True)
+            _restore_token(folder)
             done.append("token")
         (folder / _MARK).unlink(missing_ok=True)
     await listening.stop()
@@ -136,11 +139,15 @@ async def _ask_queen(queen: str, token: str, settings: Settings) -> None:
             raise
 
 
-def _write_token(file: Path, token: str) -> list[str]:
-    with permitted(file.parent):
+def _write_token(folder: Path, token: str) -> list[str]:
+    file, before = folder / "token", folder / _TOKEN_BEFORE
+    with permitted(folder):
         if file.is_file() and file.read_text(encoding="ascii", errors="replace") == token:
             return []
-        file.parent.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
+        if file.is_file() and "token" not in _recalled(folder / _MARK):
+            file.replace(before)
+        _remember(folder / _MARK, {"token": None})
         new = file.with_name(f".token.{os.getpid()}")
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as stream:
@@ -150,9 +157,20 @@ def _write_token(file: Path, token: str) -> list[str]:
     return ["token"]
 
 
-def _write_settings(file: Path, queen: str, url: str) -> list[str]:
+def _restore_token(folder: Path) -> None:
+    before = folder / _TOKEN_BEFORE
+    if before.is_file():
+        before.replace(folder / "token")
+    else:
+        (folder / "token").unlink(missing_ok=True)
+
+
+def _write_settings(folder: Path, file: Path, queen: str, url: str) -> list[str]:
     wanted: dict[tuple[str, ...], Any] = {("pool", "queen"): queen, ("pool", "url"): url, ("hive", "pool"): url}
     try:
+        before = toml_file.said(file, wanted)
+        new = {".".join(where): before[where] for where, value in wanted.items() if before[where] != value}
+        _remember(folder / _MARK, new)
         return toml_file.change(file, wanted)
     except RbeeError as error:
         said = ", ".join(f'{".".join(where)} = "{value}"' for where, value in wanted.items())
@@ -162,16 +180,22 @@ def _write_settings(file: Path, queen: str, url: str) -> list[str]:
         ) from None
 
 
-def _remember(mark: Path, changed: list[str]) -> list[str]:
-    if changed:
+def _remember(mark: Path, before: Mapping[str, Any]) -> None:
+    """Write down what each key said before the first join; None: nothing."""
+    if before:
         with permitted(mark.parent):
-            known = [*_recalled(mark), *changed]
-            mark.write_text("".join(f"{key}\n" for key in dict.fromkeys(known)), encoding="utf-8")
-    return changed
+            mark.parent.mkdir(parents=True, exist_ok=True)
+            known = {**before, **_recalled(mark)}
+            write_whole(mark, "".join(f"{codec.dump_json([key, value])}\n" for key, value in known.items()).encode())
 
 
-def _recalled(mark: Path) -> list[str]:
-    return mark.read_text(encoding="utf-8").split() if mark.is_file() else []
+def _recalled(mark: Path) -> dict[str, Any]:
+    """Return what each key that ``join`` changed had said before."""
+    known: dict[str, Any] = {}
+    for line in mark.read_text(encoding="utf-8").splitlines() if mark.is_file() else ():
+        key, before = codec.parse_json(line.encode()) if line.startswith("[") else (line, None)
+        known[key] = before
+    return known
 
 
 def _show(done: Joined, output: Output) -> None:

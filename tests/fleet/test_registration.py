@@ -103,6 +103,28 @@ def test_a_host_whose_own_name_means_loopback_is_registered_at_its_address(house
         blep.run(["systemctl", "start", "rbee-pool.socket"])
 
 
+def test_removing_brings_back_what_registering_replaced(house: House) -> None:
+    mac = house.hosts["mac"]
+    house.rbee("pool", "remove", "mac", "--yes")
+    own, token = '[pool]\nqueen = "http://10.77.0.99:8080"  # my old one\n', f"{'a1' * 32}\n"
+    settings = mac.read(CONFIG)
+    mac.write(CONFIG, own)
+    mac.write("/etc/rbee/token", token, mode=0o600)
+    mac.run(["systemctl", "restart", "rbee-pool.socket", "rbee-pool.service"])
+    for _ in range(2):
+        house.rbee("pool", "register", "mac")
+    assert mac.read("/etc/rbee/token") != token
+    house.rbee("pool", "remove", "mac", "--yes")
+    assert (mac.read("/etc/rbee/token"), "10.77.0.99" in mac.read(CONFIG), "url" in mac.read(CONFIG)) == (
+        token,
+        True,
+        False,
+    )
+    assert not list((mac.root / "etc/rbee").glob("*.before"))
+    mac.write(CONFIG, settings)
+    house.rbee("pool", "register", "mac")
+
+
 def test_a_second_name_for_a_host_is_refused(house: House) -> None:
     before = house.blep.read(CONFIG), pools(house)
     done = house.rbee("pool", "register", "box2", "--ssh", "mac", check=False)

@@ -216,14 +216,15 @@ def test_a_reboot_is_waited_for(fleet: House) -> None:
 
 
 def test_a_host_that_fails_verification_gets_no_work(fleet: House) -> None:
-    break_it = "chmod 644 /etc/rbee/token"
+    abandoned = "/var/lib/rbee/models/half.gguf.partial"
+    break_it = f"touch -d '2 days ago' {abandoned}"
     done = fleet.rbee("pool", "rollout", "--host", "mac", "--", "ssh", "{host}", break_it, check=False, timeout=300)
     assert done.returncode == 1
     assert "mac: verifying: " in done.stderr
     assert states(fleet)["mac"] == "draining"
     again = fleet.rbee("pool", "rollout", "--resume", check=False, timeout=300)
     assert "mac: verifying: " in again.stderr, "what the command broke is not what was wrong before"
-    fleet.hosts["mac"].run(["chmod", "600", "/etc/rbee/token"])
+    fleet.hosts["mac"].run(["rm", abandoned])
     fleet.rbee("pool", "undrain", "mac")
     fleet.blep.run(["rm", "/var/lib/rbee/rollout.json"])
     assert states(fleet)["mac"] == "ready"
