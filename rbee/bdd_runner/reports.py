@@ -7,6 +7,7 @@ from typing import Any, TextIO
 from xml.etree import ElementTree
 
 from rbee.bdd_runner.scenario import FAILED, PASSED, SKIPPED, Scenario
+from rbee.wire.words import counted
 
 _NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _MARKS = {PASSED: "ok", FAILED: "FAILED", SKIPPED: "skipped"}
@@ -43,9 +44,7 @@ class TextReport(Report):
         listed = list(scenarios)
         counts = [f"{count} {outcome}" for outcome in _MARKS if (count := _count(listed, outcome))]
         seconds = sum(scenario.duration_s for scenario in listed)
-        self._out.write(
-            f"\n{len(listed)} scenario{'' if len(listed) == 1 else 's'}: {', '.join(counts)}; {seconds:.1f} s\n"
-        )
+        self._out.write(f"\n{counted(len(listed), 'scenario')}: {', '.join(counts)}; {seconds:.1f} s\n")
 
 
 class JsonReport(Report):

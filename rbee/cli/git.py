@@ -3,8 +3,8 @@
 from typing import Any
 
 from rbee.cli.output import Column, Output
-from rbee.cli.units import counted
 from rbee.wire.git import GitChange, GitStatus, GitUpdate, SubmoduleState
+from rbee.wire.words import counted
 
 SUBMODULE_COLUMNS = (
     Column("SUBMODULE", "id"),

@@ -98,8 +98,3 @@ def seconds_text(seconds: float) -> str:
             rest = whole % large // small
             return f"{whole // large} {step[0]}" + (f" {rest} {step[1]}" if rest else "")
     return f"{whole} s"
-
-
-def counted(number: int, noun: str) -> str:
-    """Return ``1 worker``, ``2 workers``."""
-    return f"{number} {noun}{'' if number == 1 else 's'}"

@@ -74,7 +74,7 @@ class HttpClient(Endpoint):
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Frame]:
         what = self._what(body, params, {"Accept": "text/event-stream", **(headers or {})})
-        try:
+        with self._theirs():
             async with self._open().request(method, self._url(path), **what) as response:
                 self._check_version(response.headers.get(HEADER, ""))
                 if response.status >= 400:
@@ -83,12 +83,6 @@ class HttpClient(Endpoint):
                 async for chunk in response.content.iter_any():
                     for frame in parser.feed(chunk):
                         yield frame
-        except aiohttp.ConnectionTimeoutError:
-            raise self._unanswered(CONNECT_S) from None
-        except TimeoutError:
-            raise Timeout(f"{self.source} was silent for {SILENCE_S:g} s", details={"url": self.base_url}) from None
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise self._away(error) from None
 
     @contextlib.asynccontextmanager
     async def bytes_from(self, path: str, offset: int) -> AsyncIterator[tuple[int, AsyncIterator[bytes]]]:
@@ -118,7 +112,7 @@ class HttpClient(Endpoint):
             raise self._unanswered(CONNECT_S) from None
         except TimeoutError:
             raise Timeout(f"{self.source} was silent for {SILENCE_S:g} s", details={"url": self.base_url}) from None
-        except (aiohttp.ClientError, OSError, UnicodeError) as error:
+        except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._away(error) from None
 
     def _open(self) -> aiohttp.ClientSession:

@@ -169,7 +169,7 @@ def body(request: Request, kind: type[T]) -> T:
 
 def query(request: Request, kind: type[T]) -> T:
     """Return the query string as a ``kind``; where it wants a number one is read, the last of a repeated key wins."""
-    hints = typing.get_type_hints(kind)
+    hints = codec.hints_of(kind)  # type: ignore[arg-type]  # classes are hashable
     values: dict[str, Any] = {}
     for key, given in request.args.items():
         numeric = int in (hints.get(key), *typing.get_args(hints.get(key)))

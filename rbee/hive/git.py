@@ -7,9 +7,9 @@ from rbee.cli.confirm import can_ask, confirm, dry_run
 from rbee.cli.git import SUBMODULE_COLUMNS, show_status, show_update
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.cli.units import counted
 from rbee.hive.reach import reached, settings_of
 from rbee.wire.git import GitSyncSpec, SubmoduleState
+from rbee.wire.words import counted
 
 
 async def git_status(args: Args, output: Output) -> None:

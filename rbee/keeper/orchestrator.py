@@ -17,7 +17,6 @@ from rbee.cli.listening import LOOPBACK, Listening, checked, is_loopback, user_c
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import Service, ServiceState, in_user_manager, shown
-from rbee.cli.units import counted
 from rbee.client.queen import QueenClient
 from rbee.errors import ConfigInvalid, RbeeError
 from rbee.keeper.hosts import host
@@ -27,6 +26,7 @@ from rbee.keeper.settings import settings_of
 from rbee.wire import codec
 from rbee.wire.jobs import JobQuery, JobState, JobStatus
 from rbee.wire.pools import PoolStatus
+from rbee.wire.words import counted
 
 NAME = "rbee-queen"
 _QUEUE_MOST = 1000

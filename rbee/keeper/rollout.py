@@ -16,7 +16,7 @@ from rbee.adapters.ssh.pool import SshPool
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.cli.units import counted, parse_seconds, seconds_text
+from rbee.cli.units import parse_seconds, seconds_text
 from rbee.client.queen import QueenClient
 from rbee.errors import EX_INTERRUPTED, NotFound, RbeeError, Timeout
 from rbee.keeper import verifying
@@ -29,6 +29,7 @@ from rbee.wire.envelope import to_envelope
 from rbee.wire.events import End, Failure
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from rbee.wire.pools import PoolSnapshot, PoolState
+from rbee.wire.words import counted
 
 BACK_S = 600.0
 PROBE_S = 300.0

@@ -11,13 +11,14 @@ from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.streams import OutputLost
-from rbee.cli.units import counted, parse_float, parse_int
+from rbee.cli.units import parse_float, parse_int
 from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound, RbeeError
 from rbee.keeper.reach import reached
 from rbee.orchestrator_core.ops import QueenOps
 from rbee.wire import codec
 from rbee.wire.events import End, Failure, JobEvent, Queued, Started, StopReason, Token, name_of
 from rbee.wire.jobs import JobSpec, JobStatus
+from rbee.wire.words import counted
 
 CANCEL_S = 5.0
 

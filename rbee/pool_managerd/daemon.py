@@ -21,6 +21,7 @@ from rbee.pool_managerd.metrics import observe
 from rbee.pool_managerd.routes import HANDLERS, add_part_routes, announcing
 from rbee.wire.operations import POOL
 from rbee.wire.pools import PoolSnapshot
+from rbee.wire.words import counted
 from rbee.wire.workers import WorkerState
 
 QUEEN_S = 10.0
@@ -142,4 +143,4 @@ def _workers_line(found: PoolSnapshot) -> str:
     """Return ``2 workers (1 ready, 1 asleep)``."""
     states = [worker.state for worker in found.workers]
     counts = ", ".join(f"{states.count(state)} {state}" for state in WorkerState if state in states)
-    return f"{len(states)} worker{'' if len(states) == 1 else 's'}" + (f" ({counts})" if counts else "")
+    return counted(len(states), "worker") + (f" ({counts})" if counts else "")

@@ -31,6 +31,7 @@ from rbee.wire.catalog import ModelEntry
 from rbee.wire.events import JobEvent, Queued
 from rbee.wire.jobs import JobSpec, JobState, JobStatus
 from rbee.wire.pools import PoolState
+from rbee.wire.words import counted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +121,7 @@ class Queen:
         workers = sum(len(pool.workers) for pool in live)
         waiting = len(self.jobs.queue)
         running = len(self.jobs.live) - waiting
-        known = f"{running} running, {waiting} queued, {_count(len(live), 'pool')}, {_count(workers, 'worker')}"
+        known = f"{running} running, {waiting} queued, {counted(len(live), 'pool')}, {counted(workers, 'worker')}"
         trouble = self.store.trouble()
         return f"{known}; {trouble}" if trouble else known
 
@@ -293,7 +294,3 @@ class Queen:
 
 def new_id() -> str:
     return f"job-{secrets.token_hex(6)}"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"

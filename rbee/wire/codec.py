@@ -83,7 +83,8 @@ def _no_constant(word: str) -> Any:
 
 
 @functools.cache
-def _hints(kind: type[Any]) -> dict[str, Any]:
+def hints_of(kind: type[Any]) -> dict[str, Any]:
+    """Return the types of its fields; found out once."""
     return typing.get_type_hints(kind)
 
 
@@ -95,7 +96,7 @@ def _dataclass(kind: type[Any], data: Any, where: str, problems: list[Problem], 
     before = len(problems)
     if not lenient:
         problems.extend((_join(where, str(key)), "is not a known field") for key in data if key not in known)
-    hints = _hints(kind)  # type: ignore[arg-type]  # classes are hashable
+    hints = hints_of(kind)  # type: ignore[arg-type]  # classes are hashable
     values: dict[str, Any] = {}
     for field_name, field in known.items():
         here = _join(where, field_name)

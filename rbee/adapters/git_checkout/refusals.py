@@ -5,6 +5,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from rbee.errors import Conflict, NotFound, NotPermitted, PoolUnreachable, RbeeError, Timeout
+from rbee.wire.words import counted
 
 _SHOWN = 5
 
@@ -36,7 +37,7 @@ def dirty(path: str, files: Sequence[str]) -> Conflict:
 
 def would_discard(path: str, files: Sequence[str], commits: int) -> Conflict:
     what = [f"changes in {shown(files)}"] if files else []
-    what += [f"{commits} local commit{'' if commits == 1 else 's'}"] if commits else []
+    what += [counted(commits, "local commit")] if commits else []
     return Conflict(
         f"a sync of {path} would throw away {' and '.join(what)}",
         hint="rbee-hive git sync --yes",
