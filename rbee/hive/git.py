@@ -1,36 +1,39 @@
 """rbee-hive git …: the checkout that [pool] repo names."""
 
-import os
+import contextlib
+from collections.abc import AsyncIterator
 from pathlib import Path
 
+from rbee.adapters.git_checkout import become_owner, may_act
 from rbee.cli.confirm import can_ask, confirm, dry_run
 from rbee.cli.git import SUBMODULE_COLUMNS, show_status, show_update
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.hive.reach import reached, settings_of
+from rbee.pool_core.ops import PoolOps
 from rbee.wire.git import GitSyncSpec, SubmoduleState
 from rbee.wire.words import counted
 
 
 async def git_status(args: Args, output: Output) -> None:
-    async with reached(args, ours=_is_ours(args)) as pool:
+    async with _reached(args) as pool:
         show_status(await pool.git_status(), output)
 
 
 async def git_submodules(args: Args, output: Output) -> None:
-    async with reached(args, ours=_is_ours(args)) as pool:
+    async with _reached(args) as pool:
         output.table(await pool.git_submodules(), SUBMODULE_COLUMNS, none="no submodules")
 
 
 async def git_pull(args: Args, output: Output) -> None:
     if not dry_run(args, output, "pull"):
-        async with reached(args, ours=_is_ours(args)) as pool:
+        async with _reached(args) as pool:
             show_update(await pool.git_pull(), output)
 
 
 async def git_sync(args: Args, output: Output) -> None:
     """Ask only when something would be lost."""
-    async with reached(args, ours=_is_ours(args)) as pool:
+    async with _reached(args) as pool:
         status = await pool.git_status()
         modified = [each for each in status.submodules if each.state is SubmoduleState.MODIFIED]
         lost = len(status.changes) + len(modified) + status.ahead
@@ -44,10 +47,12 @@ async def git_sync(args: Args, output: Output) -> None:
         show_update(await pool.git_sync(GitSyncSpec(discard=discard)), output)  # which refuses, and names them
 
 
-def _is_ours(args: Args) -> bool:
-    """Say whether the checkout belongs to this user: git lets nobody else at it, the daemon's user included."""
+@contextlib.asynccontextmanager
+async def _reached(args: Args) -> AsyncIterator[PoolOps]:
+    """Give the pool: this host itself, as the owner of the checkout, unless only the daemon may be that."""
     repo = settings_of(args).pool.repo
-    try:
-        return not repo or Path(repo).stat().st_uid == os.geteuid()
-    except OSError:
-        return True
+    path = Path(repo) if repo else None
+    async with reached(args, ours=may_act(path)) as pool:
+        if not args["--http"]:
+            become_owner(path)
+        yield pool

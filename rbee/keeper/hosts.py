@@ -63,8 +63,8 @@ def from_here(hint: str, name: str) -> str:
     """Return what a host advises its own people as a person at the keeper types it."""
     if hint.startswith("ssh "):
         return hint  # it goes there by itself
-    if "--direct" in hint:
-        return f"on {name}: {hint}"  # that is for whoever owns the checkout
+    if hint.startswith("sudo "):
+        return f"on {name}: {hint}"  # what rbee may not do from here either
     return _THERE.sub(rf"rbee-keeper pool \1 --host {name}", hint).replace(
         "rbee-hive status", f"rbee-keeper pool state --host {name}"
     )

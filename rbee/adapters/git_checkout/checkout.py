@@ -40,12 +40,12 @@ class GitCheckout:
 
     async def status(self) -> GitStatus:
         """Return how it stands, without asking its remote. Raises NotFound, NotPermitted."""
-        return await self._with(_status)
+        return await self._with("status", _status)
 
     async def submodules(self) -> tuple[GitSubmodule, ...]:
         from rbee.adapters.git_checkout import reading  # noqa: PLC0415
 
-        return await self._with(reading.submodules)
+        return await self._with("submodules", reading.submodules)
 
     async def pull(self) -> GitUpdate:
         """Fast-forward to the branch it follows, submodules with it. What it cannot do it leaves as it was.
@@ -54,7 +54,7 @@ class GitCheckout:
             Conflict: local changes, a diverged branch, a detached head, nothing to follow, another git at work.
             NotFound, NotPermitted, PoolUnreachable, Timeout: as git says.
         """
-        return await self._alone(_pull)
+        return await self._alone("pull", _pull)
 
     async def sync(self, discard: bool) -> GitUpdate:
         """Make it what the branch it follows is.
@@ -62,21 +62,21 @@ class GitCheckout:
         Raises:
             Conflict: something of its own would be lost and ``discard`` is not set; or as ``pull``.
         """
-        return await self._alone(lambda repo: _sync(repo, discard=discard))
+        return await self._alone("sync --yes" if discard else "sync", lambda repo: _sync(repo, discard=discard))
 
-    async def _with(self, work: "Callable[[git.Repo], T]") -> T:
-        return await in_thread_of(_THREADS, lambda: self._open_and(work))
+    async def _with(self, verb: str, work: "Callable[[git.Repo], T]") -> T:
+        return await in_thread_of(_THREADS, lambda: self._open_and(f"rbee-hive git {verb}", work))
 
-    async def _alone(self, work: "Callable[[git.Repo], T]") -> T:
+    async def _alone(self, verb: str, work: "Callable[[git.Repo], T]") -> T:
         """Do what changes the checkout, unless that is being done: its remote may be keeping somebody waiting."""
         if not self._changing.acquire(blocking=False):
             raise refusals.at_work(str(self._path))
         try:
-            return await self._with(work)
+            return await self._with(verb, work)
         finally:
             self._changing.release()
 
-    def _open_and(self, work: "Callable[[git.Repo], T]") -> T:
+    def _open_and(self, asked: str, work: "Callable[[git.Repo], T]") -> T:
         if self._path is None:
             raise refusals.not_configured()
         path = str(self._path)
@@ -90,24 +90,24 @@ class GitCheckout:
         try:
             with git.Repo(path) as repo:
                 repo.git.update_environment(**_QUIET)
-                _check_usable(repo, path)
+                _check_usable(repo, path, asked)
                 return work(repo)
         except (InvalidGitRepositoryError, NoSuchPathError):
             raise refusals.not_a_checkout(path) from None
         except GitCommandError as error:
             if "Timeout" in str(error.stderr):
                 raise refusals.timed_out(path, GIT_S) from None
-            raise refusals.explained(path, reading.said(error)) from None
+            raise refusals.explained(path, reading.said(error), asked=asked) from None
         except PermissionError as error:
-            raise refusals.explained(path, f"permission denied: {error.filename}") from None
+            raise refusals.explained(path, f"permission denied: {error.filename}", asked=asked) from None
 
 
-def _check_usable(repo: "git.Repo", path: str) -> None:
+def _check_usable(repo: "git.Repo", path: str, asked: str) -> None:
     if repo.bare:
         raise refusals.bare(path)
     owner = Path(path).stat().st_uid
     if owner != os.geteuid():
-        raise refusals.not_ours(path, _name(owner), _name(os.geteuid()))
+        raise refusals.not_ours(path, _name(owner), _name(os.geteuid()), asked)
 
 
 def _status(repo: "git.Repo") -> GitStatus:

@@ -82,14 +82,22 @@ def busy(path: str, doing: str) -> Conflict:
     return Conflict(f"{path} is in the middle of a {doing}", hint=in_git(path, doing, "--abort"))
 
 
-def not_ours(path: str, owner: str, us: str) -> NotPermitted:
-    return NotPermitted(
-        f"{path} belongs to {owner}, and this runs as {us}", hint=f"sudo -u {owner} rbee-hive git pull --direct"
-    )
+def not_ours(path: str, owner: str, us: str, asked: str) -> NotPermitted:
+    return NotPermitted(f"{path} belongs to {owner}, and this runs as {us}", hint=f"sudo {asked}")
 
 
-def explained(path: str, said: str) -> RbeeError:
-    """Return the error for what git printed."""
+def explained(path: str, said: str, *, asked: str) -> RbeeError:
+    """Return the error for what git printed.
+
+    Args:
+        asked: the command that wanted it, as it is typed on this host.
+    """
+    if "read-only file system" in said.lower():
+        # Of the daemon's sandbox, or of the machine.
+        return NotPermitted(
+            f"{path} may not be written: {_last(said)}",
+            hint=f"sudo {asked}; if that says the same: findmnt --target {shlex.quote(path)}",
+        )
     for pattern, make in _MEANINGS:
         if re.search(pattern, said, re.IGNORECASE):
             return make(path, _last(said))
@@ -119,8 +127,12 @@ def _owner(path: str, _: str) -> RbeeError:
     )
 
 
-def _readonly(path: str, said: str) -> RbeeError:
-    return NotPermitted(f"{path} may not be written: {said}", hint="rbee-hive git pull --direct, as the owner of it")
+def _denied(path: str, said: str) -> RbeeError:
+    quoted = shlex.quote(path)
+    return NotPermitted(
+        f"something in {path} is another user's: {said}",
+        hint=f'sudo chown -R "$(stat -c %U {quoted})" {quoted}',
+    )
 
 
 def _overwritten(path: str, said: str) -> RbeeError:
@@ -132,7 +144,7 @@ _MEANINGS: tuple[tuple[str, Make], ...] = (
     (r"dubious ownership", _owner),
     (r"index\.lock|cannot lock ref|unable to create '.*\.lock'", _locked),
     (r"would be overwritten", _overwritten),
-    (r"read-only file system|permission denied(?! \()|insufficient permission", _readonly),
+    (r"permission denied(?! \()|insufficient permission", _denied),
     (r"permission denied \(|could not read (username|password)|terminal prompts disabled|authentication failed"
      r"|host key verification failed", _password),
     (r"could not resolve|connection (refused|timed out|closed)|unable to access|does not appear to be a git repository"

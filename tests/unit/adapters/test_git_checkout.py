@@ -266,13 +266,17 @@ async def test_somebody_elses_checkout(home: House) -> None:
         os.chown(home.clone, 65534, 65534)
         await refused_by_owner(home)
     else:
-        assert isinstance(refusals.not_ours("/srv/house", "ann", "rbee"), NotPermitted)
+        assert isinstance(refusals.not_ours("/srv/house", "ann", "rbee", "rbee-hive git pull"), NotPermitted)
 
 
 async def refused_by_owner(home: House) -> None:
     with pytest.raises(NotPermitted, match="belongs to nobody, and this runs as root") as raised:
         await checkout(home).status()
-    assert raised.value.hint == "sudo -u nobody rbee-hive git pull --direct"
+    assert raised.value.hint == "sudo rbee-hive git status"
+    for discard, hint in ((False, "sudo rbee-hive git sync"), (True, "sudo rbee-hive git sync --yes")):
+        with pytest.raises(NotPermitted) as raised:
+            await checkout(home).sync(discard=discard)
+        assert raised.value.hint == hint
 
 
 async def test_no_checkout_at_all(tmp_path: Path, home: House) -> None:
@@ -309,12 +313,13 @@ def test_a_rename_takes_two_fields() -> None:
         ("git@git: Permission denied (publickey).\nfatal: Could not read from remote repository.", NotPermitted),
         ("fatal: detected dubious ownership in repository at '/srv/house'", NotPermitted),
         ("error: cannot open '.git/FETCH_HEAD': Read-only file system", NotPermitted),
+        ("error: insufficient permission for adding an object to repository database .git/objects", NotPermitted),
         ("ssh: Could not resolve hostname git: Name or service not known", PoolUnreachable),
         ("fatal: something new", Conflict),
     ],
 )
 def test_gits_words_become_sentences(said: str, kind: type[RbeeError]) -> None:
-    error = refusals.explained("/srv/house", said)
+    error = refusals.explained("/srv/house", said, asked="rbee-hive git pull")
     assert type(error) is kind
     assert error.hint
 

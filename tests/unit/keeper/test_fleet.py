@@ -148,7 +148,7 @@ async def test_http_wants_to_know_where(config: Path) -> None:
         ),
         ("rbee-hive undrain", "rbee-keeper pool undrain --host mac"),
         ("rbee-hive status", "rbee-keeper pool state --host mac"),
-        ("sudo -u ann rbee-hive git pull --direct", "on mac: sudo -u ann rbee-hive git pull --direct"),
+        ("sudo rbee-hive git sync --yes", "on mac: sudo rbee-hive git sync --yes"),
         ("ssh mac rbee-hive status; is it up?", "ssh mac rbee-hive status; is it up?"),
         ("df -h /var/lib/rbee", "df -h /var/lib/rbee"),
         ("", ""),
