@@ -14,7 +14,7 @@ Feature: Models and where they come from
   Scenario: A model that nobody knows
     When blep runs `rbee pool models download llama9 --host mac`
     Then it exits with 66
-    And it says "no model llama9 in the catalog"
+    And it says "no model llama9 in the catalog, nor at another pool"
     And it says "hint: rbee-keeper pool models catalog --host mac"
 
   Scenario: A hub that is not there

@@ -2,6 +2,7 @@
 
 import pytest
 
+from tests.assets import tiny_gguf
 from tests.fleet.house import House
 from tests.fleet.llama import REFERENCE, give_llama
 from tests.rig.waiting import wait_for
@@ -97,6 +98,16 @@ def test_a_neighbour_with_damaged_bytes_is_not_believed(fleet: House) -> None:
     assert "http://127.0.0.1:9 did not" in done.stderr, "the hub was asked next, which is not there"
     assert "model.not_copied" in fleet.hosts["mac"].journal("-u", "rbee-pool")
     assert "acme" not in fleet.rbee("pool", "models", "list", "--host", "mac").stdout
+
+
+def test_a_model_that_was_imported_there_is_copied_by_its_name(fleet: House) -> None:
+    workstation, file = fleet.hosts["workstation"], f"{MODELS}/ours.gguf"
+    tiny_gguf(workstation.root / file.lstrip("/"), seed=7)
+    workstation.run(["rbee-hive", "models", "import", file])
+    done = fleet.rbee("pool", "models", "download", "ours", "--host", "mac")
+    assert "copying" in done.stderr
+    assert fleet.rbee("pool", "models", "verify", "ours", "--host", "mac").returncode == 0
+    fleet.rbee("pool", "models", "delete", "ours", "--yes", "--host", "mac", "--host", "workstation")
 
 
 def test_nobody_copies_without_the_token(fleet: House) -> None:

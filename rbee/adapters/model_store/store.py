@@ -26,6 +26,7 @@ from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, V
 from rbee.wire.fields import NAME
 
 STALL_S = 60.0
+_NOT_COPIED = (DownloadFailed, ChecksumMismatch, InvalidRequest)
 Tell = Callable[[DownloadEvent], None]
 
 
@@ -248,7 +249,7 @@ class FileModelStore:
             return copied or await self._from_hub(reference, None, tell)
         entry = self._catalog.named(reference.name)
         if entry is None:
-            raise ModelNotFound(f"no model {reference} in the catalog", hint="rbee-hive models catalog")
+            return await self._by_name(reference.name, tell)
         copied = await self._from_neighbour(entry.source, entry, tell)
         if copied is not None:
             return copied
@@ -267,16 +268,47 @@ class FileModelStore:
                 continue
             model = self._own_id(source, entry, offer)
             try:
-                with permitted(self._dir):
-                    marks = await copying.copy(offer, self._dir / model, tell)
-            except (DownloadFailed, ChecksumMismatch, InvalidRequest) as error:
-                log.warning("model.not_copied", model=model, source=offer.source.name, error=error.message)
+                marks = await self._copy(offer, model, tell)
+            except _NOT_COPIED:
                 continue
-            log.event("model.copied", model=model, source=offer.source.name)
             asked = () if isinstance(source, Package) else (str(source), offer.model.reference)
             told = offer.model
             return await in_thread(self._register, model, told.reference, marks, told.revision, asked)
         return None
+
+    async def _by_name(self, name: str, tell: Tell) -> ModelFile:
+        """Copy a model that no catalog has, such as an imported one, from a pool that calls it so.
+
+        Raises:
+            ModelNotFound: no pool has it.
+            Conflict: they mean different files by the name.
+            DownloadFailed, ChecksumMismatch, InvalidRequest: why the last of them could not deliver it.
+        """
+        nowhere = ModelNotFound(f"no model {name} in the catalog, nor at another pool", hint="rbee-hive models catalog")
+        if self._neighbours is None:
+            raise nowhere
+        failed: RbeeError = nowhere
+        for offer in copying.same(name, await self._neighbours.offers(lambda model: model.id == name)):
+            try:
+                marks = await self._copy(offer, name, tell)
+            except _NOT_COPIED as error:
+                failed = error
+                continue
+            reference = offer.model.reference
+            if isinstance(names.parse(reference), PathReference):  # where it lies over there
+                reference = str(PathReference(marks[0].path))
+            return await in_thread(self._register, name, reference, marks, offer.model.revision, ())
+        raise failed
+
+    async def _copy(self, offer: Offer, model: str, tell: Tell) -> tuple[Mark, ...]:
+        try:
+            with permitted(self._dir):
+                marks = await copying.copy(offer, self._dir / model, tell)
+        except _NOT_COPIED as error:
+            log.warning("model.not_copied", model=model, source=offer.source.name, error=error.message)
+            raise
+        log.event("model.copied", model=model, source=offer.source.name)
+        return marks
 
     def _own_id(self, source: HubReference | Package, entry: Entry | None, offer: Offer) -> str:
         """Return what a neighbour's model is called here: as there, unless that is another model's name here."""

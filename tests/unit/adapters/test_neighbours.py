@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbee.adapters.model_store import open_store
+from rbee.errors import Conflict, ModelNotFound
 from rbee.pool_core.catalog import HubReference, id_for
 from rbee.pool_core.ports import Body, Offer, RemoteFile
 from rbee.wire.catalog import ModelFile
@@ -73,3 +74,57 @@ async def test_a_neighbours_name_for_a_model_is_not_ours(tmp_path: Path, name: s
     assert (copied.id, copied.paths) == (own, (str(models / own / "x.gguf"),))
     assert sorted(path.name for path in tmp_path.iterdir()) == ["deep", "x.gguf"]
     assert [path.name for path in (tmp_path / "deep").iterdir()] == ["models"]
+
+
+@dataclass
+class Neighbours:
+    """Several, each with an imported model ``mine`` of its own bytes."""
+
+    files: Sequence[Path]
+    sums: bool = True
+
+    async def offers(self, wanted: Callable[[ModelFile], bool]) -> Sequence[Offer]:
+        return [self._offer(n, file) for n, file in enumerate(self.files) if wanted(self._model(file))]
+
+    def _model(self, file: Path) -> ModelFile:
+        size = file.stat().st_size
+        return ModelFile(
+            id="mine", reference=f"file:/there/{file.name}", paths=(f"/there/{file.name}",), size_bytes=size
+        )
+
+    def _offer(self, n: int, file: Path) -> Offer:
+        digest = sha256(file) if self.sums else ""
+        part = RemoteFile(f"pool-{n}/0", "", file.name, file.stat().st_size, digest)
+        return Offer(model=self._model(file), files=(part,), source=Bytes(file, name=f"pool {n}"))
+
+
+async def test_an_imported_model_is_copied_by_its_name(tmp_path: Path) -> None:
+    file = tiny_gguf(tmp_path / "x.gguf", seed=1)
+    models = tmp_path / "models"
+    store = open_store(models, [], CATALOG, neighbours=Neighbours([file]))
+    events = [event async for event in store.download("mine")]
+    assert events[-1].model is not None
+    there = str(models / "mine" / "x.gguf")
+    assert (events[-1].model.id, events[-1].model.paths) == ("mine", (there,))
+    assert events[-1].model.reference == f"file:{there}"
+    assert (await store.verify("mine")).ok
+    await store.delete("mine")
+    assert await store.find("mine") is None
+    assert not Path(there).exists()
+
+
+async def test_one_name_for_different_files_is_not_guessed_at(tmp_path: Path) -> None:
+    files = [tiny_gguf(tmp_path / f"{n}.gguf", seed=n) for n in (1, 2)]
+    store = open_store(tmp_path / "models", [], CATALOG, neighbours=Neighbours(files))
+    with pytest.raises(Conflict, match="mine is not the same model everywhere: pool 0 .*, pool 1 ") as raised:
+        _ = [event async for event in store.download("mine")]
+    assert "rbee-hive models import PATH --id mine" in raised.value.hint
+    assert await store.list() == ()
+
+
+async def test_the_name_of_nothing_anywhere(tmp_path: Path) -> None:
+    nobody = Neighbours([tiny_gguf(tmp_path / "1.gguf")], sums=False)
+    for neighbours in (None, nobody):
+        store = open_store(tmp_path / "models", [], CATALOG, neighbours=neighbours)
+        with pytest.raises(ModelNotFound, match="no model mine in the catalog, nor at another pool"):
+            _ = [event async for event in store.download("mine")]
