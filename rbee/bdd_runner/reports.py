@@ -1,15 +1,13 @@
 """How results are shown."""
 
 import json
-import re
 from collections.abc import Iterable
-from typing import Any, TextIO
-from xml.etree import ElementTree
+from typing import TextIO
 
 from rbee.bdd_runner.scenario import FAILED, PASSED, SKIPPED, Scenario
+from rbee.wire.junit import Case, Suite, document
 from rbee.wire.words import counted
 
-_NOT_XML = re.compile(r"[^\t\n\r\x20-\uD7FF\uE000-\uFFFD\U00010000-\U0010FFFF]")
 _MARKS = {PASSED: "ok", FAILED: "FAILED", SKIPPED: "skipped"}
 
 
@@ -67,39 +65,22 @@ class JunitReport(Report):
     """A suite a feature, a case a scenario."""
 
     def finish(self, scenarios: Iterable[Scenario]) -> None:
-        top = ElementTree.Element("testsuites")
-        for feature, listed in _by_feature(scenarios).items():
-            suite = ElementTree.SubElement(top, "testsuite", _suite(feature, listed))
-            for scenario in listed:
-                _add_case(suite, scenario)
-        ElementTree.indent(top)
-        self._out.write(ElementTree.tostring(top, encoding="unicode", xml_declaration=False) + "\n")
+        suites = [
+            Suite(name=feature, time_s=sum(scenario.duration_s for scenario in listed), cases=[*map(_case, listed)])
+            for feature, listed in _by_feature(scenarios).items()
+        ]
+        self._out.write(document(suites))
 
 
-def _suite(feature: str, listed: list[Scenario]) -> dict[str, str]:
-    return {
-        "name": feature,
-        "tests": str(len(listed)),
-        "failures": str(_count(listed, FAILED)),
-        "errors": "0",
-        "skipped": str(_count(listed, SKIPPED)),
-        "time": f"{sum(scenario.duration_s for scenario in listed):.3f}",
-    }
-
-
-def _add_case(suite: "ElementTree.Element[str]", scenario: Scenario) -> None:
-    facts: dict[str, Any] = {"classname": scenario.feature, "name": _clean(scenario.name)}
-    case = ElementTree.SubElement(suite, "testcase", {**facts, "time": f"{scenario.duration_s:.3f}"})
-    if scenario.outcome == FAILED:
-        text = _clean("\n".join([scenario.error, *scenario.evidence]))
-        ElementTree.SubElement(case, "failure", {"message": text.partition("\n")[0]}).text = text
-    elif scenario.outcome == SKIPPED:
-        ElementTree.SubElement(case, "skipped")
-
-
-def _clean(text: str) -> str:
-    """Return ``text`` without what XML cannot hold."""
-    return _NOT_XML.sub("\N{REPLACEMENT CHARACTER}", text)
+def _case(scenario: Scenario) -> Case:
+    failed = scenario.outcome == FAILED
+    return Case(
+        classname=scenario.feature,
+        name=scenario.name,
+        time_s=scenario.duration_s,
+        failure="\n".join([scenario.error, *scenario.evidence]) if failed else "",
+        skipped="" if scenario.outcome == SKIPPED else None,
+    )
 
 
 def _by_feature(scenarios: Iterable[Scenario]) -> dict[str, list[Scenario]]:

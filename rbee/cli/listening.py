@@ -1,13 +1,15 @@
 """Where a daemon listens: its socket unit says it, and a drop-in of ours changes it."""
 
 import contextlib
+import errno
+import socket
 from collections.abc import Mapping
 from pathlib import Path
 
 from rbee.adapters import process
 from rbee.adapters.files import permitted
 from rbee.adapters.notify import split_address
-from rbee.errors import InvalidRequest, RbeeError
+from rbee.errors import Conflict, InvalidRequest, RbeeError
 
 LOOPBACK = "loopback"
 _FILE = "50-rbee-listen.conf"
@@ -69,7 +71,8 @@ class Listening:
 
         Raises:
             NotPermitted: units cannot be written here.
-            ProgramFailed: systemd cannot listen there; it listens where it did before.
+            Conflict: another program listens there; it listens where it did before.
+            ProgramFailed: systemd cannot listen there for another reason; likewise.
         """
         before = self._written()
         changed = self.restore() if address is None else self.move(address)
@@ -78,8 +81,14 @@ class Listening:
         try:
             await self.apply()
         except process.ProgramFailed:
+            taken = address is not None and _is_taken(address)  # while our own socket is down
             if changed:
                 await self._back_to(before)
+            if address is not None and taken:
+                port = address.rpartition(":")[2]
+                raise Conflict(
+                    f"another program listens at {address}, so {self._name} cannot", hint=f"ss -ltnp sport = :{port}"
+                ) from None
             raise
 
     def _written(self) -> str | None:
@@ -145,8 +154,19 @@ class Listening:
             argv = ["systemctl", "--no-ask-password", *self._scope, *arguments]
             return await process.run(argv, timeout_s=120)
         except process.ProgramFailed as error:
-            error.hint = f"systemctl status {self._name}.socket; journalctl -u {self._name}"
+            error.hint = f"systemctl status {self._name}.socket; journalctl -u {self._name} -u {self._name}.socket"
             raise
+
+
+def _is_taken(address: str) -> bool:
+    """Say whether somebody listens at ``address`` (``checked``), or at a part of it."""
+    host, port = split_address(f"[::]:{address}" if address.isdigit() else address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host, port), family=family, dualstack_ipv6=address.isdigit()).close()
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _units(user: bool, environ: Mapping[str, str]) -> Path:

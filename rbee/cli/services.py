@@ -190,10 +190,26 @@ def entry(line: str) -> dict[str, Any]:
     return {
         "id": raw.get("__CURSOR", ""),
         "at_ms": int(raw.get("__REALTIME_TIMESTAMP", 0)) // 1000,
-        "priority": int(raw.get("PRIORITY", 6)),
-        "message": raw.get("MESSAGE", ""),
-        "fields": own,
+        "priority": int(_text(raw.get("PRIORITY", "6"))),
+        "message": _text(raw.get("MESSAGE", "")),
+        "fields": {key: _text(value) for key, value in own.items()},
     }
+
+
+def _text(value: Any) -> str:
+    """Return a field of the journal as text, the last one where it is there more than once.
+
+    What is no printable UTF-8 comes as an array of bytes, and what is too long as null (systemd.journal-fields(7),
+    and journalctl(1) on ``--output=json``).
+    """
+    match value:
+        case [*_, str() | list() | None as last]:
+            return _text(last)
+        case list():
+            return bytes(value).decode("utf-8", "replace")
+        case None:
+            return ""
+    return str(value)
 
 
 _OTHERS = frozenset({"MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "SYSLOG_FACILITY", "SYSLOG_PID", "SYSLOG_RAW"})

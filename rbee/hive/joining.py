@@ -52,7 +52,7 @@ async def join(args: Args, output: Output) -> None:
         PoolUnreachable, Unauthorized: the queen does not answer here, or does not take the token; nothing was changed.
     """
     settings, queen, url = settings_of(args), args["--queen"], args["--url"]
-    listen = checked(args["--listen"] or _listen(url))
+    listen = checked(args["--listen"]) if args["--listen"] else _listen(url)
     _require_seen(url, queen)
     token = await asyncio.to_thread(_token)
     if dry_run(args, output, f"join the queen at {queen} as {config.pool_id(settings)}"):
@@ -100,10 +100,19 @@ async def leave(args: Args, output: Output) -> None:
 
 
 def _listen(url: str) -> str:
+    """Return where to listen to be reached at ``url``; nobody listens at a name."""
     parts = urlsplit(url)
     if not parts.hostname or parts.port is None:
         raise InvalidRequest(f"--url is {url!r}, expected http://host:port")
-    return f"[{parts.hostname}]:{parts.port}" if ":" in parts.hostname else f"{parts.hostname}:{parts.port}"
+    try:
+        return checked(
+            f"[{parts.hostname}]:{parts.port}" if ":" in parts.hostname else f"{parts.hostname}:{parts.port}"
+        )
+    except InvalidRequest:
+        raise InvalidRequest(
+            f"--url is {url!r}, and {parts.hostname} is a name; a socket listens at an address",
+            hint=f"say that as well: --listen={parts.port} is every address of this host",
+        ) from None
 
 
 def _require_seen(url: str, queen: str) -> None:

@@ -4,7 +4,6 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from typing import Any
-from xml.etree import ElementTree as Xml
 
 from rbee.adapters import process
 from rbee.cli.output import Output
@@ -13,7 +12,7 @@ from rbee.errors import ConfigInvalid, PoolUnreachable, RbeeError, Timeout
 from rbee.keeper.fleet import Outcome, finished, gathered
 from rbee.keeper.hosts import Host, chosen
 from rbee.keeper.settings import settings_of
-from rbee.wire import codec
+from rbee.wire import codec, junit
 
 VERIFY_S = 3600.0  # every byte of every model is hashed, by its host
 NEEDED = ("pytest", "testinfra")
@@ -24,18 +23,18 @@ Report = dict[str, Any]
 async def verify(args: Args, output: Output) -> int:
     """Check each host; exit 1 when a check failed, or as the first host that could not be checked."""
     hosts = chosen(args)
-    junit = args["--format"] == "junit"
+    as_junit = args["--format"] == "junit"
 
     def tell(outcome: Outcome[Report]) -> None:
         if outcome.error is not None and not output.as_json:
             output.failure(f"rbee-keeper {outcome.host.name}", outcome.error)
-        elif outcome.result is not None and not output.as_json and not junit:
+        elif outcome.result is not None and not output.as_json and not as_junit:
             _show(outcome.result, output)
 
     outcomes = await gathered(hosts, lambda host: report_of(host, args), tell)
-    if junit:
-        output.text(_junit([outcome.result for outcome in outcomes if outcome.result is not None]))
-    code = 0 if junit else finished(outcomes, output)
+    if as_junit:
+        output.text(junit.document([_suite(outcome) for outcome in outcomes]))
+    code = 0 if as_junit else finished(outcomes, output)
     code = next((outcome.error.exit_code for outcome in outcomes if outcome.error is not None), code)
     return code or int(any(not (outcome.result or {}).get("ok") for outcome in outcomes))
 
@@ -101,21 +100,27 @@ def _show(report: Report, output: Output) -> None:
                     output.text(f"    {label.ljust(8)}  {check[key]}\n")
 
 
-def _junit(reports: Sequence[Report]) -> str:
-    """Return JUnit's XML, a suite for each host."""
-    suites = Xml.Element("testsuites")
-    for report in reports:
-        suite = Xml.SubElement(
-            suites, "testsuite", name=report["id"], tests=str(len(report["checks"])), failures=str(report["failed"]),
-            skipped=str(report["skipped"]), time=f"{report['duration_s']:.3f}",
-        )  # fmt: skip
-        for check in report["checks"]:
-            case = Xml.SubElement(suite, "testcase", classname=f"{report['id']}.{check['group']}", name=check["id"])
-            if check["outcome"] == "failed":
-                failed = Xml.SubElement(
-                    case, "failure", message=f"expected {check['expected']}, found {check['found']}"
-                )
-                failed.text = f"mend: {check['mend']}" + (f"\nNixOS: {check['nixos']}" if check["nixos"] else "")
-            elif check["outcome"] == "skipped":
-                Xml.SubElement(case, "skipped", message=check["reason"])
-    return Xml.tostring(suites, encoding="unicode") + "\n"
+def _suite(outcome: Outcome[Report]) -> junit.Suite:
+    """Return a host's suite; one that could not be checked is an error in it, and no host that is missing."""
+    if (report := outcome.result) is None:
+        return junit.Suite(name=outcome.host.name, time_s=0.0, cases=[_unreached(outcome)])
+    cases = [_case(report["id"], check) for check in report["checks"]]
+    return junit.Suite(name=report["id"], time_s=report["duration_s"], cases=cases)
+
+
+def _unreached(outcome: Outcome[Report]) -> junit.Case:
+    error = outcome.error
+    said = "\n".join([error.message, *([f"hint: {error.hint}"] if error.hint else [])]) if error else ""
+    return junit.Case(classname=f"{outcome.host.name}.system", name="system.host_is_reached", error=said)
+
+
+def _case(host: str, check: dict[str, Any]) -> junit.Case:
+    failed = check["outcome"] == "failed"
+    mend = f"mend: {check['mend']}" + (f"\nNixOS: {check['nixos']}" if check["nixos"] else "")
+    return junit.Case(
+        classname=f"{host}.{check['group']}",
+        name=check["id"],
+        failure=mend if failed else "",
+        message=f"expected {check['expected']}, found {check['found']}",
+        skipped=check["reason"] if check["outcome"] == "skipped" else None,
+    )

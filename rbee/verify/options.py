@@ -6,6 +6,7 @@ And what does the same for the kernel's command line elsewhere.
 POOL = "services.rbee.pool.enable = true;"
 QUEEN = "services.rbee.queen.enable = true;"
 POOL_QUEEN = 'services.rbee.pool.settings.pool.queen = "http://…:8080";'
+POOL_URL = 'services.rbee.pool.settings.pool.url = "http://…:9200";'
 POOL_LISTEN = 'services.rbee.pool.listen = "…:9200";'
 POOL_FIREWALL = "services.rbee.pool.openFirewall = true;"
 POOL_TOKEN = 'services.rbee.pool.tokenFile = "/run/keys/rbee-token";'  # noqa: S105  (where it is, not what)

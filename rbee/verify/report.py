@@ -1,11 +1,12 @@
 """What came of a run: one document for a host, shown as json, junit or text. Pure."""
 
 import json
-import xml.etree.ElementTree as ET
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from itertools import groupby
 from typing import Literal
+
+from rbee.wire import junit
 
 Outcome = Literal["passed", "failed", "skipped"]
 
@@ -71,26 +72,19 @@ def as_text(report: HostReport) -> str:
 
 
 def as_junit(report: HostReport) -> str:
-    suite = ET.Element(
-        "testsuite",
-        name=f"rbee.verify {report.id}",
-        tests=str(len(report.checks)),
-        failures=str(report.failed),
-        errors="0",
-        skipped=str(report.skipped),
-        time=f"{report.duration_s:.3f}",
+    cases = [_case(report.id, check) for check in report.checks]
+    return junit.document([junit.Suite(name=f"rbee.verify {report.id}", time_s=report.duration_s, cases=cases)])
+
+
+def _case(host: str, check: Check) -> junit.Case:
+    failed = check.outcome == "failed"
+    return junit.Case(
+        classname=f"{host}.{check.group}",
+        name=check.id,
+        failure="\n".join(line.strip() for line in _finding(check)) if failed else "",
+        message=f"{check.title}: found {check.found}",
+        skipped=check.reason if check.outcome == "skipped" else None,
     )
-    for check in report.checks:
-        case = ET.SubElement(suite, "testcase", classname=f"{report.id}.{check.group}", name=check.id, time="0")
-        if check.outcome == "failed":
-            failure = ET.SubElement(case, "failure", message=f"{check.title}: found {check.found}")
-            failure.text = "\n".join(line.strip() for line in _finding(check))
-        elif check.outcome == "skipped":
-            ET.SubElement(case, "skipped", message=check.reason)
-    whole = ET.Element("testsuites")
-    whole.append(suite)
-    ET.indent(whole)
-    return ET.tostring(whole, encoding="unicode", xml_declaration=True) + "\n"
 
 
 FORMS: Mapping[str, Callable[[HostReport], str]] = {"text": as_text, "json": as_json, "junit": as_junit}

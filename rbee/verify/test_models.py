@@ -87,15 +87,18 @@ def _hashed(host: Host, paths: list[str]) -> dict[str, str]:
 def _again(facts: Facts, wrong: dict[str, str]) -> str:
     """Return what takes the broken models away and brings them anew, where they came from a hub.
 
-    By their files: a model that is cut is none to rbee-hive, so it cannot delete it. An imported file is its owner's;
-    only its record goes.
+    By their files: a model that is cut is none to rbee-hive, so it cannot delete it. An imported file is its owner's:
+    only its record goes, and what is left for them to do is a comment at the end.
     """
     records = {record["model"]: record for record, file in _files(facts) if file["path"] in wrong}
-    steps = []
+    steps, by_hand = [], []
     for _, record in sorted(records.items()):
         imported = record["reference"].startswith("file:")
         files = [] if imported else [file["path"] for file in record["files"]]
         steps.append(f"rm -f {shlex.join([record['path'], *files])}")
-        if not imported:
+        if imported:
+            again = shlex.join(["rbee-hive", "models", "import", record["files"][0]["path"], "--id", record["model"]])
+            by_hand.append(again)
+        else:
             steps.append(f"rbee-hive models download {shlex.quote(record['reference'])}")
-    return "; ".join(steps)
+    return "; ".join(steps) + (f"  # then put a whole file there: {'; '.join(by_hand)}" if by_hand else "")

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from rbee.verify.facts import POOL, Facts
 from rbee.verify.host import Host
 from rbee.verify.options import POOL as POOL_OPTION
-from rbee.verify.options import POOL_FIREWALL
+from rbee.verify.options import POOL_FIREWALL, POOL_URL
 from rbee.verify.unmet import does_not_apply, require
 
 CONNECT_S = 2.0
@@ -18,6 +18,9 @@ LISTENER = (
     "import socket, sys; s = socket.create_server((sys.argv[1], int(sys.argv[2]))); s.settimeout(4); "
     "c, _ = s.accept(); c.sendall(b'rbee'); c.close()"
 )
+
+
+RESOLVE = "import socket, sys; print(socket.getaddrinfo(sys.argv[1], None, type=socket.SOCK_STREAM)[0][4][0])"
 
 
 def test_pool_answers(facts: Facts) -> None:
@@ -51,6 +54,15 @@ def test_worker_ports_are_open(facts: Facts, host: Host) -> None:
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         there = pool.submit(host.run, "%s -c %s %s %s", facts["executable"], LISTENER, address, str(port))
         heard = _hears(address, port, there)
+    if not heard:
+        own = host.run("%s -c %s %s", facts["executable"], RESOLVE, address).stdout.strip()
+        require(
+            f"workers listen on {own}, which {address} is there",
+            f"{address} is an address that others reach",
+            holds=not _is_loopback(own),
+            mend=f"set [pool] url in rbee.toml to an address of this host, then: {facts.systemctl} restart rbee-pool",
+            nixos=POOL_URL,
+        )
     found = "reached" if heard else f"port {port} was not reached; {_rules(facts)}"
     require(found, "reached", mend=_opened(facts, f"{low}-{high}"), nixos=POOL_FIREWALL)
 
@@ -72,9 +84,13 @@ def _served(facts: Facts) -> tuple[str, int]:
         does_not_apply("the pool does not say where it is: see network.pool_answers")
     url = urlsplit(answer["url"])
     address = url.hostname or ""
-    if address == "localhost" or address.startswith("127.") or address == "::1":
+    if address == "localhost" or _is_loopback(address):
         does_not_apply(f"the pool is at {answer['url']}, for its own host only")
     return address, url.port or (443 if url.scheme == "https" else 80)
+
+
+def _is_loopback(address: str) -> bool:
+    return address.startswith("127.") or address == "::1"
 
 
 def _rules(facts: Facts) -> str:

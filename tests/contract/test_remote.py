@@ -10,7 +10,7 @@ import pytest
 from rbee.adapters.process import ProgramFailed
 from rbee.adapters.ssh import Remote, command
 from rbee.adapters.ssh.pool import BrokenAnswer, SshPool
-from rbee.errors import NotFound, PoolUnreachable, VersionMismatch
+from rbee.errors import NotFound, PoolUnreachable, Timeout, VersionMismatch
 from tests.support.sshd import Sshd
 
 NASTY = ["$(touch /tmp/never)", "a'b\"c\\d", "", "--", "*", "two\nlines", "é"]
@@ -95,6 +95,25 @@ async def test_both_streams_are_passed_through(far: Sshd) -> None:
     )
     assert code == 255
     assert sorted(told) == [("err", True), ("out", False)]
+
+
+@pytest.mark.parametrize("end", ["\\n", ""])
+async def test_a_far_command_whose_own_ssh_fails_is_no_failure_of_ours(far: Sshd, end: str) -> None:
+    words = "ssh: Could not resolve hostname backup: Name or service not known"
+    argv = ["sh", "-c", f"printf '{words}{end}' >&2; exit 255"]
+    told: list[str] = []
+    assert await far.remote.passed_through(argv, lambda line, _: told.append(line)) == 255
+    assert told == [words]
+    with pytest.raises(ProgramFailed, match=f"sh exited 255: {words}$"):
+        await far.remote.run(argv)
+    with pytest.raises(ProgramFailed, match=f"sh exited 255: {words}$"):
+        _ = [line async for line in far.remote.lines(argv)]
+
+
+async def test_a_command_that_does_not_end_in_time_is_named_with_its_host(far: Sshd) -> None:
+    with pytest.raises(Timeout, match=r"sleep on mac \(far\) did not end within 1 s") as raised:
+        await far.remote.run(["sleep", "1000"], timeout_s=1)
+    assert raised.value.hint == "ssh far sleep 1000"
 
 
 @pytest.mark.parametrize(

@@ -63,6 +63,18 @@ def test_a_connection_that_the_person_keeps_is_used(house: House) -> None:
     assert sockets.startswith("/root/.ssh/own-")
 
 
+def test_a_host_that_cannot_be_verified_is_an_error_in_the_junit_document(house: House) -> None:
+    house.configure('[hosts.nowhere]\nssh = "nowhere"\n')
+    try:
+        done = house.rbee("pool", "verify", "--host", "nowhere", "--format", "junit", check=False)
+    finally:
+        house.configure()
+    [suite] = Xml.fromstring(done.stdout)
+    assert (suite.get("name"), suite.get("tests"), suite.get("errors")) == ("nowhere", "1", "1")
+    assert "no such host, 'nowhere' cannot be resolved" in str(suite[0][0].get("message"))
+    assert done.returncode == 69
+
+
 def test_hosts_are_verified_from_here_in_every_format(house: House) -> None:
     mac, workstation = house.hosts["mac"], house.hosts["workstation"]
     for host in (mac, workstation):

@@ -174,6 +174,15 @@ def test_an_address_that_is_none(house: House, address: str, problem: str) -> No
     assert (done.returncode, problem in done.stderr) == (64, True)
 
 
+def test_a_port_that_is_taken_is_said_and_the_queen_stays_where_she_was(house: House) -> None:
+    before = house.rbee_json("orchestrator", "status")["listens"]
+    done = house.rbee("orchestrator", "listen", "22", check=False)
+    assert done.returncode == 73, done.stderr
+    assert "another program listens at 22, so rbee-queen cannot" in done.stderr
+    assert "hint: ss -ltnp sport = :22" in done.stderr
+    assert house.rbee_json("orchestrator", "status")["listens"] == before
+
+
 def test_without_a_token_nothing_listens_on_the_network(house: House) -> None:
     workstation = house.hosts["workstation"]
     workstation.run(["mv", "/etc/rbee/token", "/etc/rbee/token.away"])

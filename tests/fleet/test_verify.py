@@ -339,6 +339,22 @@ def test_a_pool_on_the_network_is_tried_from_here(lab: Looker, tmp_path: Path) -
     assert lab.token not in json.dumps(found.report)
 
 
+def test_a_pool_at_a_name_that_means_loopback_there_is_told_so(lab: Looker) -> None:
+    hosts = lab.host.read("/etc/hosts")
+    lab.host.write("/etc/hosts", "127.0.0.1 localhost\n127.0.1.1 shared\n")  # as Debian's installer writes it
+    try:
+        lab.host.run(
+            ["rbee-hive", "join", "--queen=http://127.0.0.1:8080", "--url=http://shared:9200", "--listen=9200"],
+            input=lab.token,
+        )
+        await_pool(lab)
+        found = lab.verify().failed["network.worker_ports_are_open"]
+    finally:
+        lab.host.write("/etc/hosts", hosts)
+    assert found["found"] == "workers listen on 127.0.1.1, which shared is there"
+    assert "set [pool] url in rbee.toml to an address of this host" in found["mend"]
+
+
 def test_plain_pytest_makes_the_same_checks(lab: Looker, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "--pyargs", "rbee.verify", "--hosts=ssh://root@shared", "-k", "sockets"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -24,7 +24,10 @@ def bare(path: str) -> Conflict:
 
 
 def not_configured() -> NotFound:
-    return NotFound("no checkout is configured on this host", hint='set [pool] repo = "/path" in rbee.toml')
+    return NotFound(
+        "no checkout is configured on this host",
+        hint='set [pool] repo = "/path" in rbee.toml, then: systemctl reload rbee-pool',
+    )
 
 
 def dirty(path: str, files: Sequence[str]) -> Conflict:

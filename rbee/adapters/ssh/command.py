@@ -12,6 +12,9 @@ from rbee import __version__
 NO_PROGRAM = "rbee: no program "
 """What stands on standard error, before the program's name, when it is not there (exit 127)."""
 
+ITS_OWN_255 = "rbee: it exited 255 itself"
+"""What stands at the end of standard error when 255 is the command's exit status, and not ssh's."""
+
 _HARMLESS = re.compile(r"[A-Za-z0-9_./:@+-][A-Za-z0-9_./:=@+-]*")  # zsh takes =ls for a path, fish %1 for a process
 
 # Standard input is the leash: ssh closes it when our side is gone, however it went, and then the command's whole
@@ -20,12 +23,13 @@ _SCRIPT = f"""\
 PATH=$PATH:$HOME/.local/bin; export PATH
 command -v "$1" >/dev/null || {{ echo "{NO_PROGRAM}$1" >&2; exit 127; }}
 """
-_LEASHED = """\
+_LEASHED = f"""\
 exec 3<&0
 setsid "$@" </dev/null 3<&- & p=$!
-{ cat; kill -s TERM -- -$p || kill $p; sleep 10; kill -s KILL -- -$p; } <&3 >/dev/null 2>&1 & w=$!
+{{ cat; kill -s TERM -- -$p || kill $p; sleep 10; kill -s KILL -- -$p; }} <&3 >/dev/null 2>&1 & w=$!
 wait $p; s=$?
 kill $w 2>/dev/null
+[ $s -eq 255 ] && echo "{ITS_OWN_255}" >&2
 exit $s
 """
 _FED = 'exec "$@"\n'

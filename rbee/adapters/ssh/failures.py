@@ -34,12 +34,21 @@ class Far(NamedTuple):
 
 
 def failure(far: Far, stderr: str) -> RbeeError | None:
-    """Return what ssh's last words mean; None when they are not ssh's."""
+    """Return what ssh's, or sudo's, last words mean; None when they are neither's."""
+    return _meant(far, stderr, (*_OF_SUDO, *_OF_SSH))
+
+
+def _meant(far: Far, stderr: str, meanings: "tuple[tuple[str, Make], ...]") -> RbeeError | None:
     said = stderr.replace("\r", "")
-    for pattern, make in _MEANINGS:
+    for pattern, make in meanings:
         if found := re.search(pattern, said, re.MULTILINE):
             return make(far, found, said)
     return None
+
+
+def of_sudo(far: Far, stderr: str) -> RbeeError | None:
+    """Return what sudo's last words mean; None when they are not sudo's."""
+    return _meant(far, stderr, _OF_SUDO)
 
 
 def unexplained(far: Far, stderr: str) -> RbeeError:
@@ -134,8 +143,11 @@ def _bad_config(_: Far, found: "re.Match[str]", __: str) -> RbeeError:
     return NotPermitted(f"ssh does not take its configuration: {said}", hint=hint)
 
 
-_MEANINGS: tuple[tuple[str, Make], ...] = (
+_OF_SUDO: tuple[tuple[str, Make], ...] = (
     (r"sudo: (?:command )?not found|(?:Unknown command|command not found): sudo", _no_sudo),
+    (r"^sudo: .*(?:password is required|terminal is required)", _sudo),
+)
+_OF_SSH: tuple[tuple[str, Make], ...] = (
     (r"REMOTE HOST IDENTIFICATION HAS CHANGED|REVOKED HOST KEY", _key_changed),
     (r"host key is known for .* and you have requested strict checking", _key_unknown),
     (r"^Host key verification failed", _key_unknown),
@@ -147,7 +159,6 @@ _MEANINGS: tuple[tuple[str, Make], ...] = (
     (r"(No route to host|Network is unreachable|Network is down)", _no_route),
     (r"^(\S+: )?Permission denied \(([^)]*)\)", _denied),
     (r"Too many authentication failures()()", _denied),
-    (r"^sudo: .*(?:password is required|terminal is required)", _sudo),
     (r"Timeout, server .* not responding|Broken pipe|Connection reset|Connection closed", _silent),
 )
 

@@ -3,7 +3,7 @@
 import contextlib
 import shlex
 from collections.abc import AsyncIterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -11,8 +11,10 @@ from rbee.adapters import process
 from rbee.adapters.process import Completed
 from rbee.adapters.ssh import command, config, failures
 from rbee.adapters.ssh.failures import Far
+from rbee.errors import Timeout
 
 ANSWER_S = 30.0
+_SHOWN_WORDS = 12  # a command of more is nothing to type
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,14 +57,20 @@ class Remote:
             NotFound: there is no such program.
             ProgramFailed: it exited non-zero and ``check`` is set.
         """
-        done = await process.run(
-            self._argv(argv, fed=input is not None),
-            input=input,
-            leash=input is None,
-            timeout_s=timeout_s,
-            check=False,
-        )
-        self._raise_ours(done, argv)
+        try:
+            done = await process.run(
+                self._argv(argv, fed=input is not None),
+                input=input,
+                leash=input is None,
+                timeout_s=timeout_s,
+                check=False,
+            )
+        except Timeout:
+            raise Timeout(
+                f"{argv[0]} on {self.far.shown} did not end within {timeout_s:g} s",
+                hint=by_hand(self.target, *argv) if len(argv) <= _SHOWN_WORDS else "",
+            ) from None
+        done = self._judged(done, argv)
         if check and done.returncode != 0:
             raise process.failed(Completed(tuple(argv), done.returncode, done.stdout, done.stderr))
         return done
@@ -76,7 +84,7 @@ class Remote:
                     yield line
         except process.ProgramFailed as error:
             done = Completed(tuple(argv), int(error.details["returncode"]), "", str(error.details["stderr"]))
-            self._raise_ours(done, argv)
+            done = self._judged(done, argv)
             if check:
                 raise process.failed(done) from None
 
@@ -89,12 +97,12 @@ class Remote:
         missing = f"{command.NO_PROGRAM}{argv[0]}"
 
         def theirs(line: str, to_stderr: bool) -> None:
-            if not (to_stderr and line == missing):
+            if not to_stderr:
                 tell(line, to_stderr)
+            elif line not in (missing, command.ITS_OWN_255):
+                tell(line.removesuffix(command.ITS_OWN_255), to_stderr)
 
-        done = await process.told(self._argv(argv), theirs)
-        self._raise_ours(done, argv, own=True)
-        return done.returncode
+        return self._judged(await process.told(self._argv(argv), theirs), argv).returncode
 
     @property
     def far(self) -> Far:
@@ -110,25 +118,18 @@ class Remote:
     def _line(self, argv: Sequence[str], fed: bool) -> str:
         return command.line(argv, sudo=self.sudo, fed=fed, any_version=self.any_version)
 
-    def _raise_ours(self, done: Completed, argv: Sequence[str], *, own: bool = False) -> None:
-        """Raise what is ssh's failure or a missing program, and not the command's own.
-
-        Args:
-            own: an exit of 255 may be the command's, when the words are not ssh's.
-        """
+    def _judged(self, done: Completed, argv: Sequence[str]) -> Completed:
+        """Raise what is ssh's or sudo's failure or a missing program; return what is the command's own."""
+        said = done.stderr
+        if done.returncode == failures.EX_SSH and command.ITS_OWN_255 in said:
+            return replace(done, stderr=said.replace(command.ITS_OWN_255, "").rstrip())
         if done.returncode == failures.EX_SSH:
-            known = failures.failure(self.far, done.stderr)
-            if known or not own:
-                raise known or failures.unexplained(self.far, done.stderr)
-        if done.returncode == 127 and f"{command.NO_PROGRAM}{argv[0]}" in done.stderr:
+            raise failures.failure(self.far, said) or failures.unexplained(self.far, said)
+        if done.returncode == 127 and f"{command.NO_PROGRAM}{argv[0]}" in said:
             raise failures.missing_program(self.far, argv[0])
-        if (
-            not own
-            and self.sudo
-            and done.returncode in (1, 127)
-            and (refused := failures.failure(self.far, done.stderr))
-        ):
+        if self.sudo and done.returncode in (1, 127) and (refused := failures.of_sudo(self.far, said)):
             raise refused
+        return done
 
 
 def by_hand(target: str, *argv: str) -> str:

@@ -1,6 +1,8 @@
+import socket
+
 import pytest
 
-from rbee.cli.listening import checked, is_loopback
+from rbee.cli.listening import _is_taken, checked, is_loopback
 from rbee.errors import InvalidRequest
 
 
@@ -41,3 +43,14 @@ def test_what_only_this_machine_reaches() -> None:
     assert is_loopback("127.0.0.1:8080")
     assert is_loopback("[::1]:8080")
     assert not is_loopback("8080")
+
+
+@pytest.mark.parametrize("there", ["127.0.0.1", "0.0.0.0", "::1"])
+def test_a_port_that_another_program_has_is_taken(there: str) -> None:
+    family = socket.AF_INET6 if ":" in there else socket.AF_INET
+    with socket.create_server((there, 0), family=family) as other:
+        port = other.getsockname()[1]
+        host = f"[{there}]" if ":" in there else there
+        assert _is_taken(f"{host}:{port}")
+        assert _is_taken(str(port))
+    assert not _is_taken(str(port))

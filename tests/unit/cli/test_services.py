@@ -199,3 +199,14 @@ def test_which_manager_has_the_units(
     monkeypatch.setattr(services.os, "geteuid", lambda: uid)
     monkeypatch.setattr(services.os.path, "exists", lambda path: installed and path.endswith("/rbee-pool.socket"))
     assert in_user_manager(mode, "rbee-pool") is user
+
+
+def test_what_is_no_text_in_the_journal_is_shown_as_text() -> None:
+    line = {
+        "__CURSOR": "c", "__REALTIME_TIMESTAMP": "1000", "PRIORITY": ["6", "3"],
+        "MESSAGE": [27, 91, 49, 255], "JOB": [[104, 105], "last"], "WORKER": None,
+    }  # fmt: skip
+    found = services.entry(json.dumps(line))
+    assert (found["priority"], found["message"]) == (3, "\x1b[1\N{REPLACEMENT CHARACTER}")
+    assert found["fields"] == {"job": "last", "worker": ""}
+    assert services.entry(json.dumps({"MESSAGE": ["one", [116, 119, 111]]}))["message"] == "two"

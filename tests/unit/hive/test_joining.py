@@ -48,4 +48,5 @@ async def test_a_queen_that_is_not_there_changes_nothing(monkeypatch: pytest.Mon
 async def test_a_name_as_an_address_to_listen_at_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     stdin(monkeypatch, "0123456789abcdef\n")
     done = await run("join", "--queen", "http://a:1", "--url", "http://mac.home.arpa:9200")
-    assert (done.code, "expected an IP address" in done.err) == (64, True)
+    assert (done.code, "mac.home.arpa is a name; a socket listens at an address" in done.err) == (64, True)
+    assert "hint: say that as well: --listen=9200 is every address of this host" in done.err

@@ -64,6 +64,14 @@ def test_junit_is_xml_that_counts_the_same(report: HostReport) -> None:
     assert skipped.get("message") == "no card & no driver"
 
 
+def test_what_xml_cannot_hold_is_replaced() -> None:
+    found = Check(id="a.b", group="a", title="B", outcome="failed", found="\x1b[31mred\x00", mend="reset\x07")
+    suite = ET.fromstring(FORMS["junit"](host_report("mac", (found,), 0.1)))[0]
+    failure = suite.find("testcase/failure")
+    assert failure is not None
+    assert failure.get("message") == "B: found \N{REPLACEMENT CHARACTER}[31mred\N{REPLACEMENT CHARACTER}"
+
+
 def test_a_host_where_all_that_applies_passes_is_fit() -> None:
     report = host_report("mac", (PASSED, SKIPPED), 1.0)
     assert report.ok

@@ -2,7 +2,7 @@
 
 import pytest
 
-from rbee.adapters.ssh.failures import Far, failure, unexplained
+from rbee.adapters.ssh.failures import Far, failure, of_sudo, unexplained
 from rbee.errors import NotFound, NotPermitted, PoolUnreachable, RbeeError, Timeout
 
 FAR = Far("mac", "ann@mac.home.arpa")
@@ -68,3 +68,9 @@ def test_words_of_the_command_itself_are_not_ours() -> None:
 
 def test_words_that_nobody_knows_are_passed_on() -> None:
     assert unexplained(FAR, "line one\nprotocol 3.1 mismatch\n").message.endswith("failed: protocol 3.1 mismatch")
+
+
+def test_what_a_command_run_by_sudo_says_is_not_taken_for_ssh() -> None:
+    assert of_sudo(FAR, "Failed to start rbee-pool.service: Connection timed out\n") is None
+    refused = of_sudo(FAR, "sudo: a password is required\n")
+    assert type(refused) is NotPermitted
