@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from rbee.adapters import process
+from rbee.adapters.addresses import is_own
 from rbee.adapters.files import permitted
 from rbee.adapters.notify import split_address
 from rbee.errors import Conflict, InvalidRequest, RbeeError
 
 LOOPBACK = "loopback"
 _FILE = "50-rbee-listen.conf"
+_ADDRESSES = "ip -brief address shows this host's addresses"
 _TEXT = """\
 # Made by rbee; `{undo}` takes it away again.
 [Socket]
@@ -43,9 +45,21 @@ def checked(address: str) -> str:
         raise InvalidRequest(
             f"address is {address[:80]!r}, expected an IP address with a port, a port alone for every address, "
             f"or {LOOPBACK}",
-            hint="ip -brief address shows this host's addresses",
+            hint=_ADDRESSES,
         ) from None
     return f"[{ip}]:{port}" if ip.version == 6 else f"{ip}:{port}"
+
+
+def local(address: str) -> str:
+    """Return ``checked(address)``, of this host: with FreeBind= systemd would listen at any.
+
+    Raises:
+        InvalidRequest: it is no address, or no interface has it now.
+    """
+    found = checked(address)
+    if not found.isdigit() and not is_own(split_address(found)[0]):
+        raise InvalidRequest(f"no interface of this host has the address of {found}", hint=_ADDRESSES)
+    return found
 
 
 def is_loopback(address: str) -> bool:

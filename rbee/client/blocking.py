@@ -11,7 +11,7 @@ from urllib.parse import SplitResult, urlencode, urlsplit
 
 import httptools
 
-from rbee.client.endpoint import CONNECT_S, Endpoint, Params, texts
+from rbee.client.endpoint import CONNECT_S, Endpoint, NotHttp, Params, texts
 from rbee.wire import codec
 from rbee.wire.version import HEADER
 
@@ -59,7 +59,9 @@ class BlockingHttp(Endpoint):
                 answer = _read(sock, until)
         except TimeoutError:
             raise self._late(limit_s) from None
-        except (OSError, ValueError, httptools.HttpParserError) as error:  # ValueError: a port, a host's name
+        except httptools.HttpParserError as error:
+            raise self._away(NotHttp(str(error))) from None
+        except (OSError, ValueError, EOFError) as error:  # ValueError: a port, a host's name
             raise self._away(error) from None
         return self._answer(bytes(answer.body), answer.status, answer.version)
 
@@ -128,7 +130,8 @@ def _read(sock: socket.socket, until: float) -> _Answer:
     """Return the one answer.
 
     Raises:
-        OSError: the connection broke before the answer was whole; TimeoutError at ``until``.
+        OSError: the connection broke; TimeoutError at ``until``.
+        EOFError: it was closed before the answer was whole.
         HttpParserError: it is no HTTP.
     """
     answer = _Answer()
@@ -137,7 +140,7 @@ def _read(sock: socket.socket, until: float) -> _Answer:
         sock.settimeout(_left(until))
         piece = sock.recv(_PIECE_BYTES)
         if not piece:
-            raise ConnectionError("it hung up before its answer was whole")
+            raise EOFError
         parser.feed_data(piece)
     answer.status = parser.get_status_code()
     return answer

@@ -1,14 +1,16 @@
 """One daemon at one URL, and what its answers mean: error envelopes arrive as the class they left as."""
 
 import errno
+import os
+import socket
 from collections.abc import AsyncIterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from rbee import __version__
 from rbee.errors import InvalidRequest, PoolUnreachable, RbeeError, Timeout, VersionMismatch
 from rbee.wire import codec
-from rbee.wire.envelope import from_envelope
+from rbee.wire.envelope import from_envelope, is_envelope
 from rbee.wire.version import same_line
 
 if TYPE_CHECKING:
@@ -17,6 +19,13 @@ if TYPE_CHECKING:
 CONNECT_S = 3.0
 
 Params = Mapping[str, str | int | float | None]
+
+
+_CUT = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
+
+
+class NotHttp(Exception):
+    """What came back is no HTTP."""
 
 
 class Transport(Protocol):
@@ -54,6 +63,9 @@ class Transport(Protocol):
         Raises:
             RbeeError: as ``call``; also when the stream is cut, whoever cut it.
         """
+
+    def broken(self, problem: str) -> RbeeError:
+        """Return the error that says of an answer that rbee gives no such one."""
 
 
 class Endpoint:
@@ -95,9 +107,12 @@ class Endpoint:
             version: what the answer's ``HEADER`` says the other side is; empty where it says nothing.
         """
         self._check_version(version)
-        if status >= 400:
+        if status // 100 != 2:
             raise self._refused(data, status)
-        return codec.parse_json(data) if data else None
+        try:
+            return codec.parse_json(data) if data else None
+        except InvalidRequest as error:
+            raise self.broken(error.message) from None
 
     def _check_version(self, theirs: str) -> None:
         if self._same_version and theirs and not same_line(theirs, __version__):
@@ -110,9 +125,19 @@ class Endpoint:
     def _refused(self, data: bytes, status: int) -> RbeeError:
         try:
             body = codec.parse_json(data)
-        except RbeeError:
+        except InvalidRequest:
             body = None
+        if not is_envelope(body):
+            return self.broken(f"HTTP {status}")
         return from_envelope(body, status=status, source=self.source)
+
+    def broken(self, problem: str) -> RbeeError:
+        """Return the error that says of an answer that rbee gives no such one: something else listens there."""
+        return self._unreachable(
+            f"{self.source} at {self.base_url} answered what is no answer of rbee ({problem})",
+            hint=f"is it rbee that listens there? curl -si {self.base_url}/health",
+            details={"url": self.base_url},
+        )
 
     def _late(self, limit_s: float) -> RbeeError:
         return Timeout(f"{self.source} did not answer within {limit_s:g} s", details={"url": self.base_url})
@@ -122,13 +147,27 @@ class Endpoint:
         return self._away(TimeoutError(f"no answer within {limit_s:g} s"))
 
     def _away(self, error: Exception) -> RbeeError:
+        """Return that there was no answer, and why, in the same words whichever library found it out."""
+        host = urlsplit(self.base_url).hostname or self.base_url
         code = getattr(error, "errno", None)
-        refused = isinstance(code, int) and abs(code) == errno.ECONNREFUSED
-        what = "nothing listens there" if refused else str(error) or type(error).__name__
+        hint = "is its socket up? systemctl list-sockets 'rbee-*'"
+        if isinstance(error, socket.gaierror | UnicodeError):  # UnicodeError: no DNS name can be like that
+            what, hint = f"no address of {host} is known here", f"getent hosts {host}"
+        elif code == errno.ECONNREFUSED:
+            what = "nothing listens there"
+        elif code in _CUT or isinstance(error, EOFError):
+            what = "it hung up before its answer was whole"
+        elif isinstance(error, NotHttp):
+            what, hint = "what listens there speaks no HTTP", f"is the port right? curl -si {self.base_url}/health"
+        elif isinstance(error, OSError):
+            what = os.strerror(code).lower() if code else str(error) or type(error).__name__
+            hint = f"is it on, and on this network? ping {host}"
+        else:
+            what, hint = "that is no address", "expected http://HOST:PORT, with a port up to 65535"
         return self._unreachable(
             f"{self.source} at {self.base_url} cannot be reached: {what}",
-            hint="is its socket up? systemctl list-sockets 'rbee-*'",
-            details={"url": self.base_url, "refused": refused},
+            hint=hint,
+            details={"url": self.base_url, "refused": code == errno.ECONNREFUSED},
         )
 
     def _distrusted(self, cause: BaseException) -> RbeeError:

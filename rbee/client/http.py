@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping
+from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Self
 
 from rbee.client import tls
-from rbee.client.endpoint import CONNECT_S, Endpoint, Params, texts
+from rbee.client.endpoint import CONNECT_S, Endpoint, NotHttp, Params, texts
 from rbee.client.without_certificates import aiohttp
 from rbee.errors import RbeeError, Timeout
 from rbee.wire import codec
@@ -77,8 +78,10 @@ class HttpClient(Endpoint):
         with self._theirs():
             async with self._open().request(method, self._url(path), **what) as response:
                 self._check_version(response.headers.get(HEADER, ""))
-                if response.status >= 400:
+                if response.status // 100 != 2:
                     raise self._refused(await response.read(), response.status)
+                if response.content_type != "text/event-stream":
+                    raise self.broken(f"a stream of {response.content_type}")
                 parser = Parser()
                 async for chunk in response.content.iter_any():
                     for frame in parser.feed(chunk):
@@ -93,10 +96,10 @@ class HttpClient(Endpoint):
         with self._theirs():
             response = await self._open().request("GET", self._url(path), **what)
         async with response:  # what its reader raises, such as a full disk, is not the other side's
-            if response.status >= 400:
+            if response.status // 100 != 2:
                 with self._theirs():
                     raise self._refused(await response.read(), response.status)
-            yield offset if response.status == 206 else 0, self._pieces_of(response)
+            yield offset if response.status == HTTPStatus.PARTIAL_CONTENT else 0, self._pieces_of(response)
 
     async def _pieces_of(self, response: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
         with self._theirs():
@@ -147,4 +150,10 @@ class HttpClient(Endpoint):
     def _away(self, error: Exception) -> RbeeError:
         if isinstance(error, aiohttp.ClientConnectorCertificateError | aiohttp.ClientConnectorSSLError):
             return self._distrusted(getattr(error, "certificate_error", None) or error.__cause__ or error)
+        if isinstance(error, aiohttp.ClientConnectorError):
+            error = error.os_error
+        elif isinstance(error, aiohttp.ServerDisconnectedError | aiohttp.ClientPayloadError):
+            error = EOFError()
+        elif isinstance(error, aiohttp.ClientResponseError):
+            error = NotHttp(error.message)
         return super()._away(error)

@@ -4,15 +4,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 from urllib.parse import quote
 
+from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
 from rbee.client.queen import QueenClient
 from rbee.errors import DownloadFailed, RbeeError
 from rbee.pool_core.ports import Body, Offer, RemoteFile
-from rbee.wire import codec
 from rbee.wire.catalog import ModelFile, ModelPart
 from rbee.wire.pools import PoolState, PoolStatus
 
@@ -20,6 +19,14 @@ ASK_S = 3.0
 
 Connect = Callable[[str, str], HttpClient]
 """Gives a connection to a URL, and what to call who answers there."""
+
+
+class NeighbourClient(PoolClient):
+    """A pool's operations, and what only another pool asks for."""
+
+    async def list_parts(self, model: str) -> tuple[ModelPart, ...]:
+        """Return the files of ``model``, as ``PoolSource`` reads them."""
+        return await self._list(ModelPart, f"/v2/models/{part(model)}/parts")
 
 
 class PoolSource:
@@ -65,15 +72,15 @@ class QueensNeighbours:
     async def _offer(self, pool: PoolStatus, wanted: Callable[[ModelFile], bool]) -> Offer | None:
         try:
             async with asyncio.timeout(ASK_S), self.connect(pool.url, f"pool {pool.id}") as http:
-                model = next((model for model in await PoolClient(http).list_models() if wanted(model)), None)
+                client = NeighbourClient(http)
+                model = next((model for model in await client.list_models() if wanted(model)), None)
                 if model is None:
                     return None
-                rows: Any = await http.call("GET", f"/v2/models/{quote(model.id, safe='')}/parts")
-                parts = [codec.from_dict(ModelPart, row, lenient=True) for row in rows]
+                parts = await client.list_parts(model.id)
         except (RbeeError, TimeoutError):
             return None
         files = tuple(
-            RemoteFile(f"{pool.id}/{n}", model.revision, part.name, part.size_bytes, part.sha256)
-            for n, part in enumerate(parts)
+            RemoteFile(f"{pool.id}/{n}", model.revision, file.name, file.size_bytes, file.sha256)
+            for n, file in enumerate(parts)
         )
         return Offer(model=model, files=files, source=PoolSource(pool, model.id, self.connect))

@@ -4,42 +4,35 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from rbee import wire
 from rbee.client.endpoint import part
-from rbee.errors import PoolUnreachable, RbeeError, ShuttingDown, Timeout
+from rbee.client.operations import Operations
+from rbee.errors import PoolUnreachable, ShuttingDown, Timeout
 from rbee.wire import codec
-from rbee.wire.envelope import from_envelope
 
 if TYPE_CHECKING:
-    from rbee.client.endpoint import Transport
     from rbee.wire.catalog import ModelEntry
     from rbee.wire.events import JobEvent
     from rbee.wire.jobs import Explanation, JobQuery, JobSpec, JobStatus
     from rbee.wire.pools import Capabilities, PoolRegistration, PoolSnapshot, PoolStatus, Version
     from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
 
-T = TypeVar("T")
 AWAY_S = 60.0
 """How long a stream waits for a queen that went away, before it says so."""
 _PAUSE_S, _LONGEST_PAUSE_S = 0.1, 2.0
 STOPPING_S = 120.0
 
 
-class QueenClient:
+class QueenClient(Operations):
     """``QueenOps`` at the other end of ``http``."""
 
-    def __init__(self, http: Transport) -> None:
-        self._http = http
-
     async def submit_job(self, spec: JobSpec) -> JobStatus:
-        return codec.from_dict(wire.jobs.JobStatus, await self._http.call("POST", "/v2/tasks", body=spec), lenient=True)
+        return await self._post(wire.jobs.JobStatus, "/v2/tasks", spec)
 
     async def list_jobs(self, query: JobQuery) -> tuple[JobStatus, ...]:
-        wanted = codec.plain(query)
-        rows = await self._http.call("GET", "/v2/tasks", params=wanted)
-        return tuple(codec.from_dict(wire.jobs.JobStatus, row, lenient=True) for row in rows)
+        return await self._list(wire.jobs.JobStatus, "/v2/tasks", codec.plain(query))
 
     async def get_job(self, job: str) -> JobStatus:
         return await self._get(wire.jobs.JobStatus, f"/v2/tasks/{part(job)}")
@@ -84,8 +77,7 @@ class QueenClient:
         return await self._get(wire.pools.PoolStatus, f"/v2/pools/{part(pool)}")
 
     async def register_pool(self, pool: str, registration: PoolRegistration) -> PoolStatus:
-        answer = await self._http.call("POST", f"/v2/pools/{part(pool)}/register", body=registration)
-        return codec.from_dict(wire.pools.PoolStatus, answer, lenient=True)
+        return await self._post(wire.pools.PoolStatus, f"/v2/pools/{part(pool)}/register", registration)
 
     async def heartbeat(self, pool: str, snapshot: PoolSnapshot) -> None:
         await self._http.call("POST", f"/v2/pools/{part(pool)}/heartbeat", body=snapshot)
@@ -103,14 +95,8 @@ class QueenClient:
         return await self._list(wire.workers.WorkerStatus, "/v2/workers")
 
     async def spawn_worker(self, spec: WorkerSpec, pool: str | None = None) -> AsyncIterator[SpawnEvent]:
-        frame = None
-        async for frame in self._http.stream("POST", "/v2/workers", body=spec, params={"pool": pool}):
-            data = codec.parse_json(frame.data.encode())
-            if frame.event == "error":
-                raise from_envelope(data, status=500, source=self._http.source)
-            yield codec.from_dict(wire.workers.SpawnEvent, data, lenient=True)
-        if frame is None or frame.event == "progress":
-            raise RbeeError(f"{self._http.source} ended the spawn before its result", hint="rbee pool worker list")
+        async for event in self._follow(wire.workers.SpawnEvent, "/v2/workers", spec, {"pool": pool}):
+            yield event
 
     async def stop_worker(self, worker: str) -> None:
         await self._http.call("DELETE", f"/v2/workers/{part(worker)}", timeout_s=STOPPING_S)
@@ -127,9 +113,3 @@ class QueenClient:
     def _events_from(self, job: str, after: int) -> AsyncIterator[tuple[int, JobEvent]]:
         headers = {"Last-Event-ID": str(after)} if after else None
         return wire.events.follow(self._http.stream("GET", f"/v2/tasks/{part(job)}/events", headers=headers))
-
-    async def _get(self, kind: type[T], path: str) -> T:
-        return codec.from_dict(kind, await self._http.call("GET", path), lenient=True)
-
-    async def _list(self, kind: type[T], path: str) -> tuple[T, ...]:
-        return tuple(codec.from_dict(kind, row, lenient=True) for row in await self._http.call("GET", path))

@@ -17,7 +17,7 @@ from rbee.adapters import toml_file
 from rbee.adapters.addresses import is_own, leads_here_only
 from rbee.adapters.files import permitted, write_whole
 from rbee.cli.confirm import confirm, dry_run
-from rbee.cli.listening import Listening, checked, user_config
+from rbee.cli.listening import Listening, checked, local, user_config
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import in_user_manager
@@ -52,7 +52,7 @@ async def join(args: Args, output: Output) -> None:
         PoolUnreachable, Unauthorized: the queen does not answer here, or does not take the token; nothing was changed.
     """
     settings, queen, url = settings_of(args), args["--queen"], args["--url"]
-    listen = checked(args["--listen"]) if args["--listen"] else _listen(url)
+    listen = local(args["--listen"] or _listen(url))
     _require_seen(url, queen)
     token = await asyncio.to_thread(_token)
     if dry_run(args, output, f"join the queen at {queen} as {config.pool_id(settings)}"):

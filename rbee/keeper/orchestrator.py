@@ -13,7 +13,7 @@ from rbee.adapters import toml_file
 from rbee.adapters.addresses import is_own, only_here, same_machine
 from rbee.adapters.notify import split_address
 from rbee.cli.confirm import dry_run
-from rbee.cli.listening import LOOPBACK, Listening, checked, is_loopback, user_config
+from rbee.cli.listening import LOOPBACK, Listening, is_loopback, local, user_config
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import Service, ServiceState, in_user_manager, shown
@@ -169,7 +169,7 @@ async def listen(args: Args, output: Output) -> None:
             _remember(settings, None)
             output.done(f"{NAME} listens at {', '.join(await listening.at())}", id=NAME)
         return
-    address = checked(wanted)
+    address = local(wanted)
     _require_token(settings, address, user_config(user, os.environ))
     if dry_run(args, output, f"let {NAME} listen at {address}"):
         return

@@ -8,6 +8,7 @@ from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import Service, ServiceState, entry, shown
+from rbee.cli.units import parse_count
 from rbee.keeper.fleet import Outcome, Shown, exit_code, finished, gathered, on_each
 from rbee.keeper.hosts import Host, chosen, named
 
@@ -34,6 +35,7 @@ async def unit_status(args: Args, output: Output) -> int:
 
 async def logs(args: Args, output: Output) -> int:
     """Show the journals of rbee-pool, line by line as they come, each with its host where there are several."""
+    parse_count(args["--lines"], "--lines", default=100)  # said once, and not for each host
     hosts = chosen(args)
     width = max(len(host.name) for host in hosts)
 

@@ -185,7 +185,9 @@ class Dispatcher:
             due_s, why = self._due(job)
             if due_s is None or due_s > now_s:
                 continue
-            job.verdict = Timeout(why, hint="allow it more time: deadline_ms, or [queen] job_limit_s")
+            job.verdict = Timeout(
+                why, hint="allow it more time: deadline_ms (jobs submit --deadline), or [queen] job_limit_s"
+            )
             if self._jobs.queue.remove(job.id):
                 self.refuse(job, job.verdict)
             else:

@@ -21,11 +21,17 @@ def to_envelope(error: RbeeError, *, request_id: str = "", source: str = "") -> 
     }
 
 
+def is_envelope(body: Any) -> bool:
+    """Say whether ``body`` is what ``to_envelope`` gives, by this version or another."""
+    inner = body.get("error") if isinstance(body, Mapping) else None
+    return isinstance(inner, Mapping) and isinstance(inner.get("message"), str)
+
+
 def from_envelope(body: Any, *, status: int, source: str = "") -> RbeeError:
     """Return the error in ``body``; a body that is no envelope becomes ``internal`` and says what came."""
-    inner = body.get("error") if isinstance(body, Mapping) else None
-    if not isinstance(inner, Mapping) or not isinstance(inner.get("message"), str):
+    if not is_envelope(body):
         return RbeeError(f"{source or 'the other side'} answered {status} without an error envelope", source=source)
+    inner = body["error"]
     details = inner.get("details")
     return error_for(
         str(inner.get("code", "internal")),

@@ -2,7 +2,7 @@ import socket
 
 import pytest
 
-from rbee.cli.listening import _is_taken, checked, is_loopback
+from rbee.cli.listening import _is_taken, checked, is_loopback, local
 from rbee.errors import InvalidRequest
 
 
@@ -37,6 +37,18 @@ def test_what_a_socket_unit_takes(given: str, taken: str) -> None:
 def test_what_it_does_not(given: str) -> None:
     with pytest.raises(InvalidRequest, match="expected an IP address with a port"):
         checked(given)
+
+
+@pytest.mark.parametrize("given", ["8080", "127.0.0.1:8080", "0.0.0.0:8080", "[::]:8080"])
+def test_an_address_of_this_host_is_local(given: str) -> None:
+    assert local(given) == given
+
+
+@pytest.mark.parametrize("given", ["192.0.2.7:8080", "[2001:db8::7]:8080"])  # set aside for documentation: nobody's
+def test_an_address_of_another_host_is_not(given: str) -> None:
+    with pytest.raises(InvalidRequest, match="no interface of this host has the address of ") as refused:
+        local(given)
+    assert refused.value.hint.startswith("ip -brief address")
 
 
 def test_what_only_this_machine_reaches() -> None:

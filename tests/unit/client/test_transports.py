@@ -16,6 +16,7 @@ from sanic import HTTPResponse, Request
 from rbee.client.blocking import BlockingHttp, at_once
 from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
+from rbee.client.pool import PoolClient
 from rbee.daemon.access import Access
 from rbee.daemon.app import create_app, reply
 from rbee.errors import ConfigInvalid, InvalidRequest, NotFound, PoolUnreachable, Timeout, Unauthorized
@@ -119,28 +120,87 @@ async def test_nobody_there_is_said_with_the_address(call: Called) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["http://127.0.0.1:99999", "http://no-such-host.invalid:80", f"http://{'a' * 70}.x:80", "http://a..b:80"]
+    ("url", "why", "hint"),
+    [
+        ("http://127.0.0.1:99999", "that is no address", "expected http://HOST:PORT"),
+        ("http://no-such-host.invalid:80", "no address of no-such-host.invalid is known here", "getent hosts no-such"),
+        (f"http://{'a' * 70}.x:80", "no address of a{70}.x is known here", "getent hosts aaa"),
+        ("http://a..b:80", "no address of a..b is known here", "getent hosts a..b"),
+        ("http://[fe80::1]:80", "invalid argument", "ping fe80::1"),
+    ],
 )
-async def test_an_address_that_leads_nowhere_is_no_traceback(call: Called, url: str) -> None:
-    with pytest.raises(PoolUnreachable, match="cannot be reached: "):
+async def test_an_address_that_leads_nowhere_is_said_to(call: Called, url: str, why: str, hint: str) -> None:
+    with pytest.raises(PoolUnreachable, match=f"cannot be reached: {why}$") as away:
         await call(url, "GET", "/health")
+    assert hint in away.value.hint
 
 
 @pytest.mark.parametrize(
-    "said",
+    ("said", "why"),
     [
-        b"",
-        b"HTTP/1.1 200 OK\r\nContent-Le",
-        b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1,2",
-        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[1,\r\n",
-        b"SSH-2.0-OpenSSH_9.2p1\r\n",
+        (b"", "it hung up before its answer was whole"),
+        (b"HTTP/1.1 200 OK\r\nContent-Le", "it hung up before its answer was whole"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n[1,2", "it hung up before its answer was whole"),
+        (
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n[1,\r\n",
+            "it hung up before its answer was whole",
+        ),
+        (b"SSH-2.0-OpenSSH_9.2p1\r\n", "what listens there speaks no HTTP"),
     ],
     ids=["nothing", "half a header", "half a body", "half the chunks", "another protocol"],
 )
-async def test_what_is_cut_off_or_no_http_is_unreachable(call: Called, said: bytes) -> None:
+async def test_what_is_cut_off_or_no_http_is_unreachable(call: Called, said: bytes, why: str) -> None:
     async with saying(said) as url:
-        with pytest.raises(PoolUnreachable, match="cannot be reached: "):
+        with pytest.raises(PoolUnreachable, match=f"cannot be reached: {why}$"):
             await call(url, "GET", "/health")
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\n<html>", "body is not JSON: .*"),
+        (b'HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\n{"a"', "body is not JSON: .*"),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\n\r\n\xff", "body is not UTF-8: .*"),
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>", "HTTP 404"),
+        (b"HTTP/1.1 301 Moved\r\nLocation: /\r\nContent-Length: 0\r\n\r\n", "HTTP 301"),
+        (b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 2\r\n\r\n{}", "HTTP 502"),
+    ],
+    ids=["a page", "half of JSON", "no text", "no page", "elsewhere", "a proxy without us"],
+)
+async def test_who_is_no_rbee_is_said_to_be_none(call: Called, said: bytes, what: str) -> None:
+    async with saying(said) as url:
+        with pytest.raises(PoolUnreachable, match=rf"queen at .* answered what is no answer of rbee \({what}\)") as no:
+            await call(url, "GET", "/health")
+        assert no.value.hint == f"is it rbee that listens there? curl -si {url}/health"
+
+
+@pytest.mark.parametrize(
+    ("said", "what"),
+    [
+        (b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\n<html>", "HTTP 404"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>", "a stream of text/html"),
+    ],
+)
+async def test_what_is_no_stream_is_said_to_be_none(said: bytes, what: str) -> None:
+    async with saying(said) as url, HttpClient(url, source="queen") as http:
+        with pytest.raises(PoolUnreachable, match=rf"answered what is no answer of rbee \({what}\)"):
+            async for _ in http.stream("GET", "/events"):
+                pass
+
+
+@pytest.mark.parametrize(
+    ("answer", "what"),
+    [
+        (b"null", "body is no list"),
+        (b'[{"id": 7}]', "id: is a whole number, .*"),
+        (b'["x"]', "body is text, .*"),
+    ],
+)
+async def test_json_of_another_shape_is_no_answer_of_ours(answer: bytes, what: str) -> None:
+    said = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s" % (len(answer), answer)
+    async with saying(said) as url, HttpClient(url, source="pool mac") as http:
+        with pytest.raises(PoolUnreachable, match=rf"pool mac at .* answered what is no answer of rbee \({what}\)"):
+            await PoolClient(http).list_models()
 
 
 async def test_an_answer_in_chunks_and_in_pieces_is_put_together(call: Called) -> None:
