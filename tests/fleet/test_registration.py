@@ -167,11 +167,14 @@ def test_a_host_that_is_away_is_removed_all_the_same(house: House) -> None:
         ("nonsense", "expected an IP address"),
         ("1.2.3.4", "expected an IP address"),
         ("99999", "expected an IP address"),
+        ("192.0.2.7:8080", "no interface of this host has the address of 192.0.2.7:8080"),
     ],
 )
 def test_an_address_that_is_none(house: House, address: str, problem: str) -> None:
+    before = house.rbee_json("orchestrator", "status")["listens"]
     done = house.rbee("orchestrator", "listen", address, check=False)
     assert (done.returncode, problem in done.stderr) == (64, True)
+    assert house.rbee_json("orchestrator", "status")["listens"] == before
 
 
 def test_a_port_that_is_taken_is_said_and_the_queen_stays_where_she_was(house: House) -> None:
