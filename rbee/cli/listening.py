@@ -3,12 +3,12 @@
 import contextlib
 import errno
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from rbee.adapters import process
 from rbee.adapters.addresses import is_own
-from rbee.adapters.files import permitted
+from rbee.adapters.files import locked, make_folder, permitted
 from rbee.adapters.notify import split_address
 from rbee.errors import Conflict, InvalidRequest, RbeeError
 
@@ -74,6 +74,27 @@ class Listening:
         self._scope = ["--user"] if user else []
         self._undo = undo
         self._file = _units(user, environ) / f"{name}.socket.d" / _FILE
+
+    @contextlib.contextmanager
+    def alone(self) -> Iterator[None]:
+        """Let nobody else change it meanwhile: a reload between another's stop and start leaves a socket that is deaf.
+
+        Raises:
+            Conflict: somebody does.
+            NotPermitted: units cannot be written here.
+        """
+        folder = self._file.parent.parent
+        with contextlib.ExitStack() as held:
+            with permitted(folder):
+                make_folder(folder)
+                try:
+                    held.enter_context(locked(folder, wait=False))
+                except BlockingIOError:
+                    raise Conflict(
+                        f"another command changes where {self._name} listens",
+                        hint=f"when it is done: systemctl status {self._name}.socket",
+                    ) from None
+            yield
 
     async def at(self) -> list[str]:
         """Return the addresses that systemd listens at, or would."""
@@ -156,8 +177,12 @@ class Listening:
         await self._systemctl("start", f"{self._name}.service")
 
     async def restart(self) -> None:
+        """The socket stays, unless the daemon does not come up with it."""
         await self._systemctl("enable", "--now", f"{self._name}.socket")
-        await self._systemctl("restart", f"{self._name}.service")
+        try:
+            await self._systemctl("restart", f"{self._name}.service")
+        except process.ProgramFailed:
+            await self.apply()
 
     async def stop(self) -> None:
         await self._systemctl("daemon-reload")

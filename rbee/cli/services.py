@@ -81,15 +81,30 @@ class Service:
     # What is done
 
     async def start_units(self) -> None:
-        await self._systemctl("start", f"{self.name}.socket", f"{self.name}.service")
+        """A socket that lost its descriptors is opened anew."""
+        try:
+            await self._start_both()
+        except process.ProgramFailed:
+            await self._anew()
 
     async def stop_units(self) -> None:
         """The socket goes first, or the next connection would start the service again."""
         await self._systemctl("stop", f"{self.name}.socket", f"{self.name}.service")
 
     async def restart_units(self) -> None:
-        """The socket stays: no connection is refused."""
-        await self._systemctl("restart", f"{self.name}.service")
+        """The socket stays, so no connection is refused, unless it lost its descriptors and has to be opened anew."""
+        try:
+            await self._systemctl("restart", f"{self.name}.service")
+        except process.ProgramFailed:
+            await self._anew()
+
+    async def _anew(self) -> None:
+        """Start both from nothing: a socket whose unit changed while it was up hears nothing till it was stopped."""
+        await self.stop_units()
+        await self._start_both()
+
+    async def _start_both(self) -> None:
+        await self._systemctl("start", f"{self.name}.socket", f"{self.name}.service")
 
     async def state(self) -> ServiceState:
         """Raises NotFound when the units are not installed."""

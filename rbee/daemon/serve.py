@@ -25,8 +25,17 @@ def listening_socket(bind: str | None, default: str) -> socket.socket:
     """Return systemd's socket when there is one, else one bound to ``bind``, else to ``default``.
 
     ``bind`` is what ``--bind`` said; with an inherited socket it would be ignored in silence, so it is refused.
+
+    Raises:
+        ConfigInvalid: that; or we are a unit whose socket gave us nothing, and would listen where nobody looks: systemd
+            forgets the descriptors of a socket whose unit changed while it was up.
     """
     inherited = inherited_socket(os.environ)
+    if inherited is None and bind is None and os.environ.get("NOTIFY_SOCKET"):
+        raise ConfigInvalid(
+            "systemd started this unit without its socket",
+            hint="stop the service, then: systemctl restart its .socket; a unit that has none wants --bind",
+        )
     if inherited is not None and bind is not None:
         raise ConfigInvalid(f"--bind={bind} was given, but systemd passed a socket", hint="drop one of the two")
     return inherited or bind_socket(bind or default)

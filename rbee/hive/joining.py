@@ -61,16 +61,17 @@ async def join(args: Args, output: Output) -> None:
     user = in_user_manager(settings.pool.mode, NAME)
     folder = user_config(user, os.environ)
     listening = Listening(NAME, user=user, undo="rbee-hive leave", environ=os.environ)
-    # What was there is remembered before it goes, so that leave undoes half a join, too.
-    changed = _write_token(folder, token)
-    changed += _write_settings(folder, Path(settings.file or folder / "rbee.toml"), queen, url)
-    if listen not in await listening.at():
-        listening.move(listen)
-        changed.append(f"{NAME}.socket")
-    if changed:
-        await listening.apply()
-    else:
-        await listening.restart()
+    with listening.alone():
+        # What was there is remembered before it goes, so that leave undoes half a join, too.
+        changed = _write_token(folder, token)
+        changed += _write_settings(folder, Path(settings.file or folder / "rbee.toml"), queen, url)
+        if listen not in await listening.at():
+            listening.move(listen)
+            changed.append(f"{NAME}.socket")
+        if changed:
+            await listening.apply()
+        else:
+            await listening.restart()
     _show(Joined(id=config.pool_id(settings), queen=queen, url=url, changed=tuple(changed)), output)
 
 
@@ -81,18 +82,19 @@ async def leave(args: Args, output: Output) -> None:
         return
     user = in_user_manager(settings.pool.mode, NAME)
     folder = user_config(user, os.environ)
-    changed = _recalled(folder / _MARK)
     listening = Listening(NAME, user=user, undo="rbee-hive leave", environ=os.environ)
-    done = [f"{NAME}.socket"] if listening.restore() else []
-    file = Path(settings.file or folder / "rbee.toml")
-    ours = {tuple(key.split(".")): before for key, before in changed.items() if key.count(".") == 1}
-    done += toml_file.change(file, ours) if ours else []
-    with permitted(folder):
-        if "token" in changed:
-            _restore_token(folder)
-            done.append("token")
-        (folder / _MARK).unlink(missing_ok=True)
-    await listening.stop()
+    with listening.alone():
+        changed = _recalled(folder / _MARK)
+        done = [f"{NAME}.socket"] if listening.restore() else []
+        file = Path(settings.file or folder / "rbee.toml")
+        ours = {tuple(key.split(".")): before for key, before in changed.items() if key.count(".") == 1}
+        done += toml_file.change(file, ours) if ours else []
+        with permitted(folder):
+            if "token" in changed:
+                _restore_token(folder)
+                done.append("token")
+            (folder / _MARK).unlink(missing_ok=True)
+        await listening.stop()
     _show(
         Joined(id=config.pool_id(settings), queen=settings.pool.queen, url=settings.pool.url, changed=tuple(done)),
         output,

@@ -165,16 +165,18 @@ async def listen(args: Args, output: Output) -> None:
     listening = Listening(NAME, user=user, undo=f"rbee-keeper orchestrator listen {LOOPBACK}", environ=os.environ)
     if wanted == LOOPBACK:
         if not dry_run(args, output, f"let {NAME} listen on loopback again"):
-            await listening.listen(None)
-            _remember(settings, None)
+            with listening.alone():
+                await listening.listen(None)
+                _remember(settings, None)
             output.done(f"{NAME} listens at {', '.join(await listening.at())}", id=NAME)
         return
     address = local(wanted)
     _require_token(settings, address, user_config(user, os.environ))
     if dry_run(args, output, f"let {NAME} listen at {address}"):
         return
-    await listening.listen(address)
-    _remember(settings, address)
+    with listening.alone():
+        await listening.listen(address)
+        _remember(settings, address)
     output.done(f"{NAME} listens at {', '.join(await listening.at())}", id=NAME)
 
 

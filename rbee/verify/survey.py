@@ -256,7 +256,8 @@ def ask(url: str, route: str, token: str, ca: str) -> tuple[Any, str]:
     except http.client.HTTPException as error:
         return None, f"what answers speaks no HTTP: {str(error)[:80]!r}"
     except (OSError, ValueError) as error:
-        return None, str(getattr(error, "reason", error))
+        reason = getattr(error, "reason", error)
+        return None, str(getattr(reason, "strerror", "") or reason)
 
 
 def cgroups() -> dict[str, Any]:

@@ -76,7 +76,7 @@ def _listens(facts: Facts, program: str, option: str) -> None:
     require(
         f"nothing at {', '.join(missing)}" if missing else "all heard",
         "all heard",
-        mend=f"{facts.systemctl} restart {program}.socket",
+        mend=f"{facts.systemctl} stop {program}.service; {facts.systemctl} restart {program}.socket",
         nixos=option,
     )
 

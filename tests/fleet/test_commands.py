@@ -39,6 +39,26 @@ def test_her_state_is_one_screen(house: House) -> None:
     house.rbee("orchestrator", "start")
 
 
+def test_a_socket_that_went_deaf_is_said_and_opened_anew(house: House) -> None:
+    """systemd forgets a socket's descriptors when its unit changes while it is up, and calls it active all the same."""
+    mac, lab = house.hosts["mac"], house.lab("mac")
+    dropin = "/etc/systemd/system/rbee-pool.socket.d/port.conf"
+    mac.run(["mkdir", "-p", dropin.rpartition("/")[0]])
+    mac.write(dropin, "[Socket]\nListenStream=\nListenStream=127.0.0.1:9201\n")
+    try:
+        mac.run(["systemctl", "daemon-reload"])
+        assert lab.show("rbee-pool.socket", "ActiveState") == "active"
+        assert mac.run(["systemctl", "restart", "rbee-pool"], check=False).returncode != 0
+        assert "systemd started this unit without its socket" in mac.run(["journalctl", "-u", "rbee-pool"]).stdout
+        assert house.rbee("pool", "restart", "--host", "mac").stdout == "mac  rbee-pool restarted\n"
+        assert "ok" in mac.run(["curl", "-s", "http://127.0.0.1:9201/health"]).stdout
+    finally:
+        mac.run(["rm", "-r", dropin.rpartition("/")[0]])
+        mac.run(["systemctl", "daemon-reload"])
+        house.rbee("pool", "restart", "--host", "mac")
+    assert "ok" in mac.run(["curl", "-s", "http://127.0.0.1:9200/health"]).stdout
+
+
 def test_a_jump_host_of_the_persons_own_configuration_is_used(house: House) -> None:
     house.blep.write("/root/.ssh/config", JUMP, mode=0o600)
     house.blep.write(CONFIG, house.blep.read(CONFIG) + '[hosts.far]\nssh = "mac-by-jump"\n')

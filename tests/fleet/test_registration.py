@@ -149,6 +149,15 @@ def test_what_removing_undoes(house: House) -> None:
     wait_for(lambda: pools(house).get("mac") == "ready", "mac to be back", 20)
 
 
+def test_two_registrations_at_once_leave_one_pool_that_answers(house: House) -> None:
+    house.rbee("pool", "remove", "mac", "--yes", check=False)
+    with house.begin("pool", "register", "mac") as one, house.begin("pool", "register", "mac") as other:
+        codes = sorted([one.wait(60), other.wait(60)])
+    assert codes in ([0, 0], [0, 73])
+    url = next(row["url"] for row in house.rbee_json("pool", "list") if row["id"] == "mac")
+    assert house.blep.run(["curl", "-sf", f"{url}/health"]).returncode == 0
+
+
 def test_a_host_that_is_away_is_removed_all_the_same(house: House) -> None:
     house.hosts["mac"].cut_link()
     try:

@@ -50,6 +50,13 @@ def test_the_network_is_not_served_without_a_token(tmp_path: Path) -> None:
     assert not (tmp_path / "queen.sqlite").exists()
 
 
+def test_a_unit_without_its_socket_does_not_listen_where_nobody_looks(tmp_path: Path) -> None:
+    config = written(tmp_path / "rbee.toml", "")
+    status, _, err = run(tmp_path, f"--config={config}", NOTIFY_SOCKET=str(tmp_path / "notify"))
+    assert status == os.EX_CONFIG
+    assert "systemd started this unit without its socket" in err
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
