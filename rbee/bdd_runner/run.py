@@ -2,6 +2,7 @@
 
 import os
 import sys
+import warnings
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
@@ -13,6 +14,13 @@ from rbee.bdd_runner.reports import FORMS
 from rbee.bdd_runner.scenario import FAILED
 from rbee.bdd_runner.watcher import Wanted, Watcher
 from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound
+
+
+class _Hush:
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_configure(self) -> None:
+        """Keep pytest-asyncio from telling whoever has features and no pytest settings which ones to make."""
+        warnings.filterwarnings("ignore", message='The configuration option "asyncio_')
 
 
 def run(words: Sequence[str], *, tags: str, form: str, where: str) -> int:
@@ -35,7 +43,7 @@ def run(words: Sequence[str], *, tags: str, form: str, where: str) -> int:
     report = FORMS[form](sys.stdout)
     watcher = Watcher(files, _wanted(tags), report.ended)
     quiet = ["-p", "no:cacheprovider", "-W", "ignore::pytest.PytestAssertRewriteWarning"]  # pytest-bdd is here already
-    code = pytest.main([*quiet, *_directories(files, root.resolve())], plugins=[watcher])
+    code = pytest.main([*quiet, *_directories(files, root.resolve())], plugins=[watcher, _Hush()])
     if watcher.failure is not None:
         raise watcher.failure
     if code == pytest.ExitCode.NO_TESTS_COLLECTED:

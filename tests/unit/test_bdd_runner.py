@@ -192,6 +192,11 @@ def test_what_is_not_there_is_66(kitchen: Path, tmp_path_factory: pytest.TempPat
     assert "no scenario is tagged coffee" in done.stderr
 
 
+def test_of_settings_that_nobody_made_nothing_is_said(kitchen: Path) -> None:
+    done = run("cups", features=kitchen, cwd=kitchen)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_feature_that_nothing_runs_is_no_success(kitchen: Path) -> None:
     (kitchen / "test_cups.py").unlink()
     done = run("cups", features=kitchen)
