@@ -170,9 +170,8 @@ class Listening:
         return there
 
     async def apply(self) -> None:
-        """Have systemd listen there now. Workers and what they generate go on."""
-        await self._systemctl("daemon-reload")
-        await self._systemctl("stop", f"{self._name}.socket", f"{self._name}.service")
+        """Have systemd listen where the units now say. Workers and what they generate go on."""
+        await self.stop()
         await self._systemctl("enable", "--now", f"{self._name}.socket")
         await self._systemctl("start", f"{self._name}.service")
 
@@ -185,8 +184,9 @@ class Listening:
             await self.apply()
 
     async def stop(self) -> None:
-        await self._systemctl("daemon-reload")
+        """Stop both, and only then let systemd read what changed: a socket that is up would be deaf at once."""
         await self._systemctl("stop", f"{self._name}.socket", f"{self._name}.service")
+        await self._systemctl("daemon-reload")
 
     async def _systemctl(self, *arguments: str) -> process.Completed:
         try:

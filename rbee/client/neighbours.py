@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote
 
+from rbee import log
 from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
@@ -77,7 +78,9 @@ class QueensNeighbours:
                 if model is None:
                     return None
                 parts = await client.list_parts(model.id)
-        except (RbeeError, TimeoutError):
+        except (RbeeError, TimeoutError) as error:
+            why = error.message if isinstance(error, RbeeError) else f"no answer within {ASK_S:g} s"
+            log.warning("neighbour.passed_over", neighbour=pool.id, error=why)
             return None
         files = tuple(
             RemoteFile(f"{pool.id}/{n}", model.revision, file.name, file.size_bytes, file.sha256)

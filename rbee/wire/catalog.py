@@ -34,7 +34,12 @@ class ModelFile:
 class ModelPart:
     """One file of a model, as another pool may copy it: GET /v2/models/{id}/parts, its bytes at …/parts/{n}."""
 
-    name: str = text(longest=255, shortest=6, pattern=re.compile(r"[\w.+-]+\.gguf"))
+    name: str = text(
+        longest=240,  # and room for .partial
+        shortest=6,
+        pattern=re.compile(r"[^/.\x00-\x1f\x7f][^/\x00-\x1f\x7f]*\.gguf"),
+        like="the name of a file, *.gguf",
+    )
     size_bytes: int = number(low=1, high=1 << 50)
     sha256: str = text(longest=64, pattern=re.compile(r"[0-9a-f]{64}"))
 

@@ -100,10 +100,11 @@ def test_a_neighbour_with_damaged_bytes_is_not_believed(fleet: House) -> None:
     assert "acme" not in fleet.rbee("pool", "models", "list", "--host", "mac").stdout
 
 
-def test_a_model_that_was_imported_there_is_copied_by_its_name(fleet: House) -> None:
-    workstation, file = fleet.hosts["workstation"], f"{MODELS}/ours.gguf"
+@pytest.mark.parametrize("name", ["ours.gguf", "Öurs, the (2nd) best.gguf"])
+def test_a_model_that_was_imported_there_is_copied_by_its_name(fleet: House, name: str) -> None:
+    workstation, file = fleet.hosts["workstation"], f"{MODELS}/{name}"
     tiny_gguf(workstation.root / file.lstrip("/"), seed=7)
-    workstation.run(["rbee-hive", "models", "import", file])
+    workstation.run(["rbee-hive", "models", "import", file, "--id", "ours"])
     done = fleet.rbee("pool", "models", "download", "ours", "--host", "mac")
     assert "copying" in done.stderr
     assert fleet.rbee("pool", "models", "verify", "ours", "--host", "mac").returncode == 0

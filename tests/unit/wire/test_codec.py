@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from rbee.errors import InvalidRequest
 from rbee.wire import codec
+from rbee.wire.catalog import ModelPart
 from rbee.wire.events import Token
 from rbee.wire.jobs import JobSpec, Placement, Priority
 from rbee.wire.pools import PoolSnapshot
@@ -128,3 +129,16 @@ def test_no_junk_gets_through_and_none_breaks_the_codec(data: dict[str, Any]) ->
 def test_a_snapshot_of_junk_is_refused(data: Any) -> None:
     with pytest.raises(InvalidRequest):
         codec.from_dict(PoolSnapshot, data)
+
+
+@pytest.mark.parametrize("name", ["a.gguf", "my model (1).gguf", "Größe.Q4_K_M-00001-of-00003.gguf"])
+def test_a_part_is_called_as_its_file_is(name: str) -> None:
+    assert codec.from_dict(ModelPart, {"name": name, "size_bytes": 1, "sha256": "0" * 64}).name == name
+
+
+@pytest.mark.parametrize(
+    "name", ["../a.gguf", "/a.gguf", ".gguf", "..gguf", "a\n.gguf", "a.partial", f"{'a' * 240}.gguf"]
+)
+def test_a_part_is_called_as_no_path_is(name: str) -> None:
+    with pytest.raises(InvalidRequest, match="name: "):
+        codec.from_dict(ModelPart, {"name": name, "size_bytes": 1, "sha256": "0" * 64})
