@@ -11,7 +11,7 @@ from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
 from rbee.client.queen import QueenClient
-from rbee.errors import DownloadFailed, RbeeError
+from rbee.errors import DownloadFailed, RbeeError, Timeout
 from rbee.pool_core.ports import Body, Offer, RemoteFile
 from rbee.wire.catalog import ModelFile, ModelPart
 from rbee.wire.pools import PoolState, PoolStatus
@@ -60,12 +60,16 @@ class QueensNeighbours:
     connect: Connect
 
     async def offers(self, wanted: Callable[[ModelFile], bool]) -> Sequence[Offer]:
-        """Return who has a model that is ``wanted``; nobody, when the queen or they do not answer soon."""
+        """Return who has a model that is ``wanted``. A pool that does not answer soon is passed over.
+
+        Raises:
+            RbeeError: the queen does not answer, so nobody is known.
+        """
         try:
             async with asyncio.timeout(ASK_S), self.connect(self.queen, "queen") as http:
                 pools = await QueenClient(http).list_pools()
-        except (RbeeError, TimeoutError):
-            return ()
+        except TimeoutError:
+            raise Timeout(f"queen at {self.queen} did not answer within {ASK_S:g} s") from None
         there = [pool for pool in pools if pool.id != self.own_id and pool.state is not PoolState.LOST]
         found = await asyncio.gather(*(self._offer(pool, wanted) for pool in there))
         return [offer for offer in found if offer is not None]

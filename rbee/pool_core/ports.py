@@ -182,7 +182,7 @@ class Offer:
 
 
 class Neighbours(Protocol):
-    """The other pools of this fleet."""
+    """The other pools of this fleet. Raises RbeeError where nobody says which there are."""
 
     async def offers(self, wanted: Callable[[ModelFile], bool]) -> Sequence[Offer]: ...
 

@@ -263,7 +263,12 @@ class FileModelStore:
         """Copy what is asked for from a pool that has it; None when none has, or can deliver."""
         if self._neighbours is None:
             return None
-        for offer in await self._neighbours.offers(lambda model: copying.is_wanted(model, source, entry)):
+        try:
+            offers = await self._neighbours.offers(lambda model: copying.is_wanted(model, source, entry))
+        except RbeeError as error:
+            log.warning("neighbours.unknown", error=error.message)
+            return None
+        for offer in offers:
             if not copying.is_trusted(offer, source, entry):
                 continue
             model = self._own_id(source, entry, offer)
@@ -284,11 +289,16 @@ class FileModelStore:
             Conflict: they mean different files by the name.
             DownloadFailed, ChecksumMismatch, InvalidRequest: why the last of them could not deliver it.
         """
-        nowhere = ModelNotFound(f"no model {name} in the catalog, nor at another pool", hint="rbee-hive models catalog")
+        hint = "rbee-hive models catalog"
+        failed: RbeeError = ModelNotFound(f"no model {name} in the catalog, nor at another pool", hint=hint)
         if self._neighbours is None:
-            raise nowhere
-        failed: RbeeError = nowhere
-        for offer in copying.same(name, await self._neighbours.offers(lambda model: model.id == name)):
+            raise failed
+        try:
+            offers = await self._neighbours.offers(lambda model: model.id == name)
+        except RbeeError as error:
+            told = f"no model {name} in the catalog, and of other pools nothing is known: {error.message}"
+            raise ModelNotFound(told, hint=hint) from error
+        for offer in copying.same(name, offers):
             try:
                 marks = await self._copy(offer, name, tell)
             except _NOT_COPIED as error:

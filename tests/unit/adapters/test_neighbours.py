@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from rbee.adapters.model_store import open_store
+from rbee.client.http import HttpClient
+from rbee.client.neighbours import QueensNeighbours
 from rbee.errors import Conflict, ModelNotFound
 from rbee.pool_core.catalog import HubReference, id_for
 from rbee.pool_core.ports import Body, Offer, RemoteFile
@@ -128,3 +130,13 @@ async def test_the_name_of_nothing_anywhere(tmp_path: Path) -> None:
         store = open_store(tmp_path / "models", [], CATALOG, neighbours=neighbours)
         with pytest.raises(ModelNotFound, match="no model mine in the catalog, nor at another pool"):
             _ = [event async for event in store.download("mine")]
+
+
+async def test_a_queen_who_does_not_answer_is_no_word_on_what_other_pools_have(tmp_path: Path) -> None:
+    alone = QueensNeighbours(
+        queen="http://127.0.0.1:1", own_id="blep", connect=lambda url, name: HttpClient(url, source=name)
+    )
+    store = open_store(tmp_path / "models", [], CATALOG, neighbours=alone)
+    said = "no model mine in the catalog, and of other pools nothing is known: queen at .* nothing listens there"
+    with pytest.raises(ModelNotFound, match=said):
+        _ = [event async for event in store.download("mine")]
