@@ -17,11 +17,9 @@ if TYPE_CHECKING:
     from rbee.wire.sse import Frame
 
 CONNECT_S = 3.0
+_CUT = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
 Params = Mapping[str, str | int | float | None]
-
-
-_CUT = (errno.ECONNRESET, errno.EPIPE, errno.ECONNABORTED)
 
 
 class NotHttp(Exception):
