@@ -12,6 +12,7 @@ from rbee.adapters.process import Completed
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
+from rbee.cli.streams import ended_by_reader
 from rbee.cli.units import parse_count
 from rbee.errors import NotFound, NotPermitted, RbeeError
 
@@ -187,13 +188,14 @@ def shown(found: ServiceState) -> Mapping[str, Any]:
 async def show_journal(lines: AsyncIterator[str], output: Output, *, follow: bool) -> None:
     """Print what journalctl prints; as JSON one array, or one document a line when following."""
     entries: list[Any] = []
-    async for line in lines:
-        if output.as_json and not follow:
-            entries.append(entry(line))
-        elif output.as_json:
-            output.event(entry(line))
-        else:
-            output.text(line + "\n")
+    with ended_by_reader():
+        async for line in lines:
+            if output.as_json and not follow:
+                entries.append(entry(line))
+            elif output.as_json:
+                output.event(entry(line))
+            else:
+                output.text(line + "\n")
     if output.as_json and not follow:
         output.table(entries, [], none="")
 

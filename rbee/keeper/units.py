@@ -8,6 +8,7 @@ from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import Service, ServiceState, entry, shown
+from rbee.cli.streams import ended_by_reader
 from rbee.cli.units import parse_count
 from rbee.keeper.fleet import Outcome, Shown, exit_code, finished, gathered, on_each
 from rbee.keeper.hosts import Host, chosen, named
@@ -56,7 +57,8 @@ async def logs(args: Args, output: Output) -> int:
         if outcome.error is not None and not output.as_json:
             output.failure(f"rbee-keeper {outcome.host.name}", outcome.error)
 
-    outcomes = await gathered(hosts, show, tell)
+    with ended_by_reader():
+        outcomes = await gathered(hosts, show, tell)
     return exit_code(outcomes) if args["--follow"] else finished(outcomes, output)
 
 

@@ -203,6 +203,25 @@ def test_a_reader_that_leaves_is_no_failure() -> None:
     assert (done.stdout, done.stderr) == ("did x", "rc=0\n")
 
 
+def test_what_is_followed_ends_with_its_reader_also_in_silence() -> None:
+    code = """
+import asyncio
+from rbee.cli.streams import ended_by_reader
+async def follow():
+    print("a line", flush=True)
+    try:
+        with ended_by_reader():
+            await asyncio.Event().wait()
+    except BrokenPipeError:
+        await asyncio.sleep(0)  # nothing is left of the cancellation
+        raise SystemExit(7)
+asyncio.run(follow())
+"""
+    pipe = 'python=$1 code=$2; "$python" -c "$code" | head -n 1; exit ${PIPESTATUS[0]}'
+    done = subprocess.run(["bash", "-c", pipe, "-", sys.executable, code], capture_output=True, check=False, timeout=60)
+    assert (done.stdout, done.returncode) == (b"a line\n", 7)
+
+
 @pytest.mark.parametrize("words", ["'do', 'it'", "'--help'", "'--version'"])
 def test_a_result_that_cannot_be_written_is_an_io_error_and_said(words: str) -> None:
     code = f"from tests.unit.cli.test_run import tool; import sys; sys.exit(tool({words}))"
