@@ -91,10 +91,10 @@ group, limit, worker = sys.argv[1], int(sys.argv[2]), sys.argv[3]
 with open(group, "w") as procs:
     procs.write(str(os.getpid()))
 children = []
-for _ in range(4):
+for _ in range(12):
     child = os.fork()
     if child == 0:
-        held = b"x" * (limit // 4)
+        held = b"x" * (limit // 12)
         signal.pause()
     children.append(child)
 while os.path.exists(f"/proc/{worker}") and "Z" not in open(f"/proc/{worker}/stat").read().rpartition(")")[2]:
@@ -105,7 +105,7 @@ for child in children:
 
 
 def eat_memory_of(lab: Lab, unit: str) -> None:
-    """Fill the unit's memory cgroup from four processes, each of them less worth killing than the worker.
+    """Fill the unit's memory cgroup from twelve processes, each of them far less worth killing than the worker.
 
     The kill is the kernel's own: a limit reached in the worker's cgroup. Only who reached it is arranged.
     """
