@@ -23,6 +23,7 @@ _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
 _BIND = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}")
 _POLICY = re.compile(r"reject|drop-lru")
+_STRATEGY = re.compile(r"least-loaded|most-vram-free|round-robin")
 _MODE = re.compile(r"auto|system|user")
 _PORTS = re.compile(r"\d{1,5}-\d{1,5}")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -52,6 +53,9 @@ class Queen:
     )
     queue_capacity: int = number(low=-1, high=1_000_000, default=100, unit="jobs", doc="-1: unbounded")
     queue_policy: str = text(longest=8, pattern=_POLICY, like="reject or drop-lru", default="reject")
+    strategy: str = text(
+        longest=20, pattern=_STRATEGY, like="least-loaded, most-vram-free or round-robin", default="least-loaded"
+    )
     lost_after: int = number(low=1, high=100, default=3, unit="heartbeats")
     heartbeat_s: float = number(low=0.1, high=60, default=2.0, unit="s")
     job_limit_s: float = number(low=1, high=DAY_S, default=300.0, unit="s")

@@ -6,13 +6,13 @@ _rbee_hive() {
   done
   case $path in
     "") words="status worker models gpu git drain undrain join leave daemon" ;;
-    "worker") words="spawn list status stop drain logs" ;;
+    "worker") words="spawn list status stop drain evict logs" ;;
     "models") words="list catalog info download import verify delete cache uncache" ;;
     "gpu") words="status" ;;
     "git") words="status submodules pull sync" ;;
     "daemon") words="start stop restart status logs" ;;
   esac
-  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --memory --cpu --idle --lazy --direct --http --queen --url --listen --events --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --memory --cpu --idle --lazy --pin --spare --direct --http --queen --url --listen --events --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_hive rbee-hive

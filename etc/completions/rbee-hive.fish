@@ -1,6 +1,6 @@
 # fish completion for rbee-hive; made by tools/pages.py
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive *[^ ]*\$' -- (commandline -pc)" -a "status worker models gpu git drain undrain join leave daemon"
-complete -c rbee-hive -f -n "string match -qr '^rbee-hive worker *[^ ]*\$' -- (commandline -pc)" -a "spawn list status stop drain logs"
+complete -c rbee-hive -f -n "string match -qr '^rbee-hive worker *[^ ]*\$' -- (commandline -pc)" -a "spawn list status stop drain evict logs"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
@@ -14,6 +14,8 @@ complete -c rbee-hive -l memory -r -d 'Its memory limit, like 600M or 2G; otherw
 complete -c rbee-hive -l cpu -r -d 'At most this much CPU; 100 is one core.'
 complete -c rbee-hive -l idle -r -d 'Exit after so long without a request; the next one wakes it.'
 complete -c rbee-hive -l lazy -d 'Only bind the socket; the first request starts it.'
+complete -c rbee-hive -l pin -d 'Never evict it for another model.'
+complete -c rbee-hive -l spare -d 'It goes for good when it falls asleep and no job waits for its model.'
 complete -c rbee-hive -l direct -d 'Do it here, through systemd, without asking pool-managerd.'
 complete -c rbee-hive -l http -d 'Ask pool-managerd; otherwise it is asked when it listens.'
 complete -c rbee-hive -l queen -r -d 'Where the queen listens, as seen from here.'

@@ -1,8 +1,9 @@
 # fish completion for rbee-keeper; made by tools/pages.py
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper *[^ ]*\$' -- (commandline -pc)" -a "jobs pool orchestrator token"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper *[^ ]*\$' -- (commandline -pc)" -a "jobs workers pool orchestrator token"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper workers *[^ ]*\$' -- (commandline -pc)" -a "explain"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu"
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain evict logs"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
@@ -20,6 +21,7 @@ complete -c rbee-keeper -l stop -r -d 'End before this; may be given four times.
 complete -c rbee-keeper -l ignore-eos -d 'Never let the model end by itself; for measurements of a known length.'
 complete -c rbee-keeper -l priority -r -d 'interactive or batch.'
 complete -c rbee-keeper -l deadline -r -d 'Fail when it is not done by then.'
+complete -c rbee-keeper -l session -r -d 'What belongs together: one share of the queue, and the worker that knows it already.'
 complete -c rbee-keeper -l id -r -d 'Your name for the job; submitting it again gives the same job.'
 complete -c rbee-keeper -l detach -d 'Only say the job\'s id; jobs events shows the rest.'
 complete -c rbee-keeper -l resume -d 'Go on with the rollout that stopped, at the host where it stopped.'
@@ -43,10 +45,11 @@ complete -c rbee-keeper -l yes -d 'Do not ask before something is destroyed.'
 complete -c rbee-keeper -l debug -d 'Show the traceback of a bug.'
 complete -c rbee-keeper -l help -d 'Show this.'
 complete -c rbee-keeper -l version -d 'Show the version.'
-complete -c rbee -f -n "string match -qr '^rbee *[^ ]*\$' -- (commandline -pc)" -a "jobs pool orchestrator token"
+complete -c rbee -f -n "string match -qr '^rbee *[^ ]*\$' -- (commandline -pc)" -a "jobs workers pool orchestrator token"
 complete -c rbee -f -n "string match -qr '^rbee jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
+complete -c rbee -f -n "string match -qr '^rbee workers *[^ ]*\$' -- (commandline -pc)" -a "explain"
 complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu"
-complete -c rbee -f -n "string match -qr '^rbee pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain logs"
+complete -c rbee -f -n "string match -qr '^rbee pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain evict logs"
 complete -c rbee -f -n "string match -qr '^rbee pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee -f -n "string match -qr '^rbee pool git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
 complete -c rbee -f -n "string match -qr '^rbee pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
@@ -64,6 +67,7 @@ complete -c rbee -l stop -r -d 'End before this; may be given four times.'
 complete -c rbee -l ignore-eos -d 'Never let the model end by itself; for measurements of a known length.'
 complete -c rbee -l priority -r -d 'interactive or batch.'
 complete -c rbee -l deadline -r -d 'Fail when it is not done by then.'
+complete -c rbee -l session -r -d 'What belongs together: one share of the queue, and the worker that knows it already.'
 complete -c rbee -l id -r -d 'Your name for the job; submitting it again gives the same job.'
 complete -c rbee -l detach -d 'Only say the job\'s id; jobs events shows the rest.'
 complete -c rbee -l resume -d 'Go on with the rollout that stopped, at the host where it stopped.'

@@ -5,17 +5,18 @@ _rbee_keeper() {
     [[ ${COMP_WORDS[n]} == -* ]] || path+="${path:+ }${COMP_WORDS[n]}"
   done
   case $path in
-    "") words="jobs pool orchestrator token" ;;
+    "") words="jobs workers pool orchestrator token" ;;
     "jobs") words="submit list status events cancel explain" ;;
+    "workers") words="explain" ;;
     "pool") words="list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu" ;;
-    "pool worker") words="list spawn status stop drain logs" ;;
+    "pool worker") words="list spawn status stop drain evict logs" ;;
     "pool models") words="list catalog info download import verify delete cache uncache" ;;
     "pool git") words="status submodules pull sync" ;;
     "pool gpu") words="status" ;;
     "orchestrator") words="start stop restart status logs listen" ;;
     "token") words="new" ;;
   esac
-  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --id --detach --resume --drain --after --host --http --ssh --sudo --queen --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --session --id --detach --resume --drain --after --host --http --ssh --sudo --queen --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_keeper rbee-keeper rbee

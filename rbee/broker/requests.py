@@ -15,6 +15,7 @@ from rbee.wire.fields import NAME, items, name, number, text
 from rbee.wire.workers import Backend
 
 LOWEST_PORT = 1024
+HIGHEST_GPU = 63
 _OP = re.compile(r"start|stop|list|hold|unhold")
 _ADDRESS = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]):(\d{1,5})")
 
@@ -33,8 +34,17 @@ class Wish:
     idle_s: int = number(low=1, high=30 * 86_400)
     memory_bytes: int = number(low=16 << 20, high=1 << 45)
     gpu: int | None = number(low=0, high=63, default=None)
+    gpus: tuple[int, ...] = items(longest=64, default=())
     cpu_percent: int | None = number(low=1, high=100_000, default=None)
     threads: int = number(low=0, high=1024, default=0)
+    pinned: bool = False
+    spare: bool = False
+
+    def problems(self) -> typing.Iterator[tuple[str, str]]:
+        if any(not 0 <= gpu <= HIGHEST_GPU for gpu in self.gpus) or len(set(self.gpus)) != len(self.gpus):
+            yield "gpus", f"is {list(self.gpus)}, expected different numbers of 0..{HIGHEST_GPU}"
+        if self.gpus and self.gpu != self.gpus[0]:
+            yield "gpu", f"is {self.gpu}, expected the first of gpus"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +111,9 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
         idle_s=wish.idle_s,
         memory_bytes=wish.memory_bytes,
         gpu=wish.gpu,
+        gpus=wish.gpus,
+        pinned=wish.pinned,
+        spare=wish.spare,
         cpu_percent=wish.cpu_percent,
         threads=wish.threads,
     )

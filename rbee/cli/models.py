@@ -5,9 +5,9 @@ from collections.abc import AsyncIterator
 
 from rbee.cli.output import Column, Output
 from rbee.cli.progress import Bar, download_facts
-from rbee.cli.units import bytes_text
 from rbee.errors import ChecksumMismatch, RbeeError
 from rbee.wire.catalog import DownloadEvent, ModelFile, Verification
+from rbee.wire.words import bytes_text
 
 FILE_COLUMNS = (
     Column("MODEL", "id"),

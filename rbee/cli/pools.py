@@ -1,11 +1,10 @@
 """What both command lines say of a pool as it says itself."""
 
 from rbee.cli.output import Column, Output
-from rbee.cli.units import bytes_text
 from rbee.cli.workers import WORKER_COLUMNS
 from rbee.wire.catalog import ModelFile
 from rbee.wire.pools import GpuInventory, PoolSnapshot
-from rbee.wire.words import counted
+from rbee.wire.words import bytes_text, counted
 
 GPU_COLUMNS = (
     Column("GPU", "index", right=True),

@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rbee.cli.output import Output
-from rbee.cli.units import bytes_text, seconds_text
+from rbee.cli.units import seconds_text
+from rbee.wire.words import bytes_text
 
 _WIDTH = 30
 LINE_EVERY_S = 5.0

@@ -78,16 +78,6 @@ def parse_seconds(text: str, option: str) -> float:
     return seconds
 
 
-def bytes_text(count: float) -> str:
-    """Return ``2.1 GiB``."""
-    size = float(count)
-    for unit in ("B", "KiB", "MiB", "GiB"):
-        if abs(size) < _STEP:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= _STEP
-    return f"{size:.1f} TiB"
-
-
 def seconds_text(seconds: float) -> str:
     """Return ``3.4 s``, ``2 min 5 s``, ``3 h 20 min``, ``4 d 2 h``."""
     if seconds < 60:

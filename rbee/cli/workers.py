@@ -7,9 +7,10 @@ from typing import Any
 from rbee.cli.output import Column
 from rbee.cli.progress import Bar
 from rbee.cli.run import Args
-from rbee.cli.units import bytes_text, parse_bytes, parse_int, seconds_text
+from rbee.cli.units import parse_bytes, parse_int, seconds_text
 from rbee.errors import RbeeError
 from rbee.wire import codec
+from rbee.wire.words import bytes_text
 from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
 
 WORKER_COLUMNS = (
@@ -39,6 +40,8 @@ def spec_of(args: Args) -> WorkerSpec:
         "cpu_percent": parse_int(args.get("--cpu"), "--cpu"),
         "idle_s": parse_int(args.get("--idle"), "--idle"),
         "lazy": bool(args.get("--lazy")),
+        "pinned": bool(args.get("--pin")),
+        "spare": bool(args.get("--spare")),
     }
     return codec.from_dict(WorkerSpec, wanted)
 

@@ -39,6 +39,9 @@ class PoolClient(Operations):
     async def drain_worker(self, worker: str) -> None:
         await self._http.call("POST", f"/v2/workers/{part(worker)}/drain", timeout_s=HASHING_S)
 
+    async def evict_worker(self, worker: str) -> None:
+        await self._http.call("POST", f"/v2/workers/{part(worker)}/evict")
+
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
         return await self._list(LogLine, f"/v2/workers/{part(worker)}/logs", {"lines": lines})
 

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from rbee.wire.events import JobEvent
     from rbee.wire.jobs import Explanation, JobQuery, JobSpec, JobStatus
     from rbee.wire.pools import Capabilities, PoolRegistration, PoolSnapshot, PoolStatus, Version
-    from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
+    from rbee.wire.workers import SpawnEvent, WorkerExplanation, WorkerSpec, WorkerStatus
 
 AWAY_S = 60.0
 """How long a stream waits for a queen that went away, before it says so."""
@@ -100,6 +100,9 @@ class QueenClient(Operations):
 
     async def stop_worker(self, worker: str) -> None:
         await self._http.call("DELETE", f"/v2/workers/{part(worker)}", timeout_s=STOPPING_S)
+
+    async def explain_workers(self) -> tuple[WorkerExplanation, ...]:
+        return await self._list(wire.workers.WorkerExplanation, "/v2/workers/explain")
 
     async def list_models(self) -> tuple[ModelEntry, ...]:
         return await self._list(wire.catalog.ModelEntry, "/v2/models")

@@ -1,5 +1,6 @@
 """A worker's own API: the token path, which the queen speaks, and the drain, which its pool speaks."""
 
+import contextlib
 from collections.abc import AsyncIterator
 
 from rbee.client.endpoint import part
@@ -30,6 +31,8 @@ class WorkerClient:
     async def close(self) -> None:
         await self._http.close()
 
+    aclose = close
+
     def infer(self, request: InferenceRequest, *, request_id: str = "") -> AsyncIterator[tuple[int, JobEvent]]:
         """Start a generation and follow it."""
         headers = {"X-Request-Id": request_id} if request_id else None
@@ -45,6 +48,10 @@ class WorkerClient:
 
     async def drain(self) -> None:
         await self._http.call("POST", "/v1/drain")
+
+    async def sleep(self) -> None:
+        """Raises Conflict when it has work."""
+        await self._http.call("POST", "/v1/sleep")
 
     async def readiness(self) -> Readiness:
         return codec.from_dict(Readiness, await self._http.call("GET", "/v1/ready"), lenient=True)
@@ -66,8 +73,9 @@ class HttpWorkerControl:
     """``pool_core.ports.WorkerControl`` over HTTP."""
 
     async def drain(self, address: str, secret: str) -> None:
-        client = WorkerClient.at(address, secret)
-        try:
-            await client.drain()
-        finally:
-            await client.close()
+        async with contextlib.aclosing(WorkerClient.at(address, secret)) as worker:
+            await worker.drain()
+
+    async def sleep(self, address: str, secret: str) -> None:
+        async with contextlib.aclosing(WorkerClient.at(address, secret)) as worker:
+            await worker.sleep()

@@ -12,11 +12,13 @@ rbee-hive: this host's workers, models and GPUs.
 Usage:
   rbee-hive status [options]
   rbee-hive worker spawn <backend> --model=<ref> [--id=<id>] [--gpu=<n>] [--ctx=<tokens>] [--slots=<n>]
-                         [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy] [--events] [options]
+                         [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy] [--pin] [--spare] [--events]
+                         [options]
   rbee-hive worker list [options]
   rbee-hive worker status <worker> [options]
   rbee-hive worker stop <worker> [options]
   rbee-hive worker drain <worker> [options]
+  rbee-hive worker evict <worker> [options]
   rbee-hive worker logs <worker> [--lines=<n>] [--follow] [options]
   rbee-hive models list [options]
   rbee-hive models catalog [options]
@@ -54,6 +56,8 @@ Options of worker spawn:
   --cpu=<percent>   At most this much CPU; 100 is one core.
   --idle=<s>        Exit after so long without a request; the next one wakes it.
   --lazy            Only bind the socket; the first request starts it.
+  --pin             Never evict it for another model.
+  --spare           It goes for good when it falls asleep and no job waits for its model.
 
 Options:
   --direct          Do it here, through systemd, without asking pool-managerd.
@@ -95,6 +99,7 @@ def commands() -> Commands:
             ("worker", "status"): "worker.get_worker",
             ("worker", "stop"): "worker.stop_worker",
             ("worker", "drain"): "worker.drain_worker",
+            ("worker", "evict"): "worker.evict_worker",
             ("worker", "logs"): "worker.worker_logs",
             ("models", "list"): "models.list_models",
             ("models", "catalog"): "models.list_catalog",

@@ -14,11 +14,11 @@ from rbee.cli.models import (
 from rbee.cli.output import Output
 from rbee.cli.progress import Progress
 from rbee.cli.run import Args
-from rbee.cli.units import bytes_text
 from rbee.errors import ModelNotFound
 from rbee.hive.reach import reached
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadSpec, ImportSpec
+from rbee.wire.words import bytes_text
 
 
 async def list_models(args: Args, output: Output) -> None:

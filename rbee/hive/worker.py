@@ -57,6 +57,14 @@ async def drain_worker(args: Args, output: Output) -> None:
             output.done(f"{worker} drained", id=worker)
 
 
+async def evict_worker(args: Args, output: Output) -> None:
+    worker = args["<worker>"]
+    async with reached(args) as pool:
+        if not dry_run(args, output, f"evict {worker}"):
+            await pool.evict_worker(worker)
+            output.done(f"{worker} is asleep; the next request wakes it", id=worker)
+
+
 async def worker_logs(args: Args, output: Output) -> None:
     """With --follow the journal of this host is read, since a log has no end to answer with."""
     worker, lines = args["<worker>"], parse_count(args["--lines"], "--lines", default=100)

@@ -1,7 +1,6 @@
-"""rbee-keeper jobs list, status, cancel and explain: one question each, so no event loop."""
+"""rbee-keeper jobs list, status and cancel: one question each, so no event loop."""
 
 import time
-from collections.abc import Mapping
 from typing import Any
 
 from rbee.cli.confirm import dry_run
@@ -44,22 +43,6 @@ def cancel_job(args: Args, output: Output) -> None:
     if not dry_run(args, output, f"cancel {job}"):
         ask(args, lambda queen: queen.cancel_job(job))
         output.done(f"{job} cancelled", id=job)
-
-
-def explain_job(args: Args, output: Output) -> None:
-    found = ask(args, lambda queen: queen.explain_job(args["<job>"]))
-    output.facts(found, {"job": found.id, "state": found.state.value, "reason": found.reason})
-    if not output.as_json:
-        for decision in found.decisions:
-            output.text(_decision_line(decision))
-
-
-def _decision_line(decision: Mapping[str, Any]) -> str:
-    """Return ``  12:30:05  run  pool=blep worker=worker-cpu-0``."""
-    facts = dict(decision)
-    at = time.strftime("%H:%M:%S", time.localtime(facts.pop("at_ms", 0) / 1000))
-    what = facts.pop("decision", "")
-    return f"  {at}  {what}  " + " ".join(f"{key}={value}" for key, value in facts.items()) + "\n"
 
 
 def _shown(job: JobStatus) -> dict[str, Any]:

@@ -5,10 +5,11 @@ from typing import Any
 
 from rbee.cli.output import Column, Output
 from rbee.cli.run import Args
-from rbee.cli.units import bytes_text, seconds_text
+from rbee.cli.units import seconds_text
 from rbee.cli.workers import WORKER_COLUMNS
 from rbee.keeper.reach import ask
 from rbee.wire.pools import PoolStatus
+from rbee.wire.words import bytes_text
 
 _POOLS = (
     Column("POOL", "id"),

@@ -13,12 +13,14 @@ Usage:
   rbee-keeper jobs submit --model=<ref> (--prompt=<text> | --prompt-file=<file> | -) [--system=<text>] [--raw]
                           [--max-tokens=<n>] [--temperature=<t>] [--top-p=<p>] [--top-k=<k>] [--min-p=<p>]
                           [--repeat-penalty=<r>] [--seed=<n>] [--stop=<text>]... [--ignore-eos] [--priority=<class>]
-                          [--deadline=<s>] [--pool=<pool>] [--backend=<backend>] [--id=<id>] [--detach] [options]
+                          [--deadline=<s>] [--pool=<pool>] [--backend=<backend>] [--session=<id>] [--id=<id>] [--detach]
+                          [options]
   rbee-keeper jobs list [--state=<state>] [--model=<ref>] [--limit=<n>] [--after=<id>] [options]
   rbee-keeper jobs status <job> [options]
   rbee-keeper jobs events <job> [--after=<id>] [options]
   rbee-keeper jobs cancel <job> [options]
   rbee-keeper jobs explain <job> [options]
+  rbee-keeper workers explain [options]
   rbee-keeper pool list [options]
   rbee-keeper pool status (<pool> | --host=<host>...) [options]
   rbee-keeper pool state --host=<host>... [options]
@@ -37,10 +39,11 @@ Usage:
   rbee-keeper pool worker list [--host=<host>]... [options]
   rbee-keeper pool worker spawn <backend> --model=<ref> [--pool=<pool>] [--host=<host>]... [--id=<id>] [--gpu=<n>]
                                 [--ctx=<tokens>] [--slots=<n>] [--memory=<size>] [--cpu=<percent>] [--idle=<s>]
-                                [--lazy] [options]
+                                [--lazy] [--pin] [--spare] [options]
   rbee-keeper pool worker status <worker> --host=<host>... [options]
   rbee-keeper pool worker stop <worker> [--host=<host>]... [options]
   rbee-keeper pool worker drain <worker> --host=<host>... [options]
+  rbee-keeper pool worker evict <worker> --host=<host>... [options]
   rbee-keeper pool worker logs <worker> --host=<host>... [--lines=<n>] [options]
   rbee-keeper pool models list --host=<host>... [options]
   rbee-keeper pool models catalog [--host=<host>]... [options]
@@ -77,6 +80,7 @@ Options of jobs submit:
   --ignore-eos          Never let the model end by itself; for measurements of a known length.
   --priority=<class>    interactive or batch.
   --deadline=<s>        Fail when it is not done by then.
+  --session=<id>        What belongs together: one share of the queue, and the worker that knows it already.
   --id=<id>             Your name for the job; submitting it again gives the same job.
   --detach              Only say the job's id; jobs events shows the rest.
 
@@ -128,7 +132,8 @@ def commands() -> Commands:
             ("jobs", "status"): "jobs.get_job",
             ("jobs", "events"): "submitting.job_events",
             ("jobs", "cancel"): "jobs.cancel_job",
-            ("jobs", "explain"): "jobs.explain_job",
+            ("jobs", "explain"): "explaining.explain_job",
+            ("workers", "explain"): "explaining.explain_workers",
             ("pool", "list"): "known.list_pools",
             ("pool", "status"): "known.get_pool",
             ("pool", "state"): "pool.get_state",
@@ -148,6 +153,7 @@ def commands() -> Commands:
             ("pool", "worker", "status"): "worker.get_worker",
             ("pool", "worker", "stop"): "worker.stop_worker",
             ("pool", "worker", "drain"): "worker.drain_worker",
+            ("pool", "worker", "evict"): "worker.evict_worker",
             ("pool", "worker", "logs"): "worker.worker_logs",
             ("pool", "models", "list"): "models.list_models",
             ("pool", "models", "catalog"): "models.list_catalog",

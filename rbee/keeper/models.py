@@ -16,7 +16,6 @@ from rbee.cli.models import (
 from rbee.cli.output import Column, Output
 from rbee.cli.progress import Bars
 from rbee.cli.run import Args
-from rbee.cli.units import bytes_text
 from rbee.errors import InvalidRequest
 from rbee.keeper.fleet import Shown, on_each, on_pools, table
 from rbee.keeper.hosts import Host, chosen, named
@@ -24,6 +23,7 @@ from rbee.keeper.reach import reached
 from rbee.pool_core.ops import PoolOps
 from rbee.wire import codec
 from rbee.wire.catalog import DownloadSpec, ImportSpec, ModelFile, Verification
+from rbee.wire.words import bytes_text
 
 T = TypeVar("T")
 _IN_POOLS = (

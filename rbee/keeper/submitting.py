@@ -70,6 +70,7 @@ async def _spec_of(args: Args) -> JobSpec:
         "stop": args["--stop"] or None,
         "ignore_eos": args["--ignore-eos"] or None,
         "priority": args["--priority"],
+        "session": args["--session"],
         "id": args["--id"],
         "placement": {key: args[f"--{key}"] for key in ("pool", "backend") if args[f"--{key}"]} or None,
     }

@@ -61,6 +61,13 @@ async def drain_worker(args: Args, output: Output) -> int | None:
     return await on_pools(args, output, lambda pool: _drained(pool, worker), Shown(line=str))
 
 
+async def evict_worker(args: Args, output: Output) -> int | None:
+    worker = args["<worker>"]
+    if dry_run(args, output, f"evict {worker} on {named(args)}"):
+        return None
+    return await on_pools(args, output, lambda pool: _evicted(pool, worker), Shown(line=str))
+
+
 async def worker_logs(args: Args, output: Output) -> int:
     worker, lines = args["<worker>"], parse_count(args["--lines"], "--lines", default=100)
     return await table(
@@ -84,6 +91,11 @@ async def _spawn_on(hosts: list[Host], spec: WorkerSpec, args: Args, output: Out
 async def _stopped(pool: PoolOps, worker: str) -> str:
     await pool.stop_worker(worker)
     return f"{worker} stopped"
+
+
+async def _evicted(pool: PoolOps, worker: str) -> str:
+    await pool.evict_worker(worker)
+    return f"{worker} is asleep; the next request wakes it"
 
 
 async def _drained(pool: PoolOps, worker: str) -> str:

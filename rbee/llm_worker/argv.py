@@ -2,7 +2,7 @@
 
 Usage:
   llm-worker-rbee --id=<id> --model=<alias> --backend=<name> --address=<host:port> --ctx=<tokens> --slots=<n>
-                  --idle=<seconds> --threads=<n> [--gpu=<n>] [--quoted] <path>...
+                  --idle=<seconds> --threads=<n> [--gpu=<n>] [--pinned] [--spare] [--quoted] <path>...
   llm-worker-rbee --post-mortem --id=<id>
   llm-worker-rbee --help
 
@@ -15,7 +15,9 @@ Options:
   --slots=<n>            How many answers are generated at once.
   --idle=<seconds>       Exit after so long without a request; the socket brings it back.
   --threads=<n>          Of each slot; 0: one per core shared among the slots, at most 8 a slot.
-  --gpu=<n>              Which GPU, as the driver numbers them.
+  --gpu=<n>              Which GPU, as the driver numbers them; 0,1 splits the model over both.
+  --pinned               It is never evicted (for those who decide that).
+  --spare                It was made for a deep queue (as well).
   --quoted               All values are percent-encoded, so that nothing on the way takes a $ for its own.
   --post-mortem          Tell the journal how the worker ended (for ExecStopPost=).
   --help                 Show this.
@@ -23,7 +25,7 @@ Options:
 The bearer secret is read from $CREDENTIALS_DIRECTORY/secret.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import unquote
@@ -35,7 +37,11 @@ from rbee.wire import codec
 from rbee.wire.fields import items, name, number, text
 from rbee.wire.workers import Backend
 
-_NUMBERS = ("--ctx", "--slots", "--idle", "--threads", "--gpu")
+_NUMBERS = ("--ctx", "--slots", "--idle", "--threads")
+
+
+_FLAGS = ("--help", "--post-mortem", "--quoted", "--pinned", "--spare")
+HIGHEST_GPU = 63
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,13 +56,17 @@ class Options:
     slots: int = number(low=1, high=64)
     idle: int = number(low=1, high=30 * 86_400, unit="s")
     threads: int = number(low=0, high=1024)
-    gpu: int | None = number(low=0, high=63, default=None)
+    gpu: tuple[int, ...] = items(longest=64, default=())
     path: tuple[str, ...] = items(shortest=1, longest=1000)
 
+    def problems(self) -> Iterator[tuple[str, str]]:
+        if any(not 0 <= gpu <= HIGHEST_GPU for gpu in self.gpu) or len(set(self.gpu)) != len(self.gpu):
+            yield "gpu", f"is {','.join(map(str, self.gpu))}, expected different numbers of 0..{HIGHEST_GPU}"
+
     @property
-    def device(self) -> int | None:
-        """The GPU that takes the model; None for the CPU."""
-        return None if self.backend is Backend.CPU else self.gpu or 0
+    def devices(self) -> tuple[int, ...]:
+        """The GPUs that take the model; none for the CPU."""
+        return () if self.backend is Backend.CPU else self.gpu or (0,)
 
     def threads_for(self, cores: int) -> int:
         """Return the threads of one slot on a machine with ``cores``."""
@@ -76,8 +86,10 @@ def parse(argv: Sequence[str]) -> Options:
     values: dict[str, Any] = {
         word.strip("-<>"): _number(value) if word in _NUMBERS else value
         for word, value in given.items()
-        if value is not None and word not in ("--help", "--post-mortem", "--quoted")
+        if value is not None and word not in _FLAGS
     }
+    if "gpu" in values:
+        values["gpu"] = [_number(each) for each in values["gpu"].split(",")]
     if given["--quoted"]:
         values = {word: _unquoted(value) for word, value in values.items()}
     return codec.from_dict(Options, values)

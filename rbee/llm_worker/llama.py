@@ -42,12 +42,14 @@ class Model:
         self.render = self._template()
 
     @classmethod
-    def load(cls, name: str, paths: Sequence[str], *, gpu: int | None, on_progress: Callable[[float], bool]) -> "Model":
+    def load(
+        cls, name: str, paths: Sequence[str], *, gpus: Sequence[int], on_progress: Callable[[float], bool]
+    ) -> "Model":
         """Return the model in ``paths``, of which the parts of a split model are several.
 
         Args:
             name: what it is called.
-            gpu: which one takes all layers; None keeps them on the CPU.
+            gpus: which one takes all layers, or which share them by what each has free; none keeps them on the CPU.
             on_progress: gets 0..1 now and then; returning False gives up.
 
         Raises:
@@ -57,9 +59,11 @@ class Model:
         _listen()
         c.llama_backend_init()
         params = c.llama_model_default_params()
-        params.n_gpu_layers = 0 if gpu is None else _ALL_LAYERS
+        params.n_gpu_layers = _ALL_LAYERS if gpus else 0
         params.split_mode = c.LLAMA_SPLIT_MODE_NONE
-        params.main_gpu = 0 if gpu is None else _visible_gpu(gpu)
+        params.main_gpu = _visible_gpu(gpus[0]) if len(gpus) == 1 else 0
+        if len(gpus) > 1:  # the unit's device policy leaves just these to the process; llama.cpp fills them as they are
+            params.split_mode = c.LLAMA_SPLIT_MODE_LAYER
         report = c.llama_progress_callback(lambda progress, _: bool(on_progress(progress)))
         params.progress_callback = report
         _complaints.clear()

@@ -51,6 +51,11 @@ async def drain(request: Request) -> HTTPResponse:
     return daemon.empty()
 
 
+async def sleep(request: Request) -> HTTPResponse:
+    of(request).sleep()
+    return daemon.empty()
+
+
 HANDLERS: Mapping[str, daemon.Handler] = {
     "infer": infer,
     "attach": attach,
@@ -58,6 +63,7 @@ HANDLERS: Mapping[str, daemon.Handler] = {
     "readiness": readiness,
     "loading": loading,
     "drain": drain,
+    "sleep": sleep,
 }
 
 

@@ -7,6 +7,7 @@ from os import EX_DATAERR
 from typing import Any
 
 from rbee import log
+from rbee.errors import Conflict
 from rbee.llm_worker.engine import Engine
 from rbee.llm_worker.idle import Idleness
 from rbee.llm_worker.loading import FAILED, LOADING, Loading
@@ -69,6 +70,18 @@ class WorkerService:
             self.sessions.draining = True
             log.event("worker.draining", running=self.sessions.live)
             self._spawn(self._go_when_quiet())
+
+    def sleep(self) -> None:
+        """Go now, as when idle: the memory is free, and the next request wakes it again.
+
+        Raises:
+            Conflict: it has work, or is not loaded yet.
+        """
+        if self.loading.state == LOADING or self.sessions.live > 0:
+            doing = "is being loaded" if self.loading.state == LOADING else f"has {self.sessions.live} requests"
+            raise Conflict(f"worker {self.worker} {doing}", hint="try again when it is idle")
+        log.event("worker.evicted")
+        self.stop()
 
     def readiness(self) -> Readiness:
         state = self.state

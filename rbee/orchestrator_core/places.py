@@ -1,6 +1,6 @@
 """Where a new worker could go: a pool that has the file, a device, and memory for it.
 
-Full accounting of VRAM and eviction is not here; the pool itself has the last word on what fits.
+The pool itself has the last word on what fits; here is what its last snapshot said, less what was begun since.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,69 +15,86 @@ from rbee.errors import (
     NotFound,
     RbeeError,
 )
+from rbee.orchestrator_core.fleet import SERVING
 from rbee.orchestrator_core.names import Names
-from rbee.orchestrator_core.registry import PoolView
+from rbee.orchestrator_core.poolview import PoolView
+from rbee.orchestrator_core.view import Place, View, gpus_of, is_open
 from rbee.wire.catalog import ModelFile
-from rbee.wire.jobs import JobSpec, Placement
-from rbee.wire.pools import PoolSnapshot, PoolState
-from rbee.wire.workers import Backend, WorkerSpec, WorkerState
+from rbee.wire.jobs import JobSpec
+from rbee.wire.pools import Device, Need, PoolState
+from rbee.wire.words import bytes_text
+from rbee.wire.workers import Backend, WorkerSpec
 
-HEADROOM = 1.2
-"""A model takes about this many times its file's size once it runs."""
-
-_PREFERENCE = (Backend.CUDA, Backend.ROCM, Backend.METAL, Backend.VULKAN, Backend.CPU)
-_GONE = frozenset({WorkerState.STOPPED, WorkerState.FAILED, WorkerState.DRAINING})
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One device of one pool. ``model`` is in its canonical spelling."""
-
-    pool: str
-    model: str
-    backend: Backend
-    gpu: int | None = None
+PREFERENCE = (Backend.CUDA, Backend.ROCM, Backend.METAL, Backend.VULKAN, Backend.CPU)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
-    """A place with its memory in bytes; ``file`` is what its pool calls the model."""
+    """A place with its memory in bytes; ``file`` is what its pool calls the model.
+
+    Args:
+        taken: a worker of this model is there already; a second one would only share the device with it.
+    """
 
     place: Place
     file: str
     need: int
     free: int
     total: int
+    load_ms: int | None = None
+    taken: bool = False
+
+    @property
+    def fits(self) -> bool:
+        return self.free >= self.need and not self.taken
+
+    @property
+    def lacking(self) -> int:
+        return max(0, self.need - self.free)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Found:
-    """The best room; or what to wait for (``patience``); or what is wrong. ``absent``: a pool is not here."""
+    """All rooms there are; or what to wait for (``patience``); or what is wrong. ``absent``: a pool is not here."""
 
-    best: Room | None = None
+    rooms: Sequence[Room] = ()
     patience: str = ""
     absent: bool = False
     error: RbeeError | None = None
 
 
-def search(job: JobSpec, pools: Sequence[PoolView], names: Names) -> Found:
-    """Look for a place for a new worker that could run ``job``."""
-    in_question = [pool for pool in pools if job.placement.pool in (None, pool.id)]
-    if not in_question and job.placement.pool is not None and pools:
-        return Found(error=_no_such_pool(job.placement.pool, pools))
-    live = [pool for pool in in_question if pool.state is not PoolState.LOST and pool.snapshot is not None]
-    if not live:
-        return Found(patience=_nobody_home(in_question), absent=True)
-    if job.placement.backend is not None and not _offered(job.placement.backend, live):
-        return Found(error=_no_backend(job.placement.backend, live))
-    return _among(job, in_question, live, names)
+def search(job: JobSpec, view: View) -> Found:
+    """Look for places for a new worker that could run ``job``."""
+    pools = _in_question(job, view)
+    if not pools and job.placement.pool is not None and len(view.fleet):
+        return Found(error=_no_such_pool(job.placement.pool, view.fleet.pools))
+    having = [
+        (pool, file)
+        for pool, file in view.fleet.files(view.fleet.names.canonical(job.model))
+        if job.placement.pool in (None, pool.id)
+    ]
+    rooms = [room for pool, file in having if is_open(pool, job.placement) for room in _rooms(job, pool, file, view)]
+    return Found(rooms=rooms) if rooms else _nothing(job, pools, having, view)
 
 
-def is_open(pool: PoolView, wanted: Placement) -> bool:
-    """Say whether a job placed so may go to ``pool``: it is ready, or is tried while it drains."""
-    if wanted.pool not in (None, pool.id):
-        return False
-    return pool.state is PoolState.READY or (wanted.draining and pool.state is PoolState.DRAINING)
+def too_full(job: JobSpec, rooms: Sequence[Room]) -> Found:
+    """Say what ``rooms`` lack: what to wait for, or that no waiting will help."""
+    rooms = [room for room in rooms if not room.taken] or rooms
+    room = max(rooms, key=lambda room: (room.total, room.free))
+    cpu = room.place.backend is Backend.CPU
+    kind = "memory" if cpu else "GPU memory"
+    where = room.place.pool if room.place.gpu is None else f"gpu {room.place.gpu} of {room.place.pool}"
+    needs = f"{job.model} needs {bytes_text(room.need)} of {kind}"
+    if room.total >= room.need:
+        return Found(patience=f"{needs}, {where} has {bytes_text(room.free)} free")
+    error = InsufficientMemory if cpu else InsufficientVram
+    return Found(
+        error=error(
+            f"{needs}, the most there is, on {where}, is {bytes_text(room.total)}",
+            hint="choose a smaller or more quantized model",
+            details={"needed_bytes": room.need, "free_bytes": room.free, "total_bytes": room.total},
+        )
+    )
 
 
 def pool_for(spec: WorkerSpec, pools: Sequence[PoolView], names: Names) -> str:
@@ -98,71 +115,71 @@ def pool_for(spec: WorkerSpec, pools: Sequence[PoolView], names: Names) -> str:
     return max(having, key=lambda pool: pool.snapshot.host.memory_available_bytes if pool.snapshot else 0).id
 
 
-def _among(job: JobSpec, pools: Sequence[PoolView], live: Sequence[PoolView], names: Names) -> Found:
-    having = [(pool, file) for pool in pools if (file := _file(job, pool, names)) is not None]
-    ready = [(pool, file) for pool, file in having if is_open(pool, job.placement)]
+def _in_question(job: JobSpec, view: View) -> Sequence[PoolView]:
+    if job.placement.pool is None:
+        return view.fleet.pools
+    found = view.fleet.find(job.placement.pool)
+    return [] if found is None else [found]
+
+
+def _nothing(
+    job: JobSpec, pools: Sequence[PoolView], having: Sequence[tuple[PoolView, ModelFile]], view: View
+) -> Found:
+    """Say why there is no room at all."""
+    live = [pool for pool in pools if pool.state is not PoolState.LOST and pool.snapshot is not None]
+    if not live:
+        return Found(patience=_nobody_home(pools), absent=True)
+    if job.placement.backend is not None and not _offered(job.placement.backend, live):
+        return Found(error=_no_backend(job.placement.backend, live))
     if not having:
-        return Found(error=_no_model(job.model, live, names))
-    if not ready:
+        return Found(error=_no_model(job.model, live, view.fleet.names))
+    if not any(is_open(pool, job.placement) for pool, _ in having):
         pool = having[0][0]
-        return Found(
-            patience=f"pool {pool.id}, which has {job.model}, is {pool.state}", absent=pool.state is PoolState.LOST
-        )
-    rooms = [room for pool, file in ready for room in _rooms(job, pool, file, names)]
-    fitting = [room for room in rooms if room.free >= room.need]
-    if fitting:
-        best = min(fitting, key=lambda room: (_PREFERENCE.index(room.place.backend), -room.free, room.place.pool))
-        return Found(best=best)
-    return _too_full(job, rooms)
+        lost = pool.state is PoolState.LOST
+        return Found(patience=f"pool {pool.id}, which has {job.model}, is {pool.state}", absent=lost)
+    where = f"gpu {job.placement.gpu}" if job.placement.gpu is not None else "a device"
+    return Found(error=NoCapacity(f"no pool that has {job.model} offers {where} for it", hint="rbee-keeper pool list"))
 
 
-def _file(job: JobSpec, pool: PoolView, names: Names) -> ModelFile | None:
-    return names.file_of(job.model, pool.snapshot.models) if pool.snapshot else None
-
-
-def _rooms(job: JobSpec, pool: PoolView, file: ModelFile, names: Names) -> Iterator[Room]:
-    """Yield the devices of ``pool`` that have no worker of this model yet: a second one there would only share them."""
-    snapshot = pool.snapshot
-    if snapshot is None:
-        return
-    model = names.canonical(job.model)
-    taken = {(w.backend, w.gpu) for w in snapshot.workers if w.state not in _GONE and names.same(w.model, model)}
-    need = int(file.size_bytes * HEADROOM)
-    for backend in snapshot.backends:
+def _rooms(job: JobSpec, pool: PoolView, file: ModelFile, view: View) -> Iterator[Room]:
+    """Yield the devices of ``pool`` that ``job`` may go to, and all of a kind together where one is too small."""
+    for backend in pool.snapshot.backends if pool.snapshot else ():
         if job.placement.backend not in (None, backend.value):
             continue
-        for gpu, free, total in _devices(backend, snapshot):
-            if job.placement.gpu in (None, gpu) and (backend, gpu) not in taken:
-                place = Place(pool.id, model, backend, gpu)
-                yield Room(place=place, file=file.id, need=need, free=free, total=total)
+        need = view.fleet.need(pool.id, file, backend)
+        devices = [device for device in view.fleet.devices(pool.id) if backend in device.backends]
+        alone = [
+            _room(pool, file, need, [device], view)
+            for device in devices
+            if not device.problem and job.placement.gpu in (None, device.gpu)
+        ]
+        yield from alone
+        if job.placement.gpu is None and len(alone) > 1 and all(room.total < room.need for room in alone):
+            yield _room(pool, file, need, [device for device in devices if not device.problem], view)
 
 
-def _devices(backend: Backend, snapshot: PoolSnapshot) -> Iterator[tuple[int | None, int, int]]:
-    """Yield each device of ``backend``: GPU index (None is the CPU), free and total bytes."""
-    if backend is Backend.CPU:
-        yield None, snapshot.host.memory_available_bytes, snapshot.host.memory_total_bytes
-        return
-    for gpu in snapshot.gpus.gpus:
-        yield gpu.index, gpu.memory_free_bytes, gpu.memory_total_bytes
+def _room(pool: PoolView, file: ModelFile, need: Need, devices: Sequence[Device], view: View) -> Room:
+    model = view.fleet.names.canonical(file.id)
+    gpus = {device.gpu for device in devices}
+    place = Place(pool.id, model, need.backend, devices[0].gpu if len(devices) == 1 else None)
+    return Room(
+        place=place,
+        file=file.id,
+        need=need.bytes,
+        free=sum(max(0, device.free_bytes - view.promised[pool.id, device.gpu]) for device in devices),
+        total=sum(device.total_bytes for device in devices),
+        load_ms=need.load_ms,
+        taken=_is_taken(place, gpus, view),
+    )
 
 
-def _too_full(job: JobSpec, rooms: Sequence[Room]) -> Found:
-    if not rooms:
-        where = f"gpu {job.placement.gpu}" if job.placement.gpu is not None else "a device"
-        return Found(
-            error=NoCapacity(f"no pool that has {job.model} offers {where} for it", hint="rbee-keeper pool list")
-        )
-    room = max(rooms, key=lambda room: (room.total, room.free))
-    kind = "memory" if room.place.backend is Backend.CPU else "GPU memory"
-    if room.total >= room.need:
-        return Found(patience=f"{job.model} needs {room.need} bytes of {kind}, {room.place.pool} has {room.free} free")
-    error = InsufficientMemory if room.place.backend is Backend.CPU else InsufficientVram
-    return Found(
-        error=error(
-            f"{job.model} needs {room.need} bytes of {kind}, the most there is, on {room.place.pool}, is {room.total}",
-            hint="choose a smaller or more quantized model",
-            details={"needed_bytes": room.need, "free_bytes": room.free, "total_bytes": room.total},
-        )
+def _is_taken(place: Place, gpus: set[int | None], view: View) -> bool:
+    return any(
+        pool.id == place.pool
+        and worker.state in SERVING
+        and worker.backend is place.backend
+        and not gpus.isdisjoint(gpus_of(worker))
+        for pool, worker in view.fleet.workers(place.model)
     )
 
 

@@ -1,34 +1,68 @@
-"""The jobs that wait, and who is next: interactive before batch, first come first served, fair between callers."""
+"""The jobs that wait, and who is next: interactive before batch, first come first served, fair between callers.
 
-from collections import Counter
+Fair is start-time fair queueing (Goyal, Vin, Cheng: SIGCOMM 1996) with jobs of one size: a job's turn is one after
+its caller's last, or after the turn that is being served for a caller who had nothing waiting. So nobody's hundred
+jobs stand in front of another's one, whoever came first, and a caller who was away has saved nothing up.
+"""
+
+import dataclasses
+import heapq
+from bisect import bisect_left, insort
+from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rbee.wire.jobs import Priority
 
 PROMOTED_AFTER_S = 300.0
 """A batch job that has waited this long counts as interactive."""
 
+Rank: TypeAlias = tuple[bool, int, int]
+"""Batch or not, turn, order of arrival: the line is sorted by it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Waiting:
-    """A job in the queue. ``number`` is its order of arrival and stays with it when it is retried."""
+    """A job in the queue. ``number`` is its order of arrival and stays with it when it is retried.
+
+    Args:
+        need: what it asks for; jobs with equal needs are told the same.
+        again: it had its turn before, so it does not wait for another.
+    """
 
     job: str
     number: int
     priority: Priority
     caller: str
     arrived_s: float
+    need: Hashable = None
     not_before_s: float = 0.0
+    again: bool = False
+
+    @property
+    def batch(self) -> bool:
+        return self.priority is Priority.BATCH
 
     def promoted(self, now_s: float) -> bool:
-        return self.priority is Priority.INTERACTIVE or now_s - self.arrived_s >= PROMOTED_AFTER_S
+        return not self.batch or now_s - self.arrived_s >= PROMOTED_AFTER_S
 
 
 class Queue:
-    """Clocks are monotonic seconds and are passed in."""
+    """A sorted line, and one for each need: to find the next job costs the number of needs, not that of jobs.
+
+    Clocks are monotonic seconds and are passed in; ``advance`` is called with each before anything else is asked.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[str, Waiting] = {}
+        self._ranks: dict[str, Rank] = {}
+        self._line: list[tuple[Rank, str]] = []
+        self._needs: dict[Hashable, list[tuple[Rank, str]]] = {}
+        self._batch: list[tuple[int, str]] = []
+        self._pausing: list[tuple[float, str]] = []
+        self._promotions: list[tuple[float, str]] = []
+        self._turn = {False: 0, True: 0}
+        self._last: dict[tuple[bool, str], int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -36,36 +70,156 @@ class Queue:
     def __contains__(self, job: object) -> bool:
         return job in self._waiting
 
-    def push(self, entry: Waiting) -> None:
+    def push(self, entry: Waiting, now_s: float) -> None:
+        """Let ``entry`` wait; ``not_before_s`` keeps it from being next, not from its place."""
+        self.remove(entry.job)
         self._waiting[entry.job] = entry
+        late = not entry.promoted(now_s)
+        if late:
+            heapq.heappush(self._promotions, (entry.arrived_s + PROMOTED_AFTER_S, entry.job))
+        if entry.batch:
+            insort(self._batch, (entry.number, entry.job))
+        self._enter(entry, late)
+        if entry.not_before_s > now_s:
+            heapq.heappush(self._pausing, (entry.not_before_s, entry.job))
+        else:
+            self._open(entry)
 
     def remove(self, job: str) -> bool:
         """Take ``job`` out; False when it was not waiting."""
-        return self._waiting.pop(job, None) is not None
+        entry = self._waiting.pop(job, None)
+        if entry is None:
+            return False
+        self._leave(entry)
+        if entry.batch:
+            _drop(self._batch, (entry.number, job))
+        if not self._waiting:
+            self._forget()
+        return True
 
-    def order(self, now_s: float) -> tuple[Waiting, ...]:
-        """Return all that wait, next first.
+    def serve(self, job: str) -> bool:
+        """Take ``job`` out because it is its turn: its caller's next comes after everybody else's next."""
+        rank = self._ranks.get(job)
+        if rank is not None:
+            self._turn[rank[0]] = max(self._turn[rank[0]], rank[1])
+        return self.remove(job)
 
-        Within a class the first job of each caller comes before the second of any, so nobody's hundred jobs
-        stand in front of another's one.
+    def rename(self, job: str, need: Hashable) -> None:
+        """Let ``job`` need something else, at the same place in the line."""
+        entry = self._waiting[job]
+        place = (self._ranks[job], job)
+        self._waiting[job] = renamed = dataclasses.replace(entry, need=need)
+        if self._close(entry.need, place):
+            self._open(renamed)
+
+    def advance(self, now_s: float) -> None:
+        """Promote batch jobs that have waited long enough, and let pauses end."""
+        while self._promotions and self._promotions[0][0] <= now_s:
+            self._promote(heapq.heappop(self._promotions)[1])
+        while self._pausing and self._pausing[0][0] <= now_s:
+            due_s, job = heapq.heappop(self._pausing)
+            entry = self._waiting.get(job)
+            if entry is not None and entry.not_before_s == due_s:  # and not of a pause before this one
+                self._open(entry)
+
+    def heads(self) -> Iterator[Waiting]:
+        """Yield jobs that may be tried, next first, but only the first of each need.
+
+        Once that one is served or removed the next of its need takes its place; one that stays stands for all behind.
         """
-        turns: Counter[tuple[bool, str]] = Counter()
-        keyed: list[tuple[tuple[bool, int, int], Waiting]] = []
-        for entry in sorted(self._waiting.values(), key=lambda entry: entry.number):
-            late = not entry.promoted(now_s)
-            keyed.append(((late, turns[late, entry.caller], entry.number), entry))
-            turns[late, entry.caller] += 1
-        return tuple(entry for _, entry in sorted(keyed, key=lambda pair: pair[0]))
+        heads = [(line[0], need) for need, line in self._needs.items()]
+        heapq.heapify(heads)
+        while heads:
+            (rank, job), need = heapq.heappop(heads)
+            yield self._waiting[job]
+            line = self._needs.get(need)
+            if line and line[0][0] != rank:
+                heapq.heappush(heads, (line[0], need))
 
-    def positions(self, now_s: float) -> dict[str, int]:
-        """Return each job's place in the line; 0 is next."""
-        return {entry.job: place for place, entry in enumerate(self.order(now_s))}
+    def order(self) -> tuple[Waiting, ...]:
+        """Return all that wait, next first."""
+        return tuple(self._waiting[job] for _, job in self._line)
 
-    def next_due_s(self, now_s: float) -> float | None:
-        """Return when the first retry that is still pausing may be tried; None when none pauses."""
-        return min((e.not_before_s for e in self._waiting.values() if e.not_before_s > now_s), default=None)
+    def position(self, job: str) -> int | None:
+        """Return the place of ``job`` in the line; 0 is next, None is not in it."""
+        rank = self._ranks.get(job)
+        return None if rank is None else bisect_left(self._line, (rank, job))
+
+    def ahead(self, job: str | None, need: Hashable) -> int:
+        """Return how many that need the same come before ``job``; before a new one, if that is None."""
+        line = self._needs.get(need, [])
+        rank = None if job is None else self._ranks.get(job)
+        return len(line) if job is None or rank is None else bisect_left(line, (rank, job))
+
+    def waiting_for(self, need: Hashable) -> tuple[Waiting, ...]:
+        """Return all that could be tried and need just this, next first."""
+        return tuple(self._waiting[job] for _, job in self._needs.get(need, ()))
+
+    def depths(self) -> Mapping[Hashable, int]:
+        """Return how many that could be tried have each need."""
+        return {need: len(line) for need, line in self._needs.items()}
+
+    def next_due_s(self) -> float | None:
+        """Return when the first pause ends or the first batch job is promoted; None when neither will happen."""
+        for heap in (self._pausing, self._promotions):
+            while heap and heap[0][1] not in self._waiting:
+                heapq.heappop(heap)
+        return min((heap[0][0] for heap in (self._pausing, self._promotions) if heap), default=None)
 
     def oldest_batch(self) -> str | None:
         """Return the batch job that came first: what the policy ``drop-lru`` gives up."""
-        batch = [entry for entry in self._waiting.values() if entry.priority is Priority.BATCH]
-        return min(batch, key=lambda entry: entry.number).job if batch else None
+        return self._batch[0][1] if self._batch else None
+
+    def _enter(self, entry: Waiting, late: bool) -> None:
+        who = (late, entry.caller)
+        turn = self._turn[late]
+        if not entry.again:
+            turn = self._last[who] = max(turn, self._last.get(who, 0)) + 1
+        rank = self._ranks[entry.job] = (late, turn, entry.number)
+        insort(self._line, (rank, entry.job))
+
+    def _open(self, entry: Waiting) -> None:
+        line, place = self._needs.setdefault(entry.need, []), (self._ranks[entry.job], entry.job)
+        at = bisect_left(line, place)
+        if line[at : at + 1] != [place]:  # two pauses of one job may end in the same moment
+            line.insert(at, place)
+
+    def _leave(self, entry: Waiting) -> bool:
+        """Return whether it could have been tried."""
+        place = (self._ranks.pop(entry.job), entry.job)
+        _drop(self._line, place)
+        return self._close(entry.need, place)
+
+    def _close(self, need: Hashable, place: tuple[Rank, str]) -> bool:
+        line = self._needs.get(need, [])
+        opened = _drop(line, place)
+        if opened and not line:
+            del self._needs[need]
+        return opened
+
+    def _promote(self, job: str) -> None:
+        """It has waited: it is not sent to the end of the other line, but before all whose turn has not come."""
+        entry = self._waiting.get(job)
+        if entry is None or not self._ranks[job][0]:
+            return
+        opened = self._leave(entry)
+        rank = self._ranks[job] = (False, self._turn[False], entry.number)
+        insort(self._line, (rank, job))
+        if opened:
+            self._open(entry)
+
+    def _forget(self) -> None:
+        """Nobody waits, so nobody has to wait for another's turn."""
+        self._turn = {False: 0, True: 0}
+        self._last.clear()
+        self._pausing.clear()
+        self._promotions.clear()
+
+
+def _drop(line: list[tuple[Rank, str]] | list[tuple[int, str]], place: tuple[Rank, str] | tuple[int, str]) -> bool:
+    """Take ``place`` out of a sorted line; False when it is not there."""
+    at = bisect_left(line, place)
+    if at == len(line) or line[at] != place:
+        return False
+    del line[at]
+    return True

@@ -4,27 +4,11 @@ import dataclasses
 from dataclasses import dataclass, field
 
 from rbee.errors import Conflict, NotFound
+from rbee.orchestrator_core.fleet import Fleet
+from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.poolview import PoolView
 from rbee.wire.pools import PoolSnapshot, PoolState, PoolStatus
 from rbee.wire.workers import WorkerState, WorkerStatus
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolView:
-    """A pool at one moment. ``snapshot`` holds no secrets and is None before the first heartbeat."""
-
-    id: str
-    state: PoolState
-    url: str
-    version: str = ""
-    age_s: float | None = None
-    snapshot: PoolSnapshot | None = None
-
-    @property
-    def workers(self) -> tuple[WorkerStatus, ...]:
-        return self.snapshot.workers if self.snapshot else ()
-
-    def worker(self, worker: str) -> WorkerStatus | None:
-        return next((found for found in self.workers if found.id == worker), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +35,15 @@ class Registry:
 
     Args:
         lost_after_s: a pool not heard of for longer is lost.
+        names: of models.
     """
 
-    def __init__(self, *, lost_after_s: float) -> None:
+    def __init__(self, *, lost_after_s: float, names: Names | None = None) -> None:
         self._lost_after_s = lost_after_s
         self._pools: dict[str, _Pool] = {}
+        self._fleet = Fleet(names or Names())
+        self._stale: set[str] = set()
+        self._here: dict[str, float] = {}  # pools that speak, the one that has been silent longest first
 
     def claimed(self, claim: Claim) -> Claim:
         """Return ``claim`` as it would stand; the operator's word stays.
@@ -85,6 +73,7 @@ class Registry:
             self._pools[claim.id] = _Pool(claim=claim)
         else:
             known.claim = claim
+        self._stale.add(claim.id)
 
     def restore(self, pool: str, claim: Claim | None) -> None:
         """Take a registration back that could not be kept."""
@@ -92,6 +81,7 @@ class Registry:
             self._pools.pop(pool, None)
         else:
             self._pools[pool].claim = claim
+        self._stale.add(pool)
 
     def heartbeat(self, snapshot: PoolSnapshot, now_s: float) -> bool:
         """Take a registered pool's snapshot; say whether anything but numbers changed in it."""
@@ -99,6 +89,9 @@ class Registry:
         bare = dataclasses.replace(snapshot, worker_secrets={})
         news = known.snapshot is None or self._lost(known, now_s) or _shape(known.snapshot) != _shape(bare)
         known.snapshot, known.secrets, known.seen_s = bare, dict(snapshot.worker_secrets), now_s
+        self._stale.add(snapshot.id)
+        self._here.pop(snapshot.id, None)
+        self._here[snapshot.id] = now_s
         return news
 
     def secret(self, pool: str, worker: str) -> str:
@@ -109,6 +102,7 @@ class Registry:
     def remove(self, pool: str) -> None:
         self._known(pool)
         del self._pools[pool]
+        self._stale.add(pool)
 
     def doubt(self, pool: str, worker: str) -> None:
         """Leave ``worker`` out until its pool speaks of it again: it did not answer."""
@@ -116,6 +110,7 @@ class Registry:
         if known is not None and known.snapshot is not None:
             left = tuple(found for found in known.snapshot.workers if found.id != worker)
             known.snapshot = dataclasses.replace(known.snapshot, workers=left)
+            self._stale.add(pool)
 
     def find(self, pool: str, now_s: float) -> PoolView:
         """Return one pool; raises NotFound."""
@@ -123,6 +118,25 @@ class Registry:
 
     def view(self, now_s: float) -> tuple[PoolView, ...]:
         return tuple(self._view(pool, known, now_s) for pool, known in sorted(self._pools.items()))
+
+    def fleet(self, now_s: float) -> Fleet:
+        """Return all pools, indexed. Always the same one: only what has changed since it was last asked for is new."""
+        while self._here and now_s - self._here[longest := next(iter(self._here))] > self._lost_after_s:
+            del self._here[longest]
+            self._stale.add(longest)
+        for pool in self._stale:
+            known = self._pools.get(pool)
+            if known is None:
+                self._fleet.drop(pool)
+            else:
+                self._fleet.put(self._view(pool, known, now_s))
+        self._stale.clear()
+        return self._fleet
+
+    def rename(self, names: Names) -> None:
+        """Take other names of models."""
+        self._fleet = Fleet(names)
+        self._stale = set(self._pools)
 
     def _known(self, pool: str) -> _Pool:
         known = self._pools.get(pool)
@@ -160,6 +174,7 @@ def status_of(view: PoolView) -> PoolStatus:
         host=found.host if found else None,
         workers=workers_of(view),
         models=tuple(model.id for model in found.models) if found else (),
+        devices=found.devices if found else (),
     )
 
 

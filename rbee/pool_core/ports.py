@@ -26,8 +26,12 @@ class WorkerPlan:
     idle_s: int
     memory_bytes: int
     gpu: int | None = None
+    gpus: tuple[int, ...] = ()
+    """All of them, where one does not suffice; then ``gpu`` is the first."""
     cpu_percent: int | None = None
     threads: int = 0
+    pinned: bool = False
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +43,7 @@ class HoldPlan:
     size_bytes: int
     backend: str = "cpu"
     gpu: int | None = None
+    gpus: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +70,8 @@ class UnitFacts:
     memory_current_bytes: int | None
     memory_limit_bytes: int | None
     since_ms: int | None
+    load_ms: int | None = None
+    """How long its last start took, from the first process to ready."""
     made_ms: int | None = None
     """When its socket was made: what happened under this name before is another worker's story."""
     program_missing: bool = False
@@ -102,6 +109,9 @@ class UnitManager(Protocol):
     async def release(self, worker: str) -> None:
         """Stop the socket only: nothing wakes the worker again, and when it exits nothing is left. Raises NotFound."""
 
+    async def until_asleep(self, worker: str) -> None:
+        """Return when the service has ended and the socket waits for the next request. Raises Timeout, NotFound."""
+
     async def list(self) -> tuple[UnitFacts, ...]: ...
 
     async def find(self, worker: str) -> UnitFacts | None: ...
@@ -127,6 +137,9 @@ class WorkerControl(Protocol):
     """The worker's own API, as far as its pool uses it."""
 
     async def drain(self, address: str, secret: str) -> None: ...
+
+    async def sleep(self, address: str, secret: str) -> None:
+        """Let it exit now. Raises Conflict when it has work."""
 
 
 class GpuProbe(Protocol):

@@ -16,6 +16,8 @@ class Confined(Protocol):
     @property
     def gpu(self) -> int | None: ...
     @property
+    def gpus(self) -> tuple[int, ...]: ...
+    @property
     def model_paths(self) -> tuple[str, ...]: ...
 
 
@@ -25,11 +27,12 @@ def properties(plan: Confined, *, dynamic_user: bool) -> dict[str, object]:
 
 
 def device_nodes(plan: Confined) -> list[str]:
-    """Return the device nodes of the plan's GPU, and of no other."""
+    """Return the device nodes of the plan's GPUs, and of no other."""
+    gpus = plan.gpus or (plan.gpu or 0,)
     if plan.backend == Backend.CUDA:
-        return ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", f"/dev/nvidia{plan.gpu or 0}"]
+        return ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", *(f"/dev/nvidia{gpu}" for gpu in gpus)]
     if plan.backend in (Backend.ROCM, Backend.VULKAN):
-        return ["/dev/kfd", f"/dev/dri/renderD{128 + (plan.gpu or 0)}"]
+        return ["/dev/kfd", *(f"/dev/dri/renderD{128 + gpu}" for gpu in gpus)]
     return []
 
 

@@ -126,6 +126,25 @@ class PoolService:
         await self._units.release(worker)
         await self._control.drain(lifecycle.status(facts).address, secret)
 
+    async def evict_worker(self, worker: str) -> None:
+        """Let an idle worker exit now and free its memory; its socket stays, and the next request wakes it.
+
+        Raises:
+            NotFound: there is none.
+            Conflict: it has work, is being loaded, drains, or is pinned.
+        """
+        facts = await self._require(worker)
+        state = lifecycle.state(facts)
+        if state in (WorkerState.ASLEEP, WorkerState.FAILED, WorkerState.STOPPED):
+            return
+        known = lifecycle.status(facts)
+        if known.pinned:
+            raise Conflict(f"worker {worker} is pinned", hint=f"rbee-hive worker stop {worker}")
+        if state in (WorkerState.STARTING, WorkerState.DRAINING):
+            raise Conflict(f"worker {worker} is {state}", hint="try again when it is idle")
+        await self._control.sleep(known.address, await self._units.secret(worker))
+        await self._units.until_asleep(worker)
+
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
         found = await self._units.logs(names.check(worker), lines)
         if not found:

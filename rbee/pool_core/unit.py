@@ -79,7 +79,9 @@ def unquoted(words: Sequence[str]) -> list[str]:
 
 
 def _words(plan: WorkerPlan) -> list[str]:
-    gpu = [] if plan.gpu is None else [f"--gpu={plan.gpu}"]
+    gpus = plan.gpus or (() if plan.gpu is None else (plan.gpu,))
+    gpu = [f"--gpu={','.join(map(str, gpus))}"] if gpus else []
+    flags = [word for word, said in (("--pinned", plan.pinned), ("--spare", plan.spare)) if said]
     return [
         f"--id={plan.id}",
         f"--model={plan.model}",
@@ -90,6 +92,7 @@ def _words(plan: WorkerPlan) -> list[str]:
         f"--idle={plan.idle_s}",
         f"--threads={plan.threads}",
         *gpu,
+        *flags,
         *plan.model_paths,
     ]
 
@@ -103,6 +106,7 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
     words = unquoted(words)
     options = dict(word[2:].split("=", 1) for word in words[1:] if word.startswith("--") and "=" in word)
     try:
+        gpus = tuple(int(gpu) for gpu in options["gpu"].split(",")) if "gpu" in options else ()
         return WorkerPlan(
             id=options["id"],
             backend=options["backend"],
@@ -113,7 +117,10 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
             slots=int(options["slots"]),
             idle_s=int(options["idle"]),
             memory_bytes=memory_bytes,
-            gpu=int(options["gpu"]) if "gpu" in options else None,
+            gpu=gpus[0] if gpus else None,
+            gpus=gpus if len(gpus) > 1 else (),
+            pinned="--pinned" in words,
+            spare="--spare" in words,
             cpu_percent=cpu_percent,
             threads=int(options["threads"]),
         )

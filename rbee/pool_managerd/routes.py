@@ -76,6 +76,11 @@ async def drain_worker(request: Request, worker: str) -> HTTPResponse:
     return empty()
 
 
+async def evict_worker(request: Request, worker: str) -> HTTPResponse:
+    await _pool(request).evict_worker(worker)
+    return empty()
+
+
 async def worker_logs(request: Request, worker: str) -> HTTPResponse:
     return reply(await _pool(request).worker_logs(worker, query(request, LogQuery).lines))
 
@@ -153,6 +158,7 @@ HANDLERS: Mapping[str, Handler] = {
     "spawn_worker": spawn_worker,
     "stop_worker": stop_worker,
     "drain_worker": drain_worker,
+    "evict_worker": evict_worker,
     "worker_logs": worker_logs,
     "list_models": list_models,
     "list_catalog": list_catalog,

@@ -3,14 +3,19 @@
 import asyncio
 import contextlib
 import random
+import time
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 from rbee import log
 from rbee.client.worker import WorkerClient
 from rbee.errors import NoCapacity, QueueFull, RbeeError, ShuttingDown, WorkerLost
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
+from rbee.orchestrator_core.rates import Rates
+from rbee.orchestrator_core.view import Key, Use
+from rbee.orchestrator_core.warmth import Warmth
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.losses import loss_of, unexplained
@@ -18,7 +23,7 @@ from rbee.queen.pools import Pools
 from rbee.queen.relay import DETACH_S, Relay
 from rbee.queen.store.jobs import Move, Stale
 from rbee.wire.events import JobEvent
-from rbee.wire.jobs import JobState
+from rbee.wire.jobs import JobState, Priority
 
 CANCEL_S = 5.0
 """A worker that has not ended a job by then is not waited for."""
@@ -31,32 +36,50 @@ _BUSY = (NoCapacity, QueueFull, ShuttingDown)
 class Errand:
     pool: str
     worker: str
+    record: Mapping[str, Any] = field(default_factory=dict)
     task: "asyncio.Task[None] | None" = None
     client: WorkerClient | None = None
 
 
 class Errands:
-    """Knows how many of our jobs each worker has."""
+    """Knows which of our jobs each worker has, when it last had one, and what it has read."""
 
     def __init__(self, jobs: Jobs, pools: Pools, observe: Callable[[Job, JobEvent], None]) -> None:
         self._jobs = jobs
         self._pools = pools
         self._observe = observe
         self._all: dict[str, Errand] = {}
-        self.in_flight: Counter[tuple[str, str]] = Counter()
+        self.in_flight: Counter[Key] = Counter()
+        self.used: dict[Key, Use] = {}
+        self.warmth = Warmth()
+        self._jobs_of: dict[Key, set[str]] = {}
 
     def __contains__(self, job: object) -> bool:
         return job in self._all
 
-    def begin(self, job: Job, pool: str, worker: str) -> None:
-        """Take ``job`` out of the queue and to ``worker``; its slot is taken from now on."""
-        self._jobs.queue.remove(job.id)
-        job.waits_for = None
-        self._start(job, Errand(pool, worker), attach=False)
+    def begin(self, job: Job, pool: str, worker: str, record: Mapping[str, Any]) -> None:
+        """Take ``job`` out of the queue and to ``worker``; its slot is taken from now on.
+
+        Args:
+            record: what is kept of the decision.
+        """
+        self._jobs.queue.serve(job.id)
+        status = self._pools.status(pool, worker)
+        self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
+        self._start(job, Errand(pool, worker, record), attach=False)
+
+    def remaining_ms(self, workers: Collection[Key], rates: Rates, model: str) -> list[float]:
+        """Return how long each job at ``workers`` probably goes on."""
+        found = []
+        for key in workers:
+            rate = rates.of(model, key[0])
+            running = [self._jobs.live[job] for job in self._jobs_of.get(key, ()) if job in self._jobs.live]
+            found += [rate.remaining_ms(job.tokens, job.spec.max_tokens) for job in running if rate is not None]
+        return found
 
     def resume(self, job: Job) -> None:
         """Go on with a job that its worker had when the queen before us ended."""
-        self._jobs.live[job.id] = job
+        self._jobs.keep(job)
         self._start(job, Errand(job.pool or "", job.worker or ""), attach=True)
 
     async def stop(self, job: Job) -> None:
@@ -88,8 +111,11 @@ class Errands:
                 await asyncio.wait({errand.task})
 
     def _start(self, job: Job, errand: Errand, *, attach: bool) -> None:
+        key = (errand.pool, errand.worker)
         self._all[job.id] = errand
-        self.in_flight[errand.pool, errand.worker] += 1
+        self.in_flight[key] += 1
+        self._jobs_of.setdefault(key, set()).add(job.id)
+        self.used[key] = Use(time.monotonic(), batch=job.spec.priority is Priority.BATCH)
         errand.task = asyncio.create_task(self._go(job, errand, attach=attach), name=f"errand-{job.id}")
 
     async def _go(self, job: Job, errand: Errand, *, attach: bool) -> None:
@@ -103,13 +129,21 @@ class Errands:
             log.error("errand.failed", job=job.id, error=repr(error))
             await self._broken(job)
         finally:
-            del self._all[job.id]
-            self.in_flight[errand.pool, errand.worker] -= 1
+            self._leave(job, errand)
             if errand.client is not None:
                 await errand.client.close()
             if job.finished:
                 self._jobs.ended(job)
             self._jobs.changed.set()
+
+    def _leave(self, job: Job, errand: Errand) -> None:
+        key = (errand.pool, errand.worker)
+        del self._all[job.id]
+        self.in_flight[key] -= 1
+        if not self.in_flight[key]:
+            del self.in_flight[key]
+        self._jobs_of[key].discard(job.id)
+        self.used[key] = Use(time.monotonic(), batch=job.spec.priority is Priority.BATCH)
 
     async def _broken(self, job: Job) -> None:
         with contextlib.suppress(Stale):
@@ -139,8 +173,7 @@ class Errands:
 
     async def _dispatched(self, job: Job, errand: Errand) -> None:
         columns = {"attempts": job.attempts + 1, "pool": errand.pool, "worker": errand.worker, "reason": ""}
-        decision = {"decision": "run", "pool": errand.pool, "worker": errand.worker, "attempt": job.attempts + 1}
-        await job.record([], [Move(JobState.DISPATCHED, columns)], decision, patient=True)
+        await job.record([], [Move(JobState.DISPATCHED, columns)], errand.record, patient=True)
         log.event(
             "job.dispatched", job=job.id, worker=errand.worker, pool=errand.pool, model=job.spec.model,
             attempt=job.attempts, request_id=job.request_id or None,
@@ -166,15 +199,22 @@ class Errands:
             log.event("job.ended", job=job.id, state=job.state.value, worker=job.worker, error=job.reason or None)
 
     def _doubt(self, job: Job, error: RbeeError) -> None:
-        if error.details.get("refused") and job.pool and job.worker:
-            self._pools.doubt(job.pool, job.worker)
+        if job.pool and job.worker:
+            self.warmth.forget((job.pool, job.worker))
+            if error.details.get("refused"):
+                self._pools.doubt(job.pool, job.worker)
 
     async def _again(self, job: Job, error: RbeeError, pause_s: float, *, counted: bool = True) -> None:
         uncounted = not counted and job.state is JobState.DISPATCHED
         columns: dict[str, object] = {"reason": error.message}
         if uncounted:
             columns["attempts"] = job.attempts - 1
-        decision = {"decision": "retry", "code": error.code, "reason": error.message, "pause_s": round(pause_s, 1)}
+        decision = {
+            "decision": "retry",
+            "code": error.code,
+            "pause_s": round(pause_s, 1),
+            "sentence": f"tried again after {pause_s:.1f} s: {error.message}",
+        }
         await job.record(
             [], [Move(JobState.QUEUED if uncounted else JobState.RETRIED, columns)], decision, patient=True
         )

@@ -33,6 +33,8 @@ class Feed:
         self._attached: set[object] = set()
         self._news = asyncio.Event()
         self._moved = asyncio.Event()
+        self.on_readers: Callable[[int], None] = lambda _: None
+        """Told how many there are, whenever one comes or goes."""
 
     @property
     def readers(self) -> int:
@@ -68,6 +70,7 @@ class Feed:
         self._places[me] = after
         if attached:
             self._attached.add(me)
+        self.on_readers(self.readers)
         try:
             while not self.closed:
                 news = self._news
@@ -83,6 +86,7 @@ class Feed:
             del self._places[me]
             self._attached.discard(me)
             self._moved.set()
+            self.on_readers(self.readers)
 
     async def _next(self, after: int) -> Sequence[Entry]:
         if after >= self.last_id:

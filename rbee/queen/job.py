@@ -4,11 +4,13 @@ import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from rbee.errors import NoCapacity, RbeeError
-from rbee.orchestrator_core.places import Place
+from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.queue import Waiting
+from rbee.orchestrator_core.warmth import blocks_of
 from rbee.queen.feed import Feed
 from rbee.queen.store import events, jobs
 from rbee.queen.store.events import Entry
@@ -16,7 +18,7 @@ from rbee.queen.store.jobs import Move, Unfinished
 from rbee.queen.store.store import Store
 from rbee.wire import codec
 from rbee.wire.events import End, Failure, JobEvent, StopReason, name_of
-from rbee.wire.jobs import JobSpec, JobState
+from rbee.wire.jobs import JobSpec, JobState, Placement
 
 FULL_DISK_PAUSE_S = 1.0
 
@@ -36,6 +38,25 @@ def item(event: JobEvent, worker_event: int | None = None) -> Item:
 
 def now_ms() -> int:
     return int(time.time() * 1000)
+
+
+class Need(NamedTuple):
+    """What a job asks for: whoever asks for the same is told the same."""
+
+    model: str
+    placement: Placement
+    context_tokens: int = 0
+
+
+def need_of(spec: JobSpec, names: Names, context_tokens: int = 0) -> Need:
+    """Return the need of a job; of how long its prompt is only the power of two counts."""
+    coarse = 1 << (context_tokens.bit_length() - 1) if context_tokens else 0
+    return Need(names.canonical(spec.model), spec.placement, coarse)
+
+
+def share_of(caller: str, spec: JobSpec) -> str:
+    """Return whose share of the queue a job takes: a named caller has one; of the operator's each session has."""
+    return caller or (f"session {spec.session}" if spec.session else "")
 
 
 class Job:
@@ -64,12 +85,14 @@ class Job:
         self.feed = Feed(kept.last_event, self._page)
         self.done = asyncio.Event()
         self.reason = status.reason
-        self.waits_for: Place | None = None
+        self.pause_until_s = 0.0
         self.refusals = 0
         self.cancelled = False
         self.verdict: RbeeError | None = None
         self.told: tuple[int, str] = (-1, "")
         self.tellings = 0
+        self.tell_after_s = 0.0
+        self.context_tokens = 0
         age_s = max(0, now_ms() - status.created_ms) / 1000
         self.arrived_s = time.monotonic() - age_s
         self.began_s = _began_s(status.started_ms)
@@ -78,14 +101,29 @@ class Job:
     def finished(self) -> bool:
         return self.state.finished
 
-    def waiting(self, not_before_s: float = 0.0) -> Waiting:
+    @property
+    def pausing(self) -> bool:
+        """It failed, and is not tried again yet."""
+        return time.monotonic() < self.pause_until_s
+
+    @cached_property
+    def blocks(self) -> tuple[bytes, ...]:
+        """What its prompt begins with, to be found again at a worker that has read it."""
+        return blocks_of(self.spec)
+
+    def need(self, names: Names) -> Need:
+        return need_of(self.spec, names, self.context_tokens)
+
+    def waiting(self, names: Names, not_before_s: float = 0.0) -> Waiting:
         return Waiting(
             job=self.id,
             number=self.seq,
             priority=self.spec.priority,
-            caller=self.caller,
+            caller=share_of(self.caller, self.spec),
             arrived_s=self.arrived_s,
+            need=self.need(names),
             not_before_s=not_before_s,
+            again=self.attempts > 0 or self.refusals > 0,
         )
 
     async def record(

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from rbee.orchestrator_core.names import Names
-from rbee.orchestrator_core.registry import PoolView
+from rbee.orchestrator_core.poolview import PoolView
 from rbee.wire.catalog import ModelEntry, ModelFile
 
 

@@ -11,7 +11,10 @@ from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
 from rbee.client.worker import WorkerClient
 from rbee.errors import NotFound, RbeeError
-from rbee.orchestrator_core.registry import Claim, PoolView, Registry
+from rbee.orchestrator_core.fleet import Fleet
+from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.poolview import PoolView
+from rbee.orchestrator_core.registry import Claim, Registry
 from rbee.queen.store import pools
 from rbee.queen.store.store import Store
 from rbee.wire.pools import PoolRegistration, PoolSnapshot, PoolState
@@ -27,6 +30,7 @@ class Pools:
     """Registry, addresses and connections.
 
     Args:
+        names: of models.
         token: the fleet token to present; empty for none.
         urls: pools to ask when none is known.
         ca_file: PEM file of who signs the pools' certificates; empty: the system's list.
@@ -37,6 +41,7 @@ class Pools:
         self,
         store: Store,
         *,
+        names: Names,
         lost_after_s: float,
         token: str,
         urls: Iterable[str],
@@ -44,7 +49,7 @@ class Pools:
         ca_file: str = "",
     ) -> None:
         self._store = store
-        self._registry = Registry(lost_after_s=lost_after_s)
+        self._registry = Registry(lost_after_s=lost_after_s, names=names)
         self.token = token
         self._ca_file = ca_file
         self.urls = tuple(urls)
@@ -76,6 +81,14 @@ class Pools:
 
     def view(self) -> tuple[PoolView, ...]:
         return self._registry.view(time.monotonic())
+
+    def fleet(self) -> Fleet:
+        """Return all pools, found by what they have."""
+        return self._registry.fleet(time.monotonic())
+
+    def rename(self, names: Names) -> None:
+        """Take other names of models."""
+        self._registry.rename(names)
 
     def find(self, pool: str) -> PoolView:
         return self._registry.find(pool, time.monotonic())

@@ -13,6 +13,7 @@ from rbee.errors import Conflict, NotFound, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, full
 from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.rates import Sample
 from rbee.orchestrator_core.scheduling import Refuse, Run
 from rbee.queen.closing import closing
 from rbee.queen.dispatcher import Dispatcher
@@ -28,7 +29,7 @@ from rbee.queen.store.store import Store
 from rbee.queen.sweeper import Sweeper
 from rbee.wire import codec
 from rbee.wire.catalog import ModelEntry
-from rbee.wire.events import JobEvent, Queued
+from rbee.wire.events import End, JobEvent, Queued, Started, StopReason
 from rbee.wire.jobs import JobSpec, JobState, JobStatus
 from rbee.wire.pools import PoolState
 from rbee.wire.words import counted
@@ -57,9 +58,11 @@ class Queen:
         self.metrics = metrics
         self.stopping = False
         self._entering = 0
-        self.jobs = Jobs(self._ended)
+        names = Names(catalog)
+        self.jobs = Jobs(names, self._ended)
         self.pools = Pools(
             store,
+            names=names,
             lost_after_s=settings.lost_after * settings.heartbeat_s,
             token=token,
             urls=settings.pools,
@@ -68,10 +71,11 @@ class Queen:
         )
         self.errands = Errands(self.jobs, self.pools, self._observed)
         self.dispatcher = Dispatcher(
+            store,
             self.jobs,
             self.pools,
             self.errands,
-            names=Names(catalog),
+            strategy=settings.strategy,
             limits=(settings.job_limit_s, settings.job_limit_max_s),
         )
         self.sweeper = Sweeper(
@@ -89,6 +93,7 @@ class Queen:
                 self.errands.resume(job)
             else:
                 self.jobs.wait(job)
+            self.dispatcher.deadlines.watch(job)
         self.dispatcher.start()
         self.sweeper.start()
         log.event("queen.started", jobs=len(kept), waiting=len(self.jobs.queue))
@@ -106,7 +111,9 @@ class Queen:
     def reconfigure(self, *, token: str, catalog: Iterable[ModelEntry]) -> None:
         """Take what SIGHUP may change."""
         self.pools.token = token
-        self.dispatcher.names = Names(catalog)
+        names = Names(catalog)
+        self.pools.rename(names)
+        self.jobs.rename(names)
         self.jobs.changed.set()
 
     def standstill(self) -> str | None:
@@ -187,9 +194,9 @@ class Queen:
             return status
         return replace(
             status,
-            queue_position=self.jobs.position(job.id),
-            predicted_start_ms=self.dispatcher.predict_ms(job.id, job.spec) if job.id in self.jobs.queue else None,
-            reason=job.reason,
+            queue_position=self.jobs.queue.position(job.id),
+            predicted_start_ms=self.dispatcher.predict_ms(job, job.spec) if job.id in self.jobs.queue else None,
+            reason=self.dispatcher.reason_of(job),
         )
 
     async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
@@ -209,7 +216,7 @@ class Queen:
             raise decision.error
         predicted_ms = 0 if isinstance(decision, Run) else self.dispatcher.predict_ms(None, spec)
         displaced = None if isinstance(decision, Run) else self._admit(spec, predicted_ms)
-        reason = getattr(decision, "reason", "")
+        reason = self.dispatcher.told(decision)
         first = Queued(position=len(self.jobs.queue), predicted_start_ms=predicted_ms, reason=reason)
         new = NewJob(
             id=spec.id or new_id(),
@@ -245,6 +252,7 @@ class Queen:
         if self.stopping:
             job.feed.close()
         self.jobs.wait(job)
+        self.dispatcher.deadlines.watch(job)
         log.event(
             "job.accepted", job=job.id, model=job.spec.model, caller=job.caller or None, request_id=job.request_id
         )
@@ -263,7 +271,7 @@ class Queen:
             capacity=capacity if capacity < 0 else max(0, capacity - self._entering + 1),
             policy=self.settings.queue_policy,
             predicted_start_ms=predicted_ms,
-            job_ms=self.jobs.timing.usual_ms(spec.model),
+            job_ms=self.dispatcher.usual_ms(spec),
         )
         if isinstance(admission, NotAdmitted):
             raise admission.error
@@ -286,6 +294,11 @@ class Queen:
 
     def _observed(self, job: Job, event: JobEvent) -> None:
         self.metrics.event(event, time.monotonic() - job.arrived_s)
+        if isinstance(event, Started):
+            self.dispatcher.deadlines.watch(job)
+        if isinstance(event, End) and event.stop_reason is not StopReason.CANCELLED and job.pool:
+            sample = Sample(tokens_out=event.tokens_out, ttft_ms=event.ttft_ms, decode_ms=event.decode_ms)
+            self.dispatcher.rates.note(self.jobs.names.canonical(job.spec.model), job.pool, sample)
 
     def _ended(self, job: Job) -> None:
         self.metrics.ended.labels(job.state.value).inc()

@@ -113,6 +113,10 @@ async def stop_worker(request: Request, worker: str) -> HTTPResponse:
     return empty()
 
 
+async def explain_workers(request: Request) -> HTTPResponse:
+    return reply(await service(request).explain_workers())
+
+
 async def list_models(request: Request) -> HTTPResponse:
     return reply(await service(request).list_models())
 
@@ -142,6 +146,7 @@ HANDLERS: Mapping[str, Handler] = {
     "list_workers": list_workers,
     "spawn_worker": spawn_worker,
     "stop_worker": stop_worker,
+    "explain_workers": explain_workers,
     "list_models": list_models,
     "version": version,
     "capabilities": capabilities,

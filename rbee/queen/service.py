@@ -1,22 +1,27 @@
 """``QueenOps`` for one asker: what he may do, done."""
 
 import json
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 
 from rbee import __version__, log
 from rbee.errors import Conflict, NotFound, NotPermitted
-from rbee.orchestrator_core import places
+from rbee.orchestrator_core import explain, places
+from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.registry import status_of, workers_of
+from rbee.orchestrator_core.view import View
 from rbee.queen.closing import closing
 from rbee.queen.models import models_of
 from rbee.queen.queen import Asker, Queen
-from rbee.queen.store import jobs
+from rbee.queen.store import jobs, workers
 from rbee.wire import events
 from rbee.wire.catalog import ModelEntry
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import Explanation, JobQuery, JobSpec, JobStatus
 from rbee.wire.pools import Capabilities, PoolRegistration, PoolSnapshot, PoolStatus, Version
-from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
+from rbee.wire.workers import SpawnEvent, WorkerDecision, WorkerExplanation, WorkerSpec, WorkerStatus
+
+DECISIONS, DECISIONS_EACH = 500, 10
+"""So many of the last decisions about workers are looked through, and shown of each."""
 
 
 class QueenService:
@@ -55,6 +60,9 @@ class QueenService:
         stored = await self._queen.find(job, self._asker)
         status = self._queen.shown(stored.status)
         decisions = await self._queen.store.read(jobs.decisions, stored.seq)
+        live = self._queen.jobs.live.get(stored.status.id)
+        if live is not None and live.id in self._queen.jobs.queue:
+            decisions = (*decisions, *self._queen.dispatcher.considering(live))
         return Explanation(id=status.id, state=status.state, reason=status.reason, decisions=decisions)
 
     async def list_pools(self) -> tuple[PoolStatus, ...]:
@@ -94,7 +102,7 @@ class QueenService:
     async def spawn_worker(self, spec: WorkerSpec, pool: str | None = None) -> AsyncIterator[SpawnEvent]:
         """Pass on what the pool says; without ``pool`` the one is taken that has the model and most memory free."""
         self._operator("spawn workers")
-        where = pool or places.pool_for(spec, self._queen.pools.view(), self._queen.dispatcher.names)
+        where = pool or places.pool_for(spec, self._queen.pools.view(), self._queen.jobs.names)
         async with closing(self._queen.pools.client(where).spawn_worker(spec)) as spawning:
             async for event in spawning:
                 yield event
@@ -106,11 +114,21 @@ class QueenService:
         await self._queen.pools.client(pool).stop_worker(name)
         log.event("worker.stopped", worker=name, pool=pool)
 
+    async def explain_workers(self) -> tuple[WorkerExplanation, ...]:
+        self._operator("look at workers")
+        decided = await self._queen.store.read(workers.decisions, DECISIONS)
+        view = self._queen.dispatcher.view()
+        return tuple(
+            _explained(pool, worker, view, decided.get((pool.id, worker.id), ()))
+            for pool in view.fleet.pools
+            for worker in workers_of(pool)
+        )
+
     async def list_models(self) -> tuple[ModelEntry, ...]:
         """A queen that has just been woken has heard no pool yet; then they are asked first."""
         if not any(pool.snapshot for pool in self._queen.pools.view()):
             await self._queen.pools.refresh()
-        return models_of(self._queen.dispatcher.names, self._queen.pools.view())
+        return models_of(self._queen.jobs.names, self._queen.pools.view())
 
     async def version(self) -> Version:
         return Version(name="queen-rbee", version=__version__)
@@ -152,3 +170,22 @@ class QueenService:
                 details={"pools": having},
             )
         return having[0], worker
+
+
+def _explained(
+    pool: PoolView, worker: WorkerStatus, view: View, decided: Sequence[WorkerDecision]
+) -> WorkerExplanation:
+    key = (pool.id, worker.id)
+    idle_s = view.idle_s(key)
+    return WorkerExplanation(
+        id=f"{pool.id}:{worker.id}",
+        pool=pool.id,
+        worker=worker.id,
+        model=worker.model,
+        state=worker.state,
+        jobs=view.in_flight.get(key, 0),
+        idle_ms=None if idle_s == float("inf") else int(idle_s * 1000),
+        need_bytes=worker.need_bytes,
+        sentence=explain.worker_sentence(key, worker, view),
+        decisions=tuple(decided[-DECISIONS_EACH:]),
+    )

@@ -3,50 +3,91 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from rbee import log
 from rbee.errors import RbeeError
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
-from rbee.orchestrator_core.places import Place
+from rbee.orchestrator_core.view import Key, Place, View
 from rbee.queen.closing import closing
 from rbee.queen.pools import Pools
-from rbee.wire.workers import SpawnEvent, WorkerSpec
+from rbee.wire.workers import Backend, SpawnEvent, WorkerSpec
 
 SEEN_S = 10.0
 """A heartbeat tells of the new worker long before this."""
 
 
+Noted: TypeAlias = Callable[[Key, str, str, str], Awaitable[None]]
+
+
 @dataclass(slots=True)
 class Need:
+    """A worker somebody waits for. ``bytes`` is what it will take of its device."""
+
     message: str
+    bytes: int
+    job: str
+    why: str
     task: "asyncio.Task[None] | None" = None
     failures: int = 0
+    began_s: float = 0.0
     not_before_s: float = 0.0
 
 
 class Spawner:
     """
     Args:
+        noted: takes down what was decided about a worker.
         done: called when a spawn ended: with the place, and the error once it is certain that there will be no worker.
         changed: called when there is something new to say to those who wait.
     """
 
     def __init__(
-        self, pools: Pools, *, done: Callable[[Place, RbeeError | None], None], changed: Callable[[], None]
+        self,
+        pools: Pools,
+        *,
+        done: Callable[[Place, RbeeError | None], None],
+        noted: Noted,
+        changed: Callable[[], None],
     ) -> None:
         self._pools = pools
+        self._noted = noted
         self._done = done
         self._changed = changed
         self._needs: dict[Place, Need] = {}
 
-    def ask(self, place: Place, spec: WorkerSpec) -> str:
-        """See to it that a worker comes up at ``place``; return how far that is."""
-        need = self._needs.setdefault(place, Need(f"starting a worker for {place.model} on {place.pool}"))
+    def ask(self, place: Place, spec: WorkerSpec, takes: int, *, job: str, why: str) -> str:
+        """See to it that a worker comes up at ``place``, where it takes so many bytes; return how far that is."""
+        message = f"starting a worker for {place.model} on {place.pool}"
+        need = self._needs.setdefault(place, Need(message, takes, job, why))
         if need.task is None and time.monotonic() >= need.not_before_s:
+            need.began_s = time.monotonic()
             need.task = asyncio.create_task(self._spawn(place, spec, need), name=f"spawn-{place.pool}-{place.model}")
         return need.message
+
+    def spawning(self) -> Mapping[Place, int]:
+        """Return where workers are being made now, and the bytes each takes."""
+        return {place: need.bytes for place, need in self._needs.items() if need.task is not None}
+
+    def remaining_ms(self, model: str, view: View) -> float | None:
+        """Return how long it takes until ``model`` has a worker; None where nobody has seen it load."""
+        found = []
+        for pool, file in view.fleet.files(model):
+            for backend in pool.snapshot.backends if pool.snapshot else ():
+                load_ms = view.fleet.need(pool.id, file, backend).load_ms
+                if load_ms is not None:
+                    found.append(max(0.0, load_ms - self._elapsed_ms(pool.id, model, backend)))
+        return min(found, default=None)
+
+    def _elapsed_ms(self, pool: str, model: str, backend: Backend) -> float:
+        begun = [
+            need.began_s
+            for place, need in self._needs.items()
+            if need.task is not None and (place.pool, place.model, place.backend) == (pool, model, backend)
+        ]
+        return (time.monotonic() - min(begun)) * 1000 if begun else 0.0
 
     def next_due_s(self) -> float | None:
         """Return when a pause after a failure ends; None when there is none."""
@@ -68,6 +109,7 @@ class Spawner:
         try:
             worker = await self._follow(place, spec, need)
             log.event("worker.spawned", worker=worker, pool=place.pool, model=place.model)
+            await self._noted((place.pool, worker), "spawn", need.why, need.job)
             await self._pools.until(lambda: self._pools.status(place.pool, worker) is not None, SEEN_S)
         except RbeeError as failed:
             error = failed

@@ -59,6 +59,7 @@ class Sweeper:
         text_before, jobs_before = now - int(self.retain_text_s * 1000), now - int(self.retain_jobs_s * 1000)
         erased = await self._store.write(retention.erase_text, text_before, now, keep)
         deleted = await self._store.write(retention.delete_finished, jobs_before)
+        await self._store.write(retention.forget_workers, jobs_before)
         if erased or deleted:
             await self._store.checkpoint()
             log.event("jobs.swept", erased=erased, deleted=deleted)

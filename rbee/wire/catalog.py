@@ -24,6 +24,9 @@ class ModelFile:
     context_tokens: int = 0
     layers: int = 0
     kv_bytes_per_token: int = plain(0, unit="bytes", doc="key and value cache of one token, f16")
+    vocabulary: int = plain(0, doc="tokens the model knows")
+    longest_token_bytes: int = plain(0, unit="bytes", doc="so a text has at least its bytes / this many tokens")
+    heads: int = 0
     chat_template: bool = False
     revision: str = ""
     verified_ms: int | None = None

@@ -88,6 +88,9 @@ class JobSpec(Generation):
     priority: Priority = Priority.INTERACTIVE
     deadline_ms: int | None = number(low=1, high=86_400_000, default=None, unit="ms")
     placement: Placement = Placement()
+    session: str | None = text(
+        longest=64, pattern=JOB_ID, default=None, doc="what belongs together: one share of the queue, one warm worker"
+    )
     id: str | None = text(longest=64, pattern=JOB_ID, default=None, doc="makes the submit idempotent")
 
 

@@ -53,6 +53,8 @@ QUEEN = (
     Operation("spawn_worker", "POST", "/v2/workers", workers.WorkerSpec, workers.SpawnEvent, STREAM,
               ("pool", "worker", "spawn")),
     Operation("stop_worker", "DELETE", "/v2/workers/<worker>", None, None, EMPTY, ("pool", "worker", "stop"), 204),
+    Operation("explain_workers", "GET", "/v2/workers/explain", None, workers.WorkerExplanation, LIST,
+              ("workers", "explain")),
     Operation("list_models", "GET", "/v2/models", None, catalog.ModelEntry, LIST, ("pool", "models", "catalog")),
     Operation("version", "GET", "/v2/meta/version", None, pools.Version, ONE, ()),
     Operation("capabilities", "GET", "/v2/meta/capabilities", None, pools.Capabilities, ONE, ()),
@@ -67,6 +69,7 @@ POOL = (
               ("worker", "spawn")),
     Operation("stop_worker", "DELETE", "/v2/workers/<worker>", None, None, EMPTY, ("worker", "stop"), 204),
     Operation("drain_worker", "POST", "/v2/workers/<worker>/drain", None, None, EMPTY, ("worker", "drain"), 204),
+    Operation("evict_worker", "POST", "/v2/workers/<worker>/evict", None, None, EMPTY, ("worker", "evict"), 204),
     Operation("worker_logs", "GET", "/v2/workers/<worker>/logs", None, workers.LogLine, LIST, ("worker", "logs")),
     Operation("list_models", "GET", "/v2/models", None, catalog.ModelFile, LIST, ("models", "list")),
     Operation("list_catalog", "GET", "/v2/catalog", None, catalog.ModelEntry, LIST, ("models", "catalog")),
@@ -95,4 +98,5 @@ WORKER = (
     Operation("readiness", "GET", "/v1/ready", None, inference.Readiness, ONE, ()),
     Operation("loading", "GET", "/v1/loading/progress", None, inference.LoadingEvent, STREAM, ()),
     Operation("drain", "POST", "/v1/drain", None, None, EMPTY, (), 204),
+    Operation("sleep", "POST", "/v1/sleep", None, None, EMPTY, (), 204),
 )

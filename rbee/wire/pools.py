@@ -48,6 +48,35 @@ class HostResources:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Device:
+    """A line of the ledger: memory on one device, and what of it a new worker may have.
+
+    ``free_bytes`` is the total less what strangers use and less what our workers use or will use, whichever is more.
+    """
+
+    backends: tuple[Backend, ...] = plain(doc="which workers run there")
+    gpu: int | None = plain(None, doc="absent: the host's memory")
+    total_bytes: int = plain(unit="bytes")
+    free_bytes: int = plain(unit="bytes")
+    reserved_bytes: int = plain(0, unit="bytes", doc="our workers'")
+    foreign_bytes: int = plain(0, unit="bytes", doc="everybody else's")
+    problem: str = plain("", doc="why nothing can be put there")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What a worker of ``model`` with this pool's own numbers of slots and context takes of a device."""
+
+    model: str
+    backend: Backend
+    bytes: int = plain(unit="bytes")
+    ctx: int = plain(unit="tokens a slot")
+    slots: int = 1
+    measured: bool = plain(False, doc="seen before with this file; else predicted from its header")
+    load_ms: int | None = plain(None, unit="ms", doc="how long it took to load; null: never seen")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PoolSnapshot:
     """All a pool knows, whole and idempotent: one that is lost costs nothing."""
 
@@ -62,6 +91,8 @@ class PoolSnapshot:
     host: HostResources
     workers: tuple[WorkerStatus, ...] = items(longest=1000, default=())
     models: tuple[ModelFile, ...] = items(longest=1000, default=())
+    devices: tuple[Device, ...] = items(longest=100, default=())
+    needs: tuple[Need, ...] = items(longest=5000, default=())
     worker_secrets: Mapping[str, str] = plain({}, doc="worker id → bearer secret; only to the queen")
 
 
@@ -79,6 +110,7 @@ class PoolStatus:
     host: HostResources | None = None
     workers: tuple[WorkerStatus, ...] = ()
     models: tuple[str, ...] = ()
+    devices: tuple[Device, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -41,6 +41,8 @@ class WorkerSpec:
     cpu_percent: int | None = number(low=1, high=100_000, default=None, unit="% of one core")
     idle_s: int | None = number(low=1, high=30 * 86_400, default=None, unit="s")
     lazy: bool = plain(False, doc="only the socket; the first request starts the service")
+    pinned: bool = plain(False, doc="never evicted for another model")
+    spare: bool = plain(False, doc="for a deep queue; goes when it falls asleep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +80,12 @@ class WorkerStatus:
     progress: float | None = plain(None, doc="0..1 while loading")
     status: str = plain("", doc="its own STATUS line")
     pool: str | None = plain(None, doc="set by the queen")
+    gpus: tuple[int, ...] = plain((), doc="all of them, where one did not suffice")
+    pinned: bool = False
+    spare: bool = False
+    need_bytes: int = plain(0, unit="bytes", doc="of its device, while it runs")
+    device_bytes: int | None = plain(None, unit="bytes", doc="of its GPUs, as the driver says; null where it does not")
+    load_ms: int | None = plain(None, unit="ms", doc="how long its last start took")
     last_exit: WorkerExit | None = None
 
 
@@ -89,6 +97,32 @@ class SpawnEvent:
     progress: float | None = None
     message: str = ""
     worker: WorkerStatus | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerDecision:
+    """``decision`` is spawn, evict or retire; ``job`` the one it was for, empty where none was."""
+
+    at_ms: int
+    decision: str
+    why: str
+    job: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerExplanation:
+    """Why a worker is there, and what would become of it if its memory were wanted."""
+
+    id: str = plain(doc="pool:worker")
+    pool: str
+    worker: str
+    model: str
+    state: WorkerState
+    jobs: int = plain(0, doc="of this queen's, that it has now")
+    idle_ms: int | None = plain(None, unit="ms", doc="since its last job; null: none since the queen started")
+    need_bytes: int = 0
+    sentence: str = ""
+    decisions: tuple[WorkerDecision, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

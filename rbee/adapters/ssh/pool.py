@@ -60,6 +60,9 @@ class SshPool:
     async def drain_worker(self, worker: str) -> None:
         await self._ask("worker", "drain", _word(worker), timeout_s=HASHING_S)
 
+    async def evict_worker(self, worker: str) -> None:
+        await self._ask("worker", "evict", _word(worker))
+
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
         return await self._list(LogLine, "worker", "logs", _word(worker), f"--lines={lines}")
 

@@ -15,11 +15,13 @@ from rbee.adapters.systemd.facts import argv_of, unit_facts
 from rbee.adapters.systemd.watch import CHANGED, JOB_REMOVED, Watch
 from rbee.errors import InsufficientMemory, NotFound, RbeeError, Timeout
 from rbee.pool_core import held, names
+from rbee.pool_core.lifecycle import GONE
 from rbee.pool_core.ports import HeldFacts, HoldPlan, StartProgress, UnitFacts
 from rbee.pool_core.unit import Mode, NotAWorker, Place, plan_from_argv
 from rbee.wire.workers import LogLine, WorkerExit
 
 JOURNAL_MS = 1000  # between the end of a process and the moment journald shows what was written about it
+ASLEEP_S = 15.0
 START_SLACK_S = 60.0  # systemd's own TimeoutStartSec= ends a start; this only ends our waiting should systemd not
 
 
@@ -84,6 +86,24 @@ class UnitReader:
         async with contextlib.aclosing(following):
             async for progress in following:
                 yield progress
+
+    async def until_asleep(self, worker: str) -> None:
+        """Return when the worker's service has ended.
+
+        Raises:
+            NotFound: there is no such worker. Timeout: it went on.
+        """
+        unit = names.service(worker)
+        try:
+            async with asyncio.timeout(ASLEEP_S), Watch(self.mode, unit) as watch:
+                if (await self.require(worker)).service_state in GONE:
+                    return
+                async for member, _, body in watch.announcements():
+                    changed = body[1] if member == CHANGED and isinstance(body[1], dict) else {}
+                    if _text(changed.get(b"ActiveState")) in GONE:
+                        return
+        except TimeoutError:
+            raise Timeout(f"{unit} had not ended after {ASLEEP_S:g} s", hint=f"systemctl status {unit}") from None
 
     async def _follow(self, unit: str, wake: Callable[[], Awaitable[None]]) -> AsyncGenerator[StartProgress, None]:
         now = StartProgress(sub_state="", status_text="")
@@ -169,9 +189,18 @@ def _pair(bus: Bus, stem: str, rows: Mapping[str, tuple[str, str]]) -> UnitFacts
     return dataclasses.replace(
         facts,
         since_ms=bus.timestamp_us(unit, b"StateChangeTimestamp") // 1000 or None,
+        load_ms=_load_ms(bus, unit),
         made_ms=bus.timestamp_us(f"{stem}.socket", b"ActiveEnterTimestamp") // 1000 or None,
         program_missing=_is_gone(Path(argv[0])),
     )
+
+
+def _load_ms(bus: Bus, unit: str) -> int | None:
+    """Return how long the last start took; None while it starts, or when it never did."""
+    began_us, ready_us = (
+        bus.timestamp_us(unit, name) for name in (b"InactiveExitTimestampMonotonic", b"ActiveEnterTimestampMonotonic")
+    )
+    return (ready_us - began_us) // 1000 if 0 < began_us <= ready_us else None
 
 
 def _holding(bus: Bus, unit: str, state: str) -> HeldFacts | None:

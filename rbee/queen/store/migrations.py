@@ -57,6 +57,19 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
             draining INTEGER NOT NULL
         ) STRICT""",
     ),
+    "m002_worker_decisions": (
+        """CREATE TABLE worker_decision (
+            id INTEGER PRIMARY KEY,
+            at_ms INTEGER NOT NULL,
+            pool TEXT NOT NULL,
+            worker TEXT NOT NULL,
+            decision TEXT NOT NULL,
+            why TEXT NOT NULL,
+            job TEXT NOT NULL
+        ) STRICT""",
+        "CREATE INDEX worker_decision_worker ON worker_decision (pool, worker, id)",
+        "CREATE INDEX worker_decision_at ON worker_decision (at_ms)",
+    ),
 }
 
 

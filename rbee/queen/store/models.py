@@ -71,6 +71,21 @@ class Decision(Table):
         table_name = "decision"
 
 
+class WorkerDecision(Table):
+    """What became of a worker by the queen's will, for ``workers explain``. ``job`` is empty where none wanted it."""
+
+    id = peewee.AutoField()
+    at_ms = peewee.IntegerField()
+    pool = peewee.TextField()
+    worker = peewee.TextField()
+    decision = peewee.TextField()
+    why = peewee.TextField()
+    job = peewee.TextField()
+
+    class Meta:
+        table_name = "worker_decision"
+
+
 class Pool(Table):
     """Whose each pool id is, and where; what a pool can do it says itself, again and again."""
 

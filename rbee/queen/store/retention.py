@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from rbee.queen.store.models import Event, Job, execute
+from rbee.queen.store.models import Event, Job, WorkerDecision, execute
 
 
 def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ()) -> int:
@@ -25,6 +25,11 @@ def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ())
 def delete_finished(finished_before_ms: int) -> int:
     """Delete jobs that finished before, with their events; return how many."""
     return int(Job.delete().where(Job.finished_ms <= finished_before_ms).execute())
+
+
+def forget_workers(before_ms: int) -> int:
+    """Delete what was decided about workers before; return how much that was."""
+    return int(WorkerDecision.delete().where(WorkerDecision.at_ms <= before_ms).execute())
 
 
 def checkpoint() -> None:

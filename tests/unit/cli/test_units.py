@@ -1,8 +1,8 @@
 import pytest
 
-from rbee.cli.units import bytes_text, parse_bytes, parse_float, parse_int, parse_seconds, seconds_text
+from rbee.cli.units import parse_bytes, parse_float, parse_int, parse_seconds, seconds_text
 from rbee.errors import InvalidRequest
-from rbee.wire.words import counted
+from rbee.wire.words import bytes_text, counted
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,7 @@ class Handlers:
             "infer": self.infer,
             "readiness": self.readiness,
             "drain": self.drain,
+            "sleep": self.drain,
             "loading": self.loading,
             "attach": self.other,
             "cancel": self.other,

@@ -160,7 +160,10 @@ async def test_a_job_is_explained(house: House) -> None:
     await run(*SUBMIT, "--id=mine")
     done = await run("jobs", "explain", "mine")
     assert done.out.startswith("job    mine\nstate  completed\n")
-    assert done.out.endswith("  run  pool=blep worker=worker-cpu-0 attempt=1\n")
+    assert "  ran on worker-cpu-0 on blep: it had 1 free slot\n" in done.out
+    assert done.out.endswith(
+        "worker-cpu-0 of blep: 1 free slot\n            cpu of blep: a worker of this model is there already\n"
+    )
     assert (await run("jobs", "explain", "mine", "--format=json")).document["id"] == "mine"
 
 

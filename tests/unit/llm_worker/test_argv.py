@@ -14,15 +14,16 @@ def test_the_command_line_that_the_units_hold() -> None:
     assert (options.id, options.model, options.backend, options.address) == (
         "worker-cpu-0", "tiny", "cpu", "127.0.0.1:8001",
     )  # fmt: skip
-    assert (options.ctx, options.slots, options.idle, options.threads, options.gpu) == (512, 2, 300, 0, None)
+    assert (options.ctx, options.slots, options.idle, options.threads, options.gpu) == (512, 2, 300, 0, ())
     assert options.path == ("/models/a.gguf", "/models/b.gguf")
-    assert options.device is None
+    assert options.devices == ()
 
 
 def test_a_gpu_backend_takes_the_named_gpu() -> None:
     words = [word.replace("--backend=cpu", "--backend=cuda") for word in GOOD]
-    assert parse([*words, "--gpu=1", "/m.gguf"]).device == 1
-    assert parse([*words, "/m.gguf"]).device == 0
+    assert parse([*words, "--gpu=1", "/m.gguf"]).devices == (1,)
+    assert parse([*words, "--gpu=0,2", "/m.gguf"]).devices == (0, 2)
+    assert parse([*words, "/m.gguf"]).devices == (0,)
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 4), (64, 8)])

@@ -345,7 +345,7 @@ def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_is_not_used(tiny: Path) 
     opts = options(tiny)
     gpu = type(opts)(
         id=opts.id, model=opts.model, backend=Backend.CUDA, address=opts.address, ctx=512, slots=1, idle=1, threads=1,
-        gpu=7, path=opts.path,
+        gpu=(7,), path=opts.path,
     )  # fmt: skip
     with pytest.raises(BackendUnavailable, match="gpu 7 was asked for, llama.cpp sees 0"):
         make_engine(gpu).load(lambda _: None)

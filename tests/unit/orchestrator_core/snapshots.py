@@ -2,9 +2,11 @@
 
 from typing import Any
 
+from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.registry import Claim, Registry
+from rbee.orchestrator_core.view import View
 from rbee.wire.catalog import ModelFile
-from rbee.wire.pools import Gpu, GpuInventory, HostResources, PoolSnapshot
+from rbee.wire.pools import Device, Gpu, GpuInventory, HostResources, Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 
 GIB = 1 << 30
@@ -19,6 +21,21 @@ def worker(
     )
 
 
+def cuda(number: int = 0, *, gpu: int = 0, need: int = GIB, **facts: Any) -> WorkerStatus:
+    """A worker on a GPU that takes ``need`` bytes of it."""
+    return worker(number, backend=Backend.CUDA, gpu=gpu, need_bytes=need, **facts)
+
+
+def device(gpu: int | None = None, *, free: int = 8 * GIB, total: int = 8 * GIB, problem: str = "") -> Device:
+    """A line of a ledger."""
+    backend = Backend.CPU if gpu is None else Backend.CUDA
+    return Device(backends=(backend,), gpu=gpu, total_bytes=total, free_bytes=free, problem=problem)
+
+
+def need(model: str = "tiny", *, takes: int = GIB, backend: Backend = Backend.CUDA, load_ms: int | None = None) -> Need:
+    return Need(model=model, backend=backend, bytes=takes, ctx=4096, load_ms=load_ms)
+
+
 def snapshot(
     pool: str = "blep",
     *workers: WorkerStatus,
@@ -27,16 +44,18 @@ def snapshot(
     free_bytes: int = 8 * GIB,
     gpus: int = 0,
     draining: bool = False,
-    instance: str = "instance-0",
+    instance: str = "",
+    devices: tuple[Device, ...] = (),
+    needs: tuple[Need, ...] = (),
 ) -> PoolSnapshot:
     return PoolSnapshot(
         id=pool,
-        instance=instance,
+        instance=instance or f"instance-of-{pool}",
         url=f"http://{pool}:9200",
         version="0",
         at_ms=0,
         draining=draining,
-        backends=(Backend.CPU, Backend.CUDA) if gpus else (Backend.CPU,),
+        backends=tuple(_backends(gpus, devices)),
         gpus=GpuInventory(
             gpus=tuple(
                 Gpu(index=n, name="a gpu", memory_total_bytes=8 * GIB, memory_free_bytes=(n + 1) * 2 * GIB)
@@ -48,13 +67,26 @@ def snapshot(
         models=tuple(
             ModelFile(id=model, reference=f"file:/m/{model}.gguf", paths=(), size_bytes=size_bytes) for model in models
         ),
+        devices=devices,
+        needs=needs,
         worker_secrets={each.id: f"secret of {each.id}" for each in workers},
     )
 
 
-def registry(*snapshots: PoolSnapshot, now_s: float = 0.0) -> Registry:
-    made = Registry(lost_after_s=6.0)
+def registry(*snapshots: PoolSnapshot, now_s: float = 0.0, names: Names | None = None) -> Registry:
+    made = Registry(lost_after_s=6.0, names=names)
     for each in snapshots:
         made.register(Claim(id=each.id, instance=each.instance, url=each.url, version=each.version))
         made.heartbeat(each, now_s)
     return made
+
+
+def view(*snapshots: PoolSnapshot, names: Names | None = None, now_s: float = 0.0, **known: Any) -> View:
+    """What a queen knows who heard these snapshots at 0 s."""
+    return View(fleet=registry(*snapshots, names=names).fleet(now_s), now_s=now_s, **known)
+
+
+def _backends(gpus: int, devices: tuple[Device, ...]) -> list[Backend]:
+    if devices:
+        return sorted({backend for each in devices for backend in each.backends}, key=list(Backend).index)
+    return [Backend.CPU, Backend.CUDA] if gpus else [Backend.CPU]

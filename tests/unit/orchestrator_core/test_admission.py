@@ -15,8 +15,8 @@ def ask(queue: Queue, *, capacity: int = 2, policy: str = "reject", predicted: i
 
 def filled(*, batch: bool = False) -> Queue:
     queue = Queue()
-    queue.push(waiting(1, batch=batch))
-    queue.push(waiting(2, batch=batch))
+    queue.push(waiting(1, batch=batch), 0.0)
+    queue.push(waiting(2, batch=batch), 0.0)
     return queue
 
 

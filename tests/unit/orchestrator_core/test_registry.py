@@ -11,7 +11,7 @@ from rbee.wire.pools import PoolState
 from rbee.wire.workers import WorkerState
 from tests.unit.orchestrator_core.snapshots import registry, snapshot, worker
 
-CLAIM = Claim(id="blep", instance="instance-0", url="http://blep:9200", version="0")
+CLAIM = Claim(id="blep", instance="instance-of-blep", url="http://blep:9200", version="0")
 
 
 def test_a_pool_is_lost_when_it_has_been_silent_and_found_again_when_it_speaks() -> None:

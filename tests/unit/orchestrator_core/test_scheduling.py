@@ -1,5 +1,7 @@
 """Where a job runs, waits, or is refused."""
 
+import dataclasses
+
 import pytest
 
 from rbee.errors import (
@@ -13,13 +15,14 @@ from rbee.errors import (
 )
 from rbee.orchestrator_core import places
 from rbee.orchestrator_core.names import Names
-from rbee.orchestrator_core.places import Place
-from rbee.orchestrator_core.scheduling import POLICIES, Decision, Refuse, Run, Spawn, View, Wait, decide
+from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
+from rbee.orchestrator_core.strategies import STRATEGIES
+from rbee.orchestrator_core.view import Place, Use, View
 from rbee.wire.catalog import ModelEntry
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.pools import PoolSnapshot
 from rbee.wire.workers import Backend, WorkerSpec, WorkerState
-from tests.unit.orchestrator_core.snapshots import GIB, registry, snapshot, worker
+from tests.unit.orchestrator_core.snapshots import GIB, cuda, device, need, registry, snapshot, view, worker
 
 NAMES = Names(
     [
@@ -37,13 +40,14 @@ def ask(
     wanted: JobSpec,
     *snapshots: PoolSnapshot,
     busy: dict[str, int] | None = None,
-    now_s: float = 0.0,
-    settling: bool = False,
-    policy: str = "least-loaded",
+    warm: dict[str, int] | None = None,
+    context_tokens: int = 0,
+    **known: object,
 ) -> Decision:
     in_flight = {("blep", name): jobs for name, jobs in (busy or {}).items()}
-    view = View(pools=registry(*snapshots).view(now_s), names=NAMES, in_flight=in_flight, settling=settling)
-    return decide(wanted, view, policy)
+    seen = view(*snapshots, names=NAMES, in_flight=in_flight, **known)  # type: ignore[arg-type]
+    read = {("blep", name): length for name, length in (warm or {}).items()}
+    return decide(wanted, seen, warm=read, context_tokens=context_tokens)
 
 
 def refused(decision: Decision) -> RbeeError:
@@ -66,12 +70,6 @@ def test_our_own_count_says_what_is_free_whatever_the_snapshot_says() -> None:
     assert ask(job(), two, busy={"worker-cpu-1": 1}) == Run("blep", "worker-cpu-0")
 
 
-def test_fill_first_lets_the_others_sleep() -> None:
-    two = snapshot("blep", worker(0, slots=2), worker(1, slots=2))
-    assert ask(job(), two, busy={"worker-cpu-0": 1}, policy="fill-first") == Run("blep", "worker-cpu-0")
-    assert set(POLICIES) == {"least-loaded", "fill-first"}
-
-
 def test_an_asleep_worker_is_woken_when_no_other_is_free() -> None:
     asleep = worker(1, state=WorkerState.ASLEEP)
     assert ask(job(), snapshot("blep", worker(0), asleep)) == Run("blep", "worker-cpu-0")
@@ -88,17 +86,30 @@ def test_a_starting_worker_is_waited_for() -> None:
 @pytest.mark.parametrize("state", [WorkerState.DRAINING, WorkerState.FAILED, WorkerState.STOPPED])
 def test_a_worker_that_takes_nothing_is_no_worker(state: WorkerState) -> None:
     decision = ask(job(), snapshot("blep", worker(state=state)))
-    assert decision == Spawn(Place("blep", "tiny", Backend.CPU), WorkerSpec(backend=Backend.CPU, model="tiny"))
+    spec = WorkerSpec(backend=Backend.CPU, model="tiny")
+    assert decision == Spawn(Place("blep", "tiny", Backend.CPU), spec, int(GIB * 1.2))
 
 
 def test_a_second_worker_of_a_model_is_not_put_on_the_same_device() -> None:
     assert ask(job(), snapshot("blep", worker()), busy={"worker-cpu-0": 1}) == Wait("all 1 slots for tiny are busy")
 
 
-def test_but_on_another_pool_that_has_the_model() -> None:
-    decision = ask(job(), snapshot("blep", worker()), snapshot("mac", instance="instance-1"), busy={"worker-cpu-0": 1})
+def test_but_on_another_pool_that_has_the_model_once_the_queue_is_deep() -> None:
+    pools = snapshot("blep", worker()), snapshot("mac")
+    assert ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 1}) == Wait("all 1 slots for tiny are busy")
+    decision = ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 2})
     assert isinstance(decision, Spawn)
     assert decision.place == Place("mac", "tiny", Backend.CPU)
+    assert decision.spec.spare
+
+
+def test_a_queue_that_is_done_before_another_worker_is_up_is_not_deep() -> None:
+    mac = snapshot("mac", devices=(device(),), needs=(need(backend=Backend.CPU, load_ms=9000),))
+    pools = snapshot("blep", worker()), mac
+    quick = ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 4}, job_ms={"tiny": 100.0})
+    assert quick == Wait("all 1 slots for tiny are busy")
+    slow = ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 4}, job_ms={"tiny": 9000.0})
+    assert isinstance(slow, Spawn)
 
 
 def test_jobs_with_the_same_need_ask_for_the_same_place() -> None:
@@ -116,9 +127,7 @@ def test_a_gpu_with_room_is_preferred_and_the_roomiest_taken() -> None:
 def test_a_gpu_request_never_falls_back_to_the_cpu() -> None:
     full = snapshot(gpus=1, size_bytes=3 * GIB)
     assert isinstance(ask(job(), full), Spawn)
-    assert ask(job(backend="cuda"), full) == Wait(
-        f"tiny needs {int(3 * GIB * 1.2)} bytes of GPU memory, blep has {2 * GIB} free"
-    )
+    assert ask(job(backend="cuda"), full) == Wait("tiny needs 3.6 GiB of GPU memory, gpu 0 of blep has 2.0 GiB free")
     assert refused(ask(job(backend="cuda"), snapshot())).details == {"available": ["cpu"]}
 
 
@@ -127,7 +136,7 @@ def test_placement_is_honoured() -> None:
     here = snapshot("blep", worker(0), cuda, gpus=2)
     assert ask(job(backend="cuda"), here) == Run("blep", "worker-cuda-0")
     assert ask(job(gpu=1), here) == Run("blep", "worker-cuda-0")
-    assert ask(job(pool="mac"), here, snapshot("mac", worker(5), instance="instance-1")) == Run("mac", "worker-cpu-5")
+    assert ask(job(pool="mac"), here, snapshot("mac", worker(5))) == Run("mac", "worker-cpu-5")
     assert isinstance(refused(ask(job(gpu=7), here)), NoCapacity)
     assert isinstance(refused(ask(job(pool="nowhere"), here)), NotFound)
     assert isinstance(refused(ask(job(backend="abacus"), here)), BackendUnavailable)
@@ -163,10 +172,11 @@ def test_a_queen_that_has_just_started_gives_pools_time_to_speak() -> None:
 
 
 def test_a_lost_pool_that_has_the_model_is_waited_for() -> None:
-    known = registry(snapshot("mac", models=("big",), instance="instance-1"), snapshot())
+    known = registry(snapshot("mac", models=("big",)), snapshot(), names=NAMES)
+    known.fleet(0.0)
     known.heartbeat(snapshot(), 60.0)
-    view = View(pools=known.view(60.0), names=NAMES, in_flight={})
-    assert decide(job("big"), view) == Wait("pool mac, which has big, is lost", absent=True)
+    seen = View(fleet=known.fleet(60.0))
+    assert decide(job("big"), seen) == Wait("pool mac, which has big, is lost", absent=True)
 
 
 def test_a_draining_pool_gets_nothing_new() -> None:
@@ -183,3 +193,155 @@ def test_a_worker_asked_for_by_hand_goes_where_the_model_and_most_memory_are() -
         places.pool_for(WorkerSpec(backend=Backend.METAL, model="tiny"), pools, NAMES)
     with pytest.raises(NoCapacity):
         places.pool_for(spec, (), NAMES)
+
+
+@pytest.mark.parametrize(
+    ("strategy", "taken"), [("least-loaded", "worker-cuda-2"), ("most-vram-free", "worker-cuda-0"),
+                            ("round-robin", "worker-cuda-1")]
+)  # fmt: skip
+def test_strategies_differ_where_several_workers_would_do(strategy: str, taken: str) -> None:
+    pool = snapshot(
+        "blep",
+        cuda(0, gpu=0, slots=4),
+        cuda(1, gpu=1, slots=4),
+        cuda(2, gpu=1, slots=4),
+        devices=(device(0, free=4 * GIB), device(1, free=2 * GIB)),
+    )
+    used = {("blep", "worker-cuda-0"): Use(50.0), ("blep", "worker-cuda-2"): Use(40.0)}
+    busy = {"worker-cuda-0": 2, "worker-cuda-1": 1}
+    decision = ask(job(), pool, strategy=strategy, used=used, busy=busy, now_s=1.0)
+    assert isinstance(decision, Run)
+    assert decision.worker == taken
+    assert strategy in STRATEGIES
+
+
+def test_a_worker_that_knows_the_beginning_is_preferred_to_an_emptier_one() -> None:
+    two = snapshot("blep", worker(0, slots=4), worker(1, slots=4))
+    assert ask(job(), two, busy={"worker-cpu-0": 1}, warm={"worker-cpu-0": 4096}) == Run(
+        "blep", "worker-cpu-0", warm_bytes=4096
+    )
+    assert ask(job(), two, busy={"worker-cpu-0": 1}, warm={"worker-cpu-0": 100}) == Run("blep", "worker-cpu-1")
+    assert ask(job(), two, busy={"worker-cpu-0": 4}, warm={"worker-cpu-0": 4096}) == Run("blep", "worker-cpu-1")
+
+
+def test_a_worker_with_too_little_context_is_none_for_a_long_prompt() -> None:
+    two = snapshot("blep", worker(0, ctx=512), worker(1, ctx=4096))
+    assert ask(job(), two, context_tokens=1000) == Run("blep", "worker-cpu-1")
+
+
+# Making room
+
+BIG = need("big", takes=6 * GIB, load_ms=8000)
+SMALL = need("tiny", takes=3 * GIB, load_ms=1000)
+
+
+def one_gpu(*workers: object, free: int = 2 * GIB) -> PoolSnapshot:
+    return snapshot(
+        "blep",
+        *workers,  # type: ignore[arg-type]
+        models=("tiny", "big"),
+        devices=(device(None, free=0), device(0, free=free)),
+        needs=(BIG, SMALL),
+    )
+
+
+def evicted(decision: Decision) -> list[str]:
+    assert isinstance(decision, Evict), decision
+    return [victim.worker for victim in decision.victims]
+
+
+def test_an_idle_worker_of_another_model_has_to_go() -> None:
+    decision = ask(job("big"), one_gpu(cuda(0, need=5 * GIB)))
+    assert evicted(decision) == ["worker-cuda-0"]
+    assert isinstance(decision, Evict)
+    assert decision.place == Place("blep", "big", Backend.CUDA, 0)
+
+
+def test_nobody_has_to_go_where_there_is_room() -> None:
+    assert isinstance(ask(job("big"), one_gpu(cuda(0, need=GIB), free=7 * GIB)), Spawn)
+
+
+def test_no_more_go_than_have_to_and_the_least_worth_first() -> None:
+    three = one_gpu(
+        cuda(0, need=2 * GIB, load_ms=1000), cuda(1, need=2 * GIB, load_ms=9000), cuda(2, need=2 * GIB, load_ms=1000)
+    )
+    used = {("blep", f"worker-cuda-{n}"): Use(-idle) for n, idle in ((0, 10), (1, 10), (2, 90))}
+    assert evicted(ask(job("big"), three, used=used)) == ["worker-cuda-2", "worker-cuda-0"]
+    large = one_gpu(cuda(0, need=GIB, load_ms=10), cuda(1, need=4 * GIB, load_ms=9000))
+    assert evicted(ask(job("big"), large)) == ["worker-cuda-1"], "the small one alone would not do, and both need not"
+
+
+def test_batch_workers_go_before_interactive_ones() -> None:
+    two = one_gpu(cuda(0, need=4 * GIB), cuda(1, need=4 * GIB))
+    used = {("blep", "worker-cuda-0"): Use(0.0), ("blep", "worker-cuda-1"): Use(3.0, batch=True)}
+    assert evicted(ask(job("big"), two, used=used, now_s=5.0)) == ["worker-cuda-1"]
+
+
+@pytest.mark.parametrize(
+    ("stays", "why"),
+    [
+        (cuda(0, need=6 * GIB, pinned=True), "worker-cuda-0 is pinned"),
+        (cuda(0, need=6 * GIB, state=WorkerState.BUSY), "worker-cuda-0 has work"),
+        (cuda(0, need=6 * GIB, state=WorkerState.STARTING), "worker-cuda-0 is being loaded"),
+    ],
+)
+def test_who_is_pinned_busy_or_loading_stays_and_one_waits(stays: object, why: str) -> None:
+    decision = ask(job("big"), one_gpu(stays))
+    assert decision == Wait(f"big needs 6.0 GiB, gpu 0 of blep has 2.0 GiB free: {why}")
+
+
+def test_our_own_job_counts_as_work_though_the_snapshot_says_ready() -> None:
+    assert isinstance(ask(job("big"), one_gpu(cuda(0, need=6 * GIB)), busy={"worker-cuda-0": 1}), Wait)
+
+
+def test_a_worker_just_loaded_keeps_its_place_while_its_own_jobs_wait() -> None:
+    young = dataclasses.replace(one_gpu(cuda(0, need=6 * GIB, load_ms=2000, since_ms=9000)), at_ms=12_000)
+    decision = ask(job("big"), young, waiting={"tiny": 3, "big": 1}, now_s=4.0)
+    assert isinstance(decision, Wait)
+    assert decision.until_s == 9.0, "four times what it took to load, less the 3 s it has had"
+    assert "keeps its place for 5 s more" in decision.reason
+    old = dataclasses.replace(young, at_ms=18_000)
+    assert evicted(ask(job("big"), old, waiting={"tiny": 3, "big": 1})) == ["worker-cuda-0"]
+    assert evicted(ask(job("big"), young, waiting={"big": 1})) == ["worker-cuda-0"], "nobody else wants it"
+
+
+def test_one_that_is_being_evicted_is_waited_for_and_no_other_has_to_go() -> None:
+    pool = one_gpu(cuda(0, need=6 * GIB), cuda(1, need=6 * GIB))
+    decision = ask(job("big"), pool, leaving={("blep", "worker-cuda-0")}, spawning={})
+    assert decision == Wait("worker-cuda-0 is being evicted for big")
+
+
+def test_an_asleep_worker_wakes_only_where_its_memory_is_free() -> None:
+    asleep = cuda(0, model="big", need=6 * GIB, state=WorkerState.ASLEEP)
+    assert ask(job("big"), one_gpu(asleep, free=7 * GIB)) == Run("blep", "worker-cuda-0", True)
+    assert evicted(ask(job("big"), one_gpu(asleep, cuda(1, need=5 * GIB)))) == ["worker-cuda-1"]
+
+
+def test_two_models_do_not_wake_into_the_same_memory() -> None:
+    both = one_gpu(
+        cuda(0, model="big", need=6 * GIB, state=WorkerState.ASLEEP),
+        cuda(1, need=3 * GIB, state=WorkerState.ASLEEP),
+        free=7 * GIB,
+    )
+    assert ask(job(), both) == Run("blep", "worker-cuda-1", True)
+    assert not isinstance(ask(job(), both, busy={"worker-cuda-0": 1}), Run)
+
+
+def test_a_spawn_under_way_has_its_memory_promised_until_the_snapshot_shows_it() -> None:
+    spawning = {Place("blep", "big", Backend.CUDA, 0): 6 * GIB}
+    assert not isinstance(ask(job(), one_gpu(free=8 * GIB), spawning=spawning), Spawn)
+    shown = one_gpu(cuda(0, model="big", need=6 * GIB, state=WorkerState.STARTING), free=4 * GIB)
+    assert isinstance(ask(job(), shown, spawning=spawning), Spawn)
+
+
+def test_a_model_too_large_for_one_gpu_is_split_over_several() -> None:
+    pool = snapshot(
+        "blep",
+        devices=(device(0), device(1), device(2, problem="it has fallen off the bus")),
+        needs=(need(takes=12 * GIB),),
+    )
+    decision = ask(job(), pool)
+    assert isinstance(decision, Spawn)
+    assert decision.place == Place("blep", "tiny", Backend.CUDA, None)
+    too_large = snapshot("blep", devices=(device(0), device(1)), needs=(need(takes=20 * GIB),))
+    assert isinstance(refused(ask(job(), too_large)), InsufficientVram)

@@ -329,7 +329,7 @@ async def test_one_worker_is_spawned_however_many_jobs_need_it(queen: Running) -
         await queen.hear(pool)
         jobs = [await queen.client.submit_job(spec()) for _ in range(4)]
         await soon(lambda: pool.spawned)
-        await soon(lambda: "loading" in queen.queen.jobs.live[jobs[0].id].reason)
+        await soon(lambda: "loading" in queen.queen.dispatcher.reason_of(queen.queen.jobs.live[jobs[0].id]))
         pool.spawning.set()
         await soon(lambda: pool.workers)
         await queen.hear(pool)

@@ -1,0 +1,145 @@
+"""Whose memory is given to another model, and whose is not. Pure.
+
+A worker keeps its memory while it is pinned, has work, or is being loaded; and, while jobs of its model wait, for a
+tenure that grows with what its loading took, so that two models that share a GPU do not spend their time loading.
+Of the rest the one goes that is worth least: used for batch jobs only, idle longest, loaded again soonest.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from rbee.orchestrator_core.view import Key, View, gpus_of, share
+from rbee.wire.workers import WorkerState, WorkerStatus
+
+TENURE_OF_LOAD = 4.0
+SHORTEST_TENURE_S, LONGEST_TENURE_S = 3.0, 60.0
+USUAL_LOAD_MS = 5000
+"""For a worker whose loading nobody has seen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Victim:
+    """A worker to evict. ``frees`` is in bytes of the device in question."""
+
+    pool: str
+    worker: str
+    model: str
+    frees: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Keeper:
+    """A worker that stays, and why."""
+
+    pool: str
+    worker: str
+    why: str
+    until_s: float | None = None
+
+
+def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Victim]:
+    """Return whom to evict so that ``lacking`` bytes more are free there; nobody, when that cannot be."""
+    chosen: list[tuple[float, Victim]] = []
+    for worth, victim in sorted(_victims(pool, gpu, view), key=lambda each: each[0]):
+        if sum(each.frees for _, each in chosen) >= lacking:
+            break
+        chosen.append((worth, victim))
+    if sum(victim.frees for _, victim in chosen) < lacking:
+        return ()
+    return _needed([victim for _, victim in chosen], lacking)
+
+
+def keepers(pool: str, gpu: int | None, view: View) -> Sequence[Keeper]:
+    """Return who stays there although somebody wants the memory."""
+    found = ((worker, keeps((pool, worker.id), worker, view)) for worker in _holding(pool, gpu, view))
+    return [kept for _, kept in found if kept is not None]
+
+
+def keeps(key: Key, worker: WorkerStatus, view: View) -> Keeper | None:
+    """Return why ``worker`` may not be evicted now; None when it may."""
+    pool, name = key
+    why, until_s = "", None
+    if worker.pinned:
+        why = "is pinned"
+    elif view.in_flight.get(key, 0) > 0 or worker.state is WorkerState.BUSY:
+        why = "has work"
+    elif worker.state is WorkerState.STARTING:
+        why = "is being loaded"
+    elif worker.state is not WorkerState.READY:
+        why = f"is {worker.state}"
+    elif (until_s := _tenure_ends_s(key, worker, view)) is not None:
+        why = f"keeps its place for {until_s - view.now_s:.0f} s more: jobs for {worker.model} wait, and it was loaded"
+    return Keeper(pool=pool, worker=name, why=why, until_s=until_s) if why else None
+
+
+def worth(key: Key, worker: WorkerStatus, view: View) -> float:
+    """Return how much is lost when ``worker`` goes: ms of loading for each second it was idle; batch counts a tenth."""
+    use = view.used.get(key)
+    load_ms = worker.load_ms or USUAL_LOAD_MS
+    value = load_ms / max(1.0, min(view.idle_s(key), 86_400.0))
+    return value / 10 if use is not None and use.batch else value
+
+
+def _victims(pool: str, gpu: int | None, view: View) -> list[tuple[float, Victim]]:
+    found = []
+    for worker in _holding(pool, gpu, view):
+        key = (pool, worker.id)
+        if share(worker) > 0 and keeps(key, worker, view) is None:
+            victim = Victim(
+                pool=pool, worker=worker.id, model=worker.model, frees=share(worker), why=_why(key, worker, view)
+            )
+            found.append((worth(key, worker, view), victim))
+    return found
+
+
+def leaving(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
+    """Return who is being evicted there and has not gone yet."""
+    return [worker for worker in _there(pool, gpu, view) if (pool, worker.id) in view.leaving]
+
+
+def _holding(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
+    return [worker for worker in _there(pool, gpu, view) if (pool, worker.id) not in view.leaving]
+
+
+def _there(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
+    known = view.fleet.find(pool)
+    return [
+        worker
+        for worker in (known.workers if known else ())
+        if gpu in gpus_of(worker) and worker.state not in (WorkerState.ASLEEP, WorkerState.STOPPED, WorkerState.FAILED)
+    ]
+
+
+def _tenure_ends_s(key: Key, worker: WorkerStatus, view: View) -> float | None:
+    """Return when its tenure ends; None when it has, or nobody waits for its model.
+
+    Both times are of the pool's own clock: how old the worker was when the pool last spoke.
+    """
+    pool = view.fleet.find(key[0])
+    at_ms = pool.snapshot.at_ms if pool and pool.snapshot else 0
+    if worker.since_ms is None or not view.waiting.get(view.fleet.names.canonical(worker.model)):
+        return None
+    load_s = (worker.load_ms or USUAL_LOAD_MS) / 1000
+    tenure_s = min(max(TENURE_OF_LOAD * load_s, SHORTEST_TENURE_S), LONGEST_TENURE_S)
+    left_s = tenure_s - (at_ms - worker.since_ms) / 1000
+    return view.now_s + min(left_s, tenure_s) if left_s > 0 else None
+
+
+def _needed(victims: list[Victim], lacking: int) -> Sequence[Victim]:
+    """Leave out who was chosen first and is not needed once a larger one goes as well."""
+    spare = sum(victim.frees for victim in victims) - lacking
+    kept = []
+    for victim in reversed(victims):
+        if victim.frees <= spare:
+            spare -= victim.frees
+        else:
+            kept.append(victim)
+    return tuple(reversed(kept))
+
+
+def _why(key: Key, worker: WorkerStatus, view: View) -> str:
+    idle_s = view.idle_s(key)
+    idle = "had no job yet" if idle_s == float("inf") else f"had no job for {idle_s:.0f} s"
+    load = "" if worker.load_ms is None else f", and is loaded again in {worker.load_ms / 1000:.1f} s"
+    return f"{idle}{load}"

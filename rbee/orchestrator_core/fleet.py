@@ -1,0 +1,132 @@
+"""All pools at one moment, found by what they have, so that a decision looks only at those it concerns."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.poolview import PoolView
+from rbee.wire.catalog import ModelFile
+from rbee.wire.pools import Device, Need, PoolSnapshot
+from rbee.wire.workers import Backend, WorkerState, WorkerStatus
+
+SERVING = frozenset({WorkerState.READY, WorkerState.BUSY, WorkerState.ASLEEP, WorkerState.STARTING})
+HOLDING = frozenset({WorkerState.READY, WorkerState.BUSY, WorkerState.STARTING, WorkerState.DRAINING})
+"""States in which a worker has its memory, or is about to."""
+
+HEADROOM = 1.2
+"""A pool that keeps no ledger: a model takes about this many times its file's size once it runs."""
+
+
+class Fleet:
+    """Kept up to date pool by pool; what one says is looked at once, when it says it.
+
+    Args:
+        names: brings the names of models to one spelling.
+    """
+
+    def __init__(self, names: Names, pools: Iterable[PoolView] = ()) -> None:
+        self.names = names
+        self._pools: dict[str, PoolView] = {}
+        self._workers: dict[str, dict[str, list[WorkerStatus]]] = {}
+        self._files: dict[str, dict[str, ModelFile]] = {}
+        self._devices: dict[str, tuple[Device, ...]] = {}
+        self._needs: dict[str, dict[tuple[str, Backend], Need]] = {}
+        self._spares: dict[str, list[WorkerStatus]] = {}
+        for pool in pools:
+            self.put(pool)
+
+    def __len__(self) -> int:
+        return len(self._pools)
+
+    @property
+    def pools(self) -> Sequence[PoolView]:
+        return sorted(self._pools.values(), key=lambda pool: pool.id)
+
+    def put(self, pool: PoolView) -> None:
+        """Take ``pool`` as it is now."""
+        before = self._pools.get(pool.id)
+        if before is None or before.snapshot is not pool.snapshot:
+            self.drop(pool.id)
+            self._index(pool)
+        self._pools[pool.id] = pool
+
+    def drop(self, pool: str) -> None:
+        if self._pools.pop(pool, None) is None:
+            return
+        del self._devices[pool], self._needs[pool]
+        self._spares.pop(pool, None)
+        for table in (self._workers, self._files):
+            for model in [model for model, having in table.items() if pool in having]:
+                del table[model][pool]
+                if not table[model]:
+                    del table[model]
+
+    def find(self, pool: str) -> PoolView | None:
+        return self._pools.get(pool)
+
+    def workers(self, model: str) -> Iterator[tuple[PoolView, WorkerStatus]]:
+        """Yield the workers of ``model``, in its canonical spelling, that serve or will."""
+        for pool, workers in self._workers.get(model, {}).items():
+            view = self._pools[pool]
+            for worker in workers:
+                yield view, worker
+
+    def files(self, model: str) -> Iterator[tuple[PoolView, ModelFile]]:
+        """Yield who has the file of ``model``, and what it is called there."""
+        for pool, file in self._files.get(model, {}).items():
+            yield self._pools[pool], file
+
+    def file(self, pool: str, model: str) -> ModelFile | None:
+        return self._files.get(model, {}).get(pool)
+
+    def devices(self, pool: str) -> Sequence[Device]:
+        return self._devices.get(pool, ())
+
+    def need(self, pool: str, file: ModelFile, backend: Backend) -> Need:
+        """Return what a worker of ``file`` takes there; a pool that does not say gets a guess from the file's size."""
+        told = self._needs.get(pool, {}).get((file.id, backend))
+        return told or Need(model=file.id, backend=backend, bytes=int(file.size_bytes * HEADROOM), ctx=0)
+
+    def worker(self, pool: str, worker: str) -> WorkerStatus | None:
+        view = self._pools.get(pool)
+        return view.worker(worker) if view else None
+
+    def spares(self) -> Sequence[tuple[str, WorkerStatus]]:
+        """Return the workers that were made for a deep queue, with their pools."""
+        return [(pool, worker) for pool, workers in self._spares.items() for worker in workers]
+
+    def _index(self, pool: PoolView) -> None:
+        self._devices[pool.id], self._needs[pool.id] = (), {}
+        if pool.snapshot is None:
+            return
+        self._devices[pool.id] = devices_of(pool.snapshot)
+        self._needs[pool.id] = {(need.model, need.backend): need for need in pool.snapshot.needs}
+        for worker in pool.snapshot.workers:
+            if worker.state in SERVING:
+                of_model = self._workers.setdefault(self.names.canonical(worker.model), {})
+                of_model.setdefault(pool.id, []).append(worker)
+        spares = [worker for worker in pool.snapshot.workers if worker.spare]
+        if spares:
+            self._spares[pool.id] = spares
+        for file in pool.snapshot.models:
+            for spelling in {self.names.canonical(file.id), self.names.canonical(file.reference)}:
+                self._files.setdefault(spelling, {}).setdefault(pool.id, file)
+
+
+def devices_of(snapshot: PoolSnapshot) -> tuple[Device, ...]:
+    """Return a pool's ledger; where it keeps none, what its inventory says is free."""
+    if snapshot.devices:
+        return snapshot.devices
+    host = snapshot.host
+    found = [
+        Device(
+            backends=(Backend.CPU,), total_bytes=host.memory_total_bytes, free_bytes=host.memory_available_bytes
+        )
+    ]  # fmt: skip
+    others = tuple(backend for backend in snapshot.backends if backend is not Backend.CPU)
+    for gpu in snapshot.gpus.gpus:
+        found.append(
+            Device(
+                backends=others, gpu=gpu.index, total_bytes=gpu.memory_total_bytes, free_bytes=gpu.memory_free_bytes
+            )
+        )  # fmt: skip
+    return tuple(found)

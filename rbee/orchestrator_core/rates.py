@@ -1,0 +1,87 @@
+"""How fast each model is at each pool, as measured, and what follows for one that waits."""
+
+import heapq
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+REMEMBERED = 20
+_SIMULATED = 500
+"""So many jobs ahead are let run one by one in mind; those before them are taken together."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sample:
+    """One job that ended by itself. ``ttft_ms`` is at the worker, from its start to its first token."""
+
+    tokens_out: int
+    ttft_ms: float
+    decode_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rate:
+    """A model at a pool, as its last jobs went."""
+
+    ttft_ms: float
+    token_ms: float
+    tokens_out: float
+
+    def job_ms(self, max_tokens: float) -> float:
+        """Return how long a job takes that may say ``max_tokens``."""
+        return self.ttft_ms + self.token_ms * min(max_tokens, self.tokens_out)
+
+    def remaining_ms(self, tokens: int, max_tokens: int) -> float:
+        """Return how long one goes on that has said ``tokens``; past the usual length half of what it still may."""
+        usual = min(max_tokens, self.tokens_out) - tokens
+        left = usual if usual > 0 else (max_tokens - tokens) / 2
+        return self.token_ms * max(0.0, left) + (self.ttft_ms if tokens == 0 else 0.0)
+
+
+class Rates:
+    """Remembers the last jobs of each model at each pool."""
+
+    def __init__(self) -> None:
+        self._seen: dict[tuple[str, str], deque[Sample]] = {}
+
+    def note(self, model: str, pool: str, sample: Sample) -> None:
+        self._seen.setdefault((model, pool), deque(maxlen=REMEMBERED)).append(sample)
+
+    def of(self, model: str, pool: str | None = None) -> Rate | None:
+        """Return the rate of ``model`` at ``pool``; where it never ran there, at all pools; None: it never ran."""
+        here = self._seen.get((model, pool or ""))
+        if here:
+            return _rate(here)
+        everywhere = [sample for (what, _), seen in self._seen.items() if what == model for sample in seen]
+        return _rate(everywhere) if everywhere else None
+
+    def forget(self, pool: str) -> None:
+        self._seen = {key: seen for key, seen in self._seen.items() if key[1] != pool}
+
+
+def start_ms(busy_ms: Sequence[float], free: int, ahead: int, job_ms: float, load_ms: float = 0.0) -> float:
+    """Return in how many ms a job starts that has ``ahead`` others before it.
+
+    Args:
+        busy_ms: how long each slot that is taken will be.
+        free: slots that are not.
+        job_ms: how long a job takes.
+        load_ms: until there are slots at all, where a worker has to be started first.
+    """
+    slots = [*([load_ms] * free), *(load_ms + ms for ms in busy_ms)] or [load_ms]
+    skipped = max(0, ahead - _SIMULATED)
+    slots = [ms + skipped / len(slots) * job_ms for ms in slots]
+    heapq.heapify(slots)
+    for _ in range(ahead - skipped):
+        heapq.heapreplace(slots, slots[0] + job_ms)
+    return slots[0]
+
+
+def _rate(samples: Iterable[Sample]) -> Rate:
+    known = list(samples)
+    tokens = sum(sample.tokens_out for sample in known)
+    return Rate(
+        ttft_ms=sum(sample.ttft_ms for sample in known) / len(known),
+        token_ms=sum(sample.decode_ms for sample in known) / max(1, tokens),
+        tokens_out=tokens / len(known),
+    )

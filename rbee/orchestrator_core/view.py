@@ -1,0 +1,122 @@
+"""What is known when deciding: the fleet, and what the queen herself has begun and remembers."""
+
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TypeAlias
+
+from rbee.orchestrator_core.fleet import HOLDING, Fleet
+from rbee.orchestrator_core.poolview import PoolView
+from rbee.wire.jobs import Placement
+from rbee.wire.pools import PoolState
+from rbee.wire.workers import Backend, WorkerState, WorkerStatus
+
+Key: TypeAlias = tuple[str, str]
+"""Pool and worker."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One device of one pool; ``gpu`` is None for the CPU, and where the pool is to choose or to split.
+
+    ``model`` is in its canonical spelling. Equal places mean the same need: one spawn answers it.
+    """
+
+    pool: str
+    model: str
+    backend: Backend
+    gpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """When a worker was last given a job or freed of one, on the monotonic clock, and whether that was a batch job."""
+
+    at_s: float
+    batch: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class View:
+    """One moment.
+
+    Args:
+        in_flight: how many of our jobs each worker has.
+        used: of workers that had a job since this queen started.
+        waiting: canonical model → how many jobs wait for it.
+        spawning: places where a worker is being made, and the bytes it will take.
+        leaving: workers that are being evicted.
+        job_ms: canonical model → how long a job of it takes; absent: nothing is known.
+        settling: the queen has just started, and pools she knows have not spoken yet.
+    """
+
+    fleet: Fleet
+    now_s: float = 0.0
+    in_flight: Mapping[Key, int] = field(default_factory=dict)
+    used: Mapping[Key, Use] = field(default_factory=dict)
+    waiting: Mapping[str, int] = field(default_factory=dict)
+    spawning: Mapping[Place, int] = field(default_factory=dict)
+    leaving: Collection[Key] = frozenset()
+    job_ms: Mapping[str, float] = field(default_factory=dict)
+    strategy: str = "least-loaded"
+    settling: bool = False
+
+    @cached_property
+    def promised(self) -> Counter[tuple[str, int | None]]:
+        """Return the bytes of each device that somebody will take and no snapshot shows yet."""
+        found: Counter[tuple[str, int | None]] = Counter()
+        for place, need_bytes in self.spawning.items():
+            if not self._has_come_up(place):
+                found[place.pool, place.gpu] += need_bytes
+        for (pool, worker), jobs in self.in_flight.items():
+            status = self.fleet.worker(pool, worker) if jobs else None
+            if status is not None and status.state is WorkerState.ASLEEP:
+                for gpu in gpus_of(status):
+                    found[pool, gpu] += share(status)
+        return found
+
+    @cached_property
+    def busy(self) -> Counter[str]:
+        """Return how many of our jobs run at each pool."""
+        found: Counter[str] = Counter()
+        for (pool, _), jobs in self.in_flight.items():
+            found[pool] += jobs
+        return found
+
+    @cached_property
+    def pool_used_s(self) -> Mapping[str, float]:
+        """Return when each pool was last given a job or freed of one."""
+        found: dict[str, float] = {}
+        for (pool, _), use in self.used.items():
+            found[pool] = max(use.at_s, found.get(pool, use.at_s))
+        return found
+
+    def idle_s(self, key: Key) -> float:
+        """Return how long ``key`` has had no job; for ever, when it had none since this queen started."""
+        use = self.used.get(key)
+        return float("inf") if use is None else max(0.0, self.now_s - use.at_s)
+
+    def _has_come_up(self, place: Place) -> bool:
+        return any(
+            pool.id == place.pool and worker.backend is place.backend and place.gpu in (None, *gpus_of(worker))
+            for pool, worker in self.fleet.workers(place.model)
+            if worker.state in HOLDING
+        )
+
+
+def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
+    """Return the devices a worker's memory is on; the host's is None."""
+    return worker.gpus or (worker.gpu,)
+
+
+def share(worker: WorkerStatus) -> int:
+    """Return what a worker takes of each of its devices."""
+    return worker.need_bytes // len(gpus_of(worker))
+
+
+def is_open(pool: PoolView, wanted: Placement) -> bool:
+    """Say whether a job placed so may go to ``pool``: it is ready, or is tried while it drains."""
+    if wanted.pool not in (None, pool.id):
+        return False
+    return pool.state is PoolState.READY or (wanted.draining and pool.state is PoolState.DRAINING)
