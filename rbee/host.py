@@ -14,8 +14,9 @@ from rbee import __version__, config
 from rbee.adapters import host as host_facts
 from rbee.adapters.drain_flag import FileDrainFlag
 from rbee.adapters.git_checkout import GitCheckout
+from rbee.adapters.gpus import GpuProbe
+from rbee.adapters.ledger_book import FileLedgerBook
 from rbee.adapters.model_store import open_store
-from rbee.adapters.nvml import NvmlProbe
 from rbee.adapters.units import open_units
 from rbee.client.http import HttpClient
 from rbee.client.neighbours import QueensNeighbours
@@ -50,8 +51,9 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") 
         pool_facts(settings, url or f"http://{settings.pool.bind}"),
         units=open_units(settings, environ),
         models=store,
-        gpus=NvmlProbe(),
+        gpus=GpuProbe(),
         host=host_facts.HostProbe(models_dir),
+        book=FileLedgerBook(state),
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),
         checkout=GitCheckout(Path(settings.pool.repo) if settings.pool.repo else None),

@@ -1,11 +1,14 @@
 """What this host has: processors, memory, disk, and the backends its llama.cpp was built for."""
 
 import asyncio
+import contextlib
 import importlib.util
 import os
 import shutil
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
+from rbee.pool_core.ports import Resident
 from rbee.wire.pools import HostResources
 from rbee.wire.workers import Backend
 
@@ -26,6 +29,17 @@ class HostProbe:
 
     async def resources(self) -> HostResources:
         return await asyncio.to_thread(self._resources)
+
+    async def resident(self, pids: Collection[int]) -> Mapping[int, Resident]:
+        return await asyncio.to_thread(self._resident, pids)
+
+    def _resident(self, pids: Collection[int]) -> dict[int, Resident]:
+        found = {}
+        for pid in pids:
+            with contextlib.suppress(OSError, KeyError):
+                status = meminfo((self._root / f"proc/{pid}/status").read_text())
+                found[pid] = Resident(anon=status["RssAnon"] + status["RssShmem"], peak=status["VmHWM"])
+        return found
 
     def _resources(self) -> HostResources:
         total, available = self._memory()
@@ -62,9 +76,9 @@ def backends(root: Path = Path("/")) -> tuple[Backend, ...]:
 
 
 def meminfo(text: str) -> dict[str, int]:
-    """Return /proc/meminfo in bytes."""
+    """Return the sizes in /proc/meminfo, or in the status of a process, in bytes."""
     lines = (line.split() for line in text.splitlines())
-    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) == 3}
+    return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) == 3 and words[2] == "kB"}
 
 
 def _is_built(library: str) -> bool:

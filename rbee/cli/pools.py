@@ -1,22 +1,32 @@
 """What both command lines say of a pool as it says itself."""
 
+from collections.abc import Mapping
+from typing import Any
+
 from rbee.cli.output import Column, Output
 from rbee.cli.workers import WORKER_COLUMNS
+from rbee.wire import codec
 from rbee.wire.catalog import ModelFile
-from rbee.wire.pools import GpuInventory, PoolSnapshot
+from rbee.wire.pools import Device, Gpu, GpuInventory, GpuProcess, PoolSnapshot
 from rbee.wire.words import bytes_text, counted
 
 GPU_COLUMNS = (
     Column("GPU", "index", right=True),
     Column("NAME", "name"),
-    Column("USED", "memory_used_bytes", bytes_text, right=True),
-    Column("FREE", "memory_free_bytes", bytes_text, right=True),
-    Column("TOTAL", "memory_total_bytes", bytes_text, right=True),
+    Column("MEMORY", "memory"),
     Column("LOAD", "utilisation_percent", "{} %".format, right=True),
     Column("TEMP", "temperature_c", "{} °C".format, right=True),
-    Column("POWER", "power_w", "{:.0f} W".format, right=True),
+    Column("POWER", "power", right=True),
     Column("PCI", "pci"),
+    Column("STATUS", "status"),
 )
+USER_COLUMNS = (
+    Column("GPU", "gpu", right=True),
+    Column("PID", "pid", right=True),
+    Column("MEMORY", "memory_bytes", bytes_text, right=True),
+    Column("WHO", "who"),
+)
+_BAR = 10
 
 
 def show_state(state: PoolSnapshot, output: Output) -> None:
@@ -34,6 +44,7 @@ def show_state(state: PoolSnapshot, output: Output) -> None:
             "memory": f"{bytes_text(host.memory_available_bytes)} available of {bytes_text(host.memory_total_bytes)}",
             "disk": f"{bytes_text(host.disk_free_bytes)} free for models",
             "gpus": gpus,
+            "for workers": "\n".join(_device(device) for device in state.devices),
             "backends": ", ".join(state.backends),
             "models": ", ".join(_model(model) for model in state.models) or "none",
         },
@@ -41,6 +52,15 @@ def show_state(state: PoolSnapshot, output: Output) -> None:
     if not output.as_json:
         output.text("\n")
         output.table(state.workers, WORKER_COLUMNS, none="no workers")
+
+
+def _device(device: Device) -> str:
+    """Return a line of the ledger."""
+    name = "memory" if device.gpu is None else f"gpu {device.gpu}"
+    if device.problem:
+        return f"{name}: nothing, {device.problem}"
+    ours = f"workers have {bytes_text(device.reserved_bytes)}, others {bytes_text(device.foreign_bytes)}"
+    return f"{name}: {bytes_text(device.free_bytes)} free; {ours}"
 
 
 def _model(model: ModelFile) -> str:
@@ -56,11 +76,56 @@ def state_line(state: PoolSnapshot) -> str:
 
 
 def show_gpus(inventory: GpuInventory, output: Output) -> None:
-    """Show a host's GPUs, or why there are none."""
+    """Show a host's GPUs and who uses them, or why there are none."""
     if output.as_json:
         output.facts(inventory, {})
-    else:
-        output.table(inventory.gpus, GPU_COLUMNS, none=f"no GPUs: {inventory.reason}")
+        return
+    output.table([_gpu_row(gpu) for gpu in inventory.gpus], GPU_COLUMNS, none=f"no GPUs: {inventory.reason}")
+    users = [_user_row(gpu, process) for gpu in inventory.gpus for process in gpu.processes]
+    if users:
+        output.text("\n")
+        output.table(users, USER_COLUMNS, none="")
+
+
+def _gpu_row(gpu: Gpu) -> Mapping[str, Any]:
+    return {
+        **codec.plain(gpu),
+        "name": gpu.name.removeprefix("NVIDIA ").removeprefix("GeForce "),
+        "pci": gpu.pci.removeprefix("0000").lower(),
+        "memory": _memory(gpu.memory_used_bytes, gpu.memory_total_bytes),
+        "power": _power(gpu),
+        "status": _status(gpu),
+    }
+
+
+def _memory(used: int, total: int) -> str:
+    """Return ``████░░░░░░  9.6 of 24.0 GiB``."""
+    if not total:
+        return ""
+    filled = round(_BAR * used / total)
+    return f"{'█' * filled}{'░' * (_BAR - filled)} {used / (1 << 30):5.1f} of {bytes_text(total)}"
+
+
+def _power(gpu: Gpu) -> str:
+    if gpu.power_w is None:
+        return ""
+    limit = "" if gpu.power_limit_w is None else f" of {gpu.power_limit_w:.0f}"
+    return f"{gpu.power_w:.0f}{limit} W"
+
+
+def _status(gpu: Gpu) -> str:
+    """Return what is wrong with a GPU; "ok" when nothing is."""
+    wrong = [
+        gpu.problem,
+        f"XID {gpu.xid}: dmesg | grep -i xid" if gpu.xid is not None else "",
+        f"{counted(gpu.ecc_errors, 'memory error')} not corrected" if gpu.ecc_errors else "",
+    ]
+    return "; ".join(filter(None, wrong)) or "ok"
+
+
+def _user_row(gpu: Gpu, process: GpuProcess) -> Mapping[str, Any]:
+    who = f"{process.worker} (ours)" if process.worker else process.name
+    return {"gpu": gpu.index, "pid": process.pid, "memory_bytes": process.memory_bytes, "who": who}
 
 
 def gpus_line(inventory: GpuInventory) -> str:

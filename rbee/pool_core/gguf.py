@@ -10,7 +10,7 @@ from functools import cached_property
 from typing import Any, BinaryIO
 
 from rbee.errors import InvalidRequest
-from rbee.pool_core.gguf_reader import GgufReader, refuse
+from rbee.pool_core.gguf_reader import GgufReader, Texts, refuse
 from rbee.pool_core.gguf_types import FILE_TYPES, TENSOR_TYPES
 
 MAGIC = b"GGUF"
@@ -105,6 +105,25 @@ class Header:
         Models with sliding windows need less; this is what they need at most.
         """
         return sum(self.kv_heads) * (self.key_length + self.value_length) * F16_BYTES
+
+    @property
+    def feed_forward_length(self) -> int:
+        return max(self._per_layer("feed_forward_length"), default=0)
+
+    @property
+    def vocabulary(self) -> int:
+        """Return how many tokens the model knows; 0 when the head does not say."""
+        return self._vocabulary.count
+
+    @property
+    def longest_token_bytes(self) -> int:
+        """Return the bytes of the longest token as it is written in the file, which is no less than it stands for."""
+        return self._vocabulary.longest_bytes
+
+    @property
+    def _vocabulary(self) -> Texts:
+        value = self.keys.get("tokenizer.ggml.tokens")
+        return value if isinstance(value, Texts) else Texts(self._of_architecture("vocab_size"), 0)
 
     @property
     def chat_template(self) -> bool:

@@ -1,6 +1,7 @@
 """The bytes of a GGUF head, bounded: nothing is believed that the rest of the file has no room for."""
 
 import struct
+from dataclasses import dataclass
 from typing import Any, BinaryIO
 
 from rbee.errors import InvalidRequest
@@ -28,6 +29,14 @@ _SCALARS = {
     12: struct.Struct("<d"),
 }
 """Number of a value type in the file → how it lies there. 8 is a text, 9 a list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Texts:
+    """What is kept of a list of texts: how many, and the bytes of the longest."""
+
+    count: int
+    longest_bytes: int
 
 
 def refuse(problem: str, offset: int) -> InvalidRequest:
@@ -94,7 +103,7 @@ class GgufReader:
         return self.take(length, what).decode("utf-8", "replace")
 
     def value(self, what: str) -> Any:
-        """Return a typed value. A list of numbers is a tuple when short; other lists are passed over: None."""
+        """Return a typed value. A list of numbers is a tuple when short; of texts only number and length is kept."""
         kind = self.u32(what)
         return self._list(what) if kind == _ARRAY else self._scalar(kind, what)
 
@@ -106,12 +115,11 @@ class GgufReader:
             raise refuse(f"{what} has type {kind}, which GGUF does not know", self.offset - 4)
         return layout.unpack(self.take(layout.size, what))[0]
 
-    def _list(self, what: str) -> tuple[Any, ...] | None:
+    def _list(self, what: str) -> "tuple[Any, ...] | Texts | None":
         start = self.offset
         kind, length = self.u32(what), self.u64(what)
         if kind == _STRING:
-            self._skip_texts(length, what)
-            return None
+            return Texts(length, self._skip_texts(length, what))
         layout = _SCALARS.get(kind)
         if layout is None:
             raise refuse(f"{what} is a list of type {kind}, which GGUF does not know", start)
@@ -122,23 +130,31 @@ class GgufReader:
         self._keep(length * _NUMBER_BYTES, what)
         return tuple(layout.unpack(self.take(layout.size, what))[0] for _ in range(length))
 
-    def _skip_texts(self, count: int, what: str) -> None:
-        """Pass over ``count`` texts. Vocabularies have 100,000 and more, hence the loop over the window itself."""
+    def _skip_texts(self, count: int, what: str) -> int:
+        """Pass over ``count`` texts and return the bytes of the longest.
+
+        Vocabularies have 100,000 and more, hence the loop over the window itself.
+        """
         self._room(count * 8, what)
         if count > _TEXTS_MAX:
             raise refuse(f"{what} is a list of {count} texts, expected at most {_TEXTS_MAX}", self.offset)
+        longest = 0
         while count:
             window, at, end = self._window, self._at, len(self._window)
             while count and at + 8 <= end:
-                after = at + 8 + _U64.unpack_from(window, at)[0]
-                if after > end:
+                length = _U64.unpack_from(window, at)[0]
+                if at + 8 + length > end:
                     break
-                at = after
+                longest = max(longest, length)
+                at += 8 + length
                 count -= 1
             self._at = at
             if count:
-                self.skip(self.u64(what), what)
+                length = self.u64(what)
+                self.skip(length, what)
+                longest = max(longest, length)
                 count -= 1
+        return longest
 
     def _want(self, length: int, what: str) -> None:
         """Have the next ``length`` bytes in the window."""

@@ -1,9 +1,11 @@
 """What a GPU inventory says: which GPU fits, and which backends there are."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 
 from rbee.errors import BackendUnavailable, InsufficientVram, InvalidRequest
-from rbee.wire.pools import Gpu, GpuInventory
+from rbee.pool_core.memory import DEVICE_CONTEXT_BYTES
+from rbee.wire.pools import Device, GpuInventory
+from rbee.wire.words import bytes_text
 from rbee.wire.workers import Backend
 
 CPU_BACKENDS = frozenset({Backend.CPU})
@@ -26,23 +28,50 @@ def require_backend(wanted: Backend, available: Collection[Backend], inventory: 
     )
 
 
-def choose_gpu(wanted: int | None, needed_bytes: int, inventory: GpuInventory) -> Gpu:
-    """Return the GPU asked for, else the fullest one that still has ``needed_bytes`` free.
+def choose_gpus(wanted: int | None, needed: int, lines: Sequence[Device]) -> tuple[int, ...]:
+    """Return the GPU asked for, else the fullest one that still has ``needed`` bytes, else few that have them together.
 
     Raises:
         InvalidRequest: there is no GPU of that index.
-        InsufficientVram: it, or each of them, has less free.
+        InsufficientVram: it, or all of them, have less free.
     """
-    gpus = [gpu for gpu in inventory.gpus if wanted is None or gpu.index == wanted]
+    gpus = {line.gpu: line for line in lines if line.gpu is not None and wanted in (None, line.gpu)}
     if not gpus:
-        there = ", ".join(str(gpu.index) for gpu in inventory.gpus) or "none"
+        there = ", ".join(str(line.gpu) for line in lines) or "none"
         raise InvalidRequest(f"gpu is {wanted}, expected one of: {there}", hint="rbee-hive gpu status")
-    roomy = [gpu for gpu in gpus if gpu.memory_free_bytes >= needed_bytes]
+    roomy = [(line.free_bytes, gpu) for gpu, line in gpus.items() if line.free_bytes >= needed]
     if roomy:
-        return min(roomy, key=lambda gpu: (gpu.memory_free_bytes, gpu.index))
-    best = max(gpus, key=lambda gpu: gpu.memory_free_bytes)
-    raise InsufficientVram(
-        f"gpu {best.index} has {best.memory_free_bytes} bytes free, {needed_bytes} are needed",
-        hint="stop a worker there, ask for less --ctx or --slots, or take a smaller model",
-        details={"needed_bytes": needed_bytes, "free_bytes": best.memory_free_bytes, "gpu": best.index},
+        return (min(roomy)[1],)
+    together = _together(gpus, needed) if wanted is None else ()
+    if together:
+        return together
+    raise _too_full(gpus, needed)
+
+
+def _together(gpus: Mapping[int, Device], needed: int) -> tuple[int, ...]:
+    """Return the roomiest GPUs that suffice together; each but the first takes a context of its own."""
+    free, chosen = 0, []
+    for gpu, line in sorted(gpus.items(), key=lambda each: (-each[1].free_bytes, each[0])):
+        chosen.append(gpu)
+        free += line.free_bytes
+        if free >= needed + (len(chosen) - 1) * DEVICE_CONTEXT_BYTES:
+            return tuple(sorted(chosen))
+    return ()
+
+
+def _too_full(gpus: Mapping[int, Device], needed: int) -> InsufficientVram:
+    best = max(gpus.values(), key=lambda line: line.free_bytes)
+    problem = f": {best.problem}" if best.problem else ""
+    users = f"others use {bytes_text(best.foreign_bytes)}, workers {bytes_text(best.reserved_bytes)}"
+    return InsufficientVram(
+        f"gpu {best.gpu} has {bytes_text(best.free_bytes)} free, {bytes_text(needed)} are needed"
+        + (problem or f" ({users})"),
+        hint="rbee-hive gpu status; stop a worker there, ask for less --ctx or --slots, or take a smaller model",
+        details={
+            "needed_bytes": needed,
+            "free_bytes": best.free_bytes,
+            "gpu": best.gpu,
+            "foreign_bytes": best.foreign_bytes,
+            "reserved_bytes": best.reserved_bytes,
+        },
     )

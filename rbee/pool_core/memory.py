@@ -2,21 +2,27 @@
 
     weights                            mapped; only pages in use count, and the kernel may drop and read them again
   + kv_bytes_per_token × ctx × slots   allocated when the context is made, all of it, and touched
-  + compute                            activations of one batch of 512 tokens; the largest part is 512 × vocabulary × 4
-  + interpreter                        Python, llama.cpp, HTTP, prompts and tokens in flight
+  + compute × slots                    activations of one batch; see ``compute_bytes``
+  + interpreter                        Python, llama.cpp, HTTP, prompts in flight; on a GPU: the driver's context
 
-Measured with llama-cpp-python 0.3.36 and SmolLM2-135M (23,040 bytes of cache a token): 262 MiB resident at 4096 tokens
-of context and 358 MiB at 8192, of which 98 and 94 MiB more are weights and cache; the rest is 70 MiB. ``COMPUTE_BYTES``
-leaves room for vocabularies of 152,000 tokens (311 MB), ``INTERPRETER_BYTES`` for 64 requests of 1 MiB.
+What is predicted is compared in tests with what llama.cpp says it allocates, and at run time with what each worker is
+seen to take: from then on that is believed (``ledger``).
 """
 
 from rbee.wire.catalog import ModelFile
 
 MIB = 1 << 20
-COMPUTE_BYTES = 384 * MIB
-INTERPRETER_BYTES = 192 * MIB
+BATCH_TOKENS = 128
+"""Prompt tokens a slot reads in one step (``llm_worker.ports.PREFILL_TOKENS``): its buffers are made for so many."""
+
+COMPUTE_LIMIT_BYTES = 384 * MIB
+INTERPRETER_LIMIT_BYTES = 192 * MIB
+"""What a worker may take beyond weights and cache before its limit ends it: also with 64 requests of 1 MiB each."""
+
+INTERPRETER_BYTES = 80 * MIB
 DEVICE_CONTEXT_BYTES = 320 * MIB  # what a CUDA context takes before a model is loaded
 CACHE_OF_WEIGHTS = 16  # a header that tells no cache size: assume a 16th of the weights per 1024 tokens
+_F32 = 4
 
 
 def cache_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
@@ -25,11 +31,35 @@ def cache_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
     return per_token * ctx * slots
 
 
+def compute_bytes(model: ModelFile, *, ctx: int) -> int:
+    """Return the bytes of activations that one slot needs for a batch.
+
+    For each token of it, in f32: the attention scores of every head over the whole context, the logits of the whole
+    vocabulary, the two halves of the feed-forward layer, and a few vectors as wide as the model. llama.cpp lets some
+    of these share memory, so it takes less, and never more.
+    """
+    if not model.heads or not model.vocabulary:
+        return COMPUTE_LIMIT_BYTES
+    per_token = model.heads * ctx + model.vocabulary + 2 * model.feed_forward_length + 6 * model.embedding_length
+    return BATCH_TOKENS * _F32 * per_token
+
+
+def limit_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
+    """Return a worker's memory limit on the host, unless one is asked for."""
+    compute = max(COMPUTE_LIMIT_BYTES, slots * compute_bytes(model, ctx=ctx))
+    return model.size_bytes + cache_bytes(model, ctx=ctx, slots=slots) + compute + INTERPRETER_LIMIT_BYTES
+
+
 def host_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
-    """Return what a worker needs of the host's memory; also its limit, unless one is asked for."""
-    return model.size_bytes + cache_bytes(model, ctx=ctx, slots=slots) + COMPUTE_BYTES + INTERPRETER_BYTES
+    """Return what a worker on the CPU takes of the host's memory."""
+    return _predicted(model, ctx, slots) + INTERPRETER_BYTES
 
 
 def device_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
-    """Return what a worker with all layers on one GPU needs of that GPU's memory."""
-    return model.size_bytes + cache_bytes(model, ctx=ctx, slots=slots) + COMPUTE_BYTES + DEVICE_CONTEXT_BYTES
+    """Return what a worker with all layers on one GPU takes of that GPU's memory."""
+    return _predicted(model, ctx, slots) + DEVICE_CONTEXT_BYTES
+
+
+def _predicted(model: ModelFile, ctx: int, slots: int) -> int:
+    compute = slots * compute_bytes(model, ctx=ctx)
+    return model.size_bytes + cache_bytes(model, ctx=ctx, slots=slots) + compute

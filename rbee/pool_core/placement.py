@@ -1,31 +1,34 @@
 """A wish (WorkerSpec) and what is there (model, host, GPUs) become a plan with every number decided, or a refusal."""
 
 import dataclasses
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 
 from rbee.errors import InsufficientMemory, InvalidRequest, NoCapacity
-from rbee.pool_core import inventory, memory, names
+from rbee.pool_core import inventory, ledger, memory, names
+from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import PoolFacts, WorkerPlan
 from rbee.wire.catalog import ModelFile
-from rbee.wire.pools import GpuInventory, HostResources
+from rbee.wire.pools import Device
+from rbee.wire.words import bytes_text
 from rbee.wire.workers import Backend, WorkerSpec
 
 THREADS_PER_SLOT = 8
 
 
-def decide(
-    spec: WorkerSpec, model: ModelFile, *, facts: PoolFacts, host: HostResources, gpus: GpuInventory
-) -> WorkerPlan:
+def decide(spec: WorkerSpec, model: ModelFile, *, facts: PoolFacts, survey: Survey) -> WorkerPlan:
     """Return the plan, still without id and address (``Candidates`` gives those).
 
     Raises:
         BackendUnavailable, InvalidRequest, InsufficientVram, InsufficientMemory: with what there is.
     """
-    inventory.require_backend(spec.backend, [Backend(name) for name in facts.backends], gpus)
+    inventory.require_backend(spec.backend, [Backend(name) for name in facts.backends], survey.inventory)
     slots = spec.slots or facts.slots
     ctx = _context(spec, model, facts)
-    needed = spec.memory_bytes or memory.host_bytes(model, ctx=ctx, slots=slots)
-    _require_memory(needed, host)
+    needed = ledger.need(model, spec.backend, ctx=ctx, slots=slots, known=survey.known).bytes
+    ledger_lines = ledger.devices(survey)
+    gpus = _gpus(spec, needed, ledger_lines)
+    on_host = memory.INTERPRETER_BYTES if gpus else needed
+    _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
     return WorkerPlan(
         id=spec.id or "",
         backend=str(spec.backend),
@@ -35,10 +38,13 @@ def decide(
         ctx=ctx,
         slots=slots,
         idle_s=spec.idle_s or facts.idle_s,
-        memory_bytes=needed,
-        gpu=_gpu(spec, memory.device_bytes(model, ctx=ctx, slots=slots), gpus),
+        memory_bytes=spec.memory_bytes or memory.limit_bytes(model, ctx=ctx, slots=slots),
+        gpu=gpus[0] if gpus else None,
+        gpus=gpus if len(gpus) > 1 else (),
         cpu_percent=spec.cpu_percent,
-        threads=facts.threads or min(host.cpus, THREADS_PER_SLOT * slots),
+        threads=facts.threads or min(survey.host.cpus, THREADS_PER_SLOT * slots),
+        pinned=spec.pinned,
+        spare=spec.spare,
     )
 
 
@@ -101,19 +107,22 @@ def _context(spec: WorkerSpec, model: ModelFile, facts: PoolFacts) -> int:
     return spec.ctx
 
 
-def _gpu(spec: WorkerSpec, needed_bytes: int, gpus: GpuInventory) -> int | None:
-    """Return the GPU to use. NVML knows CUDA's only; for other kinds the caller's index is taken at its word."""
-    if spec.backend is Backend.CUDA:
-        return inventory.choose_gpu(spec.gpu, needed_bytes, gpus).index
-    if spec.backend is Backend.CPU and spec.gpu is not None:
-        raise InvalidRequest(f"gpu is {spec.gpu}, but the backend is cpu", hint="leave --gpu out")
-    return spec.gpu
+def _gpus(spec: WorkerSpec, needed: int, lines: Sequence[Device]) -> tuple[int, ...]:
+    """Return the GPUs to use; of kinds nobody counts the memory of, the caller's index is taken at its word."""
+    if spec.backend is Backend.CPU:
+        if spec.gpu is not None:
+            raise InvalidRequest(f"gpu is {spec.gpu}, but the backend is cpu", hint="leave --gpu out")
+        return ()
+    counted = [line for line in lines if line.gpu is not None and spec.backend in line.backends]
+    if not counted and spec.backend is not Backend.CUDA:
+        return (spec.gpu or 0,)
+    return inventory.choose_gpus(spec.gpu, needed, counted)
 
 
-def _require_memory(needed: int, host: HostResources) -> None:
-    if needed > host.memory_available_bytes:
+def _require_memory(needed: int, free: int) -> None:
+    if needed > free:
         raise InsufficientMemory(
-            f"the worker needs {needed} bytes of memory, {host.memory_available_bytes} are available",
+            f"the worker needs {bytes_text(needed)} of memory, {bytes_text(free)} are free",
             hint="stop a worker, ask for less --ctx or --slots, or take a smaller model",
-            details={"needed_bytes": needed, "free_bytes": host.memory_available_bytes},
+            details={"needed_bytes": needed, "free_bytes": free},
         )

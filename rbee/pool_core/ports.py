@@ -1,6 +1,6 @@
 """What the pool's logic needs of the world; adapters fill these, tests fake them."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -146,8 +146,35 @@ class GpuProbe(Protocol):
     async def inventory(self) -> GpuInventory: ...
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resident:
+    """What a process has of the host's memory. ``anon`` is its own, which nobody gets while it lives; in bytes."""
+
+    anon: int
+    peak: int
+
+
 class HostProbe(Protocol):
     async def resources(self) -> HostResources: ...
+    async def resident(self, pids: Collection[int]) -> Mapping[int, Resident]:
+        """Return what each process has; those that are gone, or not for our eyes, are left out."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What workers of one kind were seen to take at most, and how long they took to load the last time."""
+
+    device_bytes: int = 0
+    host_bytes: int = 0
+    load_ms: int | None = None
+
+
+class LedgerBook(Protocol):
+    """What was measured, and the lock that whoever promises memory has to hold. Outlives daemons."""
+
+    async def known(self) -> Mapping[str, Measured]: ...
+    async def note(self, seen: Mapping[str, Measured]) -> None: ...
+    def exclusive(self) -> AbstractAsyncContextManager[None]: ...
 
 
 class DrainFlag(Protocol):

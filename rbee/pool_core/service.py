@@ -6,12 +6,13 @@ import dataclasses
 from collections.abc import AsyncIterator, Callable
 
 from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
-from rbee.pool_core import failure, held, lifecycle, names, placement
+from rbee.pool_core import failure, held, ledger, lifecycle, names, placement
 from rbee.pool_core.ports import (
     Checkout,
     DrainFlag,
     GpuProbe,
     HostProbe,
+    LedgerBook,
     ModelStore,
     PoolFacts,
     PortTaken,
@@ -41,6 +42,7 @@ class PoolService:
         models: ModelStore,
         gpus: GpuProbe,
         host: HostProbe,
+        book: LedgerBook,
         control: WorkerControl,
         flag: DrainFlag,
         checkout: Checkout,
@@ -48,13 +50,17 @@ class PoolService:
     ) -> None:
         self._facts = facts
         self._units, self._models, self._gpus, self._host = units, models, gpus, host
+        self._book = book
         self._control, self._flag, self._checkout, self._now_ms = control, flag, checkout, now_ms
         self._holding = asyncio.Lock()
 
     # The pool
 
     async def get_state(self) -> PoolSnapshot:
-        facts = self._facts
+        facts, survey = self._facts, await self._survey()
+        news = ledger.learn(survey)
+        if news:
+            await self._book.note(news)
         return PoolSnapshot(
             id=facts.id,
             instance=facts.instance,
@@ -63,10 +69,12 @@ class PoolService:
             at_ms=self._now_ms(),
             draining=self._flag.is_set(),
             backends=tuple(Backend(name) for name in facts.backends),
-            gpus=await self._gpus.inventory(),
-            host=await self._host.resources(),
-            workers=await self.list_workers(),
-            models=await self.list_models(),
+            gpus=ledger.labelled(survey),
+            host=survey.host,
+            workers=ledger.told(survey),
+            models=tuple(survey.models),
+            devices=ledger.devices(survey),
+            needs=ledger.needs(survey, ctx=facts.ctx, slots=facts.slots),
         )
 
     async def snapshot_for_queen(self) -> PoolSnapshot:
@@ -80,7 +88,7 @@ class PoolService:
         return dataclasses.replace(state, worker_secrets=secrets)
 
     async def list_gpus(self) -> GpuInventory:
-        return await self._gpus.inventory()
+        return ledger.labelled(await self._survey())
 
     async def drain_pool(self) -> None:
         self._flag.set(True)
@@ -91,11 +99,13 @@ class PoolService:
     # Workers
 
     async def list_workers(self) -> tuple[WorkerStatus, ...]:
-        return tuple(sorted((lifecycle.status(facts) for facts in await self._units.list()), key=lambda w: w.id))
+        return ledger.told(await self._survey())
 
     async def get_worker(self, worker: str) -> WorkerStatus:
         facts = await self._require(worker)
-        return lifecycle.status(facts, await self._own_exit(facts))
+        ended = await self._own_exit(facts)
+        known = next((each for each in await self.list_workers() if each.id == worker), lifecycle.status(facts))
+        return dataclasses.replace(known, last_exit=ended)
 
     async def spawn_worker(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
         """Make the worker and wait until it is ready, telling how its model loads; ``lazy``: only its socket.
@@ -105,11 +115,15 @@ class PoolService:
             Conflict: nothing was made.
             WorkerOom, WorkerHung, Timeout, ModelLoadFailed, WorkerLost: it did not get ready, and was removed.
         """
-        plan = await self._create(await self._plan(spec))
-        if not spec.lazy:
-            async for event in self._start(plan):
+        async with self._book.exclusive():  # until systemd says that it starts, and the ledger counts it
+            plan = await self._create(await self._plan(spec))
+            starting = self._start(plan)
+            begun = None if spec.lazy else await anext(starting, None)
+        if begun is not None:
+            yield begun
+            async for event in starting:
                 yield event
-        made = lifecycle.status(await self._require(plan.id))
+        made = await self.get_worker(plan.id)
         yield SpawnEvent(state="ready", progress=1.0, message=made.status, worker=made)
 
     async def stop_worker(self, worker: str) -> None:
@@ -230,6 +244,19 @@ class PoolService:
 
     # How
 
+    async def _survey(self) -> ledger.Survey:
+        """Look at everything that has to do with memory."""
+        workers = sorted((lifecycle.status(facts) for facts in await self._units.list()), key=lambda each: each.id)
+        return ledger.Survey(
+            models=await self.list_models(),
+            workers=workers,
+            inventory=await self._gpus.inventory(),
+            host=await self._host.resources(),
+            resident=await self._host.resident([worker.pid for worker in workers if worker.pid is not None]),
+            known=await self._book.known(),
+            backends=[Backend(name) for name in self._facts.backends],
+        )
+
     async def _promised_bytes(self, but: str) -> int:
         """Return what models will take that somebody else has begun to hold."""
         begun = [
@@ -253,8 +280,7 @@ class PoolService:
         if spec.id is not None:
             names.check(spec.id)
         model = await self.get_model(spec.model)
-        host, gpus = await self._host.resources(), await self._gpus.inventory()
-        return placement.decide(spec, model, facts=self._facts, host=host, gpus=gpus)
+        return placement.decide(spec, model, facts=self._facts, survey=await self._survey())
 
     async def _create(self, plan: WorkerPlan) -> WorkerPlan:
         """Make the units under the first id and on the first port that systemd grants."""

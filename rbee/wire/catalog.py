@@ -27,6 +27,8 @@ class ModelFile:
     vocabulary: int = plain(0, doc="tokens the model knows")
     longest_token_bytes: int = plain(0, unit="bytes", doc="so a text has at least its bytes / this many tokens")
     heads: int = 0
+    embedding_length: int = 0
+    feed_forward_length: int = 0
     chat_template: bool = False
     revision: str = ""
     verified_ms: int | None = None

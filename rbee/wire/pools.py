@@ -16,9 +16,22 @@ class PoolState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class GpuProcess:
+    """Who uses a GPU. ``worker`` is set for ours; ``memory_bytes`` is null where the driver does not tell."""
+
+    pid: int
+    name: str = ""
+    memory_bytes: int | None = None
+    worker: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Gpu:
+    """``index`` is the driver's, and unique among those of one vendor; MIG instances follow after the last GPU."""
+
     index: int
     name: str
+    vendor: str = plain("nvidia", doc="nvidia or amd")
     uuid: str = ""
     memory_total_bytes: int = 0
     memory_used_bytes: int = 0
@@ -26,8 +39,15 @@ class Gpu:
     utilisation_percent: int | None = None
     temperature_c: int | None = None
     power_w: float | None = None
+    power_limit_w: float | None = None
     pci: str = ""
     compute_capability: str = ""
+    ecc_errors: int | None = plain(None, doc="uncorrected since the driver was loaded; null: it does not count them")
+    xid: int | None = plain(None, doc="the last critical error the driver told of since this process watches")
+    mig: bool = plain(False, doc="it is divided into instances, or is one")
+    parent: int | None = plain(None, doc="index of the GPU this is an instance of")
+    problem: str = plain("", doc="why nothing can run on it")
+    processes: tuple[GpuProcess, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,5 +1,6 @@
 """What PoolOps promises, held by the host itself, by its daemon and by rbee-hive over ssh alike (SPEC rule 2)."""
 
+import dataclasses
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, TypeAlias
 
@@ -100,6 +101,28 @@ async def test_workers_are_listed_stopped_and_gone(ops: PoolOps) -> None:
     assert [worker.id for worker in await ops.list_workers()] == ["worker-cpu-0", "worker-cpu-1"]
     await ops.stop_worker("worker-cpu-0")
     assert [worker.id for worker in await ops.list_workers()] == ["worker-cpu-1"]
+
+
+async def test_an_evicted_worker_sleeps_and_one_with_work_stays(pool: FakePool, ops: PoolOps) -> None:
+    await each(ops.spawn_worker(CPU))
+    pool.control.busy = True
+    with pytest.raises(Conflict, match="has 1 requests"):
+        await ops.evict_worker("worker-cpu-0")
+    pool.control.busy = False
+    await ops.evict_worker("worker-cpu-0")
+    assert (await ops.get_worker("worker-cpu-0")).state is WorkerState.ASLEEP
+    await ops.evict_worker("worker-cpu-0")
+    assert len(pool.control.slept) == 1, "one that sleeps is not asked"
+    with pytest.raises(NotFound):
+        await ops.evict_worker("nobody")
+
+
+async def test_a_pinned_worker_is_not_evicted(pool: FakePool, ops: PoolOps) -> None:
+    made = (await each(ops.spawn_worker(dataclasses.replace(CPU, pinned=True))))[-1].worker
+    assert made is not None and made.pinned
+    with pytest.raises(Conflict, match="is pinned"):
+        await ops.evict_worker("worker-cpu-0")
+    assert pool.control.slept == []
 
 
 async def test_draining_a_worker_takes_its_socket_and_lets_it_finish(pool: FakePool, ops: PoolOps) -> None:

@@ -1,12 +1,24 @@
 """A host in memory: systemd, models, GPUs, a worker's own API."""
 
+import asyncio
+import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rbee.errors import Conflict, ModelNotFound, NotFound
 from rbee.pool_core import names, placement, unit
-from rbee.pool_core.ports import HeldFacts, HoldPlan, PoolFacts, PortTaken, StartProgress, UnitFacts, WorkerPlan
+from rbee.pool_core.ports import (
+    HeldFacts,
+    HoldPlan,
+    Measured,
+    PoolFacts,
+    PortTaken,
+    Resident,
+    StartProgress,
+    UnitFacts,
+    WorkerPlan,
+)
 from rbee.pool_core.service import PoolService
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.git import GitChange, GitStatus, GitSubmodule, GitUpdate
@@ -123,6 +135,9 @@ class FakeUnits:
         self.released.append(worker)
         self.workers[worker] = dataclasses.replace(self._require(worker), socket_state="inactive")
 
+    async def until_asleep(self, worker: str) -> None:
+        self.workers[worker] = dataclasses.replace(self._require(worker), **ASLEEP)
+
     async def list(self) -> tuple[UnitFacts, ...]:
         return tuple(self.workers.values())
 
@@ -200,6 +215,11 @@ class FakeGpus:
 class FakeHost:
     available_bytes: int = 8 * GIB
 
+    residents: dict[int, Resident] = field(default_factory=dict)
+
+    async def resident(self, pids: Collection[int]) -> Mapping[int, Resident]:
+        return {pid: each for pid, each in self.residents.items() if pid in pids}
+
     async def resources(self) -> HostResources:
         return HostResources(
             cpus=4,
@@ -213,8 +233,35 @@ class FakeHost:
 class FakeControl:
     drained: list[tuple[str, str]] = field(default_factory=list)
 
+    slept: list[tuple[str, str]] = field(default_factory=list)
+    busy: bool = False
+
     async def drain(self, address: str, secret: str) -> None:
         self.drained.append((address, secret))
+
+    async def sleep(self, address: str, secret: str) -> None:
+        if self.busy:
+            raise Conflict("worker has 1 requests")
+        self.slept.append((address, secret))
+
+
+@dataclass
+class FakeBook:
+    """What was measured, in memory; ``held`` counts who promises memory at the same time."""
+
+    measured: dict[str, Measured] = field(default_factory=dict)
+    _lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    async def known(self) -> Mapping[str, Measured]:
+        return dict(self.measured)
+
+    async def note(self, seen: Mapping[str, Measured]) -> None:
+        self.measured |= seen
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        async with self._lock:
+            yield
 
 
 @dataclass
@@ -263,6 +310,7 @@ class FakePool:
     models: FakeModels = field(default_factory=FakeModels)
     gpus: FakeGpus = field(default_factory=FakeGpus)
     host: FakeHost = field(default_factory=FakeHost)
+    book: FakeBook = field(default_factory=FakeBook)
     control: FakeControl = field(default_factory=FakeControl)
     flag: FakeFlag = field(default_factory=FakeFlag)
     checkout: FakeCheckout = field(default_factory=FakeCheckout)
@@ -276,6 +324,7 @@ class FakePool:
             models=self.models,
             gpus=self.gpus,
             host=self.host,
+            book=self.book,
             control=self.control,
             flag=self.flag,
             checkout=self.checkout,

@@ -212,4 +212,6 @@ def _spawn_options(spec: WorkerSpec) -> list[str]:
         "cpu": spec.cpu_percent,
         "idle": spec.idle_s,
     }
-    return [f"--{key}={value}" for key, value in given.items() if value is not None] + ["--lazy"] * spec.lazy
+    flags = {"--lazy": spec.lazy, "--pin": spec.pinned, "--spare": spec.spare}
+    options = [f"--{key}={value}" for key, value in given.items() if value is not None]
+    return options + [flag for flag, said in flags.items() if said]

@@ -1,9 +1,11 @@
 import dataclasses
+from typing import Any
 
 import pytest
 
 from rbee.errors import BackendUnavailable, InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
 from rbee.pool_core import memory, placement
+from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import WorkerPlan
 from rbee.wire.pools import Gpu, GpuInventory, HostResources
 from rbee.wire.workers import Backend, WorkerSpec
@@ -12,17 +14,42 @@ from tests.fakes.pool import FACTS, GIB, PLAN, TINY
 HOST = HostResources(
     cpus=4, memory_total_bytes=16 * GIB, memory_available_bytes=8 * GIB, disk_free_bytes=1
 )  # fmt: skip
-GPUS = GpuInventory(
-    gpus=tuple(Gpu(index=n, name="x", memory_free_bytes=free * GIB) for n, free in enumerate((2, 24, 6)))
-)
+
+
+def gpus(*free: int) -> GpuInventory:
+    """GPUs of 24 GiB each, with so many GiB free."""
+    used = [24 * GIB - each * GIB for each in free]
+    return GpuInventory(
+        gpus=tuple(
+            Gpu(
+                index=n,
+                name="x",
+                memory_total_bytes=24 * GIB,
+                memory_used_bytes=each,
+                memory_free_bytes=24 * GIB - each,
+            )
+            for n, each in enumerate(used)
+        )
+    )
+
+
+GPUS = gpus(2, 24, 6)
 LARGE = dataclasses.replace(TINY, id="large", size_bytes=3 * GIB)
 CUDA_FACTS = dataclasses.replace(FACTS, backends=("cpu", "cuda"))
 
 
-def decide(spec: WorkerSpec, **world: object) -> WorkerPlan:
-    settings = {"facts": FACTS, "host": HOST, "gpus": GpuInventory(reason="no driver"), "model": TINY, **world}
-    model = settings.pop("model")
-    return placement.decide(spec, model, **settings)  # type: ignore[arg-type]
+def decide(spec: WorkerSpec, **world: Any) -> WorkerPlan:
+    facts, model = world.get("facts", FACTS), world.get("model", TINY)
+    survey = Survey(
+        models=[model],
+        workers=world.get("workers", ()),
+        inventory=world.get("gpus", GpuInventory(reason="no driver")),
+        host=HOST,
+        resident={},
+        known={},
+        backends=[Backend(name) for name in facts.backends],
+    )
+    return placement.decide(spec, model, facts=facts, survey=survey)
 
 
 def cpu(**wanted: object) -> WorkerSpec:
@@ -32,7 +59,7 @@ def cpu(**wanted: object) -> WorkerSpec:
 def test_what_is_not_asked_for_comes_from_settings_model_and_host() -> None:
     plan = decide(cpu())
     assert (plan.ctx, plan.slots, plan.idle_s, plan.threads) == (2048, 1, 300, 4)
-    assert plan.memory_bytes == memory.host_bytes(TINY, ctx=2048, slots=1)
+    assert plan.memory_bytes == memory.limit_bytes(TINY, ctx=2048, slots=1)
     assert (plan.model, plan.model_paths, plan.gpu) == ("tiny", TINY.paths, None)
 
 
@@ -72,6 +99,23 @@ def test_the_gpu_asked_for_is_taken_or_refused_but_not_another() -> None:
     assert refused.value.details["needed_bytes"] > 3 * GIB
     with pytest.raises(InvalidRequest, match="expected one of: 0, 1, 2"):
         decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=7), model=LARGE, facts=CUDA_FACTS, gpus=GPUS)
+
+
+def test_a_model_too_large_for_each_gpu_is_split_over_as_few_as_have_room_together() -> None:
+    spec = WorkerSpec(backend=Backend.CUDA, model="l")
+    huge = dataclasses.replace(TINY, id="huge", size_bytes=26 * GIB)
+    plan = decide(spec, model=huge, facts=CUDA_FACTS, gpus=gpus(2, 20, 6, 12))
+    assert (plan.gpu, plan.gpus) == (1, (1, 3))
+    with pytest.raises(InsufficientVram, match="gpu 1 has 20.0 GiB free"):
+        decide(
+            WorkerSpec(backend=Backend.CUDA, model="l", gpu=1), model=huge, facts=CUDA_FACTS, gpus=gpus(2, 20, 6, 12)
+        )
+
+
+def test_what_strangers_use_is_said_with_what_ours_do() -> None:
+    with pytest.raises(InsufficientVram, match=r"others use 22.0 GiB, workers 0 B") as refused:
+        decide(WorkerSpec(backend=Backend.CUDA, model="l"), model=LARGE, facts=CUDA_FACTS, gpus=gpus(2))
+    assert refused.value.details["foreign_bytes"] == 22 * GIB
 
 
 def test_a_gpu_for_the_cpu_is_a_mistake() -> None:

@@ -1,0 +1,189 @@
+"""The host's NVIDIA GPUs, through NVML. Where there are none, an empty inventory that says why."""
+
+import dataclasses
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pynvml
+
+from rbee.adapters.gpus.xid import XidWatch
+from rbee.wire.pools import Gpu, GpuInventory, GpuProcess
+
+_REASONS = {
+    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "NVML is not installed: no NVIDIA driver library on this host",
+    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
+    pynvml.NVML_ERROR_NO_PERMISSION: "NVML may not be used: no permission on /dev/nvidiactl",
+    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver and its library are of different versions: reboot",
+    pynvml.NVML_ERROR_GPU_IS_LOST: "it has fallen off the bus: dmesg | grep -i nvrm",
+}
+
+
+class Nvml:
+    """NVML, opened once and kept open while it answers: a driver that is opened for each look starts anew each time.
+
+    Args:
+        root: where /proc is.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._root = root
+        self._open = False
+        self._xids = XidWatch()
+
+    def read(self) -> GpuInventory:
+        """Return what NVML says now."""
+        try:
+            if not self._open:
+                pynvml.nvmlInit()
+                self._open = True
+            return self._inventory()
+        except pynvml.NVMLError as error:
+            self.close()
+            return GpuInventory(reason=reason(error))
+
+    def close(self) -> None:
+        """Let the driver go; the next look opens it again."""
+        if self._open:
+            self._xids.forget()
+            self._open = False
+            pynvml.nvmlShutdown()
+
+    def _inventory(self) -> GpuInventory:
+        handles = dict(_handles())
+        gpus = [self._gpu(index, handle) for index, handle in handles.items()]
+        here = {gpu.index: handles[gpu.index] for gpu in gpus if not gpu.problem or gpu.mig}
+        xids = self._xids.look(here, [gpu.uuid for gpu in gpus])
+        instances = list(self._instances(gpus, handles))
+        if len(here) < len(gpus):
+            self.close()  # a GPU that was lost is found again only by who opens the driver anew
+        return GpuInventory(
+            gpus=tuple(_with_xid(gpu, xids.get(gpu.index)) for gpu in (*gpus, *instances)),
+            driver=_text(pynvml.nvmlSystemGetDriverVersion()) if self._open else "",
+            reason="" if gpus else "NVML knows of no GPU",
+        )
+
+    def _gpu(self, index: int, handle: Any) -> Gpu:
+        """Return one GPU; one that does not answer stays in the list with its problem, and nothing free."""
+        if isinstance(handle, pynvml.NVMLError):
+            return Gpu(index=index, name="NVIDIA GPU", problem=reason(handle))
+        try:
+            return self._whole(index, handle)
+        except pynvml.NVMLError as error:
+            name = _asked(pynvml.nvmlDeviceGetName, handle, lost=None) or "NVIDIA GPU"
+            return Gpu(index=index, name=_text(name), problem=reason(error))
+
+    def _whole(self, index: int, handle: Any) -> Gpu:
+        memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
+        milliwatts = _asked(pynvml.nvmlDeviceGetPowerUsage, handle)
+        limit = _asked(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+        utilisation = _asked(pynvml.nvmlDeviceGetUtilizationRates, handle)
+        capability = _asked(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+        pci = _asked(pynvml.nvmlDeviceGetPciInfo, handle)
+        mig = (_asked(pynvml.nvmlDeviceGetMigMode, handle) or [0])[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+        return Gpu(
+            index=index,
+            name=_text(pynvml.nvmlDeviceGetName(handle)),
+            uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+            memory_total_bytes=int(memory.total),
+            memory_used_bytes=int(memory.used),
+            memory_free_bytes=0 if mig else int(memory.free),
+            utilisation_percent=None if utilisation is None else int(utilisation.gpu),
+            temperature_c=_asked(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+            power_w=None if milliwatts is None else milliwatts / 1000,
+            power_limit_w=None if limit is None else limit / 1000,
+            pci="" if pci is None else _text(pci.busId),
+            compute_capability="" if capability is None else ".".join(map(str, capability)),
+            ecc_errors=_asked(
+                pynvml.nvmlDeviceGetTotalEccErrors,
+                handle,
+                pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
+                pynvml.NVML_VOLATILE_ECC,
+            ),
+            mig=mig,
+            problem="MIG is on: it is divided into instances, and rbee puts no worker on those" if mig else "",
+            processes=self._processes(handle),
+        )
+
+    def _instances(self, gpus: list[Gpu], handles: Mapping[int, Any]) -> Iterator[Gpu]:
+        """Yield the instances of GPUs that are divided, numbered after the last GPU."""
+        number = len(gpus)
+        for gpu in (gpu for gpu in gpus if gpu.mig):
+            for place in range(_asked(pynvml.nvmlDeviceGetMaxMigDeviceCount, handles[gpu.index]) or 0):
+                handle = _asked(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handles[gpu.index], place)
+                if handle is not None:
+                    yield self._instance(number, gpu, handle)
+                    number += 1
+
+    def _instance(self, index: int, gpu: Gpu, handle: Any) -> Gpu:
+        memory = _asked(pynvml.nvmlDeviceGetMemoryInfo, handle)
+        return Gpu(
+            index=index,
+            name=_text(_asked(pynvml.nvmlDeviceGetName, handle) or gpu.name),
+            uuid=_text(_asked(pynvml.nvmlDeviceGetUUID, handle) or ""),
+            memory_total_bytes=0 if memory is None else int(memory.total),
+            memory_used_bytes=0 if memory is None else int(memory.used),
+            pci=gpu.pci,
+            compute_capability=gpu.compute_capability,
+            mig=True,
+            parent=gpu.index,
+            problem=f"an instance of gpu {gpu.index}; rbee puts no worker on instances",
+            processes=self._processes(handle),
+        )
+
+    def _processes(self, handle: Any) -> tuple[GpuProcess, ...]:
+        """Return who uses it; who computes and draws is told twice, and counted once with the larger number."""
+        found: dict[int, int | None] = {}
+        for question in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetGraphicsRunningProcesses):
+            for process in _asked(question, handle) or ():
+                known, used = found.get(process.pid), process.usedGpuMemory
+                found[process.pid] = used if known is None else max(known, used or 0)
+        return tuple(
+            GpuProcess(pid=pid, name=self._name_of(pid), memory_bytes=used) for pid, used in sorted(found.items())
+        )
+
+    def _name_of(self, pid: int) -> str:
+        try:
+            return (self._root / f"proc/{pid}/comm").read_text(errors="replace").strip()
+        except OSError:
+            return ""
+
+
+def reason(error: Exception) -> str:
+    """Return a sentence for an NVML error."""
+    known = _REASONS.get(getattr(error, "value", None))
+    return known or f"NVML: {error}"
+
+
+def _handles() -> Iterator[tuple[int, Any]]:
+    """Yield index and handle of each GPU; in place of the handle the error, where there is none to be had."""
+    for index in range(pynvml.nvmlDeviceGetCount()):
+        try:
+            yield index, pynvml.nvmlDeviceGetHandleByIndex(index)
+        except pynvml.NVMLError as error:
+            yield index, error
+
+
+def _with_xid(gpu: Gpu, xid: int | None) -> Gpu:
+    return gpu if xid is None or gpu.parent is not None else dataclasses.replace(gpu, xid=xid)
+
+
+_RAISED: Any = object()
+
+
+def _asked(question: Callable[..., Any], *arguments: Any, lost: Any = _RAISED) -> Any:
+    """Return the answer; None where this GPU has none (many laptops tell no power, vGPUs no temperature).
+
+    Args:
+        lost: what to return when the GPU is lost; otherwise that is raised.
+    """
+    try:
+        return question(*arguments)
+    except pynvml.NVMLError as error:
+        if getattr(error, "value", None) == pynvml.NVML_ERROR_GPU_IS_LOST and lost is _RAISED:
+            raise
+        return None
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

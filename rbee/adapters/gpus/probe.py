@@ -1,0 +1,31 @@
+"""All GPUs of all vendors as one inventory."""
+
+import asyncio
+import dataclasses
+from pathlib import Path
+
+from rbee.adapters.gpus import amd
+from rbee.adapters.gpus.nvml import Nvml
+from rbee.wire.pools import GpuInventory
+
+
+class GpuProbe:
+    """Asks anew each time: a GPU may come (driver loaded) and go (fallen off the bus) while we run.
+
+    Args:
+        root: where /sys and /proc are.
+    """
+
+    def __init__(self, root: Path = Path("/")) -> None:
+        self._nvml = Nvml(root)
+        self._root = root
+
+    async def inventory(self) -> GpuInventory:
+        return await asyncio.to_thread(self.read)
+
+    def read(self) -> GpuInventory:
+        """Return what there is now; blocks for as long as the driver takes."""
+        found = self._nvml.read()
+        others = amd.read(self._root)
+        reason = "" if others and not found.gpus else found.reason
+        return dataclasses.replace(found, gpus=(*found.gpus, *others), reason=reason)

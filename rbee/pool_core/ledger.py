@@ -1,0 +1,213 @@
+"""Memory on each device: what strangers have, what our workers have or will have, and what a new worker may have. Pure.
+
+A worker is counted with what it was predicted or seen to need from the moment it starts, not from when it has taken
+it; a stranger with what he uses now. What a worker is seen to take is believed from then on for all of its kind: the
+same file, context, slots and backend.
+"""
+
+import dataclasses
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from rbee.pool_core import memory
+from rbee.pool_core.ports import Measured, Resident
+from rbee.wire.catalog import ModelFile
+from rbee.wire.pools import Device, Gpu, GpuInventory, GpuProcess, HostResources, Need
+from rbee.wire.workers import Backend, WorkerState, WorkerStatus
+
+HOLDING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.BUSY, WorkerState.DRAINING})
+LOADED = frozenset({WorkerState.READY, WorkerState.BUSY})
+MARGIN = 1.05
+"""What was measured once may be a little more the next time."""
+
+_VENDORS = {"nvidia": (Backend.CUDA, Backend.VULKAN), "amd": (Backend.ROCM, Backend.VULKAN)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Survey:
+    """Everything the ledger is made from, at one moment."""
+
+    models: Sequence[ModelFile]
+    workers: Sequence[WorkerStatus]
+    inventory: GpuInventory
+    host: HostResources
+    resident: Mapping[int, Resident]
+    known: Mapping[str, Measured]
+    backends: Collection[Backend]
+
+
+def key(model: ModelFile, backend: Backend, *, ctx: int, slots: int) -> str:
+    """Return what workers of one kind have in common. Until a file is hashed its size has to stand for its content."""
+    return f"{model.sha256 or f'{model.id}:{model.size_bytes}'} {backend} {ctx}x{slots}"
+
+
+def need(model: ModelFile, backend: Backend, *, ctx: int, slots: int, known: Mapping[str, Measured]) -> Need:
+    """Return what a worker takes of its device: as measured, else as the header says."""
+    seen = known.get(key(model, backend, ctx=ctx, slots=slots), Measured())
+    taken = seen.host_bytes if backend is Backend.CPU else seen.device_bytes
+    predict = memory.host_bytes if backend is Backend.CPU else memory.device_bytes
+    return Need(
+        model=model.id,
+        backend=backend,
+        bytes=int(taken * MARGIN) if taken else predict(model, ctx=ctx, slots=slots),
+        ctx=ctx,
+        slots=slots,
+        measured=bool(taken),
+        load_ms=seen.load_ms,
+    )
+
+
+def needs(survey: Survey, *, ctx: int, slots: int) -> tuple[Need, ...]:
+    """Return the need of each model on each backend, with the pool's own numbers."""
+    return tuple(
+        need(model, backend, ctx=min(ctx, model.context_tokens or ctx), slots=slots, known=survey.known)
+        for model in survey.models
+        for backend in survey.backends
+    )
+
+
+def told(survey: Survey) -> tuple[WorkerStatus, ...]:
+    """Return the workers with what each needs of its device, and what it has of it as far as the driver says."""
+    return tuple(
+        dataclasses.replace(worker, need_bytes=_need_of(worker, survey), device_bytes=_device_bytes(worker, survey))
+        for worker in survey.workers
+    )
+
+
+def labelled(survey: Survey) -> GpuInventory:
+    """Return the inventory with our workers named among the processes."""
+    names = {worker.pid: worker.id for worker in survey.workers if worker.pid is not None}
+    gpus = (
+        dataclasses.replace(gpu, processes=tuple(_labelled(each, names) for each in gpu.processes))
+        for gpu in survey.inventory.gpus
+    )
+    return dataclasses.replace(survey.inventory, gpus=tuple(gpus))
+
+
+def devices(survey: Survey) -> tuple[Device, ...]:
+    """Return the ledger: the host's memory first, then each GPU's."""
+    return (_host(survey), *(_gpu(gpu, survey) for gpu in survey.inventory.gpus))
+
+
+def learn(survey: Survey) -> Mapping[str, Measured]:
+    """Return what is new about kinds of workers: more than was known, or another time of loading."""
+    news: dict[str, Measured] = {}
+    for worker in survey.workers:
+        model = _model_of(worker, survey)
+        if model is None or worker.state not in LOADED or worker.pid is None:
+            continue
+        kind = key(model, worker.backend, ctx=worker.ctx, slots=worker.slots)
+        before = news.get(kind) or survey.known.get(kind, Measured())
+        seen = _seen(worker, before, survey)
+        if seen != before:
+            news[kind] = seen
+    return news
+
+
+def _seen(worker: WorkerStatus, before: Measured, survey: Survey) -> Measured:
+    resident = survey.resident.get(worker.pid or 0)
+    return Measured(
+        device_bytes=max(before.device_bytes, _device_bytes(worker, survey) or 0),
+        host_bytes=max(before.host_bytes, resident.peak if resident else 0),
+        load_ms=worker.load_ms if worker.load_ms is not None else before.load_ms,
+    )
+
+
+def _host(survey: Survey) -> Device:
+    """The kernel counts mapped weights as memory to be had, so a worker on the CPU keeps all it needs but its own."""
+    ours = list(_tenants(None, survey))
+    anon = {worker.id: _anon(worker, survey) for worker in ours}
+    unfilled = sum(max(0, _need_of(worker, survey) - anon[worker.id] - _held(worker, survey)) for worker in ours)
+    reserved = sum(max(_need_of(worker, survey), anon[worker.id]) for worker in ours)
+    total, available = survey.host.memory_total_bytes, survey.host.memory_available_bytes
+    return Device(
+        backends=(Backend.CPU,),
+        total_bytes=total,
+        free_bytes=max(0, available - unfilled),
+        reserved_bytes=reserved,
+        foreign_bytes=max(0, total - available - sum(anon.values())),
+    )
+
+
+def _gpu(gpu: Gpu, survey: Survey) -> Device:
+    ours = list(_tenants(gpu.index, survey, gpu.vendor))
+    used = {worker.id: _used(worker, gpu, survey) for worker in ours}
+    reserved = sum(max(_share(worker, survey), used[worker.id]) for worker in ours)
+    foreign = max(0, gpu.memory_used_bytes - sum(used.values()))
+    free = max(0, gpu.memory_total_bytes - foreign - reserved)
+    return Device(
+        backends=tuple(backend for backend in _VENDORS[gpu.vendor] if backend in survey.backends),
+        gpu=gpu.index,
+        total_bytes=gpu.memory_total_bytes,
+        free_bytes=0 if gpu.problem else free,
+        reserved_bytes=reserved,
+        foreign_bytes=foreign,
+        problem=gpu.problem,
+    )
+
+
+def _tenants(gpu: int | None, survey: Survey, vendor: str = "") -> Iterator[WorkerStatus]:
+    """Yield the workers that have memory there, or will in a moment."""
+    for worker in survey.workers:
+        if worker.state in HOLDING and _is_on(worker, gpu, vendor):
+            yield worker
+
+
+def _is_on(worker: WorkerStatus, gpu: int | None, vendor: str) -> bool:
+    if gpu is None:
+        return worker.backend is Backend.CPU
+    return gpu in _gpus(worker) and worker.backend in _VENDORS[vendor]
+
+
+def _gpus(worker: WorkerStatus) -> tuple[int, ...]:
+    return () if worker.backend is Backend.CPU else worker.gpus or (worker.gpu or 0,)
+
+
+def _need_of(worker: WorkerStatus, survey: Survey) -> int:
+    model = _model_of(worker, survey)
+    if model is None:
+        return worker.memory_limit_bytes or 0 if worker.backend is Backend.CPU else 0
+    return need(model, worker.backend, ctx=worker.ctx, slots=worker.slots, known=survey.known).bytes
+
+
+def _share(worker: WorkerStatus, survey: Survey) -> int:
+    return _need_of(worker, survey) // max(1, len(_gpus(worker)))
+
+
+def _used(worker: WorkerStatus, gpu: Gpu, survey: Survey) -> int:
+    """Return what the driver says it uses there; where it does not say, a loaded one has what it needs."""
+    mine = [process for process in gpu.processes if process.pid == worker.pid]
+    if mine and mine[0].memory_bytes is not None:
+        return mine[0].memory_bytes
+    silent = all(process.memory_bytes is None for process in gpu.processes)
+    return _share(worker, survey) if silent and worker.state in LOADED else 0
+
+
+def _device_bytes(worker: WorkerStatus, survey: Survey) -> int | None:
+    used = [
+        process.memory_bytes
+        for gpu in survey.inventory.gpus
+        for process in gpu.processes
+        if worker.pid is not None and process.pid == worker.pid and gpu.index in _gpus(worker)
+    ]
+    known = [each for each in used if each is not None]
+    return sum(known) if known else None
+
+
+def _anon(worker: WorkerStatus, survey: Survey) -> int:
+    resident = survey.resident.get(worker.pid or 0)
+    return resident.anon if resident else 0
+
+
+def _held(worker: WorkerStatus, survey: Survey) -> int:
+    """Return the bytes of weights that are held in memory anyway, and are no more to be had."""
+    model = _model_of(worker, survey)
+    return model.size_bytes if model is not None and model.cached else 0
+
+
+def _model_of(worker: WorkerStatus, survey: Survey) -> ModelFile | None:
+    return next((model for model in survey.models if model.id == worker.model), None)
+
+
+def _labelled(process: GpuProcess, names: Mapping[int, str]) -> GpuProcess:
+    return dataclasses.replace(process, worker=names[process.pid]) if process.pid in names else process
