@@ -44,7 +44,7 @@ def show_state(state: PoolSnapshot, output: Output) -> None:
             "memory": f"{bytes_text(host.memory_available_bytes)} available of {bytes_text(host.memory_total_bytes)}",
             "disk": f"{bytes_text(host.disk_free_bytes)} free for models",
             "gpus": gpus,
-            "for workers": "\n".join(_device(device) for device in state.devices),
+            "ledger": "\n".join(_device(device) for device in state.devices),
             "backends": ", ".join(state.backends),
             "models": ", ".join(_model(model) for model in state.models) or "none",
         },

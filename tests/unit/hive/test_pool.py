@@ -9,6 +9,7 @@ async def test_status_shows_the_host_and_its_workers(daemon: str) -> None:
     facts, workers = done.out.split("\n\n")
     assert "pool      blep\nstate     ready\n" in facts
     assert "gpus      none: NVML is not installed\n" in facts
+    assert "ledger    memory: 7.5 GiB free; workers have 465.5 MiB, others 8.0 GiB\n" in facts
     assert "memory    8.0 GiB available of 16.0 GiB\n" in facts
     assert workers.splitlines()[1].startswith("worker-cpu-0")
 
@@ -37,4 +38,4 @@ async def test_gpus_or_the_reason_why_there_are_none(pool: FakePool, daemon: str
     assert (await run("gpu", "status", "--format=json")).document["reason"] == "NVML is not installed"
     pool.gpus.gpus = (Gpu(index=0, name="RTX 3060", memory_total_bytes=12 * GIB, memory_free_bytes=11 * GIB),)
     line = (await run("gpu", "status")).out.splitlines()[1]
-    assert line.split() == ["0", "RTX", "3060", "0", "B", "11.0", "GiB", "12.0", "GiB", "–", "–", "–", "–"]
+    assert line.split() == ["0", "RTX", "3060", "░░░░░░░░░░", "0.0", "of", "12.0", "GiB", "–", "–", "–", "–", "ok"]

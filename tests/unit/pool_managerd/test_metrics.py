@@ -26,7 +26,9 @@ async def test_a_snapshot_as_metrics() -> None:
 
     assert value("rbee_pool_workers", state="ready") == 1
     assert value("rbee_worker_memory_bytes", worker="worker-cpu-0", model="tiny") == 1 << 20
-    assert value("rbee_gpu_memory_free_bytes", gpu="1", name="RTX 3060") == 11 * GIB
+    assert value("rbee_gpu_memory_free_bytes", gpu="1", name="RTX 3060", vendor="nvidia") == 11 * GIB
+    assert value("rbee_gpu_problem", gpu="1", name="RTX 3060", vendor="nvidia") == 0
+    assert value("rbee_ledger_reserved_bytes", device="host") == snapshot.devices[0].reserved_bytes > 0
     assert value("rbee_host_memory_available_bytes") == 8 * GIB
     assert value("rbee_pool_models") == 1
     assert value("rbee_pool_draining") == 0
