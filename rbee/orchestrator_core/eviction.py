@@ -50,6 +50,11 @@ def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Vict
     return _needed([victim for _, victim in chosen], lacking)
 
 
+def ours(pool: str, gpu: int | None, view: View) -> int:
+    """Return the bytes that workers have there who may give them up, now or when their work is done."""
+    return sum(share(worker) for worker in _there(pool, gpu, view) if not worker.pinned)
+
+
 def keepers(pool: str, gpu: int | None, view: View) -> Sequence[Keeper]:
     """Return who stays there although somebody wants the memory."""
     found = ((worker, keeps((pool, worker.id), worker, view)) for worker in _holding(pool, gpu, view))

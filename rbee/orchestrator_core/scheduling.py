@@ -121,15 +121,36 @@ def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence
     """Nobody has a free slot now: make room, wait, or refuse."""
     serving = [seat for seat in seats if seat not in asleep]
     found = places.search(job, view)
-    fitting = [room for room in found.rooms if room.fits]
+    begun = [room for room in found.rooms if room.place in view.spawning]
+    if begun:
+        return _spawn(begun[0], spare=bool(seats))  # nothing new: whoever performs it knows how far it is
+    rooms = within_reach(found.rooms, view)
+    fitting = [room for room in rooms if room.fits]
     if fitting and (not serving or is_deep(job, view, serving, fitting)):
         return _spawn(choose_room(fitting, view), spare=bool(seats))
     if serving:
         return Wait(f"all {sum(seat.worker.slots for seat in serving)} slots for {job.model} are busy")
-    making_room = _evict(job, view, found.rooms, asleep)
+    making_room = _evict(job, view, rooms, asleep)
     if making_room is not None:
         return making_room
     return _no_way(job, view, found)
+
+
+def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
+    """Leave out slower kinds of devices than the best that the model would fit on once our own workers made room.
+
+    A model for the GPU does not go to the CPU for as long as another one is in its place; it does when strangers or
+    pinned workers have the memory, for they may have it for ever.
+    """
+    kinds = sorted({room.place.backend for room in rooms}, key=places.PREFERENCE.index)
+    for rank, kind in enumerate(kinds):
+        if any(room.place.backend is kind and _attainable(room, view) for room in rooms):
+            return [room for room in rooms if kinds.index(room.place.backend) <= rank]
+    return rooms
+
+
+def _attainable(room: Room, view: View) -> bool:
+    return room.lacking <= eviction.ours(room.place.pool, room.place.gpu, view)
 
 
 def is_deep(job: JobSpec, view: View, seats: Sequence[Seat], rooms: Sequence[Room]) -> bool:

@@ -1,6 +1,7 @@
 /* A FAKE NVML: the part of its ABI that rbee uses, answering from the text file that $NVML_SCENARIO names.
  *
- * The file is read again at each nvmlInit and at each nvmlDeviceGetCount, so that it may change under a daemon.
+ * The file is read again at each nvmlInit and at each nvmlDeviceGetCount, so that it may change under a daemon;
+ * without the variable it is /etc/nvml-scenario.
  * One thing a line, key=value after its kind; what is not said is NVML_ERROR_NOT_SUPPORTED:
  *
  *   driver version=570.1 error=0                  error: what nvmlInit answers (nvml.h: 9 driver not loaded, …)
@@ -8,9 +9,11 @@
  *       ecc=0 mig=1 lost=1 xid=79 memory_error=15  lost: the handle itself is refused; memory_error: that question
  *   process gpu=0 pid=123 memory=6442450944 kind=g      kind: c computes, g draws; without memory it is not told
  *   instance gpu=0 name=MIG_1g.10gb uuid=MIG-0 total=8 used=3
+ *   workers memory=3221225472                     every process started with --backend=cuda and --gpu=N has so much there
  *
  * Underscores in names stand for blanks. Return codes are those of nvml.h.
  */
+#include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -72,9 +75,38 @@ static void read_device(const char *line, device *to, long long parent) {
     if (!*cc || sscanf(cc, "%d.%d", &to->major, &to->minor) != 2) to->major = -1;
 }
 
+static void use(long long gpu, long long memory) {
+    if (gpu < 0 || gpu >= gpus) return;
+    devices[gpu].used = (devices[gpu].used > 0 ? devices[gpu].used : 0) + memory;
+}
+
+/* Find the workers as the driver would: by what they run on. */
+static void read_workers(long long memory) {
+    DIR *all = opendir("/proc");
+    struct dirent *entry;
+    char path[300], said[4096];
+    while (all && (entry = readdir(all))) {
+        snprintf(path, sizeof path, "/proc/%s/cmdline", entry->d_name);
+        FILE *file = atoi(entry->d_name) ? fopen(path, "r") : NULL;
+        if (!file) continue;
+        size_t length = fread(said, 1, sizeof said - 1, file);
+        fclose(file);
+        said[length] = 0;
+        for (size_t n = 0; n < length; n++)
+            if (!said[n]) said[n] = ' ';
+        const char *gpu = strstr(said, " --gpu=");
+        if (!gpu || !strstr(said, " --backend=cuda ") || users >= MOST) continue;
+        processes[users++] = (process){atoll(gpu + 7), atoll(entry->d_name), memory, 'c'};
+        use(atoll(gpu + 7), memory);
+    }
+    if (all) closedir(all);
+}
+
 static void read_scenario(void) {
     const char *path = getenv("NVML_SCENARIO");
-    FILE *file = path ? fopen(path, "r") : NULL;
+    long long of_workers = UNSAID;
+    if (!path) path = "/etc/nvml-scenario";
+    FILE *file = fopen(path, "r");
     char line[1024];
     gpus = instances = users = init_error = 0;
     strcpy(version, "0");
@@ -87,6 +119,8 @@ static void read_scenario(void) {
             read_device(line, &devices[gpus++], UNSAID);
         } else if (!strncmp(line, "instance ", 9) && instances < MOST / 2) {
             read_device(line, &devices[MOST / 2 + instances++], number(line, "gpu"));
+        } else if (!strncmp(line, "workers ", 8)) {
+            of_workers = number(line, "memory");
         } else if (!strncmp(line, "process ", 8) && users < MOST) {
             char kind[4];
             text(line, "kind", kind, sizeof kind);
@@ -95,6 +129,7 @@ static void read_scenario(void) {
         }
     }
     if (file) fclose(file);
+    if (of_workers != UNSAID) read_workers(of_workers);
 }
 
 static int give(long long value, unsigned *to) {

@@ -126,7 +126,8 @@ def test_a_gpu_with_room_is_preferred_and_the_roomiest_taken() -> None:
 
 def test_a_gpu_request_never_falls_back_to_the_cpu() -> None:
     full = snapshot(gpus=1, size_bytes=3 * GIB)
-    assert isinstance(ask(job(), full), Spawn)
+    anywhere = ask(job(), full)
+    assert isinstance(anywhere, Spawn) and anywhere.place.backend is Backend.CPU, "strangers have the GPU"
     assert ask(job(backend="cuda"), full) == Wait("tiny needs 3.6 GiB of GPU memory, gpu 0 of blep has 2.0 GiB free")
     assert refused(ask(job(backend="cuda"), snapshot())).details == {"available": ["cpu"]}
 
@@ -334,6 +335,13 @@ def test_a_spawn_under_way_has_its_memory_promised_until_the_snapshot_shows_it()
     assert isinstance(ask(job(), shown, spawning=spawning), Spawn)
 
 
+def test_a_spawn_that_was_begun_is_gone_on_with_and_nobody_is_evicted_for_it_again() -> None:
+    pool = one_gpu(cuda(0, need=GIB), free=7 * GIB)
+    first = ask(job("big"), pool)
+    assert isinstance(first, Spawn)
+    assert ask(job("big"), pool, spawning={first.place: first.need}) == first
+
+
 def test_a_model_too_large_for_one_gpu_is_split_over_several() -> None:
     pool = snapshot(
         "blep",
@@ -345,3 +353,15 @@ def test_a_model_too_large_for_one_gpu_is_split_over_several() -> None:
     assert decision.place == Place("blep", "tiny", Backend.CUDA, None)
     too_large = snapshot("blep", devices=(device(0), device(1)), needs=(need(takes=20 * GIB),))
     assert isinstance(refused(ask(job(), too_large)), InsufficientVram)
+
+
+@pytest.mark.parametrize("state", [WorkerState.READY, WorkerState.BUSY, WorkerState.STARTING])
+def test_a_model_for_the_gpu_does_not_go_to_the_cpu_while_one_of_ours_has_its_place(state: WorkerState) -> None:
+    pool = one_gpu(cuda(0, need=6 * GIB, state=state))
+    roomy = dataclasses.replace(
+        pool, devices=(device(None), *pool.devices[1:]), needs=(*pool.needs, need("big", backend=Backend.CPU))
+    )
+    assert isinstance(ask(job("big"), roomy), Evict if state is WorkerState.READY else Wait)
+    pinned = dataclasses.replace(roomy, workers=(dataclasses.replace(pool.workers[0], pinned=True),))
+    decision = ask(job("big"), pinned)
+    assert isinstance(decision, Spawn) and decision.place.backend is Backend.CPU

@@ -1,0 +1,123 @@
+"""The ledger and eviction on a host whose driver is a fake; see ``gpus``."""
+
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbee.errors import Conflict, InsufficientVram
+from tests.assets.nvml import gpu, process
+from tests.rig.waiting import wait_for
+from tests.systemd import gpus
+from tests.systemd.gpus import MIB
+from tests.systemd.lab import Lab
+
+
+@pytest.fixture
+def cuda(lab: Lab, tmp_path: Path) -> Lab:
+    """A host with one GPU of 800 MiB, on which two small models find room, and three of those."""
+    gpus.drive(lab.host, gpu(0, total=800 * MIB))
+    gpus.install(lab.host, tmp_path)
+    for name in ("one", "two", "three"):
+        lab.give_tiny(name)
+    return lab
+
+
+def spawn(lab: Lab, model: str, *argv: str) -> Any:
+    return lab.hive_json("worker", "spawn", "cuda", "--model", model, *argv)
+
+
+def line(lab: Lab, index: int = 0) -> Any:
+    """Return the ledger's line of a GPU."""
+    return next(each for each in lab.hive_json("status")["devices"] if each["gpu"] == index)
+
+
+def states(lab: Lab) -> dict[str, str]:
+    return {worker["model"]: worker["state"] for worker in lab.rbee_json("pool", "worker", "list")}
+
+
+def submit(lab: Lab, model: str, *argv: str) -> Any:
+    return lab.rbee_json("jobs", "submit", "--model", model, "--prompt", "x", "--max-tokens", "4", *argv)
+
+
+def test_a_worker_is_predicted_reserved_measured_and_believed(cuda: Lab) -> None:
+    before = next(
+        need for need in cuda.hive_json("status")["needs"] if (need["model"], need["backend"]) == ("one", "cuda")
+    )
+    assert not before["measured"]
+    worker = spawn(cuda, "one")
+    assert (worker["gpu"], worker["load_ms"] > 0) == (0, True)
+    wait_for(lambda: line(cuda)["foreign_bytes"] == 0, "the ledger to know its worker", 10)
+    shown = cuda.hive_json("gpu", "status")["gpus"][0]
+    assert [user["worker"] for user in shown["processes"]] == [worker["id"]]
+    after = next(
+        need for need in cuda.hive_json("status")["needs"] if (need["model"], need["backend"]) == ("one", "cuda")
+    )
+    assert (after["measured"], after["bytes"]) == (True, int(350 * MIB * 1.05))
+    assert line(cuda)["free_bytes"] == 800 * MIB - after["bytes"]
+
+
+def test_a_game_is_counted_and_a_worker_refused_with_the_numbers(cuda: Lab) -> None:
+    gpus.drive(cuda.host, gpu(0, total=800 * MIB, used=600 * MIB), process(0, 1, 600 * MIB, kind="g"))
+    code, error = cuda.refused("rbee-hive", "worker", "spawn", "cuda", "--model", "one")
+    assert (code, error["code"]) == (75, InsufficientVram.code)
+    assert error["details"]["free_bytes"] == 200 * MIB
+    assert "others use 600.0 MiB, workers 0 B" in error["message"]
+    assert cuda.units("rbee-worker-*") == set()
+    gpus.drive(cuda.host, gpu(0, total=800 * MIB))
+    assert spawn(cuda, "one")["state"] == "ready"
+
+
+def test_a_gpu_that_falls_off_the_bus_takes_nothing_and_says_so(cuda: Lab) -> None:
+    gpus.drive(cuda.host, gpu(0, lost=1))
+    _, error = cuda.refused("rbee-hive", "worker", "spawn", "cuda", "--model", "one")
+    assert (error["code"], "fallen off the bus" in error["message"]) == (InsufficientVram.code, True)
+    assert "fallen off the bus" in cuda.hive("gpu", "status").stdout
+    gpus.drive(cuda.host, gpu(0, total=800 * MIB))
+    assert spawn(cuda, "one")["state"] == "ready"
+
+
+def test_two_spawns_at_once_do_not_get_the_same_memory(cuda: Lab) -> None:
+    gpus.drive(cuda.host, gpu(0, total=600 * MIB))
+    done: list[int] = []
+    threads = [
+        threading.Thread(
+            target=lambda model=model, way=way: done.append(
+                cuda.hive("worker", "spawn", "cuda", "--model", model, *way, check=False).returncode
+            )
+        )
+        for model, way in (("one", ()), ("two", ("--direct",)), ("three", ()))
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sorted(done) == [0, 75, 75]
+    wait_for(lambda: list(states(cuda).values()) == ["ready"], "the queen to hear of it", 10)
+
+
+def test_an_idle_worker_goes_to_sleep_for_another_model_and_comes_back(cuda: Lab) -> None:
+    for model in ("one", "two"):
+        assert submit(cuda, model)["state"] == "completed"
+    assert states(cuda) == {"one": "ready", "two": "ready"}
+    assert submit(cuda, "three", "--id", "pushy")["state"] == "completed"
+    asleep = [model for model, state in states(cuda).items() if state == "asleep"]
+    assert len(asleep) == 1 and asleep != ["three"]
+    assert submit(cuda, asleep[0])["state"] == "completed"
+    assert sorted(states(cuda).values()) == ["asleep", "ready", "ready"]
+    said = cuda.rbee("jobs", "explain", "pushy").stdout
+    assert "waited: evicted for three on gpu 0 of" in said
+    assert "started a worker of three on gpu 0 of" in cuda.rbee("workers", "explain").stdout
+    assert "evicted for three: it had no job for" in cuda.rbee("workers", "explain").stdout
+
+
+def test_one_that_is_pinned_stays_and_the_job_says_for_whom_it_waits(cuda: Lab) -> None:
+    gpus.drive(cuda.host, gpu(0, total=600 * MIB))
+    worker = spawn(cuda, "one", "--pin")
+    code, error = cuda.refused("rbee-hive", "worker", "evict", worker["id"])
+    assert (code, error["code"]) == (73, Conflict.code)
+    job = submit(cuda, "two", "--backend", "cuda", "--detach")["id"]
+    wait_for(lambda: "is pinned" in cuda.rbee_json("jobs", "status", job)["reason"], "the reason", 10)
+    cuda.hive("worker", "stop", worker["id"], "--yes")
+    wait_for(lambda: cuda.rbee_json("jobs", "status", job)["state"] == "completed", "the job", 30)
