@@ -1,6 +1,6 @@
 """What the pool's logic needs of the world; adapters fill these, tests fake them."""
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Protocol
@@ -108,6 +108,9 @@ class UnitManager(Protocol):
 
     async def release(self, worker: str) -> None:
         """Stop the socket only: nothing wakes the worker again, and when it exits nothing is left. Raises NotFound."""
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever a worker has started or ended."""
 
     async def until_asleep(self, worker: str) -> None:
         """Return when the service has ended and the socket waits for the next request. Raises Timeout, NotFound."""

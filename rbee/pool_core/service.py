@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 
 from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
 from rbee.pool_core import failure, held, ledger, lifecycle, names, placement
@@ -97,6 +97,10 @@ class PoolService:
         self._flag.set(False)
 
     # Workers
+
+    def changes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever a worker has started or ended, also by itself; for whoever has to tell others."""
+        return self._units.changes()
 
     async def list_workers(self) -> tuple[WorkerStatus, ...]:
         return ledger.told(await self._survey())

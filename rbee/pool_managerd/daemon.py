@@ -1,6 +1,7 @@
 """What lives as long as the process: the pool, and the heartbeat that tells the queen of it."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import ssl
@@ -15,6 +16,7 @@ from rbee.daemon import tls
 from rbee.daemon.access import Access
 from rbee.daemon.app import App, create_app, mount
 from rbee.daemon.serve import is_loopback, require_token
+from rbee.errors import RbeeError
 from rbee.pool_core.service import PoolService
 from rbee.pool_managerd.heartbeat import Heartbeat
 from rbee.pool_managerd.metrics import observe
@@ -23,6 +25,9 @@ from rbee.wire.operations import POOL
 from rbee.wire.pools import PoolSnapshot
 from rbee.wire.words import counted
 from rbee.wire.workers import WorkerState
+
+LISTEN_AGAIN_S = 10.0
+"""Between two tries to hear what systemd announces."""
 
 QUEEN_S = 10.0
 """A queen that takes longer over a heartbeat is as good as away."""
@@ -45,17 +50,21 @@ class Daemon:
         self._replaced: list[HttpClient] = []
         self.heartbeat = Heartbeat(self._look, self._send, interval_s=settings.pool.heartbeat_s)
         self._task: asyncio.Task[None] | None = None
+        self._listener: asyncio.Task[None] | None = None
         self.app = self._app(settings, tokens)
 
     async def start(self) -> None:
         """Begin to beat."""
         self._task = asyncio.create_task(self.heartbeat.run(), name="heartbeat")
+        self._listener = asyncio.create_task(self._listen(), name="listener")
 
     async def stop(self) -> None:
         """Stop beating. Workers are systemd's, and go on."""
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.wait({self._task})
+        tasks = {task for task in (self._task, self._listener) if task is not None}
+        for task in tasks:
+            task.cancel()
+        if tasks:
+            await asyncio.wait(tasks)
         for client in (*self._replaced, self._queen):
             await client.close()
 
@@ -115,6 +124,18 @@ class Daemon:
 
     def _access(self, tokens: tuple[str, ...]) -> Access:
         return Access(tokens=tokens, callers={}, loopback=is_loopback(self.sock))
+
+    async def _listen(self) -> None:
+        """Tell the queen when a worker wakes or falls asleep: she decides by what memory is free.
+
+        Where systemd cannot be listened to, the usual beats have to do.
+        """
+        while True:
+            with contextlib.suppress(RbeeError):
+                async with contextlib.aclosing(self._pool.changes()) as changes:
+                    async for _ in changes:
+                        self.heartbeat.changed()
+            await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def _look(self) -> PoolSnapshot:
         return await self._pool.snapshot_for_queen()

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee import log
-from rbee.errors import RbeeError
+from rbee.errors import InsufficientMemory, InsufficientVram, RbeeError
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.view import Key, Place, View
 from rbee.queen.closing import closing
@@ -19,6 +19,7 @@ SEEN_S = 10.0
 """A heartbeat tells of the new worker long before this."""
 
 
+_FULL = (InsufficientVram, InsufficientMemory)
 Noted: TypeAlias = Callable[[Key, str, str, str], Awaitable[None]]
 
 
@@ -113,6 +114,8 @@ class Spawner:
             await self._pools.until(lambda: self._pools.status(place.pool, worker) is not None, SEEN_S)
         except RbeeError as failed:
             error = failed
+            if isinstance(failed, _FULL):
+                await self._pools.refresh()
         need.task = None
         if error is None:
             del self._needs[place]
@@ -133,9 +136,12 @@ class Spawner:
         raise RbeeError(f"pool {place.pool} ended the spawn of {place.model} without a result")
 
     def _failed(self, place: Place, need: Need, error: RbeeError) -> None:
-        """What may pass is tried again after a pause; the rest, and the fifth failure, are final."""
+        """What may pass is tried again after a pause; the rest, and the fifth failure, are final.
+
+        A place that seemed to have room and had none may pass, too: its pool knows better, and has told by then.
+        """
         need.failures += 1
-        again = error.retriable and need.failures < ATTEMPTS
+        again = (error.retriable or isinstance(error, _FULL)) and need.failures < ATTEMPTS
         log.warning("worker.not_spawned", pool=place.pool, model=place.model, error=error.message, code=error.code)
         if not again:
             del self._needs[place]

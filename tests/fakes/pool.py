@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from rbee.errors import Conflict, ModelNotFound, NotFound
@@ -105,6 +105,7 @@ class FakeUnits:
     workers: dict[str, UnitFacts] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
     holding: list[str] = field(default_factory=list)
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
 
     async def create(self, plan: WorkerPlan) -> None:
         if names.socket(plan.id) in {names.socket(worker) for worker in {*self.workers, *self.hidden_ids}}:
@@ -134,6 +135,12 @@ class FakeUnits:
     async def release(self, worker: str) -> None:
         self.released.append(worker)
         self.workers[worker] = dataclasses.replace(self._require(worker), socket_state="inactive")
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        while True:
+            await self.changed.wait()
+            self.changed.clear()
+            yield
 
     async def until_asleep(self, worker: str) -> None:
         self.workers[worker] = dataclasses.replace(self._require(worker), **ASLEEP)

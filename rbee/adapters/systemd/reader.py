@@ -22,6 +22,7 @@ from rbee.wire.workers import LogLine, WorkerExit
 
 JOURNAL_MS = 1000  # between the end of a process and the moment journald shows what was written about it
 ASLEEP_S = 15.0
+_WORKERS_PATH = b"/rbee_2dworker_2d"  # as D-Bus spells rbee-worker-
 START_SLACK_S = 60.0  # systemd's own TimeoutStartSec= ends a start; this only ends our waiting should systemd not
 
 
@@ -86,6 +87,13 @@ class UnitReader:
         async with contextlib.aclosing(following):
             async for progress in following:
                 yield progress
+
+    async def changes(self) -> AsyncGenerator[None, None]:
+        """Yield whenever a worker's service has started or ended, whoever made it: a connection, itself, systemd."""
+        async with Watch(self.mode, within=_WORKERS_PATH) as watch:
+            async for member, _, body in watch.announcements():
+                if member == CHANGED and isinstance(body[1], dict) and b"ActiveState" in body[1]:
+                    yield
 
     async def until_asleep(self, worker: str) -> None:
         """Return when the worker's service has ended.

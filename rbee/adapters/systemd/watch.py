@@ -13,10 +13,15 @@ JOB_REMOVED, UNIT_REMOVED, CHANGED = b"JobRemoved", b"UnitRemoved", b"Properties
 
 
 class Watch:
-    """Listens from ``async with`` on, so nothing that follows from a call made inside it can be missed."""
+    """Listens from ``async with`` on, so nothing that follows from a call made inside it can be missed.
 
-    def __init__(self, mode: Mode, *units: str) -> None:
-        self._mode, self._units = mode, units
+    Args:
+        units: whose properties are followed.
+        within: follow those of all units whose object path has this in it.
+    """
+
+    def __init__(self, mode: Mode, *units: str, within: bytes | None = None) -> None:
+        self._mode, self._units, self._within = mode, units, within
         self._heard: asyncio.Queue[Announcement] = asyncio.Queue()
         self._bus: Bus | None = None
 
@@ -27,6 +32,8 @@ class Watch:
                 bus.on_signal(MANAGER_PATH, MANAGER, member, self._hear)
             for unit in self._units:
                 bus.on_signal(unit_path(unit), PROPERTIES, CHANGED, self._hear)
+            if self._within is not None:
+                bus.on_signal(None, PROPERTIES, CHANGED, self._hear_within)
             bus.call(b"Subscribe")
         except BaseException:
             bus.close()
@@ -44,6 +51,10 @@ class Watch:
 
     def _hear(self, member: bytes, path: bytes, body: Any) -> None:
         self._heard.put_nowait((member, path, body))
+
+    def _hear_within(self, member: bytes, path: bytes, body: Any) -> None:
+        if self._within is not None and self._within in path:
+            self._hear(member, path, body)
 
     async def announcements(self) -> AsyncIterator[Announcement]:
         """Yield what is announced, without end."""

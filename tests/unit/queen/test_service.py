@@ -11,6 +11,7 @@ from rbee.errors import (
     BackendUnavailable,
     Conflict,
     InsufficientMemory,
+    ModelLoadFailed,
     ModelNotFound,
     NoCapacity,
     NotFound,
@@ -340,12 +341,25 @@ async def test_one_worker_is_spawned_however_many_jobs_need_it(queen: Running) -
 
 async def test_a_spawn_that_fails_for_good_fails_the_jobs_that_wait_for_it(queen: Running) -> None:
     async with FakePool("blep").serve() as pool:
-        pool.spawn_failures = [InsufficientMemory("tiny needs 9 bytes, 8 are free", details={"needed_bytes": 9})]
+        pool.spawn_failures = [ModelLoadFailed("tensor 'x' is truncated")]
         await queen.hear(pool)
         job = await queen.client.submit_job(spec())
         events = await queen.ended(job.id)
-        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "insufficient_memory"
+        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "model_load_failed"
         assert len(pool.spawned) == 1
+
+
+async def test_a_pool_that_has_less_memory_than_it_said_is_asked_again(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep").serve() as pool:
+        pool.spawn_failures = [InsufficientMemory("tiny needs 9 bytes, 8 are free", details={"needed_bytes": 9})]
+        pool.to_spawn = [worker]
+        await queen.hear(pool)
+        asked = pool.asked
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: pool.workers)
+        assert pool.asked > asked, "nobody asked the pool how it is"
+        await queen.hear(pool)
+        assert text_of(await queen.ended(job.id)) == words(5)
 
 
 async def test_a_spawn_that_fails_for_now_is_tried_again(queen: Running) -> None:
