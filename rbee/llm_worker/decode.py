@@ -29,6 +29,7 @@ class Generation:
     cancelled: Callable[[], bool]
     alive: Callable[[], None]
     _tokens_out: int = field(default=0, init=False)
+    _untold: list[int] = field(default_factory=list, init=False)
     _first_s: float | None = field(default=None, init=False)
     _decoding_s: float = field(default=0.0, init=False)
 
@@ -44,7 +45,7 @@ class Generation:
         yield self._end(reason)
 
     def _read_prompt(self) -> None:
-        request, tokens = self.prompt.request, self.prompt.tokens
+        request, tokens = self.prompt.request, [*self.prompt.tokens, *self.prompt.said]
         self.slot.begin(
             Sampling(
                 temperature=request.temperature,
@@ -52,7 +53,8 @@ class Generation:
                 top_p=request.top_p,
                 min_p=request.min_p,
                 repeat_penalty=request.repeat_penalty,
-                seed=self.prompt.seed,
+                # Where it would have been in its sequence of random numbers nobody can tell; not at the beginning.
+                seed=(self.prompt.seed + len(self.prompt.said)) % (1 << 32),
                 ignore_eos=request.ignore_eos,
             )
         )
@@ -65,6 +67,10 @@ class Generation:
     def _answer(self) -> Generator[JobEvent, None, StopReason]:
         """Yield tokens, and ``metrics`` about once a second; return why it ended."""
         flow = TextFlow(self.prompt.request.stop)
+        self._tokens_out = len(self.prompt.said)
+        for token in self.prompt.said:  # what it lets through was told before; what it holds back was not
+            if flow.feed(self.model.piece(token))[1]:
+                return StopReason.STOP
         self._decoding_s = told_s = self.clock()
         while self._tokens_out < self.prompt.max_tokens:
             self._check()
@@ -72,7 +78,7 @@ class Generation:
             if self.model.ends(token):
                 yield from self._text(flow.flush())
                 return StopReason.EOS
-            self._count()
+            self._count(token)
             text, stopped = flow.feed(self.model.piece(token))
             yield from self._text(text)
             if stopped:
@@ -90,19 +96,20 @@ class Generation:
         if self.cancelled():
             raise Interrupted
 
-    def _count(self) -> None:
+    def _count(self, token: int) -> None:
         self._tokens_out += 1
+        self._untold.append(token)
         if self._first_s is None:
             self._first_s = self.clock()
 
     def _text(self, text: str) -> Iterator[Token]:
         if text:
-            yield Token(i=max(self._tokens_out - 1, 0), t=text)
+            ids, self._untold = tuple(self._untold), []
+            yield Token(i=max(self._tokens_out - 1, 0), t=text, ids=ids)
 
     def _metrics(self, now_s: float) -> Metrics:
-        return Metrics(
-            tokens_out=self._tokens_out, tokens_per_s=round(self._tokens_out / (now_s - self._decoding_s), 2)
-        )
+        made = self._tokens_out - len(self.prompt.said)
+        return Metrics(tokens_out=self._tokens_out, tokens_per_s=round(made / (now_s - self._decoding_s), 2))
 
     def _end(self, reason: StopReason) -> End:
         now_s = self.clock()

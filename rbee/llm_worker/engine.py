@@ -21,6 +21,8 @@ class Prompt:
     tokens: Sequence[int]
     seed: int
     max_tokens: int
+    said: Sequence[int] = ()
+    """Tokens of the answer that another worker has said already; they count, and are not told again."""
 
 
 @dataclass(slots=True, kw_only=True)

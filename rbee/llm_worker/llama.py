@@ -36,8 +36,8 @@ class Model:
     def __init__(self, handle: Any) -> None:
         self._handle = handle
         self._vocab = c.llama_model_get_vocab(handle)
-        self._vocabulary = int(c.llama_vocab_n_tokens(self._vocab))
-        self._ends = frozenset(token for token in range(self._vocabulary) if c.llama_vocab_is_eog(self._vocab, token))
+        self.vocabulary = int(c.llama_vocab_n_tokens(self._vocab))
+        self._ends = frozenset(token for token in range(self.vocabulary) if c.llama_vocab_is_eog(self._vocab, token))
         self.context_tokens = int(c.llama_model_n_ctx_train(handle))
         self.render = self._template()
 
@@ -109,7 +109,7 @@ class Model:
         handle = c.llama_init_from_model(self._handle, params)
         if not handle:
             raise _load_failed(f"no context of {context_tokens} tokens could be made", hint="use less --ctx")
-        return Slot(handle, vocabulary=self._vocabulary, ends=self._ends)
+        return Slot(handle, vocabulary=self.vocabulary, ends=self._ends)
 
     def close(self) -> None:
         c.llama_model_free(self._handle)

@@ -55,6 +55,7 @@ class LoadedModel(Protocol):
     """Weights in memory, their vocabulary and chat template."""
 
     context_tokens: int
+    vocabulary: int
     render: Render | None
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:

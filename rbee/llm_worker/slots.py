@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from rbee import log
-from rbee.errors import ContextTooLong, RbeeError
+from rbee.errors import ContextTooLong, InvalidRequest, RbeeError
 from rbee.llm_worker.channel import Channel
 from rbee.llm_worker.decode import Generation
 from rbee.llm_worker.engine import Prompt, SlotActivity
 from rbee.llm_worker.ports import Decoder, LoadedModel, Loader
 from rbee.llm_worker.template import render_chat
+from rbee.wire import continuation
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, last
 from rbee.wire.inference import InferenceRequest
 
@@ -106,7 +107,21 @@ class SlotEngine:
                 details={"prompt_tokens": len(tokens), "context_tokens": self.context_tokens},
             )
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
-        return Prompt(request=request, tokens=tokens, seed=seed, max_tokens=min(request.max_tokens, room))
+        said = self._said(model, request, room)
+        return Prompt(request=request, tokens=tokens, seed=seed, max_tokens=min(request.max_tokens, room), said=said)
+
+    def _said(self, model: LoadedModel, request: InferenceRequest, room: int) -> list[int]:
+        """Return the tokens to go on from. Raises InvalidRequest for those this model has not, ContextTooLong."""
+        said = continuation.unpacked(request.continue_from)
+        if any(token >= model.vocabulary for token in said):
+            raise InvalidRequest(f"continue_from has tokens that {self._name} here does not know")
+        if said and len(said) >= room:
+            raise ContextTooLong(
+                f"{len(said)} tokens were said already, the context of {self._name} here has room for {room}",
+                hint="spawn the worker with a larger --ctx",
+                details={"said_tokens": len(said), "context_tokens": self.context_tokens},
+            )
+        return said
 
     async def submit(self, job: str, prompt: Prompt) -> AsyncIterator[JobEvent]:
         channel: Channel[JobEvent] = Channel(CHANNEL_EVENTS)

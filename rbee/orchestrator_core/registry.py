@@ -105,11 +105,11 @@ class Registry:
         self._stale.add(pool)
 
     def doubt(self, pool: str, worker: str) -> None:
-        """Leave ``worker`` out until its pool speaks of it again: it did not answer."""
+        """Give ``worker`` nothing until its pool speaks of it again: it did not answer. systemd is starting it anew."""
         known = self._pools.get(pool)
         if known is not None and known.snapshot is not None:
-            left = tuple(found for found in known.snapshot.workers if found.id != worker)
-            known.snapshot = dataclasses.replace(known.snapshot, workers=left)
+            workers = tuple(_doubted(each) if each.id == worker else each for each in known.snapshot.workers)
+            known.snapshot = dataclasses.replace(known.snapshot, workers=workers)
             self._stale.add(pool)
 
     def find(self, pool: str, now_s: float) -> PoolView:
@@ -184,6 +184,10 @@ def workers_of(view: PoolView) -> tuple[WorkerStatus, ...]:
     if view.state is PoolState.LOST:
         return tuple(dataclasses.replace(worker, state=WorkerState.LOST) for worker in workers)
     return tuple(workers)
+
+
+def _doubted(worker: WorkerStatus) -> WorkerStatus:
+    return dataclasses.replace(worker, state=WorkerState.STARTING, status="did not answer")
 
 
 def _shape(snapshot: PoolSnapshot) -> tuple[object, ...]:

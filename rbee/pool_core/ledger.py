@@ -8,6 +8,7 @@ same file, context, slots and backend.
 import dataclasses
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 from rbee.pool_core import memory
 from rbee.pool_core.ports import Measured, Resident
@@ -17,6 +18,7 @@ from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 
 HOLDING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.BUSY, WorkerState.DRAINING})
 LOADED = frozenset({WorkerState.READY, WorkerState.BUSY})
+MOST_NEEDS = 1000
 MARGIN = 1.05
 """What was measured once may be a little more the next time."""
 
@@ -58,12 +60,13 @@ def need(model: ModelFile, backend: Backend, *, ctx: int, slots: int, known: Map
 
 
 def needs(survey: Survey, *, ctx: int, slots: int) -> tuple[Need, ...]:
-    """Return the need of each model on each backend, with the pool's own numbers."""
-    return tuple(
+    """Return the need of each model on each backend, with the pool's own numbers; no more than a heartbeat takes."""
+    found = (
         need(model, backend, ctx=min(ctx, model.context_tokens or ctx), slots=slots, known=survey.known)
         for model in survey.models
         for backend in survey.backends
     )
+    return tuple(islice(found, MOST_NEEDS))
 
 
 def told(survey: Survey) -> tuple[WorkerStatus, ...]:

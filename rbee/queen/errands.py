@@ -11,7 +11,7 @@ from typing import Any
 
 from rbee import log
 from rbee.client.worker import WorkerClient
-from rbee.errors import NoCapacity, QueueFull, RbeeError, ShuttingDown, WorkerLost
+from rbee.errors import NoCapacity, PoolUnreachable, QueueFull, RbeeError, ShuttingDown, Timeout, WorkerLost
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
@@ -53,6 +53,7 @@ class Errands:
         self.used: dict[Key, Use] = {}
         self.warmth = Warmth()
         self._jobs_of: dict[Key, set[str]] = {}
+        self._asking: asyncio.Task[None] | None = None
 
     def __contains__(self, job: object) -> bool:
         return job in self._all
@@ -107,7 +108,7 @@ class Errands:
             return
         with contextlib.suppress(RbeeError, TimeoutError):
             async with asyncio.timeout(CANCEL_S):
-                await errand.client.cancel(job.id)
+                await errand.client.cancel(job.generation)
                 await asyncio.wait({errand.task})
 
     def _start(self, job: Job, errand: Errand, *, attach: bool) -> None:
@@ -185,24 +186,25 @@ class Errands:
             await job.end_cancelled()
         elif job.verdict is not None:
             await job.fail(job.verdict)
-        elif job.delivered:
-            await job.fail(error)
+        elif job.delivered and not _resumes(job, error):
+            await job.fail(_with_count(job, error))
         elif isinstance(error, _BUSY):
             job.refusals += 1
             await self._again(job, error, backoff_s(job.refusals, random.random()), counted=False)  # noqa: S311
         elif error.retriable and job.attempts < ATTEMPTS:
-            self._doubt(job, error)
-            await self._again(job, error, backoff_s(job.attempts, random.random()))  # noqa: S311
+            self._doubt(job)
+            pause_s = 0.0 if job.delivered and job.attempts == 1 else backoff_s(job.attempts, random.random())  # noqa: S311
+            await self._again(job, error, pause_s)
         else:
-            await job.fail(error)
+            await job.fail(_with_count(job, error))
         if job.finished:
             log.event("job.ended", job=job.id, state=job.state.value, worker=job.worker, error=job.reason or None)
 
-    def _doubt(self, job: Job, error: RbeeError) -> None:
+    def _doubt(self, job: Job) -> None:
         if job.pool and job.worker:
             self.warmth.forget((job.pool, job.worker))
-            if error.details.get("refused"):
-                self._pools.doubt(job.pool, job.worker)
+            self._pools.doubt(job.pool, job.worker)
+            self._asking = asyncio.create_task(self._pools.refresh(), name="ask-after-loss")
 
     async def _again(self, job: Job, error: RbeeError, pause_s: float, *, counted: bool = True) -> None:
         uncounted = not counted and job.state is JobState.DISPATCHED
@@ -213,10 +215,29 @@ class Errands:
             "decision": "retry",
             "code": error.code,
             "pause_s": round(pause_s, 1),
-            "sentence": f"tried again after {pause_s:.1f} s: {error.message}",
+            "sentence": _again_sentence(job, error, pause_s),
         }
         await job.record(
             [], [Move(JobState.QUEUED if uncounted else JobState.RETRIED, columns)], decision, patient=True
         )
         log.warning("job.retried", job=job.id, worker=job.worker, code=error.code, pause_s=pause_s)
         self._jobs.wait(job, pause_s)
+
+
+def _resumes(job: Job, error: RbeeError) -> bool:
+    """Say whether a job that was partly told goes on elsewhere: its worker was lost, and every token told is known."""
+    lost = isinstance(error, (WorkerLost, *_BUSY, PoolUnreachable, Timeout)) and error.retriable
+    return lost and job.resumable
+
+
+def _with_count(job: Job, error: RbeeError) -> RbeeError:
+    """Say how much was told before it failed."""
+    if job.delivered:
+        error.details.setdefault("tokens_out", job.tokens)
+    return error
+
+
+def _again_sentence(job: Job, error: RbeeError, pause_s: float) -> str:
+    when = "at once" if not pause_s else f"after {pause_s:.1f} s"
+    how = f"went on {when} from token {job.tokens}" if job.delivered else f"tried again {when}"
+    return f"{how}: {error.message}"

@@ -1,7 +1,9 @@
 """An unfinished job as the queen holds it: the same as on disk, and who reads it."""
 
 import asyncio
+import dataclasses
 import time
+from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -17,7 +19,7 @@ from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Move, Unfinished
 from rbee.queen.store.store import Store
 from rbee.wire import codec
-from rbee.wire.events import End, Failure, JobEvent, StopReason, name_of
+from rbee.wire.events import End, Failure, JobEvent, StopReason, Token, name_of
 from rbee.wire.jobs import JobSpec, JobState, Placement
 
 FULL_DISK_PAUSE_S = 1.0
@@ -30,9 +32,14 @@ class Item:
     kind: str
     data: str
     worker_event: int | None = None
+    tokens: tuple[int, ...] = ()
 
 
 def item(event: JobEvent, worker_event: int | None = None) -> Item:
+    """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
+    if isinstance(event, Token) and event.ids:
+        bare = dataclasses.replace(event, ids=())
+        return Item(name_of(event), codec.dump_json(bare), worker_event, event.ids)
     return Item(name_of(event), codec.dump_json(event), worker_event)
 
 
@@ -81,7 +88,12 @@ class Job:
         self.worker = status.worker
         self.worker_event = kept.last_worker_event
         self.delivered = kept.delivered
-        self.tokens = 0
+        self.said = array("I", kept.tokens)
+        """The model's tokens that were told so far: another worker goes on from them."""
+        self.seed = status.seed
+        self.tokens_in = status.tokens_in
+        self.told_start = status.started_ms is not None
+        self.file = ""
         self.feed = Feed(kept.last_event, self._page)
         self.done = asyncio.Event()
         self.reason = status.reason
@@ -96,6 +108,21 @@ class Job:
         age_s = max(0, now_ms() - status.created_ms) / 1000
         self.arrived_s = time.monotonic() - age_s
         self.began_s = _began_s(status.started_ms)
+
+    @property
+    def tokens(self) -> int:
+        """How many tokens were told."""
+        return len(self.said)
+
+    @property
+    def generation(self) -> str:
+        """What a worker calls this attempt: one that a lost worker still has must not be taken for it."""
+        return self.id if self.attempts <= 1 else f"{self.id[:56]}.{self.attempts}"
+
+    @property
+    def resumable(self) -> bool:
+        """Whether a worker can go on exactly where another one stopped: every token told is known by its number."""
+        return not self.delivered or self.tokens > 0
 
     @property
     def finished(self) -> bool:
@@ -168,7 +195,10 @@ class Job:
         async with self._lock:
             attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
             first = self.feed.last_id + 1
-            entries = [Entry(first + n, i.kind, i.data, attempt, i.worker_event) for n, i in enumerate(items)]
+            entries = [
+                Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens))
+                for n, i in enumerate(items)
+            ]
             await self._store.write(jobs.record, self.seq, entries, moves, decision, now_ms())
             self._apply(items, moves)
             self.feed.publish(entries, finished=self.finished)
@@ -183,17 +213,24 @@ class Job:
                     setattr(self, column, move.columns[column])
             if "attempts" in move.columns:
                 self.worker_event = 0
+            if "seed" in move.columns:
+                self.seed = move.columns["seed"]
             if move.state is JobState.RUNNING:
-                self.began_s = time.monotonic()
+                self.began_s = self.began_s or time.monotonic()
+                self.told_start = True
         for each in items:
             if each.kind == "token":
                 self.delivered = True
-                self.tokens += 1
+                self.said.extend(each.tokens)
             if each.worker_event is not None:
                 self.worker_event = each.worker_event
 
     async def _page(self, after: int) -> Sequence[Entry]:
         return await self._store.read(events.page, self.seq, after)
+
+
+def _packed(tokens: tuple[int, ...]) -> bytes | None:
+    return array("I", tokens).tobytes() if tokens else None
 
 
 def _began_s(started_ms: int | None) -> float | None:

@@ -13,14 +13,16 @@ from collections.abc import AsyncIterator, Callable
 from rbee import log
 from rbee.client.worker import WorkerClient
 from rbee.errors import Conflict, NotFound, PoolUnreachable, RbeeError, Timeout, Unauthorized, WorkerLost
+from rbee.orchestrator_core.view import is_open
 from rbee.queen.closing import closing
 from rbee.queen.job import Item, Job, item, now_ms
 from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.store.jobs import Move, Stale
-from rbee.wire.events import End, Failure, JobEvent, Started, StopReason
+from rbee.wire import continuation
+from rbee.wire.events import End, Failure, JobEvent, Metrics, Started, StopReason
 from rbee.wire.inference import InferenceRequest
-from rbee.wire.jobs import Generation, JobState
+from rbee.wire.jobs import Generation, JobState, Placement
 
 DETACH_S = 60.0
 AHEAD = 256
@@ -47,6 +49,7 @@ class Relay:
         # An idle worker's last exit is about as old as its sleep, and a running one's is older than its run.
         since_ms = None if status is None else status.since_ms
         self._began_ms = 0 if since_ms is None else since_ms + EXIT_SLACK_MS
+        self._resuming = job.told_start and job.attempts > 1
 
     async def run(self, *, attach: bool) -> RbeeError | None:
         """Args: attach: the worker has it already; go on after the last event on disk."""
@@ -55,7 +58,7 @@ class Relay:
         while True:
             seen = self._job.worker_event
             try:
-                await self._pump(self._client.attach(self._job.id, after=seen) if attach else self._begin())
+                await self._pump(self._client.attach(self._job.generation, after=seen) if attach else self._begin())
                 return None
             except Conflict as error:
                 if attach:
@@ -81,16 +84,30 @@ class Relay:
             loss = await self._loss(patient=False)
             if loss is not None:
                 return loss
-            hopeless = self._pool in self._pools.absent() and not self._job.delivered
+            hopeless = self._pool in self._pools.absent() and (not self._job.delivered or self._can_go_on_elsewhere())
             if hopeless or time.monotonic() - cut_at_s > DETACH_S:
                 return unexplained(self._pool, self._worker)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
 
+    def _can_go_on_elsewhere(self) -> bool:
+        """Say whether another host has the model: ours may come back, but nobody has to wait for it."""
+        fleet = self._pools.fleet()
+        model = fleet.names.canonical(self._job.spec.model)
+        others = [pool for pool, _ in fleet.files(model) if pool.id != self._pool and is_open(pool, Placement())]
+        return self._job.resumable and self._job.spec.placement.pool is None and bool(others)
+
     def _begin(self) -> AsyncIterator[Numbered]:
         spec = self._job.spec
         asked = {field.name: getattr(spec, field.name) for field in dataclasses.fields(Generation)}
-        request = InferenceRequest(**asked, id=self._job.id, detach_s=DETACH_S)
+        if self._job.tokens:
+            asked["seed"] = self._job.seed
+        request = InferenceRequest(
+            **asked,
+            id=self._job.generation,
+            detach_s=DETACH_S,
+            continue_from=continuation.packed(self._job.said) if self._job.tokens else "",
+        )
         return self._client.infer(request, request_id=self._job.request_id)
 
     async def _gone(self) -> RbeeError:
@@ -161,7 +178,12 @@ class Relay:
             raise failure
 
     def _signed(self, event: JobEvent) -> JobEvent:
-        return dataclasses.replace(event, pool=self._pool, id=None) if isinstance(event, Started) else event
+        """Return ``event`` as readers have it: a stream starts once, and then may be resumed."""
+        if not isinstance(event, Started):
+            return event
+        if self._resuming:
+            return Metrics(tokens_out=self._job.tokens, tokens_per_s=0.0, resumed_on=f"{self._pool}:{self._worker}")
+        return dataclasses.replace(event, pool=self._pool, id=None)
 
     def _refusal(self, event: JobEvent) -> RbeeError | None:
         """Return why ``event`` ends the attempt but not the job; None for what is passed on."""

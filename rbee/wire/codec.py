@@ -42,7 +42,8 @@ def dump_json(value: Any) -> str:
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON-able dicts, lists and scalars."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return {f.name: plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        told = ((name, getattr(value, name), sparse) for name, sparse in _fields_of(type(value)))
+        return {name: plain(item) for name, item, sparse in told if item or not sparse}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -80,6 +81,12 @@ def invalid(problems: list[Problem]) -> InvalidRequest:
 
 def _no_constant(word: str) -> Any:
     raise ValueError(f"{word} is not a JSON number")
+
+
+@functools.cache
+def _fields_of(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
+    """Return the names of its fields, and which are left out where they are empty; found out once."""
+    return tuple((field.name, field.metadata.get("rule", _EMPTY).sparse) for field in dataclasses.fields(kind))
 
 
 @functools.cache

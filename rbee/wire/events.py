@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from rbee.errors import InvalidRequest, RbeeError
 from rbee.wire import codec
 from rbee.wire.envelope import error_for
-from rbee.wire.fields import said
+from rbee.wire.fields import said, sparse
 from rbee.wire.sse import Frame
 
 
@@ -43,10 +43,15 @@ class Started:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
-    """``t`` is text and never splits a character; ``i`` counts the model's tokens from 0 and may jump."""
+    """``t`` is text and never splits a character; ``i`` counts the model's tokens from 0 and may jump.
+
+    ``ids`` is between worker and queen only: the model's tokens since the event before, so that another worker can go
+    on from exactly there.
+    """
 
     i: int
     t: str = said()
+    ids: tuple[int, ...] = sparse(())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -31,6 +31,8 @@ class Rule:
     unit: str = ""
     doc: str = ""
     raw: bool = False
+    sparse: bool = False
+    """Left out of the JSON where it says nothing."""
 
 
 def number(*, low: float, high: float, default: Any = ..., unit: str = "", doc: str = "") -> Any:
@@ -64,6 +66,11 @@ def items(*, longest: int, shortest: int = 0, default: Any = ..., doc: str = "")
 def plain(default: Any = ..., *, unit: str = "", doc: str = "") -> Any:
     """A field that only wants a word of explanation."""
     return _field(Rule(unit=unit, doc=doc), default)
+
+
+def sparse(default: Any, *, longest: int | None = None, doc: str = "") -> Any:
+    """A field that is left out of the JSON where it is empty."""
+    return _field(Rule(longest=longest, doc=doc, sparse=True), default)
 
 
 def said(default: Any = ..., doc: str = "") -> Any:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from rbee.wire import continuation
 from rbee.wire.fields import JOB_ID, number, plain, text
 from rbee.wire.jobs import Generation
 
@@ -12,6 +13,11 @@ class InferenceRequest(Generation):
 
     id: str | None = text(longest=64, pattern=JOB_ID, default=None, doc="absent: made, and told in `started`")
     detach_s: float = number(low=0, high=3600, default=0, unit="s", doc="how long to go on without a reader")
+    continue_from: str = text(
+        longest=continuation.LONGEST,
+        default="",
+        doc="tokens already said, base64 of 32-bit numbers; none is told again",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -112,7 +112,7 @@ class PoolSnapshot:
     workers: tuple[WorkerStatus, ...] = items(longest=1000, default=())
     models: tuple[ModelFile, ...] = items(longest=1000, default=())
     devices: tuple[Device, ...] = items(longest=100, default=())
-    needs: tuple[Need, ...] = items(longest=5000, default=())
+    needs: tuple[Need, ...] = items(longest=1000, default=())
     worker_secrets: Mapping[str, str] = plain({}, doc="worker id → bearer secret; only to the queen")
 
 

@@ -18,7 +18,7 @@ from rbee.daemon import sse
 from rbee.daemon.access import Access
 from rbee.daemon.app import App, body, create_app, empty, reply
 from rbee.errors import Conflict, NotFound, RbeeError
-from rbee.wire import codec
+from rbee.wire import codec, continuation
 from rbee.wire.catalog import ModelFile
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token, last, name_of
 from rbee.wire.inference import InferenceRequest, Readiness
@@ -155,14 +155,14 @@ class FakeWorker:
     async def _generate(self, generation: Generation) -> None:
         asked = generation.request
         generation.say(Started(worker=self.id, model=self.model, seed=7, id=asked.id))
-        made = 0
-        for made in range(asked.max_tokens):
+        made = said = len(continuation.unpacked(asked.continue_from))
+        for made in range(said, asked.max_tokens):
             if self.pause_at == made:
                 self.open.clear()
             await self.open.wait()
             if generation.cancelled:
                 break
-            generation.say(Token(i=made, t=f"w{made} "))
+            generation.say(Token(i=made, t=f"w{made} ", ids=(made,)))
             await asyncio.sleep(0)
         if self.failure is not None:
             generation.say(self.failure)

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from rbee.errors import WorkerHung, WorkerLost, WorkerOom
-from rbee.wire.events import End, Failure
+from rbee.wire.events import End, Failure, Metrics, Started
 from rbee.wire.jobs import JobSpec, JobState
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
@@ -59,15 +59,44 @@ def test_restart_of_the_queen_mid_stream_loses_nothing(busy: tuple[Lab, Story]) 
     assert story.text == undisturbed(lab)
 
 
-def test_a_killed_worker_is_said_to_be_lost_and_comes_back(busy: tuple[Lab, Story]) -> None:
+def whole(story: Story) -> None:
+    """Hold a stream to what every stream promises, whatever happened under it."""
+    assert isinstance(story.finish(), End), story.seen[-1]
+    numbers = [number for number, _ in story.seen]
+    assert numbers == list(range(1, len(numbers) + 1))
+    assert sum(isinstance(event, Started) for _, event in story.seen) == 1
+
+
+def tried(lab: Lab, story: Story) -> list[str]:
+    """Return why each attempt but the last came to nothing."""
+    decisions = lab.rbee_json("jobs", "explain", story.job)["decisions"]
+    return [each["code"] for each in decisions if each["decision"] == "retry"]
+
+
+def test_a_killed_worker_comes_back_and_goes_on_where_it_was(busy: tuple[Lab, Story]) -> None:
     lab, story = busy
     before = lab.pid(UNIT)
     lab.systemctl("kill", "--signal=KILL", UNIT)
-    end = story.finish()
-    assert isinstance(end, Failure)
-    assert end.code == WorkerLost.code
-    wait_for(lambda: lab.pid(UNIT) not in (0, before), "systemd to restart the worker", 20)
-    assert lab.rbee_json("jobs", "status", story.job)["state"] == JobState.FAILED
+    whole(story)
+    assert lab.pid(UNIT) not in (0, before)
+    resumed = [event.resumed_on for _, event in story.seen if isinstance(event, Metrics) and event.resumed_on]
+    assert resumed == ["blep:worker-cpu-0"]
+    assert tried(lab, story) == [WorkerLost.code]
+    assert story.text == undisturbed(lab)
+
+
+def test_a_job_whose_worker_is_killed_goes_on_at_a_sibling_with_the_same_text(lab: Lab) -> None:
+    expected = undisturbed(lab)
+    first = lab.rbee_json("pool", "worker", "list")[0]["id"]
+    second = lab.spawn("smollm2", "--ctx", "1024")["id"]
+    with Story(lab, LONG) as story:
+        story.wait_for_tokens(5)
+        victim = lab.rbee_json("jobs", "status", story.job)["worker"]
+        lab.systemctl("kill", "--signal=KILL", f"rbee-{victim}.service")
+        whole(story)
+    other = second if victim == first else first
+    assert lab.rbee_json("jobs", "status", story.job)["worker"] == other
+    assert story.text == expected
 
 
 def test_a_worker_out_of_memory_dies_alone_and_the_job_says_so(busy: tuple[Lab, Story]) -> None:
@@ -121,10 +150,9 @@ def test_a_decode_thread_that_hangs_is_killed_though_the_event_loop_lives(lab: L
         story.wait_for_tokens(5)
         before = lab.pid(UNIT)
         with stopped(decoding_thread(lab.outer_pid(UNIT), story)):
-            end = story.finish()
-        assert isinstance(end, Failure)
-        assert end.code == WorkerHung.code, end
-        wait_for(lambda: lab.pid(UNIT) not in (0, before), "a new worker process", 20)
+            wait_for(lambda: lab.pid(UNIT) not in (0, before), "a new worker process", 30)
+        whole(story)
+    assert tried(lab, story) == [WorkerHung.code]
     assert "watchdog.withheld" in lab.host.journal("WORKER=worker-cpu-0"), "its event loop did not live"
 
 

@@ -16,6 +16,7 @@ class Entry:
     data: str
     attempt: int = 0
     worker_event: int | None = None
+    tokens: bytes | None = None
 
     def frame(self) -> Frame:
         return Frame(event=self.kind, data=self.data, id=str(self.id))
@@ -24,9 +25,15 @@ class Entry:
 def insert(seq: int, entries: Sequence[Entry]) -> None:
     """Store ``entries``. This runs for every token, so sqlite3's own loop takes the rows, not peewee's."""
     execute_many(
-        "INSERT INTO event (job, id, kind, data, attempt, worker_event) VALUES (?, ?, ?, ?, ?, ?)",
-        [(seq, each.id, each.kind, each.data, each.attempt, each.worker_event) for each in entries],
+        "INSERT INTO event (job, id, kind, data, attempt, worker_event, tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
+        [(seq, each.id, each.kind, each.data, each.attempt, each.worker_event, each.tokens) for each in entries],
     )
+
+
+def tokens(seq: int) -> bytes:
+    """Return the model's tokens that were told so far."""
+    rows = Event.select(Event.tokens).where(Event.job == seq, Event.tokens.is_null(False)).order_by(Event.id)
+    return b"".join(bytes(row.tokens or b"") for row in rows)
 
 
 def page(seq: int, after: int, limit: int = 500) -> tuple[Entry, ...]:

@@ -50,6 +50,7 @@ class Unfinished:
     last_event: int
     last_worker_event: int
     delivered: bool
+    tokens: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,6 +151,7 @@ def _unfinished(row: Job) -> Unfinished:
         last_event=Event.select(peewee.fn.MAX(Event.id)).where(mine).scalar() or 0,
         last_worker_event=Event.select(peewee.fn.MAX(Event.worker_event)).where(this).scalar() or 0,
         delivered=Event.select().where(mine, Event.kind == "token").exists(),
+        tokens=events.tokens(row.seq),
     )
 
 

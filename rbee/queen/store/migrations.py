@@ -70,6 +70,7 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
         "CREATE INDEX worker_decision_worker ON worker_decision (pool, worker, id)",
         "CREATE INDEX worker_decision_at ON worker_decision (at_ms)",
     ),
+    "m003_tokens": ("ALTER TABLE event ADD COLUMN tokens BLOB",),
 }
 
 

@@ -44,7 +44,10 @@ class Job(Table):
 
 
 class Event(Table):
-    """``id`` counts from 1 within a job; ``worker_event`` is the id the worker gave it in that attempt."""
+    """``id`` counts from 1 within a job; ``worker_event`` is the id the worker gave it in that attempt.
+
+    ``tokens`` are the model's own, 32 bits each, from which another worker could go on.
+    """
 
     job = peewee.IntegerField()
     id = peewee.IntegerField()
@@ -52,6 +55,7 @@ class Event(Table):
     data = peewee.TextField()
     attempt = peewee.IntegerField()
     worker_event = peewee.IntegerField(null=True)
+    tokens = peewee.BlobField(null=True)
 
     class Meta:
         table_name = "event"

@@ -39,6 +39,7 @@ class FakeDecoder:
 
 class FakeModel:
     context_tokens = 32_768
+    vocabulary = 100
     render: Render | None = None
 
     def __init__(self) -> None:

@@ -67,12 +67,13 @@ def test_only_what_a_decision_hangs_on_is_news() -> None:
     assert known.heartbeat(snapshot("blep", worker(state=WorkerState.BUSY), models=("tiny", "other")), 3.0)
 
 
-def test_a_doubted_worker_is_left_out_until_its_pool_speaks_again() -> None:
-    known = registry(snapshot("blep", worker()))
+def test_a_doubted_worker_gets_nothing_until_its_pool_speaks_again() -> None:
+    known = registry(snapshot("blep", worker(), worker(1)))
     known.doubt("blep", "worker-cpu-0")
-    assert known.find("blep", 0.0).workers == ()
+    assert [each.state for each in known.find("blep", 0.0).workers] == [WorkerState.STARTING, WorkerState.READY]
+    assert [each.state for _, each in known.fleet(0.0).workers("tiny")] == [WorkerState.STARTING, WorkerState.READY]
     known.heartbeat(snapshot("blep", worker()), 1.0)
-    assert [each.id for each in known.find("blep", 1.0).workers] == ["worker-cpu-0"]
+    assert [each.state for each in known.find("blep", 1.0).workers] == [WorkerState.READY]
 
 
 def test_workers_say_whose_they_are() -> None:

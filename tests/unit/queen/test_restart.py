@@ -15,7 +15,7 @@ import pytest
 from rbee.client.http import HttpClient
 from rbee.client.queen import QueenClient
 from rbee.errors import Conflict, PoolUnreachable, RbeeError
-from rbee.wire.events import Failure, JobEvent, Token
+from rbee.wire.events import JobEvent, Metrics, Started, Token
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import eventually, running, soon, text_of, words
@@ -181,7 +181,7 @@ async def test_a_generation_the_worker_forgot_is_tried_again_when_nothing_was_de
             assert text_of(await queen.ended(job.id)) == words(3)
 
 
-async def test_a_generation_the_worker_forgot_fails_when_something_was_delivered(tmp_path: Path) -> None:
+async def test_a_generation_the_worker_forgot_is_gone_on_with_from_what_was_delivered(tmp_path: Path) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         async with running(tmp_path / "q") as queen:
             worker.pause_at = 2
@@ -189,11 +189,15 @@ async def test_a_generation_the_worker_forgot_fails_when_something_was_delivered
             job = await queen.client.submit_job(spec())
             await soon(lambda: queen.queen.jobs.live[job.id].tokens == 2)
         await worker.die()
+        worker.pause_at = None
+        worker.open.set()
         async with running(tmp_path / "q") as queen:
             await queen.hear(pool)
             events = await queen.ended(job.id)
-            assert text_of(events) == words(2)
-            assert isinstance(events[-1][1], Failure) and events[-1][1].code == "worker_lost"
+            assert text_of(events) == words(40)
+            assert [number for number, _ in events] == list(range(1, len(events) + 1))
+            assert [e.resumed_on for _, e in events if isinstance(e, Metrics)] == ["blep:worker-cpu-0"]
+            assert sum(isinstance(event, Started) for _, event in events) == 1
 
 
 async def test_stopping_ends_streams_and_no_generation(tmp_path: Path) -> None:

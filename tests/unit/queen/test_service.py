@@ -18,12 +18,14 @@ from rbee.errors import (
     QueueFull,
     WorkerLost,
 )
+from rbee.orchestrator_core.jobs import ATTEMPTS
+from rbee.queen import errands, relay
 from rbee.queen import job as live_job
-from rbee.queen import relay
 from rbee.queen.queen import Asker
 from rbee.queen.store import events as stored_events
 from rbee.queen.store.models import execute
-from rbee.wire.events import End, Failure, Queued, Started, StopReason
+from rbee.wire import continuation
+from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason
 from rbee.wire.jobs import JobQuery, JobSpec, JobState, Placement, Priority
 from rbee.wire.workers import WorkerExit, WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
@@ -235,15 +237,20 @@ async def test_a_worker_that_ran_out_of_memory_is_named_with_its_numbers(queen: 
         assert done.state is JobState.FAILED and done.error is not None and done.error["code"] == "worker_oom"
 
 
-async def test_a_hung_worker_is_named(queen: Running) -> None:
+async def test_a_hung_worker_is_named_and_another_attempt_goes_on(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         worker.pause_at = 1
         await queen.hear(pool)
         job = await queen.client.submit_job(spec())
         await soon(lambda: queen.queen.jobs.live[job.id].tokens == 1)
         pool.exits[worker.id] = WorkerExit(result="watchdog", at_ms=5)
+        worker.pause_at = None
         await worker.die()
-        assert [e.code for _, e in await queen.ended(job.id) if isinstance(e, Failure)] == ["worker_hung"]
+        worker.open.set()
+        assert text_of(await queen.ended(job.id)) == words(5)
+        tried = [each for each in (await queen.client.explain_job(job.id)).decisions if each["decision"] == "retry"]
+        assert [each["code"] for each in tried] == ["worker_hung"]
+        assert tried[0]["sentence"].startswith("went on at once from token 1: worker worker-cpu-0 on blep made no")
 
 
 async def test_a_worker_lost_before_the_first_token_is_tried_again(queen: Running) -> None:
@@ -263,17 +270,98 @@ async def test_a_worker_lost_before_the_first_token_is_tried_again(queen: Runnin
         assert [step["decision"] for step in tried] == ["run", "retry", "run"]
 
 
-async def test_a_worker_lost_after_the_first_token_fails_the_job(queen: Running) -> None:
+def resumed(events: list[tuple[int, JobEvent]]) -> list[str | None]:
+    """Return where a stream went on, having held it to what every stream promises."""
+    assert [number for number, _ in events] == list(range(1, len(events) + 1))
+    assert sum(isinstance(event, Started) for _, event in events) == 1
+    return [event.resumed_on for _, event in events if isinstance(event, Metrics)]
+
+
+async def test_a_job_whose_worker_died_goes_on_at_another_one(queen: Running) -> None:
+    async with (
+        FakeWorker().serve() as first,
+        FakeWorker("worker-cpu-1").serve() as second,
+        FakePool("blep", first).serve() as blep,
+        FakePool("mac", second).serve() as mac,
+    ):
+        first.pause_at = 3
+        await queen.hear(blep)
+        job = await queen.client.submit_job(spec(temperature=0.7))
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        await queen.hear(mac)
+        blep.gone.add(first.id)
+        await first.die()
+        events = await queen.ended(job.id)
+        assert text_of(events) == words(5)
+        assert resumed(events) == ["mac:worker-cpu-1"]
+        (again,) = second.requests
+        assert (continuation.unpacked(again.continue_from), again.seed) == ([0, 1, 2], 7)
+        status = await queen.client.get_job(job.id)
+        assert (status.pool, status.worker, status.attempts, status.tokens_out) == ("mac", "worker-cpu-1", 2, 5)
+
+
+async def test_with_no_other_worker_it_goes_on_at_the_same_one_once_that_is_back(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 3
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        pool.exits[worker.id] = WorkerExit(result="signal", code="KILL", at_ms=5)
+        worker.pause_at = None
+        await worker.die()
+        worker.open.set()
+        events = await queen.ended(job.id)
+        assert (text_of(events), resumed(events)) == (words(5), ["blep:worker-cpu-0"])
+        assert [asked.id for asked in worker.requests] == [job.id, f"{job.id}.2"]
+
+
+async def test_a_worker_that_dies_again_and_again_fails_the_job_with_what_was_told(
+    queen: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "backoff_s", lambda attempt, spread: 0.0)
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 2
+        pool.exits[worker.id] = WorkerExit(result="signal", code="KILL", at_ms=5)
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        for attempt in range(1, ATTEMPTS + 1):
+            await soon(lambda attempt=attempt: len(worker.requests) == attempt)  # type: ignore[misc]
+            await soon(lambda: queen.queen.jobs.live[job.id].tokens == 2 and worker.generations)
+            await worker.die()
+        events = await queen.ended(job.id)
+        failure = events[-1][1]
+        assert isinstance(failure, Failure) and failure.code == "worker_lost"
+        assert failure.details is not None and failure.details["tokens_out"] == 2
+        assert text_of(events) == words(2)
+
+
+async def test_one_that_ran_out_of_memory_is_not_tried_elsewhere(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         worker.pause_at = 1
+        pool.exits[worker.id] = WorkerExit(result="oom-kill", oom=True, at_ms=5)
         await queen.hear(pool)
         job = await queen.client.submit_job(spec())
         await soon(lambda: queen.queen.jobs.live[job.id].tokens == 1)
-        pool.gone.add(worker.id)
         await worker.die()
         events = await queen.ended(job.id)
-        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "worker_lost"
+        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "worker_oom"
         assert len(worker.requests) == 1
+
+
+async def test_a_job_can_be_cancelled_while_it_waits_to_go_on(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 2
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 2)
+        pool.states[worker.id] = WorkerState.STARTING
+        pool.exits[worker.id] = WorkerExit(result="signal", code="KILL", at_ms=5)
+        await worker.die()
+        await queen.until(job.id, "retried")
+        await queen.client.cancel_job(job.id)
+        events = await queen.ended(job.id)
+        assert isinstance(events[-1][1], End) and events[-1][1].stop_reason == "cancelled"
+        assert events[-1][1].tokens_out == 2
 
 
 async def test_a_refusal_for_want_of_a_slot_counts_as_no_attempt(queen: Running) -> None:
