@@ -56,6 +56,8 @@ class Queen:
     strategy: str = text(
         longest=20, pattern=_STRATEGY, like="least-loaded, most-vram-free or round-robin", default="least-loaded"
     )
+    policy: str = text(longest=4096, default="", doc="a Starlark script that decides; empty: the built-in")
+    record: str = text(longest=4096, default="", doc="file that each decision is appended to; empty: none")
     lost_after: int = number(low=1, high=100, default=3, unit="heartbeats")
     heartbeat_s: float = number(low=0.1, high=60, default=2.0, unit="s")
     job_limit_s: float = number(low=1, high=DAY_S, default=300.0, unit="s")

@@ -26,6 +26,7 @@ RbeeError                internal             exit 70  http 500   a bug, or noth
 ├── DownloadFailed       download_failed      exit 69  http 502   the hub or the network gave up
 ├── ChecksumMismatch     checksum_mismatch    exit 69  http 502   the bytes are not the promised ones
 ├── Timeout              timeout              exit 75  http 504   it took longer than allowed
+├── PolicyFailed         policy_failed        exit 65  http 500   a policy script failed, or wants what cannot be
 └── ConfigInvalid        config_invalid       exit 78  http 500   the file or the environment is wrong
 
 Exit codes are those of sysexits(3), which systemd prints by name (``status=78/CONFIG``).
@@ -213,6 +214,11 @@ class Timeout(RbeeError):
     exit_code = os.EX_TEMPFAIL
     http_status = 504
     retriable = True
+
+
+class PolicyFailed(RbeeError):
+    code = "policy_failed"
+    exit_code = os.EX_DATAERR
 
 
 class ConfigInvalid(RbeeError):

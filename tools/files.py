@@ -1,4 +1,4 @@
-"""The files of an installation outside its venv: commands, units, configuration, completions, man pages."""
+"""The files of an installation outside its venv: commands, units, configuration, examples, completions, man pages."""
 
 import re
 import shutil
@@ -63,6 +63,8 @@ def _sources(layout: Layout) -> Iterator[tuple[Path, Path]]:
             yield CHECKOUT / "units" / name, target
     for completion in sorted((CHECKOUT / "etc" / "completions").glob("*")):
         yield completion, layout.share / _completion(completion.name)
+    for policy in sorted((CHECKOUT / "etc" / "policies").glob("*.star")):
+        yield policy, layout.share / "rbee" / "policies" / policy.name
     for page in sorted((CHECKOUT / "docs" / "man").glob("*.[1-9]")):
         yield page, layout.share / "man" / f"man{page.suffix[1:]}" / page.name
 

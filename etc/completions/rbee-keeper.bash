@@ -5,7 +5,7 @@ _rbee_keeper() {
     [[ ${COMP_WORDS[n]} == -* ]] || path+="${path:+ }${COMP_WORDS[n]}"
   done
   case $path in
-    "") words="jobs workers pool orchestrator token" ;;
+    "") words="jobs workers pool orchestrator policy token" ;;
     "jobs") words="submit list status events cancel explain" ;;
     "workers") words="explain" ;;
     "pool") words="list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu" ;;
@@ -14,9 +14,10 @@ _rbee_keeper() {
     "pool git") words="status submodules pull sync" ;;
     "pool gpu") words="status" ;;
     "orchestrator") words="start stop restart status logs listen" ;;
+    "policy") words="test" ;;
     "token") words="new" ;;
   esac
-  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --session --id --detach --resume --drain --after --host --http --ssh --sudo --queen --url --output --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --seed --stop --ignore-eos --priority --deadline --session --id --detach --resume --drain --after --host --http --ssh --sudo --queen --url --output --record --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_keeper rbee-keeper rbee

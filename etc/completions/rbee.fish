@@ -1,5 +1,5 @@
 # fish completion for rbee-keeper; made by tools/pages.py
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper *[^ ]*\$' -- (commandline -pc)" -a "jobs workers pool orchestrator token"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper *[^ ]*\$' -- (commandline -pc)" -a "jobs workers pool orchestrator policy token"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper workers *[^ ]*\$' -- (commandline -pc)" -a "explain"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu"
@@ -8,6 +8,7 @@ complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool models *[^ ]*
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs listen"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper policy *[^ ]*\$' -- (commandline -pc)" -a "test"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper token *[^ ]*\$' -- (commandline -pc)" -a "new"
 complete -c rbee-keeper -l model -r -d 'Alias or reference; pool models catalog lists them.'
 complete -c rbee-keeper -l prompt -r -d 'What to ask; - reads it from standard input.'
@@ -34,6 +35,7 @@ complete -c rbee-keeper -l sudo -d 'Commands there go through sudo -n.'
 complete -c rbee-keeper -l queen -r -d 'Where the queen listens, as seen from that host; otherwise found out.'
 complete -c rbee-keeper -l url -r -d 'Where the pool listens, as seen from the queen; otherwise found out. Without --ssh only the queen is told.'
 complete -c rbee-keeper -l output -r -d 'Write the token there, mode 0600, and not to standard output.'
+complete -c rbee-keeper -l record -r -d 'Decisions that were recorded ([queen] record); otherwise samples.'
 complete -c rbee-keeper -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee-keeper -l follow -d 'Go on as more is logged.'
 complete -c rbee-keeper -l format -r -d 'text or json; of pool verify also junit [default: text].'
@@ -45,7 +47,7 @@ complete -c rbee-keeper -l yes -d 'Do not ask before something is destroyed.'
 complete -c rbee-keeper -l debug -d 'Show the traceback of a bug.'
 complete -c rbee-keeper -l help -d 'Show this.'
 complete -c rbee-keeper -l version -d 'Show the version.'
-complete -c rbee -f -n "string match -qr '^rbee *[^ ]*\$' -- (commandline -pc)" -a "jobs workers pool orchestrator token"
+complete -c rbee -f -n "string match -qr '^rbee *[^ ]*\$' -- (commandline -pc)" -a "jobs workers pool orchestrator policy token"
 complete -c rbee -f -n "string match -qr '^rbee jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
 complete -c rbee -f -n "string match -qr '^rbee workers *[^ ]*\$' -- (commandline -pc)" -a "explain"
 complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models git gpu"
@@ -54,6 +56,7 @@ complete -c rbee -f -n "string match -qr '^rbee pool models *[^ ]*\$' -- (comman
 complete -c rbee -f -n "string match -qr '^rbee pool git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
 complete -c rbee -f -n "string match -qr '^rbee pool gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
 complete -c rbee -f -n "string match -qr '^rbee orchestrator *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs listen"
+complete -c rbee -f -n "string match -qr '^rbee policy *[^ ]*\$' -- (commandline -pc)" -a "test"
 complete -c rbee -f -n "string match -qr '^rbee token *[^ ]*\$' -- (commandline -pc)" -a "new"
 complete -c rbee -l model -r -d 'Alias or reference; pool models catalog lists them.'
 complete -c rbee -l prompt -r -d 'What to ask; - reads it from standard input.'
@@ -80,6 +83,7 @@ complete -c rbee -l sudo -d 'Commands there go through sudo -n.'
 complete -c rbee -l queen -r -d 'Where the queen listens, as seen from that host; otherwise found out.'
 complete -c rbee -l url -r -d 'Where the pool listens, as seen from the queen; otherwise found out. Without --ssh only the queen is told.'
 complete -c rbee -l output -r -d 'Write the token there, mode 0600, and not to standard output.'
+complete -c rbee -l record -r -d 'Decisions that were recorded ([queen] record); otherwise samples.'
 complete -c rbee -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee -l follow -d 'Go on as more is logged.'
 complete -c rbee -l format -r -d 'text or json; of pool verify also junit [default: text].'

@@ -65,6 +65,7 @@ Usage:
   rbee-keeper orchestrator status [--host=<host>] [options]
   rbee-keeper orchestrator logs [--host=<host>] [--lines=<n>] [--follow] [options]
   rbee-keeper orchestrator listen <address> [options]
+  rbee-keeper policy test <file> [--record=<file>] [options]
   rbee-keeper token new [--output=<file>] [options]
 
 Options of jobs submit:
@@ -96,6 +97,7 @@ Options:
   --url=<url>       Where the pool listens, as seen from the queen; otherwise found out. Without --ssh only the queen
                     is told.
   --output=<file>   Write the token there, mode 0600, and not to standard output.
+  --record=<file>   Decisions that were recorded ([queen] record); otherwise samples.
   --lines=<n>       How many lines of the log [default: 100].
   --follow          Go on as more is logged.
   --format=<fmt>    text or json; of pool verify also junit [default: text].
@@ -175,6 +177,7 @@ def commands() -> Commands:
             ("orchestrator", "status"): "orchestrator.status",
             ("orchestrator", "logs"): "orchestrator.logs",
             ("orchestrator", "listen"): "orchestrator.listen",
+            ("policy", "test"): "policy.test",
             ("token", "new"): "token.new",
         },
     )

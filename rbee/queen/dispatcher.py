@@ -5,11 +5,14 @@ import contextlib
 import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Mapping, Sequence
+from functools import partial
+from itertools import islice
 from typing import Any, assert_never
 
 from rbee import log
 from rbee.errors import RbeeError, Timeout
 from rbee.orchestrator_core import explain
+from rbee.orchestrator_core.policy import QUEUE_SHOWN, Plain, job_row
 from rbee.orchestrator_core.rates import Rates, start_ms
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide, seats_of
 from rbee.orchestrator_core.view import Key, Place, View
@@ -19,6 +22,7 @@ from rbee.queen.errands import Errands
 from rbee.queen.evictor import Evictor
 from rbee.queen.job import Job, Need, item, need_of, now_ms
 from rbee.queen.jobs import Jobs
+from rbee.queen.policy import Policy
 from rbee.queen.pools import Pools
 from rbee.queen.spawner import Spawner
 from rbee.queen.store import workers
@@ -41,13 +45,23 @@ class Dispatcher:
     """Owns the decisions; nobody else starts, retries or times out a job.
 
     Args:
+        policy: asked about every decision.
         strategy: which of ``strategies.STRATEGIES``.
         limits: seconds a job may run by default, and at most.
     """
 
     def __init__(
-        self, store: Store, jobs: Jobs, pools: Pools, errands: Errands, *, strategy: str, limits: tuple[float, float]
+        self,
+        store: Store,
+        jobs: Jobs,
+        pools: Pools,
+        errands: Errands,
+        *,
+        policy: Policy,
+        strategy: str,
+        limits: tuple[float, float],
     ) -> None:
+        self.policy = policy
         self.strategy = strategy
         self.rates = Rates()
         self.deadlines = Deadlines(limits)
@@ -198,12 +212,27 @@ class Dispatcher:
         for entry in self._jobs.queue.heads():
             job = self._jobs.live[entry.job]
             warm = self._errands.warmth.match(job.blocks, job.spec.session)
-            decision = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens)
+            builtin = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens)
+            decision = self.policy.decide(job.spec, builtin, view, partial(self._told_to_policy, job))
             self._hopes.pop(job.need(self._jobs.names), None)
             self._perform(job, decision, view, warm)
             if not isinstance(decision, Wait) and not (isinstance(decision, Run) and not decision.wakes):
                 view = self.view()  # memory was promised
         self._retire_spares(view)
+
+    def _told_to_policy(self, job: Job) -> tuple[Plain, list[Plain]]:
+        queue = [self._jobs.live[entry.job] for entry in islice(self._jobs.queue.order(), QUEUE_SHOWN)]
+        return self._row(job), [self._row(each) for each in queue]
+
+    def _row(self, job: Job) -> Plain:
+        return job_row(
+            job.spec,
+            job=job.id,
+            caller=job.caller,
+            waited_ms=int((time.monotonic() - job.arrived_s) * 1000),
+            attempts=job.attempts,
+            model=self._jobs.names.canonical(job.spec.model),
+        )
 
     def _perform(self, job: Job, decision: Decision, view: View, warm: Mapping[Key, int]) -> None:
         match decision:

@@ -8,6 +8,7 @@ from typing import NoReturn
 
 from rbee import config, log
 from rbee.adapters.notify import Notifier
+from rbee.adapters.policy_script import PolicyScript
 from rbee.config import Settings
 from rbee.daemon import entry, tls
 from rbee.daemon.access import Access
@@ -17,6 +18,7 @@ from rbee.errors import ConfigInvalid
 from rbee.pool_core.catalog import merged
 from rbee.queen import openai_routes, routes
 from rbee.queen.metrics import Metrics
+from rbee.queen.policy import Policy
 from rbee.queen.queen import Queen
 from rbee.queen.store.store import Store
 from rbee.wire.catalog import ModelEntry
@@ -28,7 +30,7 @@ Usage:
   queen-rbee [options]
 
 Under systemd it listens on the socket of rbee-queen.socket; by hand, where --bind or [queen] bind says.
-SIGTERM ends no job: the next queen takes up what runs. SIGHUP reads tokens, callers and models again.
+SIGTERM ends no job: the next queen takes up what runs. SIGHUP reads tokens, callers, models and the policy again.
 
 Options:
   --config=<file>   Read this rbee.toml.
@@ -55,6 +57,7 @@ def run(args: entry.Args) -> None:
     """
     settings = config.load(args["--config"], os.environ, queen={"bind": args["--bind"]})
     tokens = config.read_token(settings.queen.token_file, environ=os.environ)
+    policy = _policy(settings)
     if args["--check-config"]:
         sys.stdout.write(f"{settings.file or 'the defaults'}: right\n")
         return
@@ -64,7 +67,7 @@ def run(args: entry.Args) -> None:
     metrics = Metrics.make()
     store = Store(_database(settings), observe_s=metrics.write_s.observe)
     try:
-        _serve(Daemon(settings, args["--config"], tokens, sock, store, metrics))
+        _serve(Daemon(settings, args["--config"], tokens, sock, store, metrics, policy))
     finally:
         store.close()
 
@@ -80,7 +83,9 @@ class Daemon:
         sock: socket.socket,
         store: Store,
         metrics: Metrics,
+        policy: Policy,
     ) -> None:
+        self._policy = policy
         self.sock = sock
         self.tls = tls.context(settings.queen.tls_cert, settings.queen.tls_key, "queen", os.environ)
         self._file = file
@@ -98,6 +103,7 @@ class Daemon:
             token=_presented(self._tokens),
             catalog=catalog(self._settings),
             metrics=self._metrics,
+            policy=self._policy,
         )
         self._queen = self.app.ctx.queen = queen
         await queen.start()
@@ -107,7 +113,7 @@ class Daemon:
             await self._queen.stop()
 
     def reload(self) -> None:
-        """Take tokens, callers, origins and models from the file as it is now.
+        """Take tokens, callers, origins, models, policy and strategy from the file as it is now.
 
         Raises:
             ConfigInvalid: it is wrong; nothing was changed.
@@ -116,10 +122,12 @@ class Daemon:
         tokens = config.read_token(settings.queen.token_file, environ=os.environ)
         require_token(self.sock, tokens, "queen")
         tls.reload(self.tls, settings.queen.tls_cert, settings.queen.tls_key, "queen", os.environ)
-        models = catalog(settings)
+        models, policy = catalog(settings), _policy(settings)
         self.app.ctx.access = self._access(settings, tokens)
         if self._queen is not None:
-            self._queen.reconfigure(token=_presented(tokens), catalog=models)
+            self._queen.reconfigure(
+                token=_presented(tokens), catalog=models, policy=policy, strategy=settings.queen.strategy
+            )
 
     def vital(self) -> str | None:
         return self._queen.standstill() if self._queen is not None else None
@@ -134,6 +142,12 @@ class Daemon:
             loopback=is_loopback(self.sock),
             origins=settings.queen.cors_origins,
         )
+
+
+def _policy(settings: Settings) -> Policy:
+    """Raises ConfigInvalid when the script is wrong."""
+    script, record = settings.queen.policy, settings.queen.record
+    return Policy(PolicyScript.load(Path(script)) if script else None, Path(record) if record else None)
 
 
 def catalog(settings: Settings) -> tuple[ModelEntry, ...]:

@@ -21,6 +21,7 @@ from rbee.queen.errands import Errands
 from rbee.queen.job import Job, now_ms
 from rbee.queen.jobs import Jobs
 from rbee.queen.metrics import Metrics
+from rbee.queen.policy import Policy
 from rbee.queen.pools import Pools
 from rbee.queen.store import events, jobs
 from rbee.queen.store.events import Entry
@@ -48,10 +49,18 @@ class Queen:
     Args:
         token: the fleet token to present to pools; empty for none.
         catalog: model names and what they stand for.
+        policy: the owner's say in decisions.
     """
 
     def __init__(
-        self, store: Store, settings: Settings, *, token: str, catalog: Iterable[ModelEntry], metrics: Metrics
+        self,
+        store: Store,
+        settings: Settings,
+        *,
+        token: str,
+        catalog: Iterable[ModelEntry],
+        metrics: Metrics,
+        policy: Policy | None = None,
     ) -> None:
         self.store = store
         self.settings = settings
@@ -75,6 +84,7 @@ class Queen:
             self.jobs,
             self.pools,
             self.errands,
+            policy=policy or Policy(),
             strategy=settings.strategy,
             limits=(settings.job_limit_s, settings.job_limit_max_s),
         )
@@ -108,8 +118,9 @@ class Queen:
             job.feed.close()
         await self.pools.close()
 
-    def reconfigure(self, *, token: str, catalog: Iterable[ModelEntry]) -> None:
+    def reconfigure(self, *, token: str, catalog: Iterable[ModelEntry], policy: Policy, strategy: str) -> None:
         """Take what SIGHUP may change."""
+        self.dispatcher.policy, self.dispatcher.strategy = policy, strategy
         self.pools.token = token
         names = Names(catalog)
         self.pools.rename(names)
@@ -302,6 +313,7 @@ class Queen:
 
     def _ended(self, job: Job) -> None:
         self.metrics.ended.labels(job.state.value).inc()
+        self.dispatcher.policy.ended(job.id)
         self.sweeper.job_ended()
 
 

@@ -32,6 +32,7 @@ KEEPER_ONLY = {
     *(("orchestrator", verb) for verb in ("start", "stop", "restart", "status", "logs", "listen")),
     *(("pool", verb) for verb in ("start", "stop", "restart", "logs", "exec", "verify", "rollout")),
     ("token", "new"),
+    ("policy", "test"),
 }
 Commands: TypeAlias = Iterable[tuple[tuple[str, ...], str]]
 

@@ -1,0 +1,153 @@
+"""Scripts are bounded, deterministic, and wrong in sentences."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbee.adapters.policy_script import LONGEST_BYTES, PolicyScript
+from rbee.errors import ConfigInvalid, PolicyFailed
+from rbee.keeper.samples import SAMPLES
+
+Load = Callable[[str], PolicyScript]
+CONTEXT: Any = SAMPLES[0]["context"]
+EXAMPLES = Path(__file__).parents[3] / "etc/policies"
+
+
+@pytest.fixture
+def load(tmp_path: Path) -> Load:
+    def loaded(body: str) -> PolicyScript:
+        path = tmp_path / "x.star"
+        path.write_text(body)
+        return PolicyScript.load(path)
+
+    return loaded
+
+
+def decide(*lines: str) -> str:
+    return "def decide(ctx):\n" + "".join(f"    {line}\n" for line in lines)
+
+
+@pytest.mark.parametrize(
+    ("body", "answer"),
+    [
+        ("return None", None),
+        ("return wait('later')", {"action": "wait", "reason": "later"}),
+        ("return dispatch(ctx.workers[1])", {"action": "dispatch", "pool": "mac", "worker": "worker-cpu-0"}),
+        ("return evict_worker(ctx.workers[0])",
+         {"action": "evict_worker", "pool": "workstation", "worker": "worker-cuda-0"}),
+        ("return start_worker(ctx.pools[0], 'cpu')",
+         {"action": "start_worker", "pool": "mac", "backend": "cpu", "gpu": None}),
+        ("return start_worker('mac', 'cuda', gpu = 1)",
+         {"action": "start_worker", "pool": "mac", "backend": "cuda", "gpu": 1}),
+        ("return wait(ctx.builtin['action'] + ctx.catalog[0].id)", {"action": "wait", "reason": "dispatchllama3"}),
+        ("return wait(str(len(ctx.queue)) + ctx.gpus[0].name[:6])", {"action": "wait", "reason": "1NVIDIA"}),
+    ],
+)  # fmt: skip
+def test_it_is_given_a_context_and_returns_an_action(load: Load, body: str, answer: Any) -> None:
+    assert load(decide(body)).decide(CONTEXT) == answer
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("def decide(ctx:\n", "Parse error"),
+        ("def decide(ctx):\n    return nonsense\n", "Variable `nonsense` not found"),
+        ("x = 1\n", "has no function decide"),
+        ("decide = 3\n", "has no function decide"),
+        ("load('other.star', 'x')\n", "No imports"),
+        ("fail('not like this')\n", "not like this"),
+        (
+            "def f():\n    return [x for x in range(100000) for y in range(100000)]\nf()\n" + decide("return None"),
+            "x.star",
+        ),
+    ],
+)
+def test_what_cannot_be_a_policy_is_refused_when_it_is_read(load: Load, source: str, words: str) -> None:
+    with pytest.raises(ConfigInvalid, match=words) as refused:
+        load(source)
+    assert "x.star" in refused.value.message
+
+
+def test_files_that_are_none(tmp_path: Path, load: Load) -> None:
+    with pytest.raises(ConfigInvalid, match="No such file"):
+        PolicyScript.load(tmp_path / "absent.star")
+    with pytest.raises(ConfigInvalid, match="Is a directory"):
+        PolicyScript.load(tmp_path)
+    with pytest.raises(ConfigInvalid, match="expected at most"):
+        load("#" * (LONGEST_BYTES + 1))
+    (tmp_path / "latin.star").write_bytes(b"# \xe9\n")
+    with pytest.raises(ConfigInvalid, match="not UTF-8"):
+        PolicyScript.load(tmp_path / "latin.star")
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [
+        (["return 1 // 0"], "x.star:2"),
+        (["return ctx.nothing"], "nothing"),
+        (["fail('no')"], "no"),
+        (["return decide(ctx)"], "overflow"),
+        (["return decide"], "serialize"),
+        (["x = 0", "for i in range(1 << 30):", "    x += 1"], "took longer than|x.star"),
+        (["return [y for x in range(1 << 30) for y in range(1 << 30)]"], "took longer than|x.star"),
+    ],
+)
+def test_a_fault_names_the_place_and_ends_in_time(load: Load, lines: list[str], words: str) -> None:
+    script = load(decide(*lines))
+    with pytest.raises(PolicyFailed, match=words):
+        script.decide(CONTEXT)
+    with pytest.raises(PolicyFailed):
+        script.decide(CONTEXT)
+
+
+def test_the_budget_is_counted_in_steps_so_it_is_the_same_everywhere(load: Load) -> None:
+    script = load("def decide(ctx):\n    for i in range(1 << 30):\n        pass\n")
+    with pytest.raises(PolicyFailed) as refused:
+        script.decide(CONTEXT, limit_s=60)
+    assert "took longer" not in refused.value.message
+
+
+@pytest.mark.parametrize("word", ["open", "import_module", "eval", "time", "random", "getattr(ctx, 'x').__class__"])
+def test_there_is_no_way_out(load: Load, word: str) -> None:
+    with pytest.raises((ConfigInvalid, PolicyFailed)):
+        load(decide(f"return {word}('x')")).decide(CONTEXT)
+
+
+def test_what_it_prints_is_kept_in_bounds(load: Load) -> None:
+    script = load(decide("for i in range(1000):", "    print('line', i, 'x' * 1000)", "return None"))
+    script.decide(CONTEXT)
+    assert len(script.said) == 20
+    assert script.said[0].startswith("line 0 xxx") and len(script.said[0]) == 200
+
+
+def test_it_keeps_nothing_from_one_call_to_the_next(load: Load) -> None:
+    script = load("seen = []\n" + decide("seen.append(1)", "return wait(str(len(seen)))"))
+    with pytest.raises(PolicyFailed, match="mmutable|frozen|Immutable"):
+        script.decide(CONTEXT)
+
+
+@pytest.mark.parametrize("example", sorted(EXAMPLES.glob("*.star")), ids=lambda path: path.stem)
+def test_each_example_decides_every_sample(example: Path) -> None:
+    script = PolicyScript.load(example)
+    answers = [script.decide(sample["context"]) for sample in SAMPLES]
+    assert all(answer is None or answer["action"] in ("wait", "dispatch") for answer in answers)
+
+
+def test_the_night_policy_starts_nothing_for_a_batch_job_and_all_for_a_person() -> None:
+    script = PolicyScript.load(EXAMPLES / "night-batch.star")
+    answers = {sample["context"]["job"]["id"]: script.decide(sample["context"]) for sample in SAMPLES}
+    assert answers["job-4"] is None
+    assert answers["job-5"]["action"] == "wait"
+
+
+def test_the_cool_policy_spares_a_hot_gpu_if_it_can() -> None:
+    script = PolicyScript.load(EXAMPLES / "cool-gpus.star")
+    worker = CONTEXT["workers"][0]
+    other = {**worker, "id": "worker-cuda-1", "gpu": 1}
+    hot = {**CONTEXT["gpus"][0], "temperature_c": 90}
+    cold = {**hot, "index": 1, "temperature_c": 40}
+    two = {**CONTEXT, "workers": [worker, other], "gpus": [hot, cold]}
+    assert script.decide(two) == {"action": "dispatch", "pool": "workstation", "worker": "worker-cuda-1"}
+    assert script.decide({**two, "workers": [worker]}) is None

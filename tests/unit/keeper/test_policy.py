@@ -1,0 +1,55 @@
+"""rbee policy test: what a script would have decided."""
+
+import json
+from pathlib import Path
+
+from rbee.keeper.samples import SAMPLES
+from tests.unit.keeper.conftest import run
+
+WAITS = "def decide(ctx):\n    return wait('no') if ctx.job.id == 'job-2' else None\n"
+
+
+def script(tmp_path: Path, source: str = WAITS) -> str:
+    path = tmp_path / "x.star"
+    path.write_text(source)
+    return str(path)
+
+
+async def test_without_a_record_it_is_tried_on_samples(tmp_path: Path) -> None:
+    done = await run("policy", "test", script(tmp_path))
+    assert done.code == 0
+    _, row, summary = done.out.splitlines()
+    assert row.split() == ["2", "job-2", "dispatch", "workstation:worker-cuda-0", "wait:", "no"]
+    assert summary.startswith("5 decisions of the built-in samples: 1 would differ, 0 failed, the slowest took ")
+
+
+async def test_a_record_is_replayed_line_by_line(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    record.write_text("".join(json.dumps(sample) + "\n" for sample in SAMPLES * 3))
+    done = await run("policy", "test", script(tmp_path), f"--record={record}", "--format=json")
+    assert (done.code, done.document["decisions"]) == (0, 15)
+    assert [each["line"] for each in done.document["differences"]] == [2, 7, 12]
+
+
+async def test_one_that_fails_is_65_and_names_the_decision(tmp_path: Path) -> None:
+    source = "def decide(ctx):\n    return 1 // (ctx.job.max_tokens - 256)\n"
+    done = await run("policy", "test", script(tmp_path, source))
+    assert done.code == 65
+    assert "0 would differ, 5 failed" in done.out
+    assert "x.star:2" in done.out
+
+
+async def test_one_that_agrees_says_so(tmp_path: Path) -> None:
+    done = await run("policy", "test", script(tmp_path, "def decide(ctx):\n    return None\n"))
+    assert (done.code, done.err) == (0, "no decision differs\n")
+
+
+async def test_wrong_files_are_named(tmp_path: Path) -> None:
+    broken = tmp_path / "record"
+    broken.write_text(json.dumps(SAMPLES[0]) + "\n{\n")
+    done = await run("policy", "test", script(tmp_path), f"--record={broken}")
+    assert done.code == 64
+    assert f"{broken}, line 2, is no recorded decision" in done.err
+    assert (await run("policy", "test", script(tmp_path), f"--record={tmp_path}/none")).code == 66
+    assert (await run("policy", "test", script(tmp_path, "def"))).code == 78
+    assert (await run("policy", "test", f"{tmp_path}/none.star")).code == 78

@@ -1,0 +1,102 @@
+"""A queen with a policy: it decides, it fails, it is recorded."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from rbee.adapters.policy_script import PolicyScript
+from rbee.queen.policy import FAULTS, Policy
+from rbee.wire.jobs import JobSpec, Priority
+from tests.fakes.worker_server import FakePool, FakeWorker
+from tests.unit.queen.conftest import eventually, running, text_of, words
+
+BATCH_WAITS = """
+def decide(ctx):
+    print("asked about", ctx.job.id)
+    return wait("batch waits") if ctx.job.priority == "batch" else None
+"""
+
+
+def policy_of(tmp_path: Path, source: str, record: Path | None = None) -> Policy:
+    (tmp_path / "x.star").write_text(source)
+    return Policy(PolicyScript.load(tmp_path / "x.star"), record)
+
+
+def spec(**facts: object) -> JobSpec:
+    return JobSpec(**{"model": "tiny", "prompt": "the secret prompt", "max_tokens": 5, **facts})  # type: ignore[arg-type]
+
+
+async def test_a_script_has_a_job_wait_until_it_is_changed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(tmp_path, BATCH_WAITS)
+        await queen.hear(pool)
+        later = await queen.client.submit_job(spec(priority=Priority.BATCH))
+        now = await queen.client.submit_job(spec())
+        assert text_of(await queen.ended(now.id)) == words(5)
+
+        async def waits() -> bool:
+            return (await queen.client.get_job(later.id)).reason == "batch waits"
+
+        await eventually(waits)
+        assert f"asked about {later.id}" in capsys.readouterr().err
+        queen.queen.dispatcher.policy = Policy()
+        queen.queen.jobs.changed.set()
+        assert text_of(await queen.ended(later.id)) == words(5)
+
+
+async def test_a_faulty_script_is_reported_and_the_built_in_decides(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(tmp_path, "def decide(ctx):\n    return 1 // 0\n")
+        await queen.hear(pool)
+        for _ in range(FAULTS + 3):
+            job = await queen.client.submit_job(spec())
+            assert text_of(await queen.ended(job.id)) == words(5)
+        said = capsys.readouterr().err
+        assert said.count("policy.failed") == 2, "the first fault, and that it is left alone now"
+        assert "x.star:2" in said and "rests_s=10" in said
+
+
+async def test_what_was_decided_is_recorded_without_prompts(tmp_path: Path) -> None:
+    record = tmp_path / "record"
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(tmp_path, BATCH_WAITS, record)
+        await queen.hear(pool)
+        await queen.client.submit_job(spec(id="later", priority=Priority.BATCH))
+        await queen.client.submit_job(spec(id="now"))
+        await queen.ended("now")
+    text = record.read_text()
+    rows = [json.loads(line) for line in text.splitlines()]
+    assert [(row["context"]["job"]["id"], row["decision"]["action"]) for row in rows] == [
+        ("later", "wait"),
+        ("now", "dispatch"),
+    ]
+    assert rows[0]["context"]["builtin"]["action"] == "dispatch"
+    assert "secret" not in text
+    assert record.stat().st_mode & 0o777 == 0o600
+
+
+async def test_a_record_that_cannot_be_written_stops_nobody(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = Policy(None, tmp_path)
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        assert text_of(await queen.ended(job.id)) == words(5)
