@@ -8,7 +8,7 @@ from rbee.client.http import HttpClient
 from rbee.errors import WorkerLost
 from rbee.wire import codec, events
 from rbee.wire.events import JobEvent
-from rbee.wire.inference import InferenceRequest, Readiness
+from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
 from rbee.wire.sse import Frame
 
 DRAINING_S = 1800.0
@@ -52,6 +52,10 @@ class WorkerClient:
     async def sleep(self) -> None:
         """Raises Conflict when it has work."""
         await self._http.call("POST", "/v1/sleep")
+
+    async def count_tokens(self, request: InferenceRequest) -> TokenCount:
+        answer = await self._http.call("POST", "/v1/tokens", body=request)
+        return codec.from_dict(TokenCount, answer, lenient=True)
 
     async def readiness(self) -> Readiness:
         return codec.from_dict(Readiness, await self._http.call("GET", "/v1/ready"), lenient=True)

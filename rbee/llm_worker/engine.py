@@ -67,6 +67,9 @@ class Engine(Protocol):
             InvalidRequest: the model has no chat template, or it refuses these messages.
         """
 
+    def count(self, request: InferenceRequest) -> int:
+        """Return how many tokens the prompt is, whether or not they fit; blocks. Raises InvalidRequest."""
+
     def submit(self, job: str, prompt: Prompt) -> AsyncIterator[JobEvent]:
         """Queue ``prompt``, first in first out, and yield its events from ``started`` to ``end`` or ``error``.
 

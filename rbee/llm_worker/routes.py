@@ -8,12 +8,12 @@ from sanic.response import HTTPResponse
 
 from rbee.daemon import app as daemon
 from rbee.daemon import sse
-from rbee.errors import InvalidRequest, RbeeError
+from rbee.errors import InvalidRequest, NoCapacity, RbeeError
 from rbee.llm_worker.service import WorkerService
 from rbee.llm_worker.session import Session
 from rbee.wire import codec
 from rbee.wire.events import Failure, JobEvent, name_of
-from rbee.wire.inference import InferenceRequest
+from rbee.wire.inference import InferenceRequest, TokenCount
 from rbee.wire.sse import Frame
 
 Render = Callable[[int, JobEvent], Iterable[Frame]]
@@ -38,6 +38,15 @@ async def cancel(request: Request, job: str) -> HTTPResponse:
     return daemon.empty()
 
 
+async def count_tokens(request: Request) -> HTTPResponse:
+    worker = of(request)
+    asked = daemon.body(request, InferenceRequest)
+    if not worker.readiness().ready:
+        raise NoCapacity(f"worker {worker.worker} is {worker.state}", hint="try again shortly")
+    tokens = await asyncio.to_thread(worker.engine.count, asked)
+    return daemon.reply(TokenCount(tokens=tokens, context_tokens=worker.engine.context_tokens))
+
+
 async def readiness(request: Request) -> HTTPResponse:
     return daemon.reply(of(request).readiness())
 
@@ -60,6 +69,7 @@ HANDLERS: Mapping[str, daemon.Handler] = {
     "infer": infer,
     "attach": attach,
     "cancel": cancel,
+    "count_tokens": count_tokens,
     "readiness": readiness,
     "loading": loading,
     "drain": drain,

@@ -94,10 +94,7 @@ class SlotEngine:
 
     def prepare(self, request: InferenceRequest) -> Prompt:
         model = self._loaded()
-        if request.messages is not None:
-            tokens = model.tokenize_chat(render_chat(request.messages, model.render, model=self._name))
-        else:
-            tokens = model.tokenize(request.prompt or "", special=True)
+        tokens = self._tokens(model, request)
         room = self.context_tokens - len(tokens)
         if room < 1:
             raise ContextTooLong(
@@ -109,6 +106,14 @@ class SlotEngine:
         seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
         said = self._said(model, request, room)
         return Prompt(request=request, tokens=tokens, seed=seed, max_tokens=min(request.max_tokens, room), said=said)
+
+    def count(self, request: InferenceRequest) -> int:
+        return len(self._tokens(self._loaded(), request))
+
+    def _tokens(self, model: LoadedModel, request: InferenceRequest) -> list[int]:
+        if request.messages is not None:
+            return model.tokenize_chat(render_chat(request.messages, model.render, model=self._name))
+        return model.tokenize(request.prompt or "", special=True)
 
     def _said(self, model: LoadedModel, request: InferenceRequest, room: int) -> list[int]:
         """Return the tokens to go on from. Raises InvalidRequest for those this model has not, ContextTooLong."""

@@ -3,13 +3,16 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from rbee.errors import DeadlineUnmet, QueueFull, RbeeError
+from rbee.errors import ContextTooLong, DeadlineUnmet, QueueFull, RbeeError
 from rbee.orchestrator_core.queue import Queue
+from rbee.orchestrator_core.view import View, is_open
 from rbee.wire.jobs import JobSpec
 
 UNBOUNDED = -1
 _USUAL_JOB_S = 5.0
 _LONGEST_RETRY_AFTER_S = 60
+TEMPLATE_TOKENS = 32
+"""A chat template puts so many tokens around a message, and around the whole, at the very most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,4 +70,60 @@ def _unmet(deadline_ms: int, predicted_start_ms: int) -> DeadlineUnmet:
         f"deadline_ms is {deadline_ms}, but the job would start in about {predicted_start_ms} ms",
         hint="allow more time, or try when fewer jobs wait",
         details={"deadline_ms": deadline_ms, "predicted_start_ms": predicted_start_ms},
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Context:
+    """How long prompts of a model may be: in the shortest and the longest context that there is or would be.
+
+    Args:
+        token_bytes: no token is longer; 0 where nobody says.
+    """
+
+    least: int
+    most: int
+    token_bytes: int
+
+
+def context_of(spec: JobSpec, view: View) -> Context | None:
+    """Return what contexts ``spec`` could get, at workers that are there and at those that could be started."""
+    model = view.fleet.names.canonical(spec.model)
+    sizes = [w.ctx for pool, w in view.fleet.workers(model) if w.ctx and is_open(pool, spec.placement)]
+    files = [(pool, file) for pool, file in view.fleet.files(model) if is_open(pool, spec.placement)]
+    for pool, file in files:
+        backends = pool.snapshot.backends if pool.snapshot else ()
+        sizes += [need.ctx for backend in backends if (need := view.fleet.need(pool.id, file, backend)).ctx]
+    if not sizes:
+        return None
+    longest = [file.longest_token_bytes for _, file in files]
+    return Context(least=min(sizes), most=max(sizes), token_bytes=max(longest) if longest and all(longest) else 0)
+
+
+def prompt_bytes(spec: JobSpec) -> int:
+    if spec.prompt is not None:
+        return len(spec.prompt.encode())
+    return sum(len(message.content.encode()) for message in spec.messages or ())
+
+
+def surely_fits(spec: JobSpec, context: Context) -> bool:
+    """Say so without a tokenizer: no text has more tokens than bytes, and a template adds little."""
+    return prompt_bytes(spec) + TEMPLATE_TOKENS * (1 + len(spec.messages or ())) < context.least
+
+
+def tokens_at_least(spec: JobSpec, context: Context) -> int:
+    """Return how many tokens the prompt has at least, by the longest token there is; 0 where nothing is known."""
+    return -(-prompt_bytes(spec) // context.token_bytes) if context.token_bytes else 0
+
+
+def too_long(spec: JobSpec, tokens: int, context: Context, *, counted: bool) -> ContextTooLong | None:
+    """Return the refusal of a prompt that no context has room for, with one token of the answer."""
+    if tokens < context.most:
+        return None
+    about = "" if counted else "at least "
+    return ContextTooLong(
+        f"the prompt is {about}{tokens} tokens, the longest context of {spec.model} here holds {context.most}"
+        " with at least one of the answer",
+        hint="shorten the prompt, or spawn a worker with a larger --ctx",
+        details={"prompt_tokens": tokens, "context_tokens": context.most},
     )

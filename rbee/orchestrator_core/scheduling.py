@@ -74,7 +74,8 @@ def decide(job: JobSpec, view: View, *, warm: Mapping[Key, int] | None = None, c
         warm: how many bytes of the prompt's beginning each worker has read before.
         context_tokens: how many it has at least; a worker with less context is none for it.
     """
-    seats = [seat for seat in seats_of(job, view, warm or {}) if _holds(seat.worker, context_tokens)]
+    there = seats_of(job, view, warm or {})
+    seats = [seat for seat in there if _holds(seat.worker, context_tokens)]
     awake = [seat for seat in seats if seat.free > 0 and seat.worker.state in (WorkerState.READY, WorkerState.BUSY)]
     if awake:
         return _run(choose_seat(awake, view))
@@ -85,7 +86,10 @@ def decide(job: JobSpec, view: View, *, warm: Mapping[Key, int] | None = None, c
     starting = next((seat for seat in seats if seat.worker.state is WorkerState.STARTING), None)
     if starting is not None:
         return Wait(f"worker {starting.worker.id} on {starting.pool} is starting")
-    return _with_more(job, view, seats, asleep)
+    decision = _with_more(job, view, seats, asleep)
+    if there and not seats and isinstance(decision, Wait):
+        return Wait(f"no worker of {job.model} has a context of more than {context_tokens} tokens; {decision.reason}")
+    return decision
 
 
 def seats_of(job: JobSpec, view: View, warm: Mapping[Key, int]) -> list[Seat]:

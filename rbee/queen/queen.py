@@ -16,6 +16,7 @@ from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rates import Sample
 from rbee.orchestrator_core.scheduling import Refuse, Run
 from rbee.queen.closing import closing
+from rbee.queen.counting import prompt_tokens
 from rbee.queen.dispatcher import Dispatcher
 from rbee.queen.errands import Errands
 from rbee.queen.job import Job, now_ms
@@ -149,7 +150,8 @@ class Queen:
         What was begun is seen through though the asker goes away: a job on disk must be one that runs.
 
         Raises:
-            Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, …: not accepted.
+            Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
+            accepted.
         """
         if spec.placement.draining and asker.caller:
             raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
@@ -218,11 +220,12 @@ class Queen:
             self._entering -= 1
 
     async def _decided(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        decision = self.dispatcher.decide(spec)
+        tokens = await prompt_tokens(spec, self.dispatcher.view(), self.pools)
+        decision = self.dispatcher.decide(spec, tokens)
         if isinstance(decision, Refuse):
             # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
             await self.pools.refresh()
-            decision = self.dispatcher.decide(spec)
+            decision = self.dispatcher.decide(spec, tokens)
         if isinstance(decision, Refuse):
             raise decision.error
         predicted_ms = 0 if isinstance(decision, Run) else self.dispatcher.predict_ms(None, spec)
@@ -252,6 +255,7 @@ class Queen:
                 delivered=False,
             ),
         )
+        job.context_tokens = tokens
         return self._accepted(job, stored, first, displaced), job
 
     def _accepted(self, job: Job, stored: Stored, first: Queued, displaced: Job | None) -> Stored:

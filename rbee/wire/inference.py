@@ -21,6 +21,14 @@ class InferenceRequest(Generation):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TokenCount:
+    """POST /v1/tokens: how long a prompt is for this model, its template included."""
+
+    tokens: int
+    context_tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoadingEvent:
     """GET /v1/loading/progress. ``progress`` is 0..1."""
 

@@ -95,6 +95,7 @@ WORKER = (
     Operation("infer", "POST", "/v1/inference", inference.InferenceRequest, events.Token, STREAM, ()),
     Operation("attach", "GET", "/v1/inference/<job>/events", None, events.Token, STREAM, ()),
     Operation("cancel", "DELETE", "/v1/inference/<job>", None, None, EMPTY, (), 204),
+    Operation("count_tokens", "POST", "/v1/tokens", inference.InferenceRequest, inference.TokenCount, ONE, ()),
     Operation("readiness", "GET", "/v1/ready", None, inference.Readiness, ONE, ()),
     Operation("loading", "GET", "/v1/loading/progress", None, inference.LoadingEvent, STREAM, ()),
     Operation("drain", "POST", "/v1/drain", None, None, EMPTY, (), 204),

@@ -21,7 +21,7 @@ from rbee.errors import Conflict, NotFound, RbeeError
 from rbee.wire import codec, continuation
 from rbee.wire.catalog import ModelFile
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token, last, name_of
-from rbee.wire.inference import InferenceRequest, Readiness
+from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
 from rbee.wire.pools import GpuInventory, HostResources, PoolSnapshot
 from rbee.wire.sse import Frame
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
@@ -62,6 +62,8 @@ class FakeWorker:
         self.address = ""
         self.draining = False
         self.deaf = False
+        self.ctx = 0
+        self.counted = 0
         self._streams: dict[asyncio.Task[None], Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -73,6 +75,7 @@ class FakeWorker:
         app.add_route(self._cancel, "/v1/inference/<job>", methods=["DELETE"])
         app.add_route(self._drain, "/v1/drain", methods=["POST"])
         app.add_route(self._ready, "/v1/ready")
+        app.add_route(self._count, "/v1/tokens", methods=["POST"])
         async with served(app) as url:
             self.address = url.removeprefix("http://")
             yield self
@@ -86,6 +89,7 @@ class FakeWorker:
             backend=Backend.CPU,
             address=self.address,
             slots=self.slots,
+            ctx=self.ctx,
             **facts,
         )
 
@@ -141,6 +145,12 @@ class FakeWorker:
     async def _drain(self, _: Request) -> HTTPResponse:
         self.draining = True
         return empty()
+
+    async def _count(self, request: Request) -> HTTPResponse:
+        """A word is a token here."""
+        asked = body(request, InferenceRequest)
+        self.counted += 1
+        return reply(TokenCount(tokens=len((asked.prompt or "").split()), context_tokens=self.ctx))
 
     async def _ready(self, _: Request) -> HTTPResponse:
         while self.deaf:  # noqa: ASYNC110  (a host whose cable was pulled)

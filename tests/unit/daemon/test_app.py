@@ -77,6 +77,7 @@ class Handlers:
             "readiness": self.readiness,
             "drain": self.drain,
             "sleep": self.drain,
+            "count_tokens": self.drain,
             "loading": self.loading,
             "attach": self.other,
             "cancel": self.other,

@@ -10,6 +10,7 @@ import pytest
 from rbee.errors import (
     BackendUnavailable,
     Conflict,
+    ContextTooLong,
     InsufficientMemory,
     ModelLoadFailed,
     ModelNotFound,
@@ -489,6 +490,21 @@ async def test_an_asleep_worker_is_used(queen: Running) -> None:
         job = await queen.client.submit_job(spec())
         assert text_of(await queen.ended(job.id)) == words(5)
         assert pool.spawned == []
+
+
+async def test_a_prompt_that_has_no_room_is_refused_before_it_is_accepted(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.ctx = 512
+        await queen.hear(pool)
+        with pytest.raises(ContextTooLong) as refused:
+            await queen.client.submit_job(spec("word " * 600))
+        assert refused.value.details == {"prompt_tokens": 600, "context_tokens": 512}
+        assert await queen.client.list_jobs(JobQuery()) == ()
+        many_bytes = await queen.client.submit_job(spec("long-word-of-a-few-bytes " * 400))
+        assert text_of(await queen.ended(many_bytes.id)) == words(5)
+        counted = worker.counted
+        await queen.client.submit_job(spec("short"))
+        assert worker.counted == counted, "who surely fits is not counted"
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back(tmp_path: Path) -> None:

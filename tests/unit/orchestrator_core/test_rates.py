@@ -1,0 +1,73 @@
+"""When a job will start, held against letting the jobs run."""
+
+import heapq
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rbee.orchestrator_core.rates import REMEMBERED, Rates, Sample, start_ms
+
+
+def sample(tokens: int = 100, ttft_ms: float = 50.0, decode_ms: float = 1000.0) -> Sample:
+    return Sample(tokens_out=tokens, ttft_ms=ttft_ms, decode_ms=decode_ms)
+
+
+def test_a_model_nobody_has_run_has_no_rate() -> None:
+    assert Rates().of("tiny") is None
+
+
+def test_a_rate_is_of_the_last_jobs_at_that_pool_else_of_all() -> None:
+    rates = Rates()
+    for _ in range(REMEMBERED):
+        rates.note("tiny", "slow", sample(decode_ms=9000.0))
+    rates.note("tiny", "fast", sample())
+    fast, slow, new = rates.of("tiny", "fast"), rates.of("tiny", "slow"), rates.of("tiny", "new")
+    assert fast and slow and new
+    assert (fast.token_ms, slow.token_ms) == (10.0, 90.0)
+    assert fast.token_ms < new.token_ms < slow.token_ms
+    for _ in range(REMEMBERED):
+        rates.note("tiny", "slow", sample())
+    assert rates.of("tiny", "slow") == fast
+    rates.forget("slow")
+    assert rates.of("tiny", "slow") == fast, "as fast as at the pools that are left"
+
+
+def test_a_job_takes_its_usual_length_and_no_longer_than_it_may() -> None:
+    rates = Rates()
+    rates.note("tiny", "blep", sample())
+    rate = rates.of("tiny")
+    assert rate is not None
+    assert rate.job_ms(1000) == 1050.0
+    assert rate.job_ms(10) == 150.0
+    assert [rate.remaining_ms(tokens, 200) for tokens in (0, 50, 150)] == [1050.0, 500.0, 250.0]
+
+
+@pytest.mark.parametrize(
+    ("busy", "free", "ahead", "load", "expected"),
+    [
+        ([], 1, 0, 0, 0),
+        ([300], 0, 0, 0, 300),
+        ([300], 0, 2, 0, 300 + 2 * 100),
+        ([300, 20], 0, 1, 0, 120),
+        ([], 2, 2, 0, 100),
+        ([], 0, 0, 900, 900),
+        ([], 0, 3, 900, 1200),
+    ],
+)
+def test_when_the_next_one_starts(busy: list[float], free: int, ahead: int, load: float, expected: float) -> None:
+    assert start_ms(busy, free, ahead, 100.0, load) == expected
+
+
+@given(st.lists(st.integers(0, 5000), max_size=5), st.integers(0, 4), st.integers(0, 60), st.integers(1, 3000))
+def test_it_is_what_running_them_all_would_give(busy: list[int], free: int, ahead: int, job_ms: int) -> None:
+    slots = [*busy, *[0] * free] or [0]
+    heapq.heapify(slots)
+    for _ in range(ahead):
+        heapq.heappush(slots, heapq.heappop(slots) + job_ms)
+    assert start_ms(busy, free, ahead, job_ms) == slots[0]
+
+
+@given(st.integers(0, 20_000))
+def test_more_ahead_is_never_sooner(ahead: int) -> None:
+    assert start_ms([10.0, 70.0], 0, ahead + 1, 100.0) >= start_ms([10.0, 70.0], 0, ahead, 100.0)
