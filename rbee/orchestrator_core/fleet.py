@@ -31,6 +31,7 @@ class Fleet:
         self._devices: dict[str, tuple[Device, ...]] = {}
         self._needs: dict[str, dict[tuple[str, Backend], Need]] = {}
         self._spares: dict[str, list[WorkerStatus]] = {}
+        self._asleep: dict[str, list[WorkerStatus]] = {}
         for pool in pools:
             self.put(pool)
 
@@ -54,6 +55,7 @@ class Fleet:
             return
         del self._devices[pool], self._needs[pool]
         self._spares.pop(pool, None)
+        self._asleep.pop(pool, None)
         for table in (self._workers, self._files):
             for model in [model for model, having in table.items() if pool in having]:
                 del table[model][pool]
@@ -69,6 +71,10 @@ class Fleet:
             view = self._pools[pool]
             for worker in workers:
                 yield view, worker
+
+    def workers_at(self, pool: str, model: str) -> Sequence[WorkerStatus]:
+        """Return those of one pool."""
+        return self._workers.get(model, {}).get(pool, ())
 
     def files(self, model: str) -> Iterator[tuple[PoolView, ModelFile]]:
         """Yield who has the file of ``model``, and what it is called there."""
@@ -94,6 +100,12 @@ class Fleet:
         """Return the workers that were made for a deep queue, with their pools."""
         return [(pool, worker) for pool, workers in self._spares.items() for worker in workers]
 
+    def asleep(self) -> Iterator[tuple[str, WorkerStatus]]:
+        """Yield the workers that sleep, with their pools."""
+        for pool, workers in self._asleep.items():
+            for worker in workers:
+                yield pool, worker
+
     def _index(self, pool: PoolView) -> None:
         self._devices[pool.id], self._needs[pool.id] = (), {}
         if pool.snapshot is None:
@@ -105,8 +117,11 @@ class Fleet:
                 of_model = self._workers.setdefault(self.names.canonical(worker.model), {})
                 of_model.setdefault(pool.id, []).append(worker)
         spares = [worker for worker in pool.snapshot.workers if worker.spare]
+        asleep = [worker for worker in pool.snapshot.workers if worker.state is WorkerState.ASLEEP]
         if spares:
             self._spares[pool.id] = spares
+        if asleep:
+            self._asleep[pool.id] = asleep
         for file in pool.snapshot.models:
             for spelling in {self.names.canonical(file.id), self.names.canonical(file.reference)}:
                 self._files.setdefault(spelling, {}).setdefault(pool.id, file)

@@ -15,7 +15,6 @@ from rbee.errors import (
     NotFound,
     RbeeError,
 )
-from rbee.orchestrator_core.fleet import SERVING
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.view import Place, View, gpus_of, is_open
@@ -175,11 +174,8 @@ def _room(pool: PoolView, file: ModelFile, need: Need, devices: Sequence[Device]
 
 def _is_taken(place: Place, gpus: set[int | None], view: View) -> bool:
     return any(
-        pool.id == place.pool
-        and worker.state in SERVING
-        and worker.backend is place.backend
-        and not gpus.isdisjoint(gpus_of(worker))
-        for pool, worker in view.fleet.workers(place.model)
+        worker.backend is place.backend and not gpus.isdisjoint(gpus_of(worker))
+        for worker in view.fleet.workers_at(place.pool, place.model)
     )
 
 

@@ -123,7 +123,10 @@ def _run(seat: Seat, *, wakes: bool = False) -> Run:
 
 def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence[Seat]) -> Decision:
     """Nobody has a free slot now: make room, wait, or refuse."""
-    serving = [seat for seat in seats if seat not in asleep]
+    serving = [seat for seat in seats if seat.worker.state is not WorkerState.ASLEEP]
+    busy = f"all {sum(seat.worker.slots for seat in serving)} slots for {job.model} are busy"
+    if serving and not _more_wait_than(serving, job, view):
+        return Wait(busy)
     found = places.search(job, view)
     begun = [room for room in found.rooms if room.place in view.spawning]
     if begun:
@@ -133,7 +136,7 @@ def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence
     if fitting and (not serving or is_deep(job, view, serving, fitting)):
         return _spawn(choose_room(fitting, view), spare=bool(seats))
     if serving:
-        return Wait(f"all {sum(seat.worker.slots for seat in serving)} slots for {job.model} are busy")
+        return Wait(busy)
     making_room = _evict(job, view, rooms, asleep)
     if making_room is not None:
         return making_room
@@ -162,14 +165,18 @@ def is_deep(job: JobSpec, view: View, seats: Sequence[Seat], rooms: Sequence[Roo
 
     More wait than all slots take at once, and longer than another worker takes to load, as far as both are known.
     """
-    model = view.fleet.names.canonical(job.model)
-    slots = sum(seat.worker.slots for seat in seats)
-    waiting = view.waiting.get(model, 0)
-    if waiting <= slots:
+    if not _more_wait_than(seats, job, view):
         return False
+    model = view.fleet.names.canonical(job.model)
+    slots, waiting = sum(seat.worker.slots for seat in seats), view.waiting.get(model, 0)
     job_ms = view.job_ms.get(model)
     load_ms = min(room.load_ms or USUAL_LOAD_MS for room in rooms)
     return job_ms is None or job_ms * waiting / max(1, slots) > load_ms
+
+
+def _more_wait_than(seats: Sequence[Seat], job: JobSpec, view: View) -> bool:
+    """Say whether more wait for the model than all slots take at once."""
+    return view.waiting.get(view.fleet.names.canonical(job.model), 0) > sum(seat.worker.slots for seat in seats)
 
 
 def _spawn(room: Room, *, spare: bool) -> Spawn:

@@ -10,7 +10,7 @@ from rbee.orchestrator_core.fleet import HOLDING, Fleet
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.wire.jobs import Placement
 from rbee.wire.pools import PoolState
-from rbee.wire.workers import Backend, WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, WorkerStatus
 
 Key: TypeAlias = tuple[str, str]
 """Pool and worker."""
@@ -69,9 +69,8 @@ class View:
         for place, need_bytes in self.spawning.items():
             if not self._has_come_up(place):
                 found[place.pool, place.gpu] += need_bytes
-        for (pool, worker), jobs in self.in_flight.items():
-            status = self.fleet.worker(pool, worker) if jobs else None
-            if status is not None and status.state is WorkerState.ASLEEP:
+        for pool, status in self.fleet.asleep():
+            if self.in_flight.get((pool, status.id)):
                 for gpu in gpus_of(status):
                     found[pool, gpu] += share(status)
         return found
@@ -99,8 +98,8 @@ class View:
 
     def _has_come_up(self, place: Place) -> bool:
         return any(
-            pool.id == place.pool and worker.backend is place.backend and place.gpu in (None, *gpus_of(worker))
-            for pool, worker in self.fleet.workers(place.model)
+            worker.backend is place.backend and place.gpu in (None, *gpus_of(worker))
+            for worker in self.fleet.workers_at(place.pool, place.model)
             if worker.state in HOLDING
         )
 
