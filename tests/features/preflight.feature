@@ -5,7 +5,7 @@ Feature: What is checked before anything is started
   Scenario: Less memory than the worker needs
     When blep runs `rbee-hive worker spawn cpu --model tiny --memory 900G`
     Then it exits with 75
-    And it says "the worker needs 966367641600 bytes of memory"
+    And it says "the worker needs 900.0 GiB of memory"
     And on blep no unit rbee-worker-cpu-* is left
 
   Scenario: A GPU backend on a host without a GPU
