@@ -21,6 +21,7 @@ complete -c rbee-hive -l http -d 'Ask pool-managerd; otherwise it is asked when 
 complete -c rbee-hive -l queen -r -d 'Where the queen listens, as seen from here.'
 complete -c rbee-hive -l url -r -d 'Where this pool is to listen, as seen from the queen.'
 complete -c rbee-hive -l listen -r -d 'Listen there instead, IP:port; a port alone is every address.'
+complete -c rbee-hive -l deadline -r -d 'What still runs then goes on at other pools, where it can.'
 complete -c rbee-hive -l events -d 'Show each step as a line of JSON as it happens, the result as the last.'
 complete -c rbee-hive -l lines -r -d 'How many lines of the log [default: 100].'
 complete -c rbee-hive -l follow -d 'Go on as more is logged.'

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from rbee.cli.output import Column, Output
+from rbee.cli.run import Args
+from rbee.cli.units import parse_seconds
 from rbee.cli.workers import WORKER_COLUMNS
 from rbee.wire import codec
 from rbee.wire.catalog import ModelFile
@@ -27,6 +29,12 @@ USER_COLUMNS = (
     Column("WHO", "who"),
 )
 _BAR = 10
+
+
+def parse_deadline(args: Args) -> float | None:
+    """Return what ``--deadline`` says, in seconds. Raises InvalidRequest."""
+    given = args.get("--deadline")
+    return None if given is None else parse_seconds(given, "--deadline")
 
 
 def show_state(state: PoolSnapshot, output: Output) -> None:

@@ -6,7 +6,7 @@ from rbee.client.endpoint import part
 from rbee.client.operations import Operations
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, Verification
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
-from rbee.wire.pools import GpuInventory, PoolSnapshot
+from rbee.wire.pools import DrainSpec, GpuInventory, PoolSnapshot
 from rbee.wire.workers import LogLine, SpawnEvent, WorkerSpec, WorkerStatus
 
 HASHING_S = 3600.0
@@ -85,8 +85,8 @@ class PoolClient(Operations):
     async def git_sync(self, spec: GitSyncSpec) -> GitUpdate:
         return await self._post(GitUpdate, "/v2/git/sync", spec, timeout_s=HASHING_S)
 
-    async def drain_pool(self) -> None:
-        await self._http.call("POST", "/v2/drain")
+    async def drain_pool(self, deadline_s: float | None = None) -> None:
+        await self._http.call("POST", "/v2/drain", body=DrainSpec(deadline_s=deadline_s))
 
     async def undrain_pool(self) -> None:
         await self._http.call("POST", "/v2/undrain")

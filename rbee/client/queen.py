@@ -82,8 +82,9 @@ class QueenClient(Operations):
     async def heartbeat(self, pool: str, snapshot: PoolSnapshot) -> None:
         await self._http.call("POST", f"/v2/pools/{part(pool)}/heartbeat", body=snapshot)
 
-    async def drain_pool(self, pool: str) -> None:
-        await self._http.call("POST", f"/v2/pools/{part(pool)}/drain")
+    async def drain_pool(self, pool: str, deadline_s: float | None = None) -> None:
+        spec = wire.pools.DrainSpec(deadline_s=deadline_s)
+        await self._http.call("POST", f"/v2/pools/{part(pool)}/drain", body=spec)
 
     async def undrain_pool(self, pool: str) -> None:
         await self._http.call("POST", f"/v2/pools/{part(pool)}/undrain")

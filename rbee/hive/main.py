@@ -34,7 +34,7 @@ Usage:
   rbee-hive git submodules [options]
   rbee-hive git pull [options]
   rbee-hive git sync [options]
-  rbee-hive drain [options]
+  rbee-hive drain [--deadline=<s>] [options]
   rbee-hive undrain [options]
   rbee-hive join --queen=<url> --url=<url> [--listen=<addr>] [options]
   rbee-hive leave [options]
@@ -65,6 +65,7 @@ Options:
   --queen=<url>     Where the queen listens, as seen from here.
   --url=<url>       Where this pool is to listen, as seen from the queen.
   --listen=<addr>   Listen there instead, IP:port; a port alone is every address.
+  --deadline=<s>    What still runs then goes on at other pools, where it can.
   --events          Show each step as a line of JSON as it happens, the result as the last.
   --lines=<n>       How many lines of the log [default: 100].
   --follow          Go on as more is logged.

@@ -2,7 +2,7 @@
 
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
-from rbee.cli.pools import show_state
+from rbee.cli.pools import parse_deadline, show_state
 from rbee.cli.run import Args
 from rbee.hive.reach import reached
 
@@ -15,7 +15,7 @@ async def get_state(args: Args, output: Output) -> None:
 async def drain_pool(args: Args, output: Output) -> None:
     if not dry_run(args, output, "drain this pool"):
         async with reached(args) as pool:
-            await pool.drain_pool()
+            await pool.drain_pool(parse_deadline(args))
         output.done("this pool takes no new work; rbee-hive undrain ends that")
 
 

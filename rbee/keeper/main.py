@@ -34,7 +34,7 @@ Usage:
   rbee-keeper pool verify --host=<host>... [options]
   rbee-keeper pool rollout --resume [--drain=<s>] [options]
   rbee-keeper pool rollout --host=<host>... [--drain=<s>] [options] -- <command>...
-  rbee-keeper pool drain (<pool> | --host=<host>...) [options]
+  rbee-keeper pool drain (<pool> | --host=<host>...) [--deadline=<s>] [options]
   rbee-keeper pool undrain (<pool> | --host=<host>...) [options]
   rbee-keeper pool worker list [--host=<host>]... [options]
   rbee-keeper pool worker spawn <backend> --model=<ref> [--pool=<pool>] [--host=<host>]... [--id=<id>] [--gpu=<n>]
@@ -80,7 +80,7 @@ Options of jobs submit:
   --stop=<text>         End before this; may be given four times.
   --ignore-eos          Never let the model end by itself; for measurements of a known length.
   --priority=<class>    interactive or batch.
-  --deadline=<s>        Fail when it is not done by then.
+  --deadline=<s>        Fail when it is not done by then. Of pool drain: what still runs then goes on elsewhere.
   --session=<id>        What belongs together: one share of the queue, and the worker that knows it already.
   --id=<id>             Your name for the job; submitting it again gives the same job.
   --detach              Only say the job's id; jobs events shows the rest.

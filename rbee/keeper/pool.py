@@ -4,7 +4,7 @@ import contextlib
 
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
-from rbee.cli.pools import gpus_line, show_gpus, show_state, state_line
+from rbee.cli.pools import gpus_line, parse_deadline, show_gpus, show_state, state_line
 from rbee.cli.run import Args
 from rbee.errors import RbeeError
 from rbee.keeper.fleet import Shown, on_pools
@@ -23,13 +23,13 @@ async def list_gpus(args: Args, output: Output) -> int:
 
 
 async def drain_pool(args: Args, output: Output) -> int | None:
-    pool = args["<pool>"]
+    pool, deadline_s = args["<pool>"], parse_deadline(args)
     if dry_run(args, output, f"drain {pool or named(args)}"):
         return None
     if args["--host"]:
-        return await on_pools(args, output, _drained, Shown(line=str))
+        return await on_pools(args, output, lambda pool: _drained(pool, deadline_s), Shown(line=str))
     async with reached(args) as queen:
-        await queen.drain_pool(pool)
+        await queen.drain_pool(pool, deadline_s)
     output.done(f"{pool} takes no new work", id=pool)
     return None
 
@@ -58,8 +58,8 @@ async def _say_who_drains(args: Args, output: Output) -> None:
                     output.say(f"the queen still drains {pool.id}: rbee-keeper pool undrain {pool.id}")
 
 
-async def _drained(pool: PoolOps) -> str:
-    await pool.drain_pool()
+async def _drained(pool: PoolOps, deadline_s: float | None) -> str:
+    await pool.drain_pool(deadline_s)
     return "takes no new work"
 
 

@@ -32,6 +32,8 @@ class Fleet:
         self._needs: dict[str, dict[tuple[str, Backend], Need]] = {}
         self._spares: dict[str, list[WorkerStatus]] = {}
         self._asleep: dict[str, list[WorkerStatus]] = {}
+        self.overdue: set[str] = set()
+        """Pools that drain, and whose jobs should be gone."""
         for pool in pools:
             self.put(pool)
 
@@ -56,6 +58,7 @@ class Fleet:
         del self._devices[pool], self._needs[pool]
         self._spares.pop(pool, None)
         self._asleep.pop(pool, None)
+        self.overdue.discard(pool)
         for table in (self._workers, self._files):
             for model in [model for model, having in table.items() if pool in having]:
                 del table[model][pool]
@@ -110,6 +113,9 @@ class Fleet:
         self._devices[pool.id], self._needs[pool.id] = (), {}
         if pool.snapshot is None:
             return
+        until_ms = pool.snapshot.drain_until_ms
+        if pool.snapshot.draining and until_ms is not None and pool.snapshot.at_ms >= until_ms:
+            self.overdue.add(pool.id)
         self._devices[pool.id] = devices_of(pool.snapshot)
         self._needs[pool.id] = {(need.model, need.backend): need for need in pool.snapshot.needs}
         for worker in pool.snapshot.workers:

@@ -68,6 +68,7 @@ class PoolService:
             version=facts.version,
             at_ms=self._now_ms(),
             draining=self._flag.is_set(),
+            drain_until_ms=self._flag.until_ms(),
             backends=tuple(Backend(name) for name in facts.backends),
             gpus=ledger.labelled(survey),
             host=survey.host,
@@ -90,8 +91,10 @@ class PoolService:
     async def list_gpus(self) -> GpuInventory:
         return ledger.labelled(await self._survey())
 
-    async def drain_pool(self) -> None:
-        self._flag.set(True)
+    async def drain_pool(self, deadline_s: float | None = None) -> None:
+        """Refuse new work. With a deadline the queen lets what still runs then go on at other pools."""
+        until_ms = None if deadline_s is None else self._now_ms() + int(deadline_s * 1000)
+        self._flag.set(True, until_ms)
 
     async def undrain_pool(self) -> None:
         self._flag.set(False)

@@ -21,6 +21,7 @@ from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec
 from rbee.wire.envelope import to_envelope
 from rbee.wire.fields import number
 from rbee.wire.git import GitSyncSpec
+from rbee.wire.pools import DrainSpec
 from rbee.wire.sse import Frame
 from rbee.wire.workers import SpawnEvent, WorkerSpec
 
@@ -141,7 +142,7 @@ async def git_sync(request: Request) -> HTTPResponse:
 
 
 async def drain_pool(request: Request) -> HTTPResponse:
-    await _pool(request).drain_pool()
+    await _pool(request).drain_pool(body(request, DrainSpec).deadline_s)
     return empty()
 
 

@@ -16,6 +16,7 @@ from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
 from rbee.orchestrator_core.warmth import Warmth
+from rbee.queen.elsewhere import can_go_on_elsewhere
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.losses import loss_of, unexplained
@@ -39,6 +40,7 @@ class Errand:
     record: Mapping[str, Any] = field(default_factory=dict)
     task: "asyncio.Task[None] | None" = None
     client: WorkerClient | None = None
+    moving: "asyncio.Task[None] | None" = None
 
 
 class Errands:
@@ -94,6 +96,20 @@ class Errands:
             if not job.finished:
                 await self._settle(job, job.verdict or WorkerLost("it was cancelled"))
         self._jobs.ended(job)
+
+    def move(self, pool: str, why: str) -> None:
+        """Let the jobs of ``pool`` go on elsewhere, those that can; each is asked to end there once."""
+        for job, errand in [(self._jobs.live[job], errand) for job, errand in self._all.items() if errand.pool == pool]:
+            if job.moved is None and errand.client is not None and can_go_on_elsewhere(job, pool, self._pools):
+                job.moved = WorkerLost(why, details={"pool": pool, "worker": errand.worker})
+                errand.moving = asyncio.create_task(self._ask_to_end(job, errand.client), name=f"move-{job.id}")
+
+    async def _ask_to_end(self, job: Job, client: WorkerClient) -> None:
+        try:
+            async with asyncio.timeout(CANCEL_S):
+                await client.cancel(job.generation)
+        except (RbeeError, TimeoutError) as error:
+            log.warning("job.not_moved", job=job.id, error=str(error))
 
     async def leave(self) -> None:
         """Let go of all jobs as they are: their workers go on for a while, and the next queen takes them up."""
@@ -193,7 +209,8 @@ class Errands:
             await self._again(job, error, backoff_s(job.refusals, random.random()), counted=False)  # noqa: S311
         elif error.retriable and job.attempts < ATTEMPTS:
             self._doubt(job)
-            pause_s = 0.0 if job.delivered and job.attempts == 1 else backoff_s(job.attempts, random.random())  # noqa: S311
+            at_once = job.moved is not None or (job.delivered and job.attempts == 1)
+            pause_s = 0.0 if at_once else backoff_s(job.attempts, random.random())  # noqa: S311
             await self._again(job, error, pause_s)
         else:
             await job.fail(_with_count(job, error))

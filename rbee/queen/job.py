@@ -101,6 +101,8 @@ class Job:
         self.refusals = 0
         self.cancelled = False
         self.verdict: RbeeError | None = None
+        self.moved: RbeeError | None = None
+        """Why it is to go on at another pool; its worker has been asked to end it."""
         self.told: tuple[int, str] = (-1, "")
         self.tellings = 0
         self.tell_after_s = 0.0
@@ -212,7 +214,7 @@ class Job:
                 if column in move.columns:
                     setattr(self, column, move.columns[column])
             if "attempts" in move.columns:
-                self.worker_event = 0
+                self.worker_event, self.moved = 0, None
             if "seed" in move.columns:
                 self.seed = move.columns["seed"]
             if move.state is JobState.RUNNING:

@@ -117,7 +117,7 @@ class Pools:
         if changed:
             self._changed()
 
-    async def set_draining(self, pool: str, draining: bool) -> None:
+    async def set_draining(self, pool: str, draining: bool, deadline_s: float | None = None) -> None:
         """Mark it here, and tell it; one that cannot be told is still not given work."""
         self.find(pool)
         claim = self._registry.claim(pool)
@@ -127,7 +127,7 @@ class Pools:
             self._registry.register(changed)
         self._tell()
         try:
-            await (self.client(pool).drain_pool() if draining else self.client(pool).undrain_pool())
+            await (self.client(pool).drain_pool(deadline_s) if draining else self.client(pool).undrain_pool())
         except RbeeError as error:
             log.warning("pool.unreachable", pool=pool, error=error.message)
 

@@ -13,8 +13,8 @@ from collections.abc import AsyncIterator, Callable
 from rbee import log
 from rbee.client.worker import WorkerClient
 from rbee.errors import Conflict, NotFound, PoolUnreachable, RbeeError, Timeout, Unauthorized, WorkerLost
-from rbee.orchestrator_core.view import is_open
 from rbee.queen.closing import closing
+from rbee.queen.elsewhere import can_go_on_elsewhere
 from rbee.queen.job import Item, Job, item, now_ms
 from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
@@ -22,7 +22,7 @@ from rbee.queen.store.jobs import Move, Stale
 from rbee.wire import continuation
 from rbee.wire.events import End, Failure, JobEvent, Metrics, Started, StopReason
 from rbee.wire.inference import InferenceRequest
-from rbee.wire.jobs import Generation, JobState, Placement
+from rbee.wire.jobs import Generation, JobState
 
 DETACH_S = 60.0
 AHEAD = 256
@@ -70,8 +70,8 @@ class Relay:
             except Stale:
                 return None
             except _CUT as error:
-                if self._job.verdict is not None or self._job.cancelled:
-                    return error
+                if self._job.verdict is not None or self._job.cancelled or self._job.moved is not None:
+                    return self._job.moved or error
                 if not attach and error.details.get("refused"):
                     return error
                 attach = True
@@ -84,18 +84,13 @@ class Relay:
             loss = await self._loss(patient=False)
             if loss is not None:
                 return loss
-            hopeless = self._pool in self._pools.absent() and (not self._job.delivered or self._can_go_on_elsewhere())
+            hopeless = self._pool in self._pools.absent() and (
+                not self._job.delivered or can_go_on_elsewhere(self._job, self._pool, self._pools)
+            )
             if hopeless or time.monotonic() - cut_at_s > DETACH_S:
                 return unexplained(self._pool, self._worker)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
-
-    def _can_go_on_elsewhere(self) -> bool:
-        """Say whether another host has the model: ours may come back, but nobody has to wait for it."""
-        fleet = self._pools.fleet()
-        model = fleet.names.canonical(self._job.spec.model)
-        others = [pool for pool, _ in fleet.files(model) if pool.id != self._pool and is_open(pool, Placement())]
-        return self._job.resumable and self._job.spec.placement.pool is None and bool(others)
 
     def _begin(self) -> AsyncIterator[Numbered]:
         spec = self._job.spec
@@ -190,10 +185,14 @@ class Relay:
         if isinstance(event, Failure):
             return event.to_error(f"worker:{self._worker}")
         if isinstance(event, End) and event.stop_reason is StopReason.CANCELLED and not self._job.cancelled:
-            return self._job.verdict or WorkerLost(
-                f"worker {self._worker} on {self._pool} was stopped before the answer was complete",
-                hint="rbee-keeper pool worker list",
-                details={"pool": self._pool, "worker": self._worker},
+            return (
+                self._job.verdict
+                or self._job.moved
+                or WorkerLost(
+                    f"worker {self._worker} on {self._pool} was stopped before the answer was complete",
+                    hint="rbee-keeper pool worker list",
+                    details={"pool": self._pool, "worker": self._worker},
+                )
             )
         return None
 

@@ -14,7 +14,7 @@ from rbee.queen.service import QueenService
 from rbee.wire.fields import NAME
 from rbee.wire.jobs import JobQuery, JobSpec
 from rbee.wire.operations import QUEEN
-from rbee.wire.pools import PoolRegistration, PoolSnapshot
+from rbee.wire.pools import DrainSpec, PoolRegistration, PoolSnapshot
 from rbee.wire.workers import WorkerSpec
 
 
@@ -77,7 +77,7 @@ async def heartbeat(request: Request, pool: str) -> HTTPResponse:
 
 
 async def drain_pool(request: Request, pool: str) -> HTTPResponse:
-    await service(request).drain_pool(pool)
+    await service(request).drain_pool(pool, body(request, DrainSpec).deadline_s)
     return empty()
 
 

@@ -83,9 +83,9 @@ class QueenService:
             raise Conflict(f"the snapshot is of pool {snapshot.id}, its address says {pool}")
         await self._queen.pools.heartbeat(snapshot)
 
-    async def drain_pool(self, pool: str) -> None:
+    async def drain_pool(self, pool: str, deadline_s: float | None = None) -> None:
         self._operator("drain pools")
-        await self._queen.pools.set_draining(pool, True)
+        await self._queen.pools.set_draining(pool, True, deadline_s)
 
     async def undrain_pool(self, pool: str) -> None:
         self._operator("undrain pools")

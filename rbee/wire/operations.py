@@ -46,7 +46,7 @@ QUEEN = (
     Operation("register_pool", "POST", "/v2/pools/<pool>/register", pools.PoolRegistration, pools.PoolStatus, ONE,
               ("pool", "register")),
     Operation("heartbeat", "POST", "/v2/pools/<pool>/heartbeat", pools.PoolSnapshot, None, EMPTY, (), 204),
-    Operation("drain_pool", "POST", "/v2/pools/<pool>/drain", None, None, EMPTY, ("pool", "drain"), 204),
+    Operation("drain_pool", "POST", "/v2/pools/<pool>/drain", pools.DrainSpec, None, EMPTY, ("pool", "drain"), 204),
     Operation("undrain_pool", "POST", "/v2/pools/<pool>/undrain", None, None, EMPTY, ("pool", "undrain"), 204),
     Operation("remove_pool", "DELETE", "/v2/pools/<pool>", None, None, EMPTY, ("pool", "remove"), 204),
     Operation("list_workers", "GET", "/v2/workers", None, workers.WorkerStatus, LIST, ("pool", "worker", "list")),
@@ -87,7 +87,7 @@ POOL = (
     Operation("git_submodules", "GET", "/v2/git/submodules", None, git.GitSubmodule, LIST, ("git", "submodules")),
     Operation("git_pull", "POST", "/v2/git/pull", None, git.GitUpdate, ONE, ("git", "pull")),
     Operation("git_sync", "POST", "/v2/git/sync", git.GitSyncSpec, git.GitUpdate, ONE, ("git", "sync")),
-    Operation("drain_pool", "POST", "/v2/drain", None, None, EMPTY, ("drain",), 204),
+    Operation("drain_pool", "POST", "/v2/drain", pools.DrainSpec, None, EMPTY, ("drain",), 204),
     Operation("undrain_pool", "POST", "/v2/undrain", None, None, EMPTY, ("undrain",), 204),
 )  # fmt: skip
 

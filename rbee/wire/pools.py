@@ -106,6 +106,7 @@ class PoolSnapshot:
     version: str = text(longest=40)
     at_ms: int = number(low=0, high=1 << 53)
     draining: bool = False
+    drain_until_ms: int | None = plain(None, doc="on this pool's clock; from then on its jobs are to go on elsewhere")
     backends: tuple[Backend, ...] = (Backend.CPU,)
     gpus: GpuInventory = GpuInventory()
     host: HostResources
@@ -114,6 +115,15 @@ class PoolSnapshot:
     devices: tuple[Device, ...] = items(longest=100, default=())
     needs: tuple[Need, ...] = items(longest=1000, default=())
     worker_secrets: Mapping[str, str] = plain({}, doc="worker id → bearer secret; only to the queen")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrainSpec:
+    """POST …/drain."""
+
+    deadline_s: float | None = number(
+        low=0, high=86_400, default=None, unit="s", doc="what still runs then goes on at other pools, where it can"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -67,6 +67,16 @@ async def test_draining_refuses_new_workers_until_undrained(ops: PoolOps) -> Non
     assert (await each(ops.spawn_worker(CPU)))[-1].worker is not None
 
 
+async def test_a_drain_may_have_a_deadline(ops: PoolOps) -> None:
+    await ops.drain_pool(90)
+    assert (await ops.get_state()).drain_until_ms == 95_000
+    await ops.undrain_pool()
+    assert (await ops.get_state()).drain_until_ms is None
+    await ops.drain_pool()
+    state = await ops.get_state()
+    assert (state.draining, state.drain_until_ms) == (True, None)
+
+
 # Workers
 
 

@@ -278,8 +278,13 @@ class FakeFlag:
     def is_set(self) -> bool:
         return self.draining
 
-    def set(self, draining: bool) -> None:
-        self.draining = draining
+    until: int | None = None
+
+    def until_ms(self) -> int | None:
+        return self.until
+
+    def set(self, draining: bool, until_ms: int | None = None) -> None:
+        self.draining, self.until = draining, until_ms if draining else None
 
 
 CHECKOUT = GitStatus(

@@ -210,6 +210,9 @@ class FakePool:
         self.url = ""
         self.woken = asyncio.Event()
         self.drained: list[str] = []
+        self.draining = False
+        self.drain_until_ms: int | None = None
+        self.at_ms = 1
         self.speak: Callable[[], Awaitable[None]] | None = None
 
     @contextlib.asynccontextmanager
@@ -230,7 +233,9 @@ class FakePool:
             instance=self.instance,
             url=self.url or "http://127.0.0.1:9",
             version="0",
-            at_ms=1,
+            at_ms=self.at_ms,
+            draining=self.draining,
+            drain_until_ms=self.drain_until_ms,
             gpus=GpuInventory(reason="a fake"),
             host=HostResources(
                 cpus=2, memory_total_bytes=8 * GIB, memory_available_bytes=self.free_bytes, disk_free_bytes=GIB

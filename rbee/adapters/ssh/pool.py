@@ -111,8 +111,8 @@ class SshPool:
     async def git_sync(self, spec: GitSyncSpec) -> GitUpdate:
         return await self._one(GitUpdate, "git", "sync", *(["--yes"] * spec.discard), timeout_s=HASHING_S)
 
-    async def drain_pool(self) -> None:
-        await self._ask("drain")
+    async def drain_pool(self, deadline_s: float | None = None) -> None:
+        await self._ask("drain", *([] if deadline_s is None else [f"--deadline={deadline_s:g}"]))
 
     async def undrain_pool(self) -> None:
         await self._ask("undrain")

@@ -301,6 +301,44 @@ async def test_a_job_whose_worker_died_goes_on_at_another_one(queen: Running) ->
         assert (status.pool, status.worker, status.attempts, status.tokens_out) == ("mac", "worker-cpu-1", 2, 5)
 
 
+async def test_at_the_deadline_of_a_drain_jobs_go_on_elsewhere_and_before_it_they_stay(queen: Running) -> None:
+    async with (
+        FakeWorker().serve() as first,
+        FakeWorker("worker-cpu-1").serve() as second,
+        FakePool("blep", first).serve() as blep,
+        FakePool("mac", second).serve() as mac,
+    ):
+        first.pause_at = 3
+        await queen.hear(blep)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        blep.draining, blep.drain_until_ms = True, 1000
+        await queen.hear(blep, mac)
+        await queen.client.submit_job(spec(id="meanwhile"))
+        assert text_of(await queen.ended("meanwhile")) == words(5)
+        assert first.cancelled == []
+        blep.at_ms = 1000
+        await queen.hear(blep)
+        events = await queen.ended(job.id)
+        assert (text_of(events), resumed(events)) == (words(5), ["mac:worker-cpu-1"])
+        assert first.cancelled == [job.id]
+        told = (await queen.client.explain_job(job.id)).decisions
+        assert "pool blep is draining, and its deadline has passed" in str(told)
+
+
+async def test_at_the_deadline_of_a_drain_a_job_that_can_go_nowhere_else_is_finished(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 3
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        pool.draining, pool.drain_until_ms, pool.at_ms = True, 1000, 2000
+        await queen.hear(pool)
+        worker.open.set()
+        events = await queen.ended(job.id)
+        assert (text_of(events), resumed(events), worker.cancelled) == (words(5), [], [])
+
+
 async def test_with_no_other_worker_it_goes_on_at_the_same_one_once_that_is_back(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         worker.pause_at = 3
