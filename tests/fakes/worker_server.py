@@ -22,7 +22,7 @@ from rbee.wire import codec, continuation
 from rbee.wire.catalog import ModelFile
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token, last, name_of
 from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
-from rbee.wire.pools import GpuInventory, HostResources, PoolSnapshot
+from rbee.wire.pools import Device, GpuInventory, HostResources, Need, PoolSnapshot
 from rbee.wire.sse import Frame
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 from tests.support.serving import served
@@ -198,6 +198,10 @@ class FakePool:
         self.id, self.workers, self.models = pool, list(workers), models
         self.instance = f"instance-of-{pool}"
         self.states: dict[str, WorkerState] = {}
+        self.facts: dict[str, dict[str, Any]] = {}
+        self.evicted: list[str] = []
+        self.devices: tuple[Device, ...] = ()
+        self.needs: tuple[Need, ...] = ()
         self.exits: dict[str, WorkerExit] = {}
         self.gone: set[str] = set()
         self.asked = 0
@@ -221,6 +225,7 @@ class FakePool:
         app.add_route(self._state, "/v2/state")
         app.add_route(self._get_worker, "/v2/workers/<worker>")
         app.add_route(self._stop_worker, "/v2/workers/<worker>", methods=["DELETE"], name="stop_worker")
+        app.add_route(self._evict, "/v2/workers/<worker>/evict", methods=["POST"])
         app.add_route(self._spawn, "/v2/workers", methods=["POST"])
         app.add_route(self._drain, "/v2/<what:(drain|undrain)>", methods=["POST"])
         async with served(app) as url:
@@ -245,11 +250,16 @@ class FakePool:
                 ModelFile(id=model, reference=f"file:/models/{model}.gguf", paths=(), size_bytes=1 << 20)
                 for model in self.models
             ),
+            devices=self.devices,
+            needs=self.needs,
             worker_secrets={worker.id: SECRET for worker in self.workers},
         )
 
     def _status(self, worker: FakeWorker) -> WorkerStatus:
-        return worker.status(self.states.get(worker.id, WorkerState.READY), last_exit=self.exits.get(worker.id))
+        facts = self.facts.get(worker.id, {})
+        return worker.status(
+            self.states.get(worker.id, WorkerState.READY), last_exit=self.exits.get(worker.id), **facts
+        )
 
     async def _state(self, _: Request) -> HTTPResponse:
         self.asked += 1
@@ -266,6 +276,13 @@ class FakePool:
 
     async def _stop_worker(self, _: Request, worker: str) -> HTTPResponse:
         self.gone.add(worker)
+        return empty()
+
+    async def _evict(self, _: Request, worker: str) -> HTTPResponse:
+        self.evicted.append(worker)
+        self.states[worker] = WorkerState.ASLEEP
+        if self.speak is not None:
+            await self.speak()
         return empty()
 
     async def _drain(self, _: Request, what: str) -> HTTPResponse:

@@ -28,8 +28,9 @@ from rbee.queen.store.models import execute
 from rbee.wire import continuation
 from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason
 from rbee.wire.jobs import JobQuery, JobSpec, JobState, Placement, Priority
-from rbee.wire.workers import WorkerExit, WorkerState
-from tests.fakes.worker_server import FakePool, FakeWorker
+from rbee.wire.pools import Device, Need
+from rbee.wire.workers import Backend, WorkerExit, WorkerState
+from tests.fakes.worker_server import GIB, FakePool, FakeWorker
 from tests.unit.queen.conftest import Running, eventually, running, soon, text_of, words
 
 
@@ -528,6 +529,74 @@ async def test_an_asleep_worker_is_used(queen: Running) -> None:
         job = await queen.client.submit_job(spec())
         assert text_of(await queen.ended(job.id)) == words(5)
         assert pool.spawned == []
+
+
+async def test_a_spare_worker_that_fell_asleep_is_stopped_and_others_are_not(queen: Running) -> None:
+    async with (
+        FakeWorker().serve() as usual,
+        FakeWorker("worker-cpu-1").serve() as spare,
+        FakePool("blep", usual, spare).serve() as pool,
+    ):
+        pool.states = {usual.id: WorkerState.ASLEEP}
+        pool.facts = {spare.id: {"spare": True}}
+        await queen.hear(pool)
+        await queen.client.submit_job(spec(id="first"))
+        await queen.ended("first")
+        assert pool.gone == set(), "it is awake"
+        pool.states[spare.id] = WorkerState.ASLEEP
+        await queen.hear(pool)
+        await soon(lambda: pool.gone)
+        assert pool.gone == {spare.id}
+
+
+async def test_an_idle_model_is_evicted_for_another_and_both_are_told_why(queen: Running) -> None:
+    def device() -> Device:
+        free = 8 * GIB if pool.states.get(idle.id) is WorkerState.ASLEEP else 2 * GIB
+        return Device(backends=(Backend.CPU,), total_bytes=8 * GIB, free_bytes=free)
+
+    async with (
+        FakeWorker(model="other").serve() as idle,
+        FakeWorker("worker-cpu-1").serve() as made,
+        FakePool("blep", idle, models=("tiny", "other")).serve() as pool,
+    ):
+        pool.facts = {idle.id: {"need_bytes": 6 * GIB}}
+        pool.devices = (device(),)
+        pool.needs = (Need(model="tiny", backend=Backend.CPU, bytes=5 * GIB, ctx=512),)
+        pool.to_spawn = [made]
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: pool.evicted)
+        pool.devices = (device(),)
+        await queen.hear(pool)
+        await soon(lambda: pool.spawned)
+        await queen.hear(pool)
+        assert text_of(await queen.ended(job.id)) == words(5)
+        assert pool.evicted == [idle.id]
+        (ran,) = [each for each in (await queen.client.explain_job(job.id)).decisions if each["decision"] == "run"]
+        assert "evicted for tiny on blep: worker-cpu-0, which had no job yet" in str(ran["waited"])
+        told = {each.worker: each for each in await queen.client.explain_workers()}
+        assert [(each.decision, each.job) for each in told[idle.id].decisions] == [("evict", job.id)]
+        assert [(each.decision, each.job) for each in told[made.id].decisions] == [("spawn", job.id)]
+
+
+async def test_places_and_predictions_move_as_the_queue_does(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        await queen.client.submit_job(spec(id="measured"))
+        await queen.ended("measured")
+        worker.pause_at = 1
+        jobs = [(await queen.client.submit_job(spec(id=f"job-{n}"))) for n in range(4)]
+        await queen.until("job-0", "running")
+        told = [await queen.client.get_job(job.id) for job in jobs]
+        assert [each.queue_position for each in told] == [None, 0, 1, 2]
+        starts = [each.predicted_start_ms for each in told[1:]]
+        assert all(each is not None for each in starts) and starts == sorted(starts, key=lambda each: each or 0)
+        assert starts[2] != starts[0]
+        assert told[1].reason == "all 1 slots for tiny are busy"
+        worker.pause_at = None
+        worker.open.set()
+        for job in jobs:
+            assert text_of(await queen.ended(job.id)) == words(5)
 
 
 async def test_a_prompt_that_has_no_room_is_refused_before_it_is_accepted(queen: Running) -> None:
