@@ -85,9 +85,9 @@ def decision_of(answer: Any, job: JobSpec, view: View) -> Decision | None:
     """
     if answer is None:
         return None
-    if not isinstance(answer, dict) or answer.get("action") not in _ACTIONS:
+    if not isinstance(answer, dict) or str(answer.get("action")) not in _ACTIONS:
         raise PolicyFailed(f"it returned {str(answer)[:80]!r}, expected an action or None", hint="docs/policy.md")
-    return _ACTIONS[answer["action"]](answer, job, view)
+    return _ACTIONS[str(answer["action"])](answer, job, view)
 
 
 def _dispatch(answer: Plain, job: JobSpec, view: View) -> Decision:
@@ -110,7 +110,8 @@ def _require_free(seat: Seat, view: View) -> None:
 
 
 def _wait(answer: Plain, job: JobSpec, view: View) -> Decision:  # noqa: ARG001  (as all actions)
-    return Wait(str(answer.get("reason") or "the policy has it wait")[:_LONGEST_REASON])
+    said = "".join(each if each.isprintable() else " " for each in str(answer.get("reason") or ""))
+    return Wait(said.strip()[:_LONGEST_REASON] or "the policy has it wait")
 
 
 def _start_worker(answer: Plain, job: JobSpec, view: View) -> Decision:

@@ -1,5 +1,7 @@
 """Scripts are bounded, deterministic, and wrong in sentences."""
 
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -56,6 +58,8 @@ def test_it_is_given_a_context_and_returns_an_action(load: Load, body: str, answ
         ("def decide(ctx):\n    return nonsense\n", "Variable `nonsense` not found"),
         ("x = 1\n", "has no function decide"),
         ("decide = 3\n", "has no function decide"),
+        ("def decide():\n    return None\n", "takes one argument"),
+        ("def decide(ctx, other):\n    return None\n", "takes one argument"),
         ("load('other.star', 'x')\n", "No imports"),
         ("fail('not like this')\n", "not like this"),
         (
@@ -89,6 +93,8 @@ def test_files_that_are_none(tmp_path: Path, load: Load) -> None:
         (["return ctx.nothing"], "nothing"),
         (["fail('no')"], "no"),
         (["return decide(ctx)"], "overflow"),
+        (["x = sorted(range(1 << 22), key = lambda v: -v)"], "took longer than 50 ms"),
+        (["fail('x' * 100000)"], "x{300} at x.star:2|took longer"),
         (["return decide"], "serialize"),
         (["x = 0", "for i in range(1 << 30):", "    x += 1"], "took longer than|x.star"),
         (["return [y for x in range(1 << 30) for y in range(1 << 30)]"], "took longer than|x.star"),
@@ -113,6 +119,37 @@ def test_the_budget_is_counted_in_steps_so_it_is_the_same_everywhere(load: Load)
 def test_there_is_no_way_out(load: Load, word: str) -> None:
     with pytest.raises((ConfigInvalid, PolicyFailed)):
         load(decide(f"return {word}('x')")).decide(CONTEXT)
+
+
+NEST = ("x = ()", "for i in range(190000):", "    x = (x,)")
+
+
+@pytest.mark.parametrize(
+    "last", ["return x", "return [x]", "str(x)", "'%s' % x", "'{}'.format(x)", "{x: 1}", "fail(x)", "print(x)", "x < x"]
+)
+def test_what_is_nested_deep_does_not_end_the_process(tmp_path: Path, last: str) -> None:
+    """Each of these did, by a full stack: hence a process of its own."""
+    (tmp_path / "x.star").write_text(decide(*NEST, last))
+    done = subprocess.run([sys.executable, "-c", ASK, str(tmp_path / "x.star")], check=False, timeout=60)
+    assert done.returncode == 0
+
+
+ASK = """
+import sys
+from pathlib import Path
+from rbee.adapters.policy_script import PolicyScript
+from rbee.errors import PolicyFailed
+from rbee.keeper.samples import SAMPLES
+try:
+    PolicyScript.load(Path(sys.argv[1])).decide(SAMPLES[0]["context"])
+except PolicyFailed:
+    pass
+"""
+
+
+def test_a_scripts_own_names_are_in_nobodys_way(load: Load) -> None:
+    source = "json = 1\ndef _structs(rows):\n    return 'own'\ndef decided(text):\n    return 1\n"
+    assert load(source + decide("return wait(_structs(0))")).decide(CONTEXT) == {"action": "wait", "reason": "own"}
 
 
 def test_what_it_prints_is_kept_in_bounds(load: Load) -> None:

@@ -40,6 +40,8 @@ def test_actions_become_decisions() -> None:
     dispatch = {"action": "dispatch", "pool": "blep", "worker": "worker-cpu-3"}
     assert meant(dispatch) == Run("blep", "worker-cpu-3")
     assert meant({"action": "wait", "reason": "x" * 999}) == Wait("x" * 200)
+    assert meant({"action": "wait", "reason": "so\x1b[31m\nwhat"}) == Wait("so [31m what")
+    assert meant({"action": "wait", "reason": None}) == Wait("the policy has it wait")
     start = meant({"action": "start_worker", "pool": "blep", "backend": "cuda", "gpu": 0})
     assert isinstance(start, Spawn) and (start.place.backend, start.need) == (Backend.CUDA, 2 * GIB)
     gone = meant({"action": "evict_worker", "pool": "blep", "worker": "worker-cuda-0"})
@@ -52,6 +54,7 @@ def test_actions_become_decisions() -> None:
     [
         (7, "expected an action"),
         ({"action": "reboot"}, "expected an action"),
+        ({"action": ["dispatch"]}, "expected an action"),
         ({"action": "dispatch"}, "does not serve tiny"),
         ({"action": "dispatch", "pool": "blep", "worker": "worker-cuda-0"}, "does not serve tiny"),
         ({"action": "dispatch", "pool": "mac", "worker": "worker-cpu-9"}, "does not serve tiny"),
