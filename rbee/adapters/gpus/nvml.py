@@ -1,5 +1,6 @@
 """The host's NVIDIA GPUs, through NVML. Where there are none, an empty inventory that says why."""
 
+import contextlib
 import dataclasses
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -30,6 +31,7 @@ class Nvml:
         self._root = root
         self._open = False
         self._xids = XidWatch()
+        self._before: Mapping[int, Gpu] = {}
 
     def read(self) -> GpuInventory:
         """Return what NVML says now."""
@@ -47,21 +49,35 @@ class Nvml:
         if self._open:
             self._xids.forget()
             self._open = False
-            pynvml.nvmlShutdown()
+            with contextlib.suppress(pynvml.NVMLError):  # a driver in trouble may not even let go
+                pynvml.nvmlShutdown()
 
     def _inventory(self) -> GpuInventory:
         handles = dict(_handles())
-        gpus = [self._gpu(index, handle) for index, handle in handles.items()]
-        here = {gpu.index: handles[gpu.index] for gpu in gpus if not gpu.problem or gpu.mig}
-        xids = self._xids.look(here, [gpu.uuid for gpu in gpus])
+        gpus = self._recognised([self._gpu(index, handle) for index, handle in handles.items()])
+        xids = self._xids.look({gpu.uuid: handles[gpu.index] for gpu in gpus if not _is_lost(gpu)})
         instances = list(self._instances(gpus, handles))
-        if len(here) < len(gpus):
+        driver = _text(pynvml.nvmlSystemGetDriverVersion())
+        if any(map(_is_lost, gpus)):
             self.close()  # a GPU that was lost is found again only by who opens the driver anew
         return GpuInventory(
-            gpus=tuple(_with_xid(gpu, xids.get(gpu.index)) for gpu in (*gpus, *instances)),
-            driver=_text(pynvml.nvmlSystemGetDriverVersion()) if self._open else "",
+            gpus=(*(dataclasses.replace(gpu, xid=xids.get(gpu.uuid)) for gpu in gpus), *instances),
+            driver=driver,
             reason="" if gpus else "NVML knows of no GPU",
         )
+
+    def _recognised(self, gpus: list[Gpu]) -> list[Gpu]:
+        """Return them, a lost one with the name it had; somebody has to find it in the case."""
+        here = {gpu.uuid for gpu in gpus}
+        named = [self._as_before(gpu, here) if _is_lost(gpu) else gpu for gpu in gpus]
+        self._before = {gpu.index: gpu for gpu in named if gpu.uuid}
+        return named
+
+    def _as_before(self, gpu: Gpu, here: set[str]) -> Gpu:
+        before = self._before.get(gpu.index)
+        if before is None or before.uuid in here:  # the one that had this index has moved to another
+            return gpu
+        return dataclasses.replace(gpu, name=before.name, uuid=before.uuid, pci=before.pci)
 
     def _gpu(self, index: int, handle: Any) -> Gpu:
         """Return one GPU; one that does not answer stays in the list with its problem, and nothing free."""
@@ -109,9 +125,8 @@ class Nvml:
         """Yield the instances of GPUs that are divided, numbered after the last GPU."""
         number = len(gpus)
         for gpu in (gpu for gpu in gpus if gpu.mig):
-            for place in range(_asked(pynvml.nvmlDeviceGetMaxMigDeviceCount, handles[gpu.index]) or 0):
-                handle = _asked(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handles[gpu.index], place)
-                if handle is not None:
+            with contextlib.suppress(pynvml.NVMLError):  # lost since we asked for it; the next look says so
+                for handle in _parts(handles[gpu.index]):
                     yield self._instance(number, gpu, handle)
                     number += 1
 
@@ -164,8 +179,16 @@ def _handles() -> Iterator[tuple[int, Any]]:
             yield index, error
 
 
-def _with_xid(gpu: Gpu, xid: int | None) -> Gpu:
-    return gpu if xid is None or gpu.parent is not None else dataclasses.replace(gpu, xid=xid)
+def _parts(handle: Any) -> Iterator[Any]:
+    """Yield the handles of a divided GPU's instances; their places may have gaps."""
+    for place in range(_asked(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        part = _asked(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place)
+        if part is not None:
+            yield part
+
+
+def _is_lost(gpu: Gpu) -> bool:
+    return bool(gpu.problem) and not gpu.mig
 
 
 _RAISED: Any = object()

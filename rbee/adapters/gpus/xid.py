@@ -4,7 +4,8 @@ The driver tells those who have asked before, so the question stays open between
 """
 
 import contextlib
-from collections.abc import Mapping, Sequence
+import ctypes
+from collections.abc import Mapping
 from typing import Any
 
 import pynvml
@@ -14,38 +15,40 @@ MOST = 100
 
 
 class XidWatch:
-    """Remembers the last one of each GPU, by its index."""
+    """Remembers the last one of each GPU by its UUID; an index is another GPU's once one has gone."""
 
     def __init__(self) -> None:
         self._set: Any = None
-        self._watched: Sequence[str] = ()
-        self._last: dict[int, int] = {}
+        self._watched: Mapping[int, str] = {}
+        self._last: dict[str, int] = {}
 
-    def look(self, handles: Mapping[int, Any], uuids: Sequence[str]) -> Mapping[int, int]:
-        """Return the last XID of each GPU that had one.
+    def look(self, handles: Mapping[str, Any]) -> Mapping[str, int]:
+        """Return the last XID of each GPU that had one, by UUID.
 
         Args:
-            handles: of the GPUs that are there now, by index.
-            uuids: theirs; when they change, the question is asked anew.
+            handles: of the GPUs that answer now, by UUID; when they change, the question is asked anew.
         """
+        watched = {_address(handle): uuid for uuid, handle in handles.items()}
         try:
-            if self._set is None or tuple(uuids) != self._watched:
-                self._ask(handles, uuids)
+            if self._set is None or watched != self._watched:
+                self._ask(handles, watched)
             self._take()
         except pynvml.NVMLError:
             self.forget()
         return dict(self._last)
 
     def forget(self) -> None:
-        """Let the question go; the library was shut down, or has lost a GPU."""
+        """Let the question go, but not the answers: a GPU that falls off the bus tells it to who watched it then."""
         if self._set is not None:
             with contextlib.suppress(pynvml.NVMLError):
+                self._take()
+            with contextlib.suppress(pynvml.NVMLError):
                 pynvml.nvmlEventSetFree(self._set)
-        self._set = None
+        self._set, self._watched = None, {}
 
-    def _ask(self, handles: Mapping[int, Any], uuids: Sequence[str]) -> None:
+    def _ask(self, handles: Mapping[str, Any], watched: Mapping[int, str]) -> None:
         self.forget()
-        self._set, self._watched = pynvml.nvmlEventSetCreate(), tuple(uuids)
+        self._set, self._watched = pynvml.nvmlEventSetCreate(), watched
         for handle in handles.values():
             with contextlib.suppress(pynvml.NVMLError):  # not every GPU announces anything
                 pynvml.nvmlDeviceRegisterEvents(handle, pynvml.nvmlEventTypeXidCriticalError, self._set)
@@ -59,4 +62,12 @@ class XidWatch:
                     return
                 raise
             if told.eventType == pynvml.nvmlEventTypeXidCriticalError:
-                self._last[int(pynvml.nvmlDeviceGetIndex(told.device))] = int(told.eventData)
+                self._last[self._uuid(told.device)] = int(told.eventData)
+
+    def _uuid(self, handle: Any) -> str:
+        """A lost GPU is not asked who it is: it would not answer."""
+        return self._watched.get(_address(handle)) or str(pynvml.nvmlDeviceGetUUID(handle))
+
+
+def _address(handle: Any) -> int:
+    return ctypes.cast(handle, ctypes.c_void_p).value or 0

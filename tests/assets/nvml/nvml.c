@@ -6,7 +6,8 @@
  *
  *   driver version=570.1 error=0                  error: what nvmlInit answers (nvml.h: 9 driver not loaded, …)
  *   gpu name=RTX_4090 uuid=GPU-0 total=8 used=3 util=7 temp=50 power=87000 limit=350000 pci=0000:01:00.0 cc=8.9
- *       ecc=0 mig=1 lost=1 xid=79 memory_error=15  lost: the handle itself is refused; memory_error: that question
+ *       ecc=0 mig=1 lost=1 xid=79 memory_error=15  lost: the handle itself is refused; memory_error: that question;
+ *                                                     xid: told when it changes, to who watched the GPU before that
  *   process gpu=0 pid=123 memory=6442450944 kind=g      kind: c computes, g draws; without memory it is not told
  *   instance gpu=0 name=MIG_1g.10gb uuid=MIG-0 total=8 used=3
  *   workers memory=3221225472                     every process started with --backend=cuda and --gpu=N has so much there
@@ -26,7 +27,7 @@ enum { MOST = 64, LONG = 96 };
 typedef struct {
     char name[LONG], uuid[LONG], pci[32];
     long long total, used, util, temp, power, limit, ecc, mig, lost, xid, memory_error, parent;
-    int major, minor, xid_told, watched;
+    int major, minor;
 } device;
 typedef struct { long long gpu, pid, memory; char kind; } process;
 typedef struct { unsigned pid; unsigned long long memory; unsigned gpu_instance, compute_instance; } process_info;
@@ -35,6 +36,10 @@ typedef struct { unsigned gpu, memory; } utilization;
 typedef struct { char legacy[16]; unsigned domain, bus, device, id, subsystem; char bus_id[32]; } pci_info;
 typedef struct { device *gpu; unsigned long long type, data; unsigned gpu_instance, compute_instance; } event;
 
+/* What the driver knows of a GPU whatever its index is now. */
+typedef struct { char uuid[LONG]; long long seen, pending; int watched; } watch;
+
+static watch watches[MOST];
 static device devices[MOST];   /* GPUs first, then instances */
 static process processes[MOST];
 static int gpus, instances, users, open_count, init_error;
@@ -58,9 +63,19 @@ static void text(const char *line, const char *key, char *to, size_t room) {
     to[length] = 0;
 }
 
+static watch *watch_of(const device *gpu) {
+    for (int n = 0; n < MOST; n++) {
+        if (!*watches[n].uuid) strcpy(watches[n].uuid, gpu->uuid);
+        if (!strcmp(watches[n].uuid, gpu->uuid)) return &watches[n];
+    }
+    return &watches[MOST - 1];
+}
+
+static void forget_watches(void) {
+    for (int n = 0; n < MOST; n++) watches[n].watched = 0, watches[n].pending = 0;
+}
+
 static void read_device(const char *line, device *to, long long parent) {
-    int told = to->xid_told;
-    long long last = to->xid;
     memset(to, 0, sizeof *to);
     text(line, "name", to->name, sizeof to->name);
     text(line, "uuid", to->uuid, sizeof to->uuid);
@@ -69,7 +84,6 @@ static void read_device(const char *line, device *to, long long parent) {
     to->temp = number(line, "temp"), to->power = number(line, "power"), to->limit = number(line, "limit");
     to->ecc = number(line, "ecc"), to->mig = number(line, "mig"), to->lost = number(line, "lost");
     to->xid = number(line, "xid"), to->memory_error = number(line, "memory_error"), to->parent = parent;
-    to->xid_told = told && last == to->xid;
     char cc[16];
     text(line, "cc", cc, sizeof cc);
     if (!*cc || sscanf(cc, "%d.%d", &to->major, &to->minor) != 2) to->major = -1;
@@ -116,7 +130,10 @@ static void read_scenario(void) {
             long long error = number(line, "error");
             init_error = error > 0 ? (int)error : 0;
         } else if (!strncmp(line, "gpu ", 4) && gpus < MOST / 2) {
-            read_device(line, &devices[gpus++], UNSAID);
+            read_device(line, &devices[gpus], UNSAID);
+            watch *of = watch_of(&devices[gpus]);
+            if (of->seen != devices[gpus].xid && of->watched && devices[gpus].xid > 0) of->pending = devices[gpus].xid;
+            of->seen = devices[gpus++].xid;
         } else if (!strncmp(line, "instance ", 9) && instances < MOST / 2) {
             read_device(line, &devices[MOST / 2 + instances++], number(line, "gpu"));
         } else if (!strncmp(line, "workers ", 8)) {
@@ -152,7 +169,7 @@ int nvmlInitWithFlags(unsigned flags) {
 }
 int nvmlShutdown(void) {
     if (!open_count) return UNINITIALIZED;
-    open_count--;
+    if (!--open_count) forget_watches();
     return OK;
 }
 const char *nvmlErrorString(int code) { return code == OK ? "Success" : "fake NVML error"; }
@@ -170,12 +187,10 @@ int nvmlDeviceGetHandleByIndex_v2(unsigned index, device **to) {
     *to = &devices[index];
     return OK;
 }
-int nvmlDeviceGetIndex(device *gpu, unsigned *to) {
-    *to = (unsigned)(gpu - devices);
-    return OK;
-}
 int nvmlDeviceGetName(device *gpu, char *to, unsigned room) { return give_text(gpu->name, to, room); }
-int nvmlDeviceGetUUID(device *gpu, char *to, unsigned room) { return give_text(gpu->uuid, to, room); }
+int nvmlDeviceGetUUID(device *gpu, char *to, unsigned room) {
+    return gpu->lost > 0 ? LOST : give_text(gpu->uuid, to, room);
+}
 int nvmlDeviceGetMemoryInfo(device *gpu, memory_info *to) {
     if (gpu->memory_error > 0) return (int)gpu->memory_error;
     if (gpu->total == UNSAID) return NOT_SUPPORTED;
@@ -237,20 +252,24 @@ int nvmlDeviceGetGraphicsRunningProcesses_v3(device *gpu, unsigned *count, proce
     return running(gpu, 'g', count, to);
 }
 
-/* XIDs: one event a GPU and code, to whoever had asked before. */
+/* XIDs: to who had asked before, and only while the set is kept. */
 static int a_set;
 int nvmlEventSetCreate(void **to) { return *to = &a_set, OK; }
-int nvmlEventSetFree(void *set) { return (void)set, OK; }
+int nvmlEventSetFree(void *set) { return (void)set, forget_watches(), OK; }
 int nvmlDeviceRegisterEvents(device *gpu, unsigned long long types, void *set) {
-    return (void)types, (void)set, gpu->lost > 0 ? LOST : OK;
+    (void)types, (void)set;
+    if (gpu->lost > 0) return LOST;
+    watch_of(gpu)->watched = 1;
+    return OK;
 }
 int nvmlEventSetWait_v2(void *set, event *to, unsigned timeout_ms) {
     (void)set, (void)timeout_ms;
-    for (int n = 0; n < gpus; n++)
-        if (devices[n].xid > 0 && !devices[n].xid_told) {
-            devices[n].xid_told = 1;
-            *to = (event){&devices[n], 8, (unsigned long long)devices[n].xid, ~0u, ~0u};
-            return OK;
-        }
+    for (int n = 0; n < gpus; n++) {
+        watch *of = watch_of(&devices[n]);
+        if (!of->pending) continue;
+        *to = (event){&devices[n], 8, (unsigned long long)of->pending, ~0u, ~0u};
+        of->pending = 0;
+        return OK;
+    }
     return TIMED_OUT;
 }

@@ -164,6 +164,34 @@ def test_a_critical_error_is_told_once_and_remembered(look: Look) -> None:
     assert [each.xid for each in look(scenario(gpu(0), gpu(1))).gpus] == [None, 79]
 
 
+def test_a_gpu_that_falls_off_the_bus_is_told_with_its_name_and_its_last_words(look: Look) -> None:
+    before = look(scenario(gpu(0), gpu(1, name="NVIDIA RTX A2000")))
+    found = look(scenario(gpu(0), gpu(1, name="NVIDIA RTX A2000", xid=79, lost=1)))
+    gone = found.gpus[1]
+    assert (gone.name, gone.uuid, gone.pci) == ("NVIDIA RTX A2000", "GPU-1", before.gpus[1].pci)
+    assert (gone.xid, gone.memory_free_bytes, bool(gone.problem)) == (79, 0, True)
+    assert found.driver == "570.1"
+
+
+def test_a_lost_gpu_is_not_taken_for_one_that_has_moved_into_its_place(look: Look) -> None:
+    look(scenario(gpu(0), gpu(1)))
+    moved, gone = look(scenario(gpu(1), gpu(0, lost=1))).gpus
+    assert (moved.uuid, gone.uuid, gone.name) == ("GPU-1", "", "NVIDIA GPU")
+
+
+def test_an_error_stays_with_its_gpu_when_the_indexes_move(look: Look) -> None:
+    look(scenario(gpu(0), gpu(1)))
+    assert [each.xid for each in look(scenario(gpu(0), gpu(1, xid=31))).gpus] == [None, 31]
+    assert [(each.uuid, each.xid) for each in look(scenario(gpu(1, xid=31))).gpus] == [("GPU-1", 31)]
+    assert [each.xid for each in look(scenario(gpu(7), gpu(8), gpu(1, xid=31))).gpus] == [None, None, 31]
+
+
+def test_a_gpu_that_announces_nothing_has_no_error_and_one_that_fails_often_its_last(look: Look) -> None:
+    assert one(look(scenario(gpu(xid=79)))).xid is None  # before anybody watched
+    for code in (13, 31, 43):
+        assert one(look(scenario(gpu(xid=code)))).xid == code
+
+
 def test_a_divided_gpu_shows_its_instances_and_takes_no_worker(look: Look) -> None:
     instances = [line("instance", gpu=1, name=f"MIG 1g.{n}", uuid=f"MIG-{n}", total=GIB, used=0) for n in range(2)]
     gpus = look(scenario(gpu(0), gpu(1, mig=1), *instances)).gpus
