@@ -2,22 +2,15 @@
 
 import contextlib
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import pynvml
 
+from rbee.adapters.gpus.questions import asked, reason, text
 from rbee.adapters.gpus.xid import XidWatch
 from rbee.wire.pools import Gpu, GpuInventory, GpuProcess
-
-_REASONS = {
-    pynvml.NVML_ERROR_LIBRARY_NOT_FOUND: "NVML is not installed: no NVIDIA driver library on this host",
-    pynvml.NVML_ERROR_DRIVER_NOT_LOADED: "the NVIDIA driver is not loaded",
-    pynvml.NVML_ERROR_NO_PERMISSION: "NVML may not be used: no permission on /dev/nvidiactl",
-    pynvml.NVML_ERROR_LIB_RM_VERSION_MISMATCH: "the NVIDIA driver and its library are of different versions: reboot",
-    pynvml.NVML_ERROR_GPU_IS_LOST: "it has fallen off the bus: dmesg | grep -i nvrm",
-}
 
 
 class Nvml:
@@ -57,7 +50,7 @@ class Nvml:
         gpus = self._recognised([self._gpu(index, handle) for index, handle in handles.items()])
         xids = self._xids.look({gpu.uuid: handles[gpu.index] for gpu in gpus if not _is_lost(gpu)})
         instances = list(self._instances(gpus, handles))
-        driver = _text(pynvml.nvmlSystemGetDriverVersion())
+        driver = text(pynvml.nvmlSystemGetDriverVersion())
         if any(map(_is_lost, gpus)):
             self.close()  # a GPU that was lost is found again only by who opens the driver anew
         return GpuInventory(
@@ -86,31 +79,31 @@ class Nvml:
         try:
             return self._whole(index, handle)
         except pynvml.NVMLError as error:
-            name = _asked(pynvml.nvmlDeviceGetName, handle, lost=None) or "NVIDIA GPU"
-            return Gpu(index=index, name=_text(name), problem=reason(error))
+            name = asked(pynvml.nvmlDeviceGetName, handle, lost=None) or "NVIDIA GPU"
+            return Gpu(index=index, name=text(name), problem=reason(error))
 
     def _whole(self, index: int, handle: Any) -> Gpu:
         memory = pynvml.nvmlDeviceGetMemoryInfo(handle)
-        milliwatts = _asked(pynvml.nvmlDeviceGetPowerUsage, handle)
-        limit = _asked(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
-        utilisation = _asked(pynvml.nvmlDeviceGetUtilizationRates, handle)
-        capability = _asked(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
-        pci = _asked(pynvml.nvmlDeviceGetPciInfo, handle)
-        mig = (_asked(pynvml.nvmlDeviceGetMigMode, handle) or [0])[0] == pynvml.NVML_DEVICE_MIG_ENABLE
+        milliwatts = asked(pynvml.nvmlDeviceGetPowerUsage, handle)
+        limit = asked(pynvml.nvmlDeviceGetEnforcedPowerLimit, handle)
+        utilisation = asked(pynvml.nvmlDeviceGetUtilizationRates, handle)
+        capability = asked(pynvml.nvmlDeviceGetCudaComputeCapability, handle)
+        pci = asked(pynvml.nvmlDeviceGetPciInfo, handle)
+        mig = (asked(pynvml.nvmlDeviceGetMigMode, handle) or [0])[0] == pynvml.NVML_DEVICE_MIG_ENABLE
         return Gpu(
             index=index,
-            name=_text(pynvml.nvmlDeviceGetName(handle)),
-            uuid=_text(pynvml.nvmlDeviceGetUUID(handle)),
+            name=text(pynvml.nvmlDeviceGetName(handle)),
+            uuid=text(pynvml.nvmlDeviceGetUUID(handle)),
             memory_total_bytes=int(memory.total),
             memory_used_bytes=int(memory.used),
             memory_free_bytes=0 if mig else int(memory.free),
             utilisation_percent=None if utilisation is None else int(utilisation.gpu),
-            temperature_c=_asked(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
+            temperature_c=asked(pynvml.nvmlDeviceGetTemperature, handle, pynvml.NVML_TEMPERATURE_GPU),
             power_w=None if milliwatts is None else milliwatts / 1000,
             power_limit_w=None if limit is None else limit / 1000,
-            pci="" if pci is None else _text(pci.busId),
+            pci="" if pci is None else text(pci.busId),
             compute_capability="" if capability is None else ".".join(map(str, capability)),
-            ecc_errors=_asked(
+            ecc_errors=asked(
                 pynvml.nvmlDeviceGetTotalEccErrors,
                 handle,
                 pynvml.NVML_MEMORY_ERROR_TYPE_UNCORRECTED,
@@ -131,11 +124,11 @@ class Nvml:
                     number += 1
 
     def _instance(self, index: int, gpu: Gpu, handle: Any) -> Gpu:
-        memory = _asked(pynvml.nvmlDeviceGetMemoryInfo, handle)
+        memory = asked(pynvml.nvmlDeviceGetMemoryInfo, handle)
         return Gpu(
             index=index,
-            name=_text(_asked(pynvml.nvmlDeviceGetName, handle) or gpu.name),
-            uuid=_text(_asked(pynvml.nvmlDeviceGetUUID, handle) or ""),
+            name=text(asked(pynvml.nvmlDeviceGetName, handle) or gpu.name),
+            uuid=text(asked(pynvml.nvmlDeviceGetUUID, handle) or ""),
             memory_total_bytes=0 if memory is None else int(memory.total),
             memory_used_bytes=0 if memory is None else int(memory.used),
             pci=gpu.pci,
@@ -150,7 +143,7 @@ class Nvml:
         """Return who uses it; who computes and draws is told twice, and counted once with the larger number."""
         found: dict[int, int | None] = {}
         for question in (pynvml.nvmlDeviceGetComputeRunningProcesses, pynvml.nvmlDeviceGetGraphicsRunningProcesses):
-            for process in _asked(question, handle) or ():
+            for process in asked(question, handle) or ():
                 known, used = found.get(process.pid), process.usedGpuMemory
                 found[process.pid] = used if known is None else max(known, used or 0)
         return tuple(
@@ -164,12 +157,6 @@ class Nvml:
             return ""
 
 
-def reason(error: Exception) -> str:
-    """Return a sentence for an NVML error."""
-    known = _REASONS.get(getattr(error, "value", None))
-    return known or f"NVML: {error}"
-
-
 def _handles() -> Iterator[tuple[int, Any]]:
     """Yield index and handle of each GPU; in place of the handle the error, where there is none to be had."""
     for index in range(pynvml.nvmlDeviceGetCount()):
@@ -181,32 +168,11 @@ def _handles() -> Iterator[tuple[int, Any]]:
 
 def _parts(handle: Any) -> Iterator[Any]:
     """Yield the handles of a divided GPU's instances; their places may have gaps."""
-    for place in range(_asked(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
-        part = _asked(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place)
+    for place in range(asked(pynvml.nvmlDeviceGetMaxMigDeviceCount, handle) or 0):
+        part = asked(pynvml.nvmlDeviceGetMigDeviceHandleByIndex, handle, place)
         if part is not None:
             yield part
 
 
 def _is_lost(gpu: Gpu) -> bool:
     return bool(gpu.problem) and not gpu.mig
-
-
-_RAISED: Any = object()
-
-
-def _asked(question: Callable[..., Any], *arguments: Any, lost: Any = _RAISED) -> Any:
-    """Return the answer; None where this GPU has none (many laptops tell no power, vGPUs no temperature).
-
-    Args:
-        lost: what to return when the GPU is lost; otherwise that is raised.
-    """
-    try:
-        return question(*arguments)
-    except pynvml.NVMLError as error:
-        if getattr(error, "value", None) == pynvml.NVML_ERROR_GPU_IS_LOST and lost is _RAISED:
-            raise
-        return None
-
-
-def _text(value: bytes | str) -> str:
-    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
