@@ -2,6 +2,7 @@
 
 import asyncio
 import dataclasses
+import threading
 from pathlib import Path
 
 from rbee.adapters.gpus import amd
@@ -19,13 +20,15 @@ class GpuProbe:
     def __init__(self, root: Path = Path("/")) -> None:
         self._nvml = Nvml(root)
         self._root = root
+        self._turn = threading.Lock()
 
     async def inventory(self) -> GpuInventory:
         return await asyncio.to_thread(self.read)
 
     def read(self) -> GpuInventory:
         """Return what there is now; blocks for as long as the driver takes."""
-        found = self._nvml.read()
+        with self._turn:  # a look that finds a lost GPU closes the driver, which must not be under another's feet
+            found = self._nvml.read()
         others = amd.read(self._root)
         reason = "" if others and not found.gpus else found.reason
         return dataclasses.replace(found, gpus=(*found.gpus, *others), reason=reason)

@@ -1,10 +1,12 @@
 """The real pynvml on a fake driver library, in a process of its own: a library that is loaded once stays loaded."""
 
+import asyncio
 import contextlib
 import json
 import os
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -13,6 +15,7 @@ import pynvml
 import pytest
 
 from rbee.adapters.gpus import GpuProbe
+from rbee.adapters.gpus.nvml import Nvml
 from rbee.wire import codec
 from rbee.wire.pools import Gpu, GpuInventory
 from tests.assets import nvml
@@ -204,6 +207,22 @@ def test_a_divided_gpu_shows_its_instances_and_takes_no_worker(look: Look) -> No
     assert "MIG is on" in gpus[1].problem
     assert [each.memory_free_bytes for each in gpus] == [8 * GIB, 0, 0, 0]
     assert all(each.problem for each in gpus[1:])
+
+
+async def test_who_look_at_the_same_time_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
+    looking, most = [0], [0]
+
+    def slow_look(_: Nvml) -> GpuInventory:
+        looking[0] += 1
+        most[0] = max(most[0], looking[0])
+        time.sleep(0.01)
+        looking[0] -= 1
+        return GpuInventory()
+
+    monkeypatch.setattr(Nvml, "read", slow_look)
+    probe = GpuProbe()
+    await asyncio.gather(*(probe.inventory() for _ in range(5)))
+    assert most == [1]
 
 
 def test_the_inventory_is_whole_on_the_wire(look: Look) -> None:
