@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -64,6 +65,11 @@ class Output:
     def interactive(self) -> bool:
         """Somebody watches standard error, so a bar may move there."""
         return self.err.isatty() and not self.as_json
+
+    @property
+    def width(self) -> int:
+        """Columns of the terminal that results go to; without one there is room for everything."""
+        return shutil.get_terminal_size().columns if self.out.isatty() else sys.maxsize
 
     def table(self, rows: Sequence[Any], columns: Sequence[Column], *, none: str) -> None:
         """Show rows of wire types as an aligned table; ``none`` is said when there are none."""

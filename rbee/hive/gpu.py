@@ -1,7 +1,7 @@
 """rbee-hive gpu …"""
 
+from rbee.cli.gpus import show_gpus
 from rbee.cli.output import Output
-from rbee.cli.pools import show_gpus
 from rbee.cli.run import Args
 from rbee.hive.reach import reached
 

@@ -3,8 +3,9 @@
 import contextlib
 
 from rbee.cli.confirm import dry_run
+from rbee.cli.gpus import gpus_line, show_gpus
 from rbee.cli.output import Output
-from rbee.cli.pools import gpus_line, parse_deadline, show_gpus, show_state, state_line
+from rbee.cli.pools import parse_deadline, show_state, state_line
 from rbee.cli.run import Args
 from rbee.errors import RbeeError
 from rbee.keeper.fleet import Shown, on_pools
