@@ -1,5 +1,7 @@
 """NVIDIA cards, where there are any."""
 
+from typing import Any
+
 from rbee.verify.facts import Facts
 from rbee.verify.options import NVIDIA
 from rbee.verify.unmet import does_not_apply, require
@@ -20,10 +22,13 @@ def test_nvml_answers(facts: Facts) -> None:
     answer = facts["pool"]["answer"]
     if answer is None:
         does_not_apply("the pool does not say what it sees: see network.pool_answers")
-    seen = answer["gpus"]
-    found = f"{len(seen['gpus'])} of {len(cards)} cards" + (f", {seen['reason']}" if seen["reason"] else "")
-    holds = len(seen["gpus"]) == len(cards)
-    require(found, f"{len(cards)} cards", holds=holds, mend="nvidia-smi -L; rbee-hive gpu status", nixos=NVIDIA)
+    seen = _seen(answer["gpus"]["gpus"])
+    wrong = [answer["gpus"]["reason"], *(_lost(gpu) for gpu in seen)]
+    well = len([gpu for gpu in seen if not _lost(gpu)])
+    found = ", ".join([f"{well} of {len(cards)} cards", *filter(None, wrong)])
+    require(
+        found, f"{len(cards)} cards", holds=well == len(cards), mend="nvidia-smi -L; rbee-hive gpu status", nixos=NVIDIA
+    )
 
 
 def test_device_nodes_are_usable(facts: Facts) -> None:
@@ -35,6 +40,16 @@ def test_device_nodes_are_usable(facts: Facts) -> None:
     missing = {name: "missing" for name in ("/dev/nvidiactl", "/dev/nvidia-uvm") if name not in nodes}
     mend = "nvidia-modprobe -u -c=0" if missing else f"chmod 666 {' '.join(wrong)}"
     require(wrong | missing, "all there, mode 0666", holds=not wrong | missing, mend=mend, nixos=NVIDIA)
+
+
+def _seen(gpus: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return the cards among what a pool calls GPUs: also those of other vendors, and instances, are in its list."""
+    return [gpu for gpu in gpus if gpu.get("vendor", "nvidia") == "nvidia" and gpu.get("parent") is None]
+
+
+def _lost(gpu: dict[str, Any]) -> str:
+    """Return why a card does not answer; one that is divided does."""
+    return f"gpu {gpu['index']}: {gpu['problem']}" if gpu.get("problem") and not gpu.get("mig") else ""
 
 
 def _cards(facts: Facts) -> list[str]:
