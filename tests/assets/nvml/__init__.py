@@ -1,6 +1,8 @@
 """A FAKE NVML in C for machines without a GPU: the real pynvml loads it and asks it; see nvml.c for what it answers."""
 
+import os
 import subprocess
+import threading
 from pathlib import Path
 
 SONAME = "libnvidia-ml.so.1"
@@ -12,7 +14,7 @@ def build(folder: Path) -> Path:
     library = folder / SONAME
     if not library.exists():
         folder.mkdir(parents=True, exist_ok=True)
-        made = library.with_suffix(f".{id(library)}")
+        made = library.with_name(f"{SONAME}.{os.getpid()}-{threading.get_ident()}")
         source = Path(__file__).with_name("nvml.c")
         argv = ["cc", "-O1", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", f"-Wl,-soname,{SONAME}"]
         subprocess.run([*argv, "-o", str(made), str(source)], check=True)

@@ -32,3 +32,26 @@ async def test_a_snapshot_as_metrics() -> None:
     assert value("rbee_host_memory_available_bytes") == 8 * GIB
     assert value("rbee_pool_models") == 1
     assert value("rbee_pool_draining") == 0
+
+
+async def test_a_gpu_tells_what_it_can_and_a_lost_one_that_it_is_lost() -> None:
+    pool = FakePool()
+    told = Gpu(index=0, name="a", utilisation_percent=63, temperature_c=66, power_w=212.5, memory_used_bytes=GIB)
+    pool.gpus.gpus = (
+        told,
+        Gpu(index=1, name="b", problem="it has fallen off the bus"),
+        Gpu(index=0, name="c", vendor="amd"),
+    )
+    snapshot = await pool.service.get_state()
+    registry = prometheus_client.CollectorRegistry()
+    observe(registry, lambda: snapshot)
+
+    def value(name: str, gpu: str, called: str, vendor: str = "nvidia") -> float | None:
+        return registry.get_sample_value(name, {"gpu": gpu, "name": called, "vendor": vendor})
+
+    assert value("rbee_gpu_utilisation_ratio", "0", "a") == 0.63
+    assert value("rbee_gpu_temperature_celsius", "0", "a") == 66
+    assert value("rbee_gpu_power_watts", "0", "a") == 212.5
+    assert value("rbee_gpu_memory_used_bytes", "0", "a") == GIB
+    assert (value("rbee_gpu_power_watts", "1", "b"), value("rbee_gpu_problem", "1", "b")) == (None, 1)
+    assert value("rbee_gpu_problem", "0", "c", "amd") == 0
