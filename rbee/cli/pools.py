@@ -2,17 +2,18 @@
 
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.cli.units import parse_seconds
+from rbee.cli.units import parse_float
 from rbee.cli.workers import WORKER_COLUMNS
+from rbee.wire import codec
 from rbee.wire.catalog import ModelFile
-from rbee.wire.pools import Device, PoolSnapshot
+from rbee.wire.pools import Device, DrainSpec, PoolSnapshot
 from rbee.wire.words import bytes_text, counted
 
 
 def parse_deadline(args: Args) -> float | None:
-    """Return what ``--deadline`` says, in seconds. Raises InvalidRequest."""
-    given = args.get("--deadline")
-    return None if given is None else parse_seconds(given, "--deadline")
+    """Return what ``--deadline`` says, in seconds; 0 is at once. Raises InvalidRequest."""
+    given = parse_float(args.get("--deadline"), "--deadline")
+    return codec.from_dict(DrainSpec, {"deadline_s": given}).deadline_s
 
 
 def show_state(state: PoolSnapshot, output: Output) -> None:

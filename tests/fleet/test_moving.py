@@ -77,6 +77,7 @@ def test_a_host_without_power_loses_nobodys_answer(fleet: House, text: str) -> N
         fleet.hosts[pool].power_loss()
         went_on(fleet, story, text, at=other(pool))
     fleet.hosts[pool].boot()
+    fleet.lab(pool).hive("status", "--http")  # nothing starts there before somebody asks
     wait_for(lambda: states(fleet)[pool] == "ready", f"{pool} to be back", 40)
 
 

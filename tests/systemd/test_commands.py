@@ -11,7 +11,16 @@ import pytest
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
 
-NUMBERS_THAT_MOVE = {"at_ms", "memory_current_bytes", "memory_available_bytes", "disk_free_bytes", "url"}
+NUMBERS_THAT_MOVE = {
+    "at_ms",
+    "memory_current_bytes",
+    "memory_available_bytes",
+    "disk_free_bytes",
+    "free_bytes",
+    "foreign_bytes",
+    "reserved_bytes",
+    "url",
+}
 READS = (
     ("status",),
     ("worker", "list"),
