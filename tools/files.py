@@ -1,5 +1,6 @@
 """The files of an installation outside its venv: commands, units, configuration, examples, completions, man pages."""
 
+import contextlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -37,9 +38,18 @@ def install(layout: Layout, contents: dict[Path, str], previous: list[Path]) -> 
 
 
 def remove(layout: Layout, installed: list[Path]) -> None:
-    """Remove files that ``install`` wrote."""
+    """Remove files that ``install`` wrote, and the folders that are ours alone once nothing else is in them."""
     for path in installed:
         layout.real(path).unlink(missing_ok=True)
+    for folder in sorted({path.parent for path in installed}, reverse=True):
+        for ours in (folder, *folder.parents):
+            if ours.is_relative_to(layout.share / "rbee"):
+                _remove_empty(layout.real(ours))
+
+
+def _remove_empty(folder: Path) -> None:
+    with contextlib.suppress(OSError):  # somebody keeps something of his own there
+        folder.rmdir()
 
 
 def _link(layout: Layout, command: str) -> Path:
