@@ -95,9 +95,7 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
 }
 
 
-def migrate(
-    words: Mapping[str, str], transaction: Callable[[], AbstractContextManager[None]], name: str
-) -> list[str]:
+def migrate(words: Mapping[str, str], transaction: Callable[[], AbstractContextManager[None]], name: str) -> list[str]:
     """Bring the open database up to date; return what was applied.
 
     Args:
