@@ -96,7 +96,7 @@ class Postgres:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        if database.is_closed() or not database.is_connection_usable():
+        if not _usable():
             database.close()
             database.connect()
         try:
@@ -116,6 +116,8 @@ class Postgres:
                 yield
                 committing = True
         except AWAY:
+            if not _usable():
+                self._away_since_s = self._away_since_s or time.monotonic()
             if not (committing and self._happened(number)):
                 raise
 
@@ -155,7 +157,7 @@ class Postgres:
     def _tried(self) -> NoCapacity | Standby | None:
         """Try to reign; return why not."""
         try:
-            if database.is_closed() or not database.is_connection_usable():
+            if not _usable():
                 self._connect()
             if _locked():
                 return None
@@ -197,7 +199,7 @@ class Postgres:
         """
         if self._deposed is not None:
             raise peewee.OperationalError(self._deposed)
-        if not database.is_closed() and database.is_connection_usable():
+        if _usable():
             return
         self._away_since_s = self._away_since_s or time.monotonic()
         before = self._session
@@ -247,6 +249,11 @@ def _database(url: str, password: str) -> peewee.PostgresqlDatabase:
         tcp_user_timeout=_SILENCE_S * (_PROBES + 1) * 1000,
         **given,
     )
+
+
+def _usable() -> bool:
+    """Say whether this thread has a connection, as far as is known without asking the server."""
+    return not database.is_closed() and bool(database.is_connection_usable())
 
 
 def _locked() -> bool:
