@@ -34,8 +34,10 @@ _SESSION = {
     "tcp_keepalives_interval": f"{_SILENCE_S}",
     "tcp_keepalives_count": f"{_PROBES}",
     "tcp_user_timeout": f"{_SILENCE_S * (_PROBES + 1) * 1000}",
+    "synchronous_commit": "on",
 }
-"""How soon the server ends a session whose other end is gone: after six seconds (runtime-config-connection)."""
+"""The server ends a session whose other end is gone after six seconds (its manual, runtime-config-connection); and what it
+has told a queen to be committed outlives its crash, for she goes on from there."""
 
 _REFUSED = (
     "password",
@@ -123,7 +125,7 @@ class Postgres:
 
     @contextlib.contextmanager
     def synced(self) -> Iterator[None]:
-        """A commit of PostgreSQL's is on disk anyway, unless its owner has turned that off."""
+        """A commit of PostgreSQL's is on disk anyway."""
         yield
 
     def checkpoint(self) -> None:
