@@ -8,7 +8,8 @@ Of the rest the one goes that is worth least: used for batch jobs only, idle lon
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbee.orchestrator_core.view import Key, View, gpus_of, share
+from rbee.orchestrator_core.rooms import share
+from rbee.orchestrator_core.view import Key, View
 from rbee.wire.workers import WorkerState, WorkerStatus
 
 TENURE_OF_LOAD = 4.0
@@ -40,19 +41,24 @@ class Keeper:
 
 def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Victim]:
     """Return whom to evict so that ``lacking`` bytes more are free there; nobody, when that cannot be."""
-    chosen: list[tuple[float, Victim]] = []
-    for worth, victim in sorted(_victims(pool, gpu, view), key=lambda each: each[0]):
-        if sum(each.frees for _, each in chosen) >= lacking:
-            break
-        chosen.append((worth, victim))
-    if sum(victim.frees for _, victim in chosen) < lacking:
+    holders = view.fleet.holders(pool, gpu)
+    if holders.movable_bytes < lacking:
         return ()
-    return _needed([victim for _, victim in chosen], lacking)
+    going = [worker for worker in holders.movable if _goes((pool, worker.id), worker, view)]
+    if sum(map(share, going)) < lacking:
+        return ()
+    chosen: list[Victim] = []
+    for worker in sorted(going, key=lambda each: worth((pool, each.id), each, view)):
+        if sum(victim.frees for victim in chosen) >= lacking:
+            break
+        why = _why((pool, worker.id), worker, view)
+        chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker), why=why))
+    return _needed(chosen, lacking)
 
 
 def ours(pool: str, gpu: int | None, view: View) -> int:
     """Return the bytes that workers have there who may give them up, now or when their work is done."""
-    return sum(share(worker) for worker in _there(pool, gpu, view) if not worker.pinned)
+    return view.fleet.holders(pool, gpu).ours
 
 
 def keepers(pool: str, gpu: int | None, view: View) -> Sequence[Keeper]:
@@ -86,34 +92,20 @@ def worth(key: Key, worker: WorkerStatus, view: View) -> float:
     return value / 10 if use is not None and use.batch else value
 
 
-def _victims(pool: str, gpu: int | None, view: View) -> list[tuple[float, Victim]]:
-    found = []
-    for worker in _holding(pool, gpu, view):
-        key = (pool, worker.id)
-        if share(worker) > 0 and keeps(key, worker, view) is None:
-            victim = Victim(
-                pool=pool, worker=worker.id, model=worker.model, frees=share(worker), why=_why(key, worker, view)
-            )
-            found.append((worth(key, worker, view), victim))
-    return found
-
-
 def leaving(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
     """Return who is being evicted there and has not gone yet."""
-    return [worker for worker in _there(pool, gpu, view) if (pool, worker.id) in view.leaving]
+    if not view.leaving:
+        return ()
+    return [worker for worker in view.fleet.holders(pool, gpu).all if (pool, worker.id) in view.leaving]
+
+
+def _goes(key: Key, worker: WorkerStatus, view: View) -> bool:
+    """Say of one who might be evicted by what his pool says whether nothing that the queen knows speaks against it."""
+    return not view.in_flight.get(key) and key not in view.leaving and _tenure_ends_s(key, worker, view) is None
 
 
 def _holding(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
-    return [worker for worker in _there(pool, gpu, view) if (pool, worker.id) not in view.leaving]
-
-
-def _there(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
-    known = view.fleet.find(pool)
-    return [
-        worker
-        for worker in (known.workers if known else ())
-        if gpu in gpus_of(worker) and worker.state not in (WorkerState.ASLEEP, WorkerState.STOPPED, WorkerState.FAILED)
-    ]
+    return [worker for worker in view.fleet.holders(pool, gpu).all if (pool, worker.id) not in view.leaving]
 
 
 def _tenure_ends_s(key: Key, worker: WorkerStatus, view: View) -> float | None:
@@ -121,10 +113,10 @@ def _tenure_ends_s(key: Key, worker: WorkerStatus, view: View) -> float | None:
 
     Both times are of the pool's own clock: how old the worker was when the pool last spoke.
     """
-    pool = view.fleet.find(key[0])
-    at_ms = pool.snapshot.at_ms if pool and pool.snapshot else 0
     if worker.since_ms is None or not view.waiting.get(view.fleet.names.canonical(worker.model)):
         return None
+    pool = view.fleet.find(key[0])
+    at_ms = pool.snapshot.at_ms if pool and pool.snapshot else 0
     load_s = (worker.load_ms or USUAL_LOAD_MS) / 1000
     tenure_s = min(max(TENURE_OF_LOAD * load_s, SHORTEST_TENURE_S), LONGEST_TENURE_S)
     left_s = tenure_s - (at_ms - worker.since_ms) / 1000

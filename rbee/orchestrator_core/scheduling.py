@@ -5,19 +5,20 @@ starting; a new one where the model lies and fits; one for which others have to 
 patience would not help.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core import eviction, places
 from rbee.orchestrator_core.eviction import USUAL_LOAD_MS, Victim
-from rbee.orchestrator_core.places import Found, Room
+from rbee.orchestrator_core.places import Found
+from rbee.orchestrator_core.rooms import Place, Room, gpus_of, share
 from rbee.orchestrator_core.strategies import Seat, choose_room, choose_seat
-from rbee.orchestrator_core.view import Key, Place, View, gpus_of, is_open, share
+from rbee.orchestrator_core.view import Key, View, is_open
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.words import bytes_text
-from rbee.wire.workers import WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, WorkerSpec, WorkerState, WorkerStatus
 
 WARM_BYTES = 512
 """A shorter common beginning is read again sooner than it is worth waiting or crowding for."""
@@ -128,9 +129,9 @@ def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence
     if serving and not _more_wait_than(serving, job, view):
         return Wait(busy)
     found = places.search(job, view)
-    begun = [room for room in found.rooms if room.place in view.spawning]
-    if begun:
-        return _spawn(begun[0], spare=bool(seats))  # nothing new: whoever performs it knows how far it is
+    begun = _begun(found.rooms, view)
+    if begun is not None:
+        return _spawn(begun, spare=bool(seats))  # nothing new: whoever performs it knows how far it is
     rooms = within_reach(found.rooms, view)
     fitting = [room for room in rooms if room.fits]
     if fitting and (not serving or is_deep(job, view, serving, fitting)):
@@ -143,16 +144,22 @@ def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence
     return _no_way(job, view, found)
 
 
+def _begun(rooms: Sequence[Room], view: View) -> Room | None:
+    pools = {place.pool for place in view.spawning}
+    return next((room for room in rooms if room.place.pool in pools and room.place in view.spawning), None)
+
+
 def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
     """Leave out slower kinds of devices than the best that the model would fit on once our own workers made room.
 
     A model for the GPU does not go to the CPU for as long as another one is in its place; it does when strangers or
     pinned workers have the memory, for they may have it for ever.
     """
-    kinds = sorted({room.place.backend for room in rooms}, key=places.PREFERENCE.index)
-    for rank, kind in enumerate(kinds):
+    slower: list[Backend] = list(places.PREFERENCE)
+    while slower:
+        kind = slower.pop(0)
         if any(room.place.backend is kind and _attainable(room, view) for room in rooms):
-            return [room for room in rooms if kinds.index(room.place.backend) <= rank]
+            return [room for room in rooms if room.place.backend not in slower]
     return rooms
 
 
@@ -187,7 +194,7 @@ def _spawn(room: Room, *, spare: bool) -> Spawn:
 def _evict(job: JobSpec, view: View, rooms: Sequence[Room], asleep: Sequence[Seat]) -> Decision | None:
     """Find whom to evict for ``job``: where the least is lost, a worker that only has to be woken before a new one."""
     wanted = [*_beds(asleep, view), *(room for room in rooms if not room.taken)]
-    for room in sorted(wanted, key=lambda room: places.PREFERENCE.index(room.place.backend)):
+    for room in _best_first(wanted):
         pool, gpu = room.place.pool, room.place.gpu
         going = eviction.leaving(pool, gpu, view)
         lacking = room.lacking - sum(share(worker) for worker in going)
@@ -198,6 +205,12 @@ def _evict(job: JobSpec, view: View, rooms: Sequence[Room], asleep: Sequence[Sea
         if victims:
             return Evict(room.place, tuple(victims))
     return _kept(job, view, wanted)
+
+
+def _best_first(rooms: Sequence[Room]) -> Iterator[Room]:
+    """Yield ``rooms`` by kind of device; the first one often does, so they are not sorted for it."""
+    for kind in places.PREFERENCE:
+        yield from (room for room in rooms if room.place.backend is kind)
 
 
 def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:

@@ -1,0 +1,86 @@
+"""What the devices of a pool offer a model, by the pool's own word. Worked out once for each snapshot, by the fleet."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from rbee.wire.pools import Device, Need
+from rbee.wire.workers import Backend, WorkerStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One device of one pool; ``gpu`` is None for the CPU, and where the pool is to choose or to split.
+
+    ``model`` is in its canonical spelling. Equal places mean the same need: one spawn answers it.
+    """
+
+    pool: str
+    model: str
+    backend: Backend
+    gpu: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Room:
+    """A place with its memory in bytes; ``file`` is what its pool calls the model.
+
+    Args:
+        taken: a worker of this model is there already; a second one would only share the device with it.
+        devices: what it consists of; several, where one is too small.
+    """
+
+    place: Place
+    file: str
+    need: int
+    free: int
+    total: int
+    load_ms: int | None = None
+    taken: bool = False
+    devices: tuple[Device, ...] = ()
+
+    @property
+    def fits(self) -> bool:
+        return self.free >= self.need and not self.taken
+
+    @property
+    def lacking(self) -> int:
+        return max(0, self.need - self.free)
+
+
+def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
+    """Return the devices a worker's memory is on; the host's is None."""
+    return worker.gpus or (worker.gpu,)
+
+
+def share(worker: WorkerStatus) -> int:
+    """Return what a worker takes of each of its devices."""
+    return worker.need_bytes // len(gpus_of(worker))
+
+
+def offers(place: Place, need: Need, devices: Sequence[Device], there: Sequence[WorkerStatus]) -> Iterator[Room]:
+    """Yield each of ``devices``, and all of them together where each is too small.
+
+    Args:
+        place: with no device yet.
+        devices: those of the place's backend that a worker can be put on.
+        there: workers of the model at that pool.
+    """
+    taken = {gpu for worker in there if worker.backend is place.backend for gpu in gpus_of(worker)}
+    for device in devices:
+        alone = Place(place.pool, place.model, place.backend, device.gpu)
+        yield _room(alone, need, (device,), taken=device.gpu in taken)
+    if len(devices) > 1 and all(device.total_bytes < need.bytes for device in devices):
+        yield _room(place, need, tuple(devices), taken=any(device.gpu in taken for device in devices))
+
+
+def _room(place: Place, need: Need, devices: tuple[Device, ...], *, taken: bool) -> Room:
+    return Room(
+        place=place,
+        file=need.model,
+        need=need.bytes,
+        free=sum([max(0, device.free_bytes) for device in devices]),
+        total=sum([device.total_bytes for device in devices]),
+        load_ms=need.load_ms,
+        taken=taken,
+        devices=devices,
+    )
