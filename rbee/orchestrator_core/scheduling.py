@@ -11,9 +11,10 @@ from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core import eviction, places
-from rbee.orchestrator_core.eviction import USUAL_LOAD_MS, Victim
+from rbee.orchestrator_core.eviction import Victim
+from rbee.orchestrator_core.holders import USUAL_LOAD_MS, gpus_of, share
 from rbee.orchestrator_core.places import Found
-from rbee.orchestrator_core.rooms import Place, Room, gpus_of, share
+from rbee.orchestrator_core.rooms import Place, Room
 from rbee.orchestrator_core.strategies import Seat, choose_room, choose_seat
 from rbee.orchestrator_core.view import Key, View, is_open
 from rbee.wire.jobs import JobSpec, Placement
@@ -132,7 +133,7 @@ def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence
     begun = _begun(found.rooms, view)
     if begun is not None:
         return _spawn(begun, spare=bool(seats))  # nothing new: whoever performs it knows how far it is
-    rooms = within_reach(found.rooms, view)
+    rooms = within_reach(found.rooms)
     fitting = [room for room in rooms if room.fits]
     if fitting and (not serving or is_deep(job, view, serving, fitting)):
         return _spawn(choose_room(fitting, view), spare=bool(seats))
@@ -149,7 +150,7 @@ def _begun(rooms: Sequence[Room], view: View) -> Room | None:
     return next((room for room in rooms if room.place.pool in pools and room.place in view.spawning), None)
 
 
-def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
+def within_reach(rooms: Sequence[Room]) -> Sequence[Room]:
     """Leave out slower kinds of devices than the best that the model would fit on once our own workers made room.
 
     A model for the GPU does not go to the CPU for as long as another one is in its place; it does when strangers or
@@ -158,13 +159,13 @@ def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
     slower: list[Backend] = list(places.PREFERENCE)
     while slower:
         kind = slower.pop(0)
-        if any(room.place.backend is kind and _attainable(room, view) for room in rooms):
+        if any(room.place.backend is kind and _attainable(room) for room in rooms):
             return [room for room in rooms if room.place.backend not in slower]
     return rooms
 
 
-def _attainable(room: Room, view: View) -> bool:
-    return room.lacking <= eviction.ours(room.place.pool, room.place.gpu, view)
+def _attainable(room: Room) -> bool:
+    return room.lacking <= room.holders.ours
 
 
 def is_deep(job: JobSpec, view: View, seats: Sequence[Seat], rooms: Sequence[Room]) -> bool:
@@ -194,7 +195,7 @@ def _spawn(room: Room, *, spare: bool) -> Spawn:
 def _evict(job: JobSpec, view: View, rooms: Sequence[Room], asleep: Sequence[Seat]) -> Decision | None:
     """Find whom to evict for ``job``: where the least is lost, a worker that only has to be woken before a new one."""
     wanted = [*_beds(asleep, view), *(room for room in rooms if not room.taken)]
-    for room in _best_first(wanted):
+    for room in eviction.promising(_best_first(wanted), view):
         pool, gpu = room.place.pool, room.place.gpu
         going = eviction.leaving(pool, gpu, view)
         lacking = room.lacking - sum(share(worker) for worker in going)
@@ -221,9 +222,17 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
         for device in (device for device in devices if device.gpu in gpus_of(worker)):
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
             free = max(0, device.free_bytes - view.promised[seat.pool, device.gpu])
+            holders = view.fleet.holders(seat.pool, device.gpu)
             beds.append(
-                Room(place=place, file=worker.model, need=share(worker), free=free, total=device.total_bytes)
-            )  # fmt: skip
+                Room(
+                    place=place,
+                    file=worker.model,
+                    need=share(worker),
+                    free=free,
+                    total=device.total_bytes,
+                    holders=holders,
+                )
+            )
     return beds
 
 
