@@ -25,7 +25,9 @@ def worker(number: int, *, model: str, address: str = "127.0.0.1:9", slots: int 
     )  # fmt: skip
 
 
-def snapshot(pool: str, workers: tuple[WorkerStatus, ...], *, models: int = 8, gpus: int = 2, at_ms: int) -> PoolSnapshot:
+def snapshot(
+    pool: str, workers: tuple[WorkerStatus, ...], *, models: int = 8, gpus: int = 2, at_ms: int
+) -> PoolSnapshot:
     """Return what a pool says of itself at ``at_ms``; numbers move from one heartbeat to the next, as they do."""
     names = dict.fromkeys([*(each.model for each in workers), *(f"model-{n}" for n in range(models))])
     files = tuple(

@@ -69,7 +69,7 @@ async def paced_worker(**options: object) -> AsyncIterator[Process]:
     given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     async with running([sys.executable, "-m", "bench.paced_worker", *given], log=told) as pid:
         async with asyncio.timeout(START_S):
-            while not (address := told.read_text().partition("\n")[0]):  # noqa: ASYNC240
+            while not (address := told.read_text().partition("\n")[0]):
                 await asyncio.sleep(0.02)
         yield Process(pid, address)
 
