@@ -67,7 +67,7 @@ def _reader(hint: Any, rule: Rule) -> Reader:
     if hint is Any:
         return lambda data, _: data
     if dataclasses.is_dataclass(hint):
-        return lambda data, lenient: reader_of(hint)(data, lenient)  # type: ignore[arg-type]  # made when first wanted
+        return reader_of(hint)  # type: ignore[arg-type]  # classes are hashable
     if origin in (tuple, list):
         return _items(_reader(get_args(hint)[0], _EMPTY), rule)
     if origin is not None and issubclass(origin, Mapping):

@@ -10,7 +10,7 @@ import peewee
 from rbee.orchestrator_core.jobs import may_follow
 from rbee.queen.store import events
 from rbee.queen.store.events import Entry
-from rbee.queen.store.models import Decision, Event, Job
+from rbee.queen.store.models import Decision, Event, Job, execute
 from rbee.wire import codec
 from rbee.wire.jobs import JobQuery, JobSpec, JobState, JobStatus, Priority
 
@@ -123,7 +123,7 @@ def record(seq: int, entries: Sequence[Entry], moves: Sequence[Move] = (), decis
         here = (Job.seq == seq) & Job.state.in_(before)
         if Job.update(state=move.state.value, **move.columns).where(here).execute() == 0:
             raise Stale
-    if not moves and Job.select(Job.seq).where(Job.seq == seq, Job.finished_ms.is_null()).get_or_none() is None:
+    if not moves and execute("SELECT 1 FROM job WHERE seq = ? AND finished_ms IS NULL", seq).fetchone() is None:
         raise Stale
     events.insert(seq, entries)
     if decision is not None:

@@ -110,9 +110,9 @@ class Migration(Table):
         table_name = "migration"
 
 
-def execute(sql: str) -> Any:
-    """Run what has no place in a model: pragmas and the statements of migrations."""
-    return database.execute_sql(sql)  # type: ignore[no-untyped-call]
+def execute(sql: str, *values: Any) -> Any:
+    """Run what has no place in a model: pragmas, the statements of migrations, and what runs for every token."""
+    return database.execute_sql(sql, values)  # type: ignore[no-untyped-call]
 
 
 def execute_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
