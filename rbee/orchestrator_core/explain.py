@@ -9,7 +9,7 @@ from typing import Any
 
 from rbee.orchestrator_core import eviction, places
 from rbee.orchestrator_core.eviction import Keeper
-from rbee.orchestrator_core.places import Room
+from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.scheduling import Evict, Run, Spawn, fits, seats_of
 from rbee.orchestrator_core.strategies import Seat
 from rbee.orchestrator_core.view import Key, View, is_open

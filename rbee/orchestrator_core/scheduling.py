@@ -5,19 +5,21 @@ starting; a new one where the model lies and fits; one for which others have to 
 patience would not help.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core import eviction, places
-from rbee.orchestrator_core.eviction import USUAL_LOAD_MS, Victim
-from rbee.orchestrator_core.places import Found, Room
+from rbee.orchestrator_core.eviction import Victim
+from rbee.orchestrator_core.holders import USUAL_LOAD_MS, gpus_of, share
+from rbee.orchestrator_core.places import Found
+from rbee.orchestrator_core.rooms import Place, Room
 from rbee.orchestrator_core.strategies import Seat, choose_room, choose_seat
-from rbee.orchestrator_core.view import Key, Place, View, gpus_of, is_open, share
+from rbee.orchestrator_core.view import Key, View, is_open
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.words import bytes_text
-from rbee.wire.workers import WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, WorkerSpec, WorkerState, WorkerStatus
 
 WARM_BYTES = 512
 """A shorter common beginning is read again sooner than it is worth waiting or crowding for."""
@@ -128,10 +130,10 @@ def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence
     if serving and not _more_wait_than(serving, job, view):
         return Wait(busy)
     found = places.search(job, view)
-    begun = [room for room in found.rooms if room.place in view.spawning]
-    if begun:
-        return _spawn(begun[0], spare=bool(seats))  # nothing new: whoever performs it knows how far it is
-    rooms = within_reach(found.rooms, view)
+    begun = _begun(found.rooms, view)
+    if begun is not None:
+        return _spawn(begun, spare=bool(seats))  # nothing new: whoever performs it knows how far it is
+    rooms = within_reach(found.rooms)
     fitting = [room for room in rooms if room.fits]
     if fitting and (not serving or is_deep(job, view, serving, fitting)):
         return _spawn(choose_room(fitting, view), spare=bool(seats))
@@ -143,21 +145,27 @@ def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence
     return _no_way(job, view, found)
 
 
-def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
+def _begun(rooms: Sequence[Room], view: View) -> Room | None:
+    pools = {place.pool for place in view.spawning}
+    return next((room for room in rooms if room.place.pool in pools and room.place in view.spawning), None)
+
+
+def within_reach(rooms: Sequence[Room]) -> Sequence[Room]:
     """Leave out slower kinds of devices than the best that the model would fit on once our own workers made room.
 
     A model for the GPU does not go to the CPU for as long as another one is in its place; it does when strangers or
     pinned workers have the memory, for they may have it for ever.
     """
-    kinds = sorted({room.place.backend for room in rooms}, key=places.PREFERENCE.index)
-    for rank, kind in enumerate(kinds):
-        if any(room.place.backend is kind and _attainable(room, view) for room in rooms):
-            return [room for room in rooms if kinds.index(room.place.backend) <= rank]
+    slower: list[Backend] = list(places.PREFERENCE)
+    while slower:
+        kind = slower.pop(0)
+        if any(room.place.backend is kind and _attainable(room) for room in rooms):
+            return [room for room in rooms if room.place.backend not in slower]
     return rooms
 
 
-def _attainable(room: Room, view: View) -> bool:
-    return room.lacking <= eviction.ours(room.place.pool, room.place.gpu, view)
+def _attainable(room: Room) -> bool:
+    return room.lacking <= room.holders.ours
 
 
 def is_deep(job: JobSpec, view: View, seats: Sequence[Seat], rooms: Sequence[Room]) -> bool:
@@ -187,7 +195,7 @@ def _spawn(room: Room, *, spare: bool) -> Spawn:
 def _evict(job: JobSpec, view: View, rooms: Sequence[Room], asleep: Sequence[Seat]) -> Decision | None:
     """Find whom to evict for ``job``: where the least is lost, a worker that only has to be woken before a new one."""
     wanted = [*_beds(asleep, view), *(room for room in rooms if not room.taken)]
-    for room in sorted(wanted, key=lambda room: places.PREFERENCE.index(room.place.backend)):
+    for room in eviction.promising(_best_first(wanted), view):
         pool, gpu = room.place.pool, room.place.gpu
         going = eviction.leaving(pool, gpu, view)
         lacking = room.lacking - sum(share(worker) for worker in going)
@@ -200,6 +208,12 @@ def _evict(job: JobSpec, view: View, rooms: Sequence[Room], asleep: Sequence[Sea
     return _kept(job, view, wanted)
 
 
+def _best_first(rooms: Sequence[Room]) -> Iterator[Room]:
+    """Yield ``rooms`` by kind of device; the first one often does, so they are not sorted for it."""
+    for kind in places.PREFERENCE:
+        yield from (room for room in rooms if room.place.backend is kind)
+
+
 def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
     """Return what each worker that is asleep would need to wake, as rooms."""
     beds = []
@@ -208,9 +222,17 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
         for device in (device for device in devices if device.gpu in gpus_of(worker)):
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
             free = max(0, device.free_bytes - view.promised[seat.pool, device.gpu])
+            holders = view.fleet.holders(seat.pool, device.gpu)
             beds.append(
-                Room(place=place, file=worker.model, need=share(worker), free=free, total=device.total_bytes)
-            )  # fmt: skip
+                Room(
+                    place=place,
+                    file=worker.model,
+                    need=share(worker),
+                    free=free,
+                    total=device.total_bytes,
+                    holders=holders,
+                )
+            )
     return beds
 
 

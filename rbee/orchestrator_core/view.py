@@ -7,26 +7,14 @@ from functools import cached_property
 from typing import TypeAlias
 
 from rbee.orchestrator_core.fleet import HOLDING, Fleet
+from rbee.orchestrator_core.holders import gpus_of, share
 from rbee.orchestrator_core.poolview import PoolView
+from rbee.orchestrator_core.rooms import Place
 from rbee.wire.jobs import Placement
 from rbee.wire.pools import PoolState
-from rbee.wire.workers import Backend, WorkerStatus
 
 Key: TypeAlias = tuple[str, str]
 """Pool and worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One device of one pool; ``gpu`` is None for the CPU, and where the pool is to choose or to split.
-
-    ``model`` is in its canonical spelling. Equal places mean the same need: one spawn answers it.
-    """
-
-    pool: str
-    model: str
-    backend: Backend
-    gpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +64,11 @@ class View:
         return found
 
     @cached_property
+    def promising(self) -> Collection[str]:
+        """Return the pools of which something is promised."""
+        return {pool for pool, _ in self.promised}
+
+    @cached_property
     def busy(self) -> Counter[str]:
         """Return how many of our jobs run at each pool."""
         found: Counter[str] = Counter()
@@ -102,16 +95,6 @@ class View:
             for worker in self.fleet.workers_at(place.pool, place.model)
             if worker.state in HOLDING
         )
-
-
-def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
-    """Return the devices a worker's memory is on; the host's is None."""
-    return worker.gpus or (worker.gpu,)
-
-
-def share(worker: WorkerStatus) -> int:
-    """Return what a worker takes of each of its devices."""
-    return worker.need_bytes // len(gpus_of(worker))
 
 
 def is_open(pool: PoolView, wanted: Placement) -> bool:

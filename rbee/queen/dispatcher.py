@@ -14,8 +14,9 @@ from rbee.errors import RbeeError, Timeout
 from rbee.orchestrator_core import explain
 from rbee.orchestrator_core.policy import QUEUE_SHOWN, Plain, job_row
 from rbee.orchestrator_core.rates import Rates, start_ms
+from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide, seats_of
-from rbee.orchestrator_core.view import Key, Place, View
+from rbee.orchestrator_core.view import Key, View
 from rbee.orchestrator_core.warmth import blocks_of
 from rbee.queen.deadlines import Deadlines
 from rbee.queen.errands import Errands

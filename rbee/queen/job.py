@@ -1,7 +1,6 @@
 """An unfinished job as the queen holds it: the same as on disk, and who reads it."""
 
 import asyncio
-import dataclasses
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -38,8 +37,7 @@ class Item:
 def item(event: JobEvent, worker_event: int | None = None) -> Item:
     """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
     if isinstance(event, Token) and event.ids:
-        bare = dataclasses.replace(event, ids=())
-        return Item(name_of(event), codec.dump_json(bare), worker_event, event.ids)
+        return Item("token", codec.dump_json(Token(i=event.i, t=event.t)), worker_event, event.ids)
     return Item(name_of(event), codec.dump_json(event), worker_event)
 
 

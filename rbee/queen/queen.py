@@ -240,7 +240,8 @@ class Queen:
             request_id=asker.request_id,
             created_ms=now_ms(),
         )
-        stored = await self.store.write_durably(jobs.submit, new, Entry(1, "queued", codec.dump_json(first)))
+        entry = Entry(1, "queued", codec.dump_json(first))
+        stored = await self.store.write_durably(jobs.submit, new, entry)
         if not stored.fresh:
             return self._repeated(stored, digest, asker)
         job = Job(
@@ -250,11 +251,12 @@ class Queen:
                 spec=spec,
                 request_id=asker.request_id,
                 status=stored.status,
-                last_event=1,
+                last_event=0,
                 last_worker_event=0,
                 delivered=False,
             ),
         )
+        job.feed.publish([entry])
         job.context_tokens = tokens
         return self._accepted(job, stored, first, displaced), job
 
@@ -271,11 +273,13 @@ class Queen:
         log.event(
             "job.accepted", job=job.id, model=job.spec.model, caller=job.caller or None, request_id=job.request_id
         )
-        status = self.shown(stored.status)
-        return replace(
-            stored,
-            status=replace(status, predicted_start_ms=first.predicted_start_ms, queue_position=first.position),
+        status = replace(
+            stored.status,
+            reason=self.dispatcher.reason_of(job),
+            queue_position=first.position,
+            predicted_start_ms=first.predicted_start_ms,
         )
+        return replace(stored, status=status)
 
     def _admit(self, spec: JobSpec, predicted_ms: int | None) -> Job | None:
         """Return the job that has to leave for this one, if any; raises when it may not enter."""

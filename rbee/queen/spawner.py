@@ -10,7 +10,8 @@ from typing import TypeAlias
 from rbee import log
 from rbee.errors import InsufficientMemory, InsufficientVram, RbeeError
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
-from rbee.orchestrator_core.view import Key, Place, View
+from rbee.orchestrator_core.rooms import Place
+from rbee.orchestrator_core.view import Key, View
 from rbee.queen.closing import closing
 from rbee.queen.pools import Pools
 from rbee.wire.workers import Backend, SpawnEvent, WorkerSpec

@@ -15,9 +15,10 @@ from rbee.errors import (
 )
 from rbee.orchestrator_core import places
 from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
 from rbee.orchestrator_core.strategies import STRATEGIES
-from rbee.orchestrator_core.view import Place, Use, View
+from rbee.orchestrator_core.view import Use, View
 from rbee.wire.catalog import ModelEntry
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.pools import PoolSnapshot

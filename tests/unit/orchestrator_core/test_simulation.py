@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rbee.orchestrator_core.queue import Queue, Waiting
+from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Evict, Refuse, Run, Spawn, Wait, decide
-from rbee.orchestrator_core.view import Place, Use, View
+from rbee.orchestrator_core.view import Use, View
 from rbee.wire.jobs import JobSpec, Priority
 from rbee.wire.pools import Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
