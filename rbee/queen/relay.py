@@ -55,6 +55,7 @@ class Relay:
         """Args: attach: the worker has it already; go on after the last event on disk."""
         cut_at_s: float | None = None
         pause_s = _FIRST_PAUSE_S
+        unsure = attach and self._job.state is JobState.DISPATCHED
         while True:
             seen = self._job.worker_event
             try:
@@ -66,14 +67,15 @@ class Relay:
                 attach = True
                 continue
             except (NotFound, Unauthorized) as error:
-                return await self._gone() if attach else _changed(error)
+                if not (unsure and isinstance(error, NotFound)):
+                    return await self._gone() if attach else _changed(error)
+                unsure = attach = False  # the queen before us ended before it came there
+                continue
             except Stale:
                 return None
             except _CUT as error:
-                if self._job.verdict is not None or self._job.cancelled or self._job.moved is not None:
+                if self._unwanted() or (not attach and error.details.get("refused")):
                     return self._job.moved or error
-                if not attach and error.details.get("refused"):
-                    return error
                 attach = True
                 log.warning("relay.cut", job=self._job.id, worker=self._worker, error=error.message)
             except RbeeError as error:
@@ -91,6 +93,9 @@ class Relay:
                 return unexplained(self._pool, self._worker)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _unwanted(self) -> bool:
+        return self._job.verdict is not None or self._job.cancelled or self._job.moved is not None
 
     def _begin(self) -> AsyncIterator[Numbered]:
         spec = self._job.spec
