@@ -10,11 +10,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from rbee.client.worker import WorkerClient
+from rbee.errors import RbeeError
 from rbee.wire.events import Token
 from rbee.wire.inference import InferenceRequest
 from tests.assets import tiny_gguf
 from tests.fakes.worker_server import SECRET, FakeWorker
-from tests.unit.queen.conftest import eventually
 
 SLOTS = 2
 _RUN = "import sys; from rbee.llm_worker.main import main; sys.exit(main())"
@@ -24,6 +24,7 @@ _RUN = "import sys; from rbee.llm_worker.main import main; sys.exit(main())"
 class RealWorker:
     address: str
     log: Path
+    pid: int
 
     @property
     def face(self) -> FakeWorker:
@@ -35,11 +36,10 @@ class RealWorker:
     def client(self) -> WorkerClient:
         return WorkerClient.at(self.address, SECRET)
 
-    async def ready(self) -> bool:
-        with contextlib.suppress(Exception):
-            async with contextlib.aclosing(self.client()) as client:
-                return (await client.readiness()).ready
-        return False
+    async def ready(self) -> None:
+        async with contextlib.aclosing(self.client()) as client, asyncio.timeout(20):
+            while not await _ready(client):
+                await asyncio.sleep(0.02)
 
     async def says(self, request: InferenceRequest) -> str:
         """Return what it says when nothing happens to it."""
@@ -64,12 +64,20 @@ async def real_worker(directory: Path) -> AsyncIterator[RealWorker]:
         f"--slots={SLOTS}", "--threads=1", "--idle=3600", str(model),
     ]  # fmt: skip
     environ = {**os.environ, "CREDENTIALS_DIRECTORY": str(directory)}
-    made = RealWorker(address, directory / "worker.log")
-    with made.log.open("ab") as log:
+    file = directory / "worker.log"
+    with file.open("ab") as log:
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", _RUN, *words, env=environ, stderr=log)
         try:
-            await eventually(made.ready)
+            made = RealWorker(address, file, process.pid)
+            await made.ready()
             yield made
         finally:
             process.kill()
             await process.wait()
+
+
+async def _ready(client: WorkerClient) -> bool:
+    try:
+        return (await client.readiness()).ready
+    except RbeeError:
+        return False
