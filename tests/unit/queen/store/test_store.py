@@ -170,9 +170,9 @@ async def test_the_files_are_private(store: Store, tmp_path: Path) -> None:
     assert modes(tmp_path) == {0o600}
 
 
-async def test_a_second_queen_is_refused(store: Store) -> None:
+async def test_a_second_queen_is_refused(store: Store, tmp_path: Path) -> None:
     with pytest.raises(Conflict, match="another queen uses the database") as refused:
-        Store(store.path)
+        Store(tmp_path / "queen.sqlite")
     assert refused.value.exit_code == os.EX_CANTCREAT
 
 
@@ -188,7 +188,7 @@ async def test_acceptance_waits_for_the_disk_and_events_do_not(store: Store) -> 
     assert seen == [1, 2, 1]
 
 
-async def test_a_full_disk_is_an_error_that_heals(store: Store) -> None:
+async def test_a_full_disk_is_an_error_that_heals(store: Store, tmp_path: Path) -> None:
     def limit(pages: int) -> None:
         execute(f"PRAGMA max_page_count = {pages}")
 
@@ -196,8 +196,8 @@ async def test_a_full_disk_is_an_error_that_heals(store: Store) -> None:
     for _ in range(3):
         with pytest.raises(NoCapacity, match="full") as caught:
             await store.write_durably(jobs.submit, new(prompt="x" * 500_000), QUEUED)
-    assert str(store.path.parent) in caught.value.hint
-    assert store.trouble() == f"database or disk is full: {store.path}"
+    assert str(tmp_path) in caught.value.hint
+    assert store.trouble() == f"database or disk is full: {tmp_path}/queen.sqlite"
     assert await store.read(jobs.find, "job-1") is None
     await store.write(limit, 1 << 30)
     assert (await store.write_durably(jobs.submit, new(), QUEUED)).fresh
