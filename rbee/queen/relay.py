@@ -15,7 +15,7 @@ from rbee.client.worker import WorkerClient
 from rbee.errors import Conflict, NotFound, PoolUnreachable, RbeeError, Timeout, Unauthorized, WorkerLost
 from rbee.queen.closing import closing
 from rbee.queen.elsewhere import can_go_on_elsewhere
-from rbee.queen.job import Item, Job, item, now_ms
+from rbee.queen.job import Item, Job, item
 from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.store.jobs import Move, Stale
@@ -169,7 +169,7 @@ class Relay:
                 break
             kept.append(event)
             items.append(item(self._signed(event), number))
-            moves += _moves(event)
+            moves += _moves(event, self._job.at_ms())
         if items:
             await self._job.record(items, moves, patient=True)
             for event in kept:
@@ -221,14 +221,14 @@ async def _read(events: AsyncIterator[Numbered], ahead: "asyncio.Queue[Numbered 
         await ahead.put(error)
 
 
-def _moves(event: JobEvent) -> list[Move]:
+def _moves(event: JobEvent, at_ms: int) -> list[Move]:
     if isinstance(event, Started):
-        return [Move(JobState.RUNNING, {"started_ms": now_ms(), "seed": event.seed, "reason": ""})]
+        return [Move(JobState.RUNNING, {"started_ms": at_ms, "seed": event.seed, "reason": ""})]
     if not isinstance(event, End):
         return []
     cancelled = event.stop_reason is StopReason.CANCELLED
     columns = {
-        "finished_ms": now_ms(),
+        "finished_ms": at_ms,
         "tokens_in": event.tokens_in,
         "tokens_out": event.tokens_out,
         "stop_reason": event.stop_reason.value,

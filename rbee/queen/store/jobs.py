@@ -27,6 +27,7 @@ class NewJob:
     caller: str
     request_id: str
     created_ms: int
+    skew_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +52,7 @@ class Unfinished:
     last_worker_event: int
     delivered: bool
     tokens: bytes = b""
+    skew_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,7 @@ def submit(new: NewJob, first: Entry) -> Stored:
         reason="",
         attempts=0,
         created_ms=new.created_ms,
+        skew_ms=new.skew_ms,
     )
     events.insert(row.seq, [first])
     return Stored(seq=row.seq, digest=new.digest, status=_status(row), fresh=True)
@@ -152,6 +155,7 @@ def _unfinished(row: Job) -> Unfinished:
         last_worker_event=Event.select(peewee.fn.MAX(Event.worker_event)).where(this).scalar() or 0,
         delivered=Event.select().where(mine, Event.kind == "token").exists(),
         tokens=events.tokens(row.seq),
+        skew_ms=row.skew_ms,
     )
 
 

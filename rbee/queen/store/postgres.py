@@ -37,7 +37,14 @@ _SESSION = {
 }
 """How soon the server ends a session whose other end is gone: after six seconds (runtime-config-connection)."""
 
-_REFUSED = ("password", "does not exist", "no pg_hba.conf entry", "is not permitted", "certificate", "permission denied")
+_REFUSED = (
+    "password",
+    "does not exist",
+    "no pg_hba.conf entry",
+    "is not permitted",
+    "certificate",
+    "permission denied",
+)
 """What a server says that no waiting will change."""
 
 
