@@ -119,16 +119,17 @@ def _there(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
 def _tenure_ends_s(key: Key, worker: WorkerStatus, view: View) -> float | None:
     """Return when its tenure ends; None when it has, or nobody waits for its model.
 
-    Both times are of the pool's own clock: how old the worker was when the pool last spoke.
+    Both times are of the pool's own clock: how old the worker was when the pool last spoke. Where that clock was set
+    back since, nobody knows, and a tenure that does not end would be worse than none.
     """
     pool = view.fleet.find(key[0])
     at_ms = pool.snapshot.at_ms if pool and pool.snapshot else 0
-    if worker.since_ms is None or not view.waiting.get(view.fleet.names.canonical(worker.model)):
+    if worker.since_ms is None or worker.since_ms > at_ms or not view.waiting.get(view.fleet.names.canonical(worker.model)):
         return None
     load_s = (worker.load_ms or USUAL_LOAD_MS) / 1000
     tenure_s = min(max(TENURE_OF_LOAD * load_s, SHORTEST_TENURE_S), LONGEST_TENURE_S)
     left_s = tenure_s - (at_ms - worker.since_ms) / 1000
-    return view.now_s + min(left_s, tenure_s) if left_s > 0 else None
+    return view.now_s + left_s if left_s > 0 else None
 
 
 def _needed(victims: list[Victim], lacking: int) -> Sequence[Victim]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A look at the machine's clocks. ``up_ms`` counts from its boot, sleep included; ``boot`` names the boot."""
+    """A look at the machine's clocks. ``up_ms`` counts from its boot, sleep included; ``boot`` names the boot, where known."""
 
     boot: str
     up_ms: int
@@ -35,5 +35,6 @@ def gone_on(mark: Mark, now: Reading) -> Mark:
     not believed.
     """
     seen = mark.seen
-    passed_ms = now.up_ms - seen.up_ms if now.boot == seen.boot else now.wall_ms - seen.wall_ms
+    same_boot = now.boot == seen.boot and now.up_ms >= seen.up_ms
+    passed_ms = now.up_ms - seen.up_ms if same_boot else now.wall_ms - seen.wall_ms
     return Mark(seen=now, steady_ms=mark.steady_ms + max(0, passed_ms))

@@ -37,8 +37,9 @@ class RealWorker:
         return WorkerClient.at(self.address, SECRET)
 
     async def ready(self) -> None:
+        """Return when it has the model. It is another process, so one has to ask."""
         async with contextlib.aclosing(self.client()) as client, asyncio.timeout(20):
-            while not await _ready(client):
+            while not await _ready(client):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
     async def says(self, request: InferenceRequest) -> str:

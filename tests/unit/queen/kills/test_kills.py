@@ -15,9 +15,9 @@ from rbee.client.queen import QueenClient
 from rbee.errors import RbeeError
 from rbee.wire.inference import InferenceRequest
 from tests.fakes.worker_server import FakePool
+from tests.support.real_worker import RealWorker, real_worker
 from tests.unit.queen.kills.caller import LENGTHS, PROMPTS, Caller, Texts
 from tests.unit.queen.kills.nursery import Nursery, nursery
-from tests.support.real_worker import RealWorker, real_worker
 
 KILLS = 200
 CALLERS = 6
