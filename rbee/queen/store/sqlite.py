@@ -3,6 +3,7 @@
 import contextlib
 import fcntl
 import os
+import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from rbee.errors import ConfigInvalid, Conflict
 from rbee.queen.store.migrations import SQLITE, migrate
 from rbee.queen.store.models import database, execute
 
+_TROUBLE = (peewee.OperationalError, sqlite3.OperationalError)
 _PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": "normal",
@@ -52,8 +54,13 @@ class Sqlite:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        with database.atomic("IMMEDIATE"):
-            yield
+        try:
+            with database.atomic("IMMEDIATE"):
+                yield
+        except _TROUBLE:
+            with contextlib.suppress(*_TROUBLE):  # what fills the disk may be the log: it makes room by being copied
+                self.checkpoint()
+            raise
 
     @contextlib.contextmanager
     def synced(self) -> Iterator[None]:
