@@ -142,5 +142,5 @@ def execute(sql: str, *values: Any) -> Any:
 
 def execute_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Run ``sql`` once for each of ``rows``, in the driver's own loop: peewee's costs more than the database does."""
-    with peewee.__exception_wrapper__:
+    with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # what execute_sql wraps itself in
         database.cursor().executemany(sql.replace("?", database.param), rows)

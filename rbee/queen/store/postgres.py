@@ -55,14 +55,16 @@ class Postgres:
         url: postgresql://user@host/database?sslmode=…, all that libpq takes; no password in it.
         password: empty for none: libpq then looks into ~/.pgpass, or the server trusts who we are.
         address: where others reach this queen, for those who stand by.
+
+    Attributes:
         waits: told, each time it changes, why this queen does not reign yet; None: she does not wait but fails.
     """
 
-    def __init__(self, url: str, *, password: str = "", address: str = "", waits: Waits | None = None) -> None:
+    def __init__(self, url: str, *, password: str = "", address: str = "") -> None:
         self.name = url.partition("?")[0]
         self.hint = f"pg_isready --dbname={self.name}"
         self._url, self._password, self._address = url, password, address
-        self._waits = waits
+        self.waits: Waits | None = None
         self._left = threading.Event()
         self._reign: int | None = None
         self._session: Row | None = None
@@ -76,17 +78,13 @@ class Postgres:
             ShuttingDown: ``leave`` was called meanwhile.
         """
         database.initialize(_database(self._url, self._password))
-        told = ""
-        while (trouble := self._tried()) is not None:
-            if self._waits is None:
-                raise trouble
-            if trouble.message != told:
-                self._waits(trouble)
-            told = trouble.message
-            if self._left.wait(_AGAIN_S):
-                raise ShuttingDown("the queen is stopping")
-        applied = migrate(POSTGRESQL, database.atomic, self.name)
-        self._reign = _begin_reign(self._address)
+        try:
+            self._wait()
+            applied = migrate(POSTGRESQL, self._at_once, self.name)
+            self._reign = _begin_reign(self._address)
+        except BaseException:
+            database.close()
+            raise
         return applied
 
     def leave(self) -> None:
@@ -98,7 +96,7 @@ class Postgres:
 
     @contextlib.contextmanager
     def reading(self) -> Iterator[None]:
-        if database.is_closed() or not database.is_connection_usable():
+        if not _usable():
             database.close()
             database.connect()
         try:
@@ -118,6 +116,8 @@ class Postgres:
                 yield
                 committing = True
         except AWAY:
+            if not _usable():
+                self._away_since_s = self._away_since_s or time.monotonic()
             if not (committing and self._happened(number)):
                 raise
 
@@ -137,17 +137,34 @@ class Postgres:
             return f"database {self.name} could not be reached for {FENCE_S:g} s"
         return self._deposed
 
+    @contextlib.contextmanager
+    def _at_once(self) -> Iterator[None]:
+        with database.atomic():
+            yield
+
+    def _wait(self) -> None:
+        """Return when this queen has the lock."""
+        told = ""
+        while (trouble := self._tried()) is not None:
+            if self.waits is None:
+                raise trouble
+            if trouble.message != told:
+                self.waits(trouble)
+            told = trouble.message
+            if self._left.wait(_AGAIN_S):
+                raise ShuttingDown("the queen is stopping")
+
     def _tried(self) -> NoCapacity | Standby | None:
         """Try to reign; return why not."""
         try:
-            if database.is_closed() or not database.is_connection_usable():
+            if not _usable():
                 self._connect()
             if _locked():
                 return None
             reigns = _who_reigns()
             return Standby(
                 f"this queen stands by: {reigns or 'another one'} reigns",
-                hint=f"ask {reigns}" if reigns else f"SELECT * FROM reign; in {self.name} says who",
+                hint=f"ask {reigns}" if reigns else f"psql {self.name} -c 'TABLE reign'",
                 details={"active": reigns, "retry_after_s": 2},
             )
         except AWAY as error:
@@ -182,7 +199,7 @@ class Postgres:
         """
         if self._deposed is not None:
             raise peewee.OperationalError(self._deposed)
-        if not database.is_closed() and database.is_connection_usable():
+        if _usable():
             return
         self._away_since_s = self._away_since_s or time.monotonic()
         before = self._session
@@ -220,6 +237,7 @@ def _database(url: str, password: str) -> peewee.PostgresqlDatabase:
         raise ConfigInvalid(
             "[queen] database is postgresql://…, but psycopg is not installed here", hint="pip install 'rbee[postgres]'"
         ) from None
+    given: dict[str, Any] = {"password": password} if password else {}
     return peewee.PostgresqlDatabase(
         url,
         prefer_psycopg3=True,
@@ -229,8 +247,13 @@ def _database(url: str, password: str) -> peewee.PostgresqlDatabase:
         keepalives_interval=_SILENCE_S,
         keepalives_count=_PROBES,
         tcp_user_timeout=_SILENCE_S * (_PROBES + 1) * 1000,
-        **({"password": password} if password else {}),
+        **given,
     )
+
+
+def _usable() -> bool:
+    """Say whether this thread has a connection, as far as is known without asking the server."""
+    return not database.is_closed() and bool(database.is_connection_usable())
 
 
 def _locked() -> bool:
