@@ -2,12 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from rbee.wire.events import End
 from rbee.wire.jobs import JobSpec
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
@@ -49,16 +47,6 @@ def test_a_full_disk_refuses_new_jobs_holds_the_old_and_heals(lab: Lab, filler: 
     journal = lab.host.journal(f"_SYSTEMD_UNIT={UNIT}")
     assert (journal.count("database.failed"), journal.count("database.recovered")) == (1, 1)
     assert lab.show(UNIT, "NRestarts") == "0"
-
-
-def test_her_own_log_that_fills_the_disk_is_no_trouble_for_long(lab: Lab, filler: Path) -> None:
-    """SQLite would let it grow to four mebibytes before copying it into the database, and there are two."""
-    lab.spawn("smollm2", "--ctx", "1024")
-    with Story(lab, replace(LONG, max_tokens=900)) as story:
-        assert isinstance(story.finish(120), End)
-    numbers = [number for number, _ in story.seen]
-    assert numbers == list(range(1, len(numbers) + 1))
-    assert not filler.exists()
 
 
 def _fill(path: Path) -> None:

@@ -3,7 +3,6 @@
 import contextlib
 import fcntl
 import os
-import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,7 +12,6 @@ from rbee.errors import ConfigInvalid, Conflict
 from rbee.queen.store.migrations import SQLITE, migrate
 from rbee.queen.store.models import database, execute
 
-_TROUBLE = (peewee.OperationalError, sqlite3.OperationalError)
 _PRAGMAS = {
     "journal_mode": "wal",
     "synchronous": "normal",
@@ -54,13 +52,8 @@ class Sqlite:
 
     @contextlib.contextmanager
     def transaction(self) -> Iterator[None]:
-        try:
-            with database.atomic("IMMEDIATE"):
-                yield
-        except _TROUBLE:
-            with contextlib.suppress(*_TROUBLE):  # what fills the disk may be the log: it makes room by being copied
-                self.checkpoint()
-            raise
+        with database.atomic("IMMEDIATE"):
+            yield
 
     @contextlib.contextmanager
     def synced(self) -> Iterator[None]:
