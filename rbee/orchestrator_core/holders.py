@@ -59,8 +59,11 @@ def share(worker: WorkerStatus) -> int:
 
 
 def tenure_s(worker: WorkerStatus, at_ms: int) -> float:
-    """Return how long a worker was still to keep its place when its pool's clock showed ``at_ms``; 0: no longer."""
-    if worker.since_ms is None:
+    """Return how long a worker was still to keep its place when its pool's clock showed ``at_ms``; 0: no longer.
+
+    Where that clock was set back since, nobody knows, and a tenure that does not end would be worse than none.
+    """
+    if worker.since_ms is None or worker.since_ms > at_ms:
         return 0.0
     load_s = (worker.load_ms or USUAL_LOAD_MS) / 1000
     whole_s = min(max(TENURE_OF_LOAD * load_s, SHORTEST_TENURE_S), LONGEST_TENURE_S)

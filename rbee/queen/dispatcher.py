@@ -18,10 +18,11 @@ from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide, seats_of
 from rbee.orchestrator_core.view import Key, View
 from rbee.orchestrator_core.warmth import blocks_of
+from rbee.queen.clock import Clock
 from rbee.queen.deadlines import Deadlines
 from rbee.queen.errands import Errands
 from rbee.queen.evictor import Evictor
-from rbee.queen.job import Job, Need, item, need_of, now_ms
+from rbee.queen.job import Job, Need, item, need_of
 from rbee.queen.jobs import Jobs
 from rbee.queen.policy import Policy
 from rbee.queen.pools import Pools
@@ -54,6 +55,7 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
+        clock: Clock,
         jobs: Jobs,
         pools: Pools,
         errands: Errands,
@@ -66,7 +68,7 @@ class Dispatcher:
         self.strategy = strategy
         self.rates = Rates()
         self.deadlines = Deadlines(limits)
-        self._store = store
+        self._store, self._clock = store, clock
         self._jobs = jobs
         self._pools = pools
         self._errands = errands
@@ -165,12 +167,13 @@ class Dispatcher:
         view = self.view()
         warm = self._errands.warmth.match(job.blocks, job.spec.session)
         waited = [{"decision": "wait", "sentence": each["reason"], **each} for each in self.why_waiting(job)]
-        now = {"at_ms": now_ms(), "decision": "consider", "sentence": f"waits: {self.reason_of(job)}"}
+        now = {"at_ms": job.at_ms(), "decision": "consider", "sentence": f"waits: {self.reason_of(job)}"}
         return (*waited, {**now, "considered": explain.considered(job.spec, view, warm)})
 
     def why_waiting(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return what ``job`` waited for so far."""
-        return explain.waited(list(self._reasons.get(job.need(self._jobs.names), ())), job.created_ms)
+        told = self._reasons.get(job.need(self._jobs.names), ())
+        return explain.waited([(at_ms - job.skew_ms, reason) for at_ms, reason in told], job.created_ms)
 
     def aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Do something that nobody waits for; it is seen through before the queen stops."""
@@ -275,7 +278,7 @@ class Dispatcher:
         """Remember why all with the need of ``job`` wait."""
         told = self._reasons.setdefault(job.need(self._jobs.names), deque(maxlen=REASONS))
         if not told or told[-1][1] != reason:
-            told.append((now_ms(), reason))
+            told.append((self._clock.now_ms(), reason))
 
     def reason_of(self, job: Job) -> str:
         """Return why ``job`` waits; what became of it, once it does not."""
@@ -315,7 +318,7 @@ class Dispatcher:
     async def _noted(self, key: Key, what: str, why: str, job: str) -> None:
         """Keep what was decided about a worker, for ``workers explain``."""
         with contextlib.suppress(RbeeError):
-            await self._store.write(workers.note, key, what, why, job, now_ms())
+            await self._store.write(workers.note, key, what, why, job, self._clock.wall_ms())
 
     def _retire_spares(self, view: View) -> None:
         for pool, worker in view.fleet.spares():

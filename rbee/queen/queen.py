@@ -15,11 +15,12 @@ from rbee.orchestrator_core.admission import admit, full
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rates import Sample
 from rbee.orchestrator_core.scheduling import Refuse, Run
+from rbee.queen.clock import Clock
 from rbee.queen.closing import closing
 from rbee.queen.counting import prompt_tokens
 from rbee.queen.dispatcher import Dispatcher
 from rbee.queen.errands import Errands
-from rbee.queen.job import Job, now_ms
+from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.metrics import Metrics
 from rbee.queen.policy import Policy
@@ -62,8 +63,10 @@ class Queen:
         catalog: Iterable[ModelEntry],
         metrics: Metrics,
         policy: Policy | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.store = store
+        self.clock = clock or Clock()
         self.settings = settings
         self.metrics = metrics
         self.stopping = False
@@ -82,6 +85,7 @@ class Queen:
         self.errands = Errands(self.jobs, self.pools, self._observed)
         self.dispatcher = Dispatcher(
             store,
+            self.clock,
             self.jobs,
             self.pools,
             self.errands,
@@ -90,16 +94,17 @@ class Queen:
             limits=(settings.job_limit_s, settings.job_limit_max_s),
         )
         self.sweeper = Sweeper(
-            store, self.jobs, retain_jobs_s=settings.retain_jobs_s, retain_text_s=settings.retain_text_s
+            store, self.clock, self.jobs, retain_jobs_s=settings.retain_jobs_s, retain_text_s=settings.retain_text_s
         )
         metrics.watch(self)
 
     async def start(self) -> None:
         """Go on where the queen before us ended: what waited waits again, what ran is taken up at its worker."""
+        await self.clock.start(self.store)
         await self.pools.start()
         kept = await self.store.read(jobs.unfinished)
         for each in kept:
-            job = Job(self.store, each)
+            job = Job(self.store, self.clock, each)
             if job.state in (JobState.DISPATCHED, JobState.RUNNING):
                 self.errands.resume(job)
             else:
@@ -232,13 +237,15 @@ class Queen:
         displaced = None if isinstance(decision, Run) else self._admit(spec, predicted_ms)
         reason = self.dispatcher.told(decision)
         first = Queued(position=len(self.jobs.queue), predicted_start_ms=predicted_ms, reason=reason)
+        created_ms = self.clock.wall_ms()
         new = NewJob(
             id=spec.id or new_id(),
             digest=digest,
             spec=spec,
             caller=asker.caller,
             request_id=asker.request_id,
-            created_ms=now_ms(),
+            created_ms=created_ms,
+            skew_ms=self.clock.now_ms() - created_ms,
         )
         entry = Entry(1, "queued", codec.dump_json(first))
         stored = await self.store.write_durably(jobs.submit, new, entry)
@@ -246,6 +253,7 @@ class Queen:
             return self._repeated(stored, digest, asker)
         job = Job(
             self.store,
+            self.clock,
             Unfinished(
                 seq=stored.seq,
                 spec=spec,
@@ -254,6 +262,7 @@ class Queen:
                 last_event=0,
                 last_worker_event=0,
                 delivered=False,
+                skew_ms=new.skew_ms,
             ),
         )
         job.feed.publish([entry])

@@ -92,6 +92,19 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
         "CREATE INDEX worker_decision_at ON worker_decision (at_ms)",
     ),
     "m003_tokens": ("ALTER TABLE event ADD COLUMN tokens {bytes}",),
+    "m004_clock": (
+        "ALTER TABLE job ADD COLUMN skew_ms {number} NOT NULL DEFAULT 0",
+        "DROP INDEX job_finished",
+        "CREATE INDEX job_kept ON job ((finished_ms + skew_ms))",
+        "CREATE INDEX job_text ON job ((finished_ms + skew_ms)) WHERE erased_ms IS NULL",
+        """CREATE TABLE clock (
+            id {row},
+            boot TEXT NOT NULL,
+            up_ms {number} NOT NULL,
+            wall_ms {number} NOT NULL,
+            steady_ms {number} NOT NULL
+        ) {strict}""",
+    ),
 }
 
 

@@ -305,6 +305,8 @@ def test_a_worker_just_loaded_keeps_its_place_while_its_own_jobs_wait() -> None:
     old = dataclasses.replace(young, at_ms=18_000)
     assert evicted(ask(job("big"), old, waiting={"tiny": 3, "big": 1})) == ["worker-cuda-0"]
     assert evicted(ask(job("big"), young, waiting={"big": 1})) == ["worker-cuda-0"], "nobody else wants it"
+    set_back = dataclasses.replace(young, at_ms=8_000)
+    assert evicted(ask(job("big"), set_back, waiting={"tiny": 3, "big": 1})) == ["worker-cuda-0"], "a clock set back"
 
 
 def test_one_that_is_being_evicted_is_waited_for_and_no_other_has_to_go() -> None:
