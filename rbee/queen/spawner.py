@@ -11,10 +11,10 @@ from rbee import log
 from rbee.errors import InsufficientMemory, InsufficientVram, RbeeError
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rooms import Place
-from rbee.orchestrator_core.view import Key, View
+from rbee.orchestrator_core.view import Key
 from rbee.queen.closing import closing
 from rbee.queen.pools import Pools
-from rbee.wire.workers import Backend, SpawnEvent, WorkerSpec
+from rbee.wire.workers import SpawnEvent, WorkerSpec
 
 SEEN_S = 10.0
 """A heartbeat tells of the new worker long before this."""
@@ -73,23 +73,10 @@ class Spawner:
         """Return where workers are being made now, and the bytes each takes."""
         return {place: need.bytes for place, need in self._needs.items() if need.task is not None}
 
-    def remaining_ms(self, model: str, view: View) -> float | None:
-        """Return how long it takes until ``model`` has a worker; None where nobody has seen it load."""
-        found = []
-        for pool, file in view.fleet.files(model):
-            for backend in pool.snapshot.backends if pool.snapshot else ():
-                load_ms = view.fleet.need(pool.id, file, backend).load_ms
-                if load_ms is not None:
-                    found.append(max(0.0, load_ms - self._elapsed_ms(pool.id, model, backend)))
-        return min(found, default=None)
-
-    def _elapsed_ms(self, pool: str, model: str, backend: Backend) -> float:
-        begun = [
-            need.began_s
-            for place, need in self._needs.items()
-            if need.task is not None and (place.pool, place.model, place.backend) == (pool, model, backend)
-        ]
-        return (time.monotonic() - min(begun)) * 1000 if begun else 0.0
+    def elapsed_ms(self, place: Place) -> float:
+        """Return how long a worker has been in the making at ``place``."""
+        need = self._needs.get(place)
+        return 0.0 if need is None or need.task is None else (time.monotonic() - need.began_s) * 1000
 
     def next_due_s(self) -> float | None:
         """Return when a pause after a failure ends; None when there is none."""

@@ -8,26 +8,21 @@ from pathlib import Path
 import pytest
 
 from rbee.errors import (
-    BackendUnavailable,
     Conflict,
-    ContextTooLong,
     InsufficientMemory,
     ModelLoadFailed,
-    ModelNotFound,
     NoCapacity,
-    NotFound,
-    QueueFull,
     WorkerLost,
 )
 from rbee.orchestrator_core.jobs import ATTEMPTS
 from rbee.queen import errands, relay
 from rbee.queen import job as live_job
-from rbee.queen.queen import Asker
+from rbee.queen.entrance import Asker
 from rbee.queen.store import events as stored_events
 from rbee.queen.store.models import execute
 from rbee.wire import continuation
 from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason
-from rbee.wire.jobs import JobQuery, JobSpec, JobState, Placement, Priority
+from rbee.wire.jobs import JobSpec, JobState, Priority
 from rbee.wire.pools import Device, Need
 from rbee.wire.workers import Backend, WorkerExit, WorkerState
 from tests.fakes.worker_server import GIB, FakePool, FakeWorker
@@ -458,7 +453,7 @@ async def test_one_worker_is_spawned_however_many_jobs_need_it(queen: Running) -
         await queen.hear(pool)
         jobs = [await queen.client.submit_job(spec()) for _ in range(4)]
         await soon(lambda: pool.spawned)
-        await soon(lambda: "loading" in queen.queen.dispatcher.reason_of(queen.queen.jobs.live[jobs[0].id]))
+        await soon(lambda: "loading" in queen.queen.dispatcher.reasons.of(queen.queen.jobs.live[jobs[0].id]))
         pool.spawning.set()
         await soon(lambda: pool.workers)
         await queen.hear(pool)
@@ -500,19 +495,6 @@ async def test_a_spawn_that_fails_for_now_is_tried_again(queen: Running) -> None
         await queen.hear(pool)
         assert text_of(await queen.ended(job.id)) == words(5)
         assert len(pool.spawned) == 2
-
-
-async def test_what_no_pool_can_do_is_refused_at_once(queen: Running) -> None:
-    async with FakePool("blep").serve() as pool:
-        await queen.hear(pool)
-        with pytest.raises(ModelNotFound, match="no pool has a model nonsense"):
-            await queen.client.submit_job(spec(model="nonsense"))
-        with pytest.raises(BackendUnavailable) as refused:
-            await queen.client.submit_job(spec(placement=Placement(backend="cuda")))
-        assert refused.value.details["available"] == ["cpu"]
-        with pytest.raises(NotFound, match="no pool mac; there are blep"):
-            await queen.client.submit_job(spec(placement=Placement(pool="mac")))
-        assert await queen.client.list_jobs(JobQuery()) == ()
 
 
 async def test_an_alias_means_the_same_model(queen: Running) -> None:
@@ -597,39 +579,6 @@ async def test_places_and_predictions_move_as_the_queue_does(queen: Running) -> 
         worker.open.set()
         for job in jobs:
             assert text_of(await queen.ended(job.id)) == words(5)
-
-
-async def test_a_prompt_that_has_no_room_is_refused_before_it_is_accepted(queen: Running) -> None:
-    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
-        worker.ctx = 512
-        await queen.hear(pool)
-        with pytest.raises(ContextTooLong) as refused:
-            await queen.client.submit_job(spec("word " * 600))
-        assert refused.value.details == {"prompt_tokens": 600, "context_tokens": 512}
-        assert await queen.client.list_jobs(JobQuery()) == ()
-        many_bytes = await queen.client.submit_job(spec("long-word-of-a-few-bytes " * 400))
-        assert text_of(await queen.ended(many_bytes.id)) == words(5)
-        counted = worker.counted
-        await queen.client.submit_job(spec("short"))
-        assert worker.counted == counted, "who surely fits is not counted"
-
-
-async def test_a_full_queue_refuses_and_says_when_to_come_back(tmp_path: Path) -> None:
-    async with running(tmp_path / "q", queue_capacity=2) as queen:
-        for _ in range(2):
-            await queen.client.submit_job(spec())
-        with pytest.raises(QueueFull) as refused:
-            await queen.client.submit_job(spec())
-        assert refused.value.details["retry_after_s"] >= 1
-
-
-async def test_drop_lru_gives_up_the_oldest_batch_job(tmp_path: Path) -> None:
-    async with running(tmp_path / "q", queue_capacity=2, queue_policy="drop-lru") as queen:
-        oldest = await queen.client.submit_job(spec(priority=Priority.BATCH))
-        await queen.client.submit_job(spec(priority=Priority.BATCH))
-        await queen.client.submit_job(spec())
-        events = await queen.ended(oldest.id)
-        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "queue_full"
 
 
 async def test_a_slow_attached_reader_slows_the_worker_and_loses_nothing(queen: Running) -> None:
