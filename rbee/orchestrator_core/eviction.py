@@ -99,6 +99,12 @@ def leaving(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
     return [worker for worker in view.fleet.holders(pool, gpu).all if (pool, worker.id) in view.leaving]
 
 
+def goes_when_done(key: Key, worker: WorkerStatus, view: View) -> bool:
+    """Say whether nothing but the work he may have speaks against evicting ``worker``."""
+    serving = worker.state in (WorkerState.READY, WorkerState.BUSY)
+    return serving and not worker.pinned and share(worker) > 0 and _tenure_ends_s(key, worker, view) is None
+
+
 def _goes(key: Key, worker: WorkerStatus, view: View) -> bool:
     """Say of one who might be evicted by what his pool says whether nothing that the queen knows speaks against it."""
     return not view.in_flight.get(key) and key not in view.leaving and _tenure_ends_s(key, worker, view) is None

@@ -124,9 +124,8 @@ class Queue:
             self._promote(heapq.heappop(self._promotions)[1])
         while self._pausing and self._pausing[0][0] <= now_s:
             due_s, job = heapq.heappop(self._pausing)
-            entry = self._waiting.get(job)
-            if entry is not None and entry.not_before_s == due_s:  # and not of a pause before this one
-                self._open(entry)
+            if not self._stale_pause(due_s, job):
+                self._open(self._waiting[job])
 
     def heads(self) -> Iterator[Waiting]:
         """Yield jobs that may be tried, next first, but only the first of each need.
@@ -179,14 +178,20 @@ class Queue:
 
     def next_due_s(self) -> float | None:
         """Return when the first pause ends or the first batch job is promoted; None when neither will happen."""
-        for heap in (self._pausing, self._promotions):
-            while heap and heap[0][1] not in self._waiting:
-                heapq.heappop(heap)
+        while self._pausing and self._stale_pause(*self._pausing[0]):
+            heapq.heappop(self._pausing)
+        while self._promotions and self._promotions[0][1] not in self._waiting:
+            heapq.heappop(self._promotions)
         return min((heap[0][0] for heap in (self._pausing, self._promotions) if heap), default=None)
 
     def oldest_batch(self) -> str | None:
         """Return the batch job that came first: what the policy ``drop-lru`` gives up."""
         return self._batch[0][1] if self._batch else None
+
+    def _stale_pause(self, due_s: float, job: str) -> bool:
+        """Say whether that pause is none any more: the job has gone, or pauses again."""
+        entry = self._waiting.get(job)
+        return entry is None or entry.not_before_s != due_s
 
     def _enter(self, entry: Waiting, late: bool) -> None:
         who = (late, entry.caller)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
@@ -16,7 +17,7 @@ from rbee.orchestrator_core.policy import QUEUE_SHOWN, Plain, job_row
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
-from rbee.orchestrator_core.view import Key, View
+from rbee.orchestrator_core.view import Claim, Key, View
 from rbee.orchestrator_core.warmth import blocks_of
 from rbee.queen.deadlines import Deadlines
 from rbee.queen.errands import Errands
@@ -71,6 +72,7 @@ class Dispatcher:
         self._forecast = Forecast(jobs, errands, self._spawner, self.rates)
         self.reasons = Reasons(jobs, self._forecast, self.aside)
         self._hopes: dict[Need, Place] = {}
+        self._claims: tuple[Claim, ...] = ()
         self._look_again_s: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._side: set[asyncio.Task[None]] = set()
@@ -97,7 +99,10 @@ class Dispatcher:
         return f"the dispatcher has not looked for {still_s:.0f} s" if still_s > STUCK_S else None
 
     def view(self) -> View:
-        """Return what is known now."""
+        """Return what is known now, as it is for whoever comes after all that wait."""
+        return self._view(self._claims)
+
+    def _view(self, claims: tuple[Claim, ...]) -> View:
         waiting: Counter[str] = Counter()
         for need, depth in self._jobs.queue.depths().items():
             waiting[need.model] += depth  # type: ignore[attr-defined]  # all needs are ours
@@ -113,6 +118,7 @@ class Dispatcher:
             job_ms={model: rate.job_ms(rate.tokens_out) for model, rate in rates.items() if rate is not None},
             strategy=self.strategy,
             settling=self._pools.settling(),
+            claims=claims,
         )
 
     def decide(self, spec: JobSpec, context_tokens: int = 0) -> Decision:
@@ -191,16 +197,22 @@ class Dispatcher:
     def _consider_all(self) -> None:
         """Look at the first of each need; who is given something makes way for the next of that need."""
         self._look_again_s = None
-        view = self.view()
+        claims: tuple[Claim, ...] = ()
+        view = self._view(claims)
         for entry in self._jobs.queue.heads():
             job = self._jobs.live[entry.job]
             warm = self._errands.warmth.match(job.blocks, job.spec.session)
-            builtin = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens)
+            waited_s = view.now_s - job.arrived_s
+            builtin = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens, waited_s=waited_s)
             decision = self.policy.decide(job.spec, builtin, view, partial(self._told_to_policy, job))
             self._hopes.pop(job.need(self._jobs.names), None)
             self._perform(job, decision, view, warm)
-            if not isinstance(decision, Wait) and not (isinstance(decision, Run) and not decision.wakes):
-                view = self.view()  # memory was promised
+            if isinstance(decision, Wait) and decision.claim is not None:
+                claims = (*claims, decision.claim)
+                view = dataclasses.replace(view, claims=claims)
+            elif not isinstance(decision, Wait) and not (isinstance(decision, Run) and not decision.wakes):
+                view = self._view(claims)  # memory was promised
+        self._claims = claims
         self._retire_spares(view)
         for pool in list(view.fleet.overdue):
             self._errands.move(pool, f"pool {pool} is draining, and its deadline has passed")
@@ -231,7 +243,7 @@ class Dispatcher:
                 self.reasons.note(job, explain.evict_sentence(decision))
                 for victim in victims:
                     self._evictor.evict(victim, model=place.model, job=job.id)
-            case Wait(reason, absent, until_s):
+            case Wait(reason, absent, until_s, _):
                 if absent:
                     self._pools.wake()
                 self._look_again_s = min(filter(None, (until_s, self._look_again_s)), default=None)

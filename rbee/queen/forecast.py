@@ -7,7 +7,8 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from rbee.orchestrator_core import eviction, places
+from rbee.orchestrator_core import clearing, places
+from rbee.orchestrator_core.eviction import Keeper
 from rbee.orchestrator_core.rates import Rates, start_ms
 from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.scheduling import fits, seats_of
@@ -88,7 +89,8 @@ class Forecast:
             return 0
         model = self._jobs.names.canonical(spec.model)
         rate = self._rates.of(model)
-        if rate is None and (before or up):
+        claimed = any((seat.pool, seat.worker.id) in view.claimed for seat in up)
+        if (rate is None and (before or up)) or claimed:
             return None
         asked = before[:_ASKED]
         job_ms = sum(rate.job_ms(each.max_tokens) for each in asked) / len(asked) if rate and asked else 0.0
@@ -135,14 +137,13 @@ class Forecast:
 
     def _cleared_ms(self, room: Room, view: View) -> float | None:
         """Return when those are done who have the memory of ``room``; None where nobody knows, or they never will."""
-        pool, gpu = room.place.pool, room.place.gpu
-        if room.total < room.need or eviction.clear(pool, gpu, room.lacking, view):
+        if room.total < room.need or clearing.victims_for(room, view):
             return None if room.total < room.need else 0.0
-        found = [self._done_ms(kept, view) for kept in eviction.keepers(pool, gpu, view)]
+        found = [self._done_ms(kept, view) for kept in clearing.keepers(room, view)]
         known = [each for each in found if each is not None]
         return max(known) if known and len(known) == len(found) else None
 
-    def _done_ms(self, kept: eviction.Keeper, view: View) -> float | None:
+    def _done_ms(self, kept: Keeper, view: View) -> float | None:
         if kept.until_s is not None:
             return max(0.0, kept.until_s - view.now_s) * 1000
         worker = view.fleet.worker(kept.pool, kept.worker)

@@ -87,7 +87,7 @@ async def test_jobs_wait_for_a_slot_and_run_in_order(queen: Running) -> None:
         later = await queen.client.submit_job(spec())
         assert (await queen.client.get_job(later.id)).queue_position == 0
         waiting = await queen.client.get_job(batch.id)
-        assert (waiting.queue_position, waiting.reason) == (1, "all 1 slots for tiny are busy")
+        assert (waiting.queue_position, waiting.reason) == (1, "the slot for tiny is busy")
         worker.pause_at = None
         worker.open.set()
         for job in (first, batch, later):
@@ -574,7 +574,7 @@ async def test_places_and_predictions_move_as_the_queue_does(queen: Running) -> 
         starts = [each.predicted_start_ms for each in told[1:]]
         assert all(each is not None for each in starts) and starts == sorted(starts, key=lambda each: each or 0)
         assert starts[2] != starts[0]
-        assert told[1].reason == "all 1 slots for tiny are busy"
+        assert told[1].reason == "the slot for tiny is busy"
         worker.pause_at = None
         worker.open.set()
         for job in jobs:
