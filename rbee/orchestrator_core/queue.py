@@ -64,7 +64,7 @@ class Queue:
         self._needs: dict[Hashable, list[tuple[Rank, str]]] = {}
         self._batch: list[tuple[int, str]] = []
         self._pausing: list[tuple[float, str]] = []
-        self._promotions: list[tuple[float, str]] = []
+        self._promotions: list[tuple[float, int, str]] = []
         self._turn = {False: 0, True: 0}
         self._last: dict[tuple[bool, str], int] = {}
         self._promoted: dict[str, int] = {}
@@ -82,7 +82,7 @@ class Queue:
         due_s = entry.arrived_s + self._promoted_after_s
         late = entry.batch and due_s > now_s
         if late:
-            heapq.heappush(self._promotions, (due_s, entry.job))
+            heapq.heappush(self._promotions, (due_s, entry.number, entry.job))
         if entry.batch:
             insort(self._batch, (entry.number, entry.job))
         self._enter(entry, late)
@@ -121,7 +121,7 @@ class Queue:
     def advance(self, now_s: float) -> None:
         """Promote batch jobs that have waited long enough, and let pauses end."""
         while self._promotions and self._promotions[0][0] <= now_s:
-            self._promote(heapq.heappop(self._promotions)[1])
+            self._promote(heapq.heappop(self._promotions)[2])
         while self._pausing and self._pausing[0][0] <= now_s:
             due_s, job = heapq.heappop(self._pausing)
             if not self._stale_pause(due_s, job):
@@ -180,9 +180,10 @@ class Queue:
         """Return when the first pause ends or the first batch job is promoted; None when neither will happen."""
         while self._pausing and self._stale_pause(*self._pausing[0]):
             heapq.heappop(self._pausing)
-        while self._promotions and self._promotions[0][1] not in self._waiting:
+        while self._promotions and self._promotions[0][2] not in self._waiting:
             heapq.heappop(self._promotions)
-        return min((heap[0][0] for heap in (self._pausing, self._promotions) if heap), default=None)
+        dues = [*(due_s for due_s, _ in self._pausing[:1]), *(due_s for due_s, _, _ in self._promotions[:1])]
+        return min(dues, default=None)
 
     def oldest_batch(self) -> str | None:
         """Return the batch job that came first: what the policy ``drop-lru`` gives up."""

@@ -191,7 +191,7 @@ class Houses(RuleBasedStateMachine):
         assert (worker.state is WorkerState.ASLEEP) == wakes or worker.jobs, "one who is being woken looks asleep still"
         if wakes:
             worker.state, worker.ticks = WorkerState.STARTING, LOAD_TICKS
-        worker.jobs[job] = 3
+        worker.jobs[job] = 2 + int(job.removeprefix("job-")) % 3
         self.queue.serve(job)
         self.used[worker.pool, worker.id] = Use(self.now_s)
 
@@ -219,17 +219,17 @@ def test_a_large_model_gets_its_turn_though_small_ones_never_cease() -> None:
         _flood(house)
     house.submit(model="large", batch=False, caller="bob")
     large = next(reversed(house.specs))
-    for _ in range(80):
+    for _ in range(25):
         _flood(house)
         house.no_gpu_holds_more_than_it_has()
         if large in house.done:
             break
     assert large in house.done, f"it waits still: {house.workers}"
-    small = [job for job, spec in house.specs.items() if spec.model == "small"]
-    assert len(house.done.intersection(small)) > len(small) // 2, "and the small ones were not stopped for it"
+    assert len(house.done) > house.now_s, "and the small ones were not stopped for it"
 
 
 def _flood(house: Houses) -> None:
-    house.submit(model="small", batch=False, caller="ann")
-    house.submit(model="small", batch=False, caller="ann")
+    """Let more jobs come than there are slots for."""
+    for _ in range(3):
+        house.submit(model="small", batch=False, caller="ann")
     house.tick()
