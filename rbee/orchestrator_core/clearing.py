@@ -10,9 +10,11 @@ from itertools import islice
 
 from rbee.orchestrator_core import eviction
 from rbee.orchestrator_core.eviction import Keeper, Victim
-from rbee.orchestrator_core.rooms import Room, share
+from rbee.orchestrator_core.holders import share
+from rbee.orchestrator_core.places import PREFERENCE
+from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.view import Claim, Key, View
-from rbee.wire.workers import WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 
 COMPARED = 64
 """So many rooms are compared; in larger fleets the best of these is good enough."""
@@ -31,7 +33,24 @@ def lacking(room: Room, view: View) -> Sequence[tuple[int | None, int]]:
 
 def attainable(room: Room, view: View) -> bool:
     """Say whether the room would be there if all our workers gave up what they may give up."""
-    return all(lack <= eviction.ours(room.place.pool, gpu, view) for gpu, lack in lacking(room, view))
+    if len(room.devices) <= 1:
+        return room.lacking <= room.holders.ours
+    pool = room.place.pool
+    return all(lack <= view.fleet.holders(pool, gpu).ours for gpu, lack in lacking(room, view))
+
+
+def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
+    """Leave out slower kinds of devices than the best that the model would fit on once our own workers made room.
+
+    A model for the GPU does not go to the CPU for as long as another one is in its place; it does when strangers or
+    pinned workers have the memory, for they may have it for ever.
+    """
+    slower: list[Backend] = list(PREFERENCE)
+    while slower:
+        kind = slower.pop(0)
+        if any(room.place.backend is kind and attainable(room, view) for room in rooms):
+            return [room for room in rooms if room.place.backend not in slower]
+    return rooms
 
 
 def victims_for(room: Room, view: View) -> Sequence[Victim]:
@@ -47,7 +66,7 @@ def victims_for(room: Room, view: View) -> Sequence[Victim]:
 
 def cheapest(rooms: Iterable[Room], view: View) -> tuple[Room, Sequence[Victim]] | None:
     """Return the room for which least is lost, and who has to go for it; of rooms alike the first."""
-    found = ((room, victims) for room in rooms if (victims := victims_for(room, view)))
+    found = ((room, victims) for room in eviction.promising(rooms, view) if (victims := victims_for(room, view)))
     return min(islice(found, COMPARED), key=lambda each: _worth(each[1], view), default=None)
 
 

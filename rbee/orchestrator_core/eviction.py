@@ -5,17 +5,13 @@ tenure that grows with what its loading took, so that two models that share a GP
 Of the rest the one goes that is worth least: used for batch jobs only, idle longest, loaded again soonest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rbee.orchestrator_core.rooms import share
+from rbee.orchestrator_core.holders import USUAL_LOAD_MS, Movable, share, tenure_s
+from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.view import Key, View
 from rbee.wire.workers import WorkerState, WorkerStatus
-
-TENURE_OF_LOAD = 4.0
-SHORTEST_TENURE_S, LONGEST_TENURE_S = 3.0, 60.0
-USUAL_LOAD_MS = 5000
-"""For a worker whose loading nobody has seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,12 +35,29 @@ class Keeper:
     until_s: float | None = None
 
 
+def promising(rooms: Iterable[Room], view: View) -> Iterator[Room]:
+    """Yield those of ``rooms`` where ``clear`` might find somebody, or somebody is going already; and split ones.
+
+    Where a house is full of workers that have work this is all that there is to see, so it is quick.
+    """
+    going = {pool for pool, _ in view.leaving}
+    work, waiting = view.in_flight.get, view.waiting.get
+    for room in rooms:
+        if room.place.pool in going or len(room.devices) > 1:
+            yield room
+            continue
+        for key, model, left_s, _ in room.holders.movable:
+            if not (work(key) or (left_s and waiting(model))):
+                yield room
+                break
+
+
 def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Victim]:
     """Return whom to evict so that ``lacking`` bytes more are free there; nobody, when that cannot be."""
     holders = view.fleet.holders(pool, gpu)
     if holders.movable_bytes < lacking:
         return ()
-    going = [worker for worker in holders.movable if _goes((pool, worker.id), worker, view)]
+    going = [each.worker for each in holders.movable if _goes(each, view)]
     if sum(map(share, going)) < lacking:
         return ()
     chosen: list[Victim] = []
@@ -54,11 +67,6 @@ def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Vict
         why = _why((pool, worker.id), worker, view)
         chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker), why=why))
     return _needed(chosen, lacking)
-
-
-def ours(pool: str, gpu: int | None, view: View) -> int:
-    """Return the bytes that workers have there who may give them up, now or when their work is done."""
-    return view.fleet.holders(pool, gpu).ours
 
 
 def keepers(pool: str, gpu: int | None, view: View) -> Sequence[Keeper]:
@@ -105,9 +113,10 @@ def goes_when_done(key: Key, worker: WorkerStatus, view: View) -> bool:
     return serving and not worker.pinned and share(worker) > 0 and _tenure_ends_s(key, worker, view) is None
 
 
-def _goes(key: Key, worker: WorkerStatus, view: View) -> bool:
-    """Say of one who might be evicted by what his pool says whether nothing that the queen knows speaks against it."""
-    return not view.in_flight.get(key) and key not in view.leaving and _tenure_ends_s(key, worker, view) is None
+def _goes(each: Movable, view: View) -> bool:
+    """Say whether nothing that the queen knows speaks against evicting it."""
+    stays = view.in_flight.get(each.key) or (each.tenure_s and view.waiting.get(each.model))
+    return not stays and each.key not in view.leaving
 
 
 def _holding(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
@@ -119,14 +128,11 @@ def _tenure_ends_s(key: Key, worker: WorkerStatus, view: View) -> float | None:
 
     Both times are of the pool's own clock: how old the worker was when the pool last spoke.
     """
-    if worker.since_ms is None or not view.waiting.get(view.fleet.names.canonical(worker.model)):
-        return None
     pool = view.fleet.find(key[0])
-    at_ms = pool.snapshot.at_ms if pool and pool.snapshot else 0
-    load_s = (worker.load_ms or USUAL_LOAD_MS) / 1000
-    tenure_s = min(max(TENURE_OF_LOAD * load_s, SHORTEST_TENURE_S), LONGEST_TENURE_S)
-    left_s = tenure_s - (at_ms - worker.since_ms) / 1000
-    return view.now_s + min(left_s, tenure_s) if left_s > 0 else None
+    if not view.waiting.get(view.fleet.names.canonical(worker.model)):
+        return None
+    left_s = tenure_s(worker, pool.snapshot.at_ms if pool and pool.snapshot else 0)
+    return view.now_s + left_s if left_s else None
 
 
 def _needed(victims: list[Victim], lacking: int) -> Sequence[Victim]:

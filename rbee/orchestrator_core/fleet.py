@@ -134,12 +134,13 @@ class Fleet:
         for backend in snapshot.backends if snapshot else ():
             devices = [each for each in self._devices[pool] if backend in each.backends and not each.problem]
             need = self.need(pool, file, backend)
-            yield from offers(Place(pool, model, backend), need, devices, self.workers_at(pool, model))
+            there = self.workers_at(pool, model)
+            yield from offers(Place(pool, model, backend), need, devices, there, self._holders[pool])
 
     def _index(self, pool: PoolView, asked: Collection[str]) -> None:
         """Args: asked: of which files it was asked before what the pool offers them."""
         self._devices[pool.id], self._needs[pool.id] = (), {}
-        self._holders[pool.id] = holders_of(pool.workers)
+        self._holders[pool.id] = holders_of(pool.snapshot, self.names) if pool.snapshot else {}
         self._rooms[pool.id] = {}
         if pool.snapshot is None:
             return

@@ -1,8 +1,9 @@
 """What the devices of a pool offer a model, by the pool's own word. Worked out once for each snapshot, by the fleet."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from rbee.orchestrator_core.holders import NOBODY, Holders, gpus_of
 from rbee.wire.pools import Device, Need
 from rbee.wire.workers import Backend, WorkerStatus
 
@@ -34,6 +35,7 @@ class Room:
     Args:
         taken: a worker of this model is there already; a second one would only share the device with it.
         devices: what it consists of; several, where one is too small.
+        holders: who has memory there now.
     """
 
     place: Place
@@ -44,6 +46,7 @@ class Room:
     load_ms: int | None = None
     taken: bool = False
     devices: tuple[Device, ...] = ()
+    holders: Holders = NOBODY
 
     @property
     def fits(self) -> bool:
@@ -54,33 +57,32 @@ class Room:
         return max(0, self.need - self.free)
 
 
-def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
-    """Return the devices a worker's memory is on; the host's is None."""
-    return worker.gpus or (worker.gpu,)
-
-
-def share(worker: WorkerStatus) -> int:
-    """Return what a worker takes of each of its devices."""
-    return worker.need_bytes // len(gpus_of(worker))
-
-
-def offers(place: Place, need: Need, devices: Sequence[Device], there: Sequence[WorkerStatus]) -> Iterator[Room]:
+def offers(
+    place: Place,
+    need: Need,
+    devices: Sequence[Device],
+    there: Sequence[WorkerStatus],
+    holders: Mapping[int | None, Holders],
+) -> Iterator[Room]:
     """Yield each of ``devices``, and all of them together where each is too small.
 
     Args:
         place: with no device yet.
         devices: those of the place's backend that a worker can be put on.
         there: workers of the model at that pool.
+        holders: who has memory at that pool, by device.
     """
     taken = {gpu for worker in there if worker.backend is place.backend for gpu in gpus_of(worker)}
     for device in devices:
         alone = Place(place.pool, place.model, place.backend, device.gpu)
-        yield _room(alone, need, (device,), taken=device.gpu in taken)
+        yield _room(alone, need, (device,), device.gpu in taken, holders)
     if len(devices) > 1 and all(device.total_bytes < need.bytes for device in devices):
-        yield _room(place, need, tuple(devices), taken=any(device.gpu in taken for device in devices))
+        yield _room(place, need, tuple(devices), any(device.gpu in taken for device in devices), holders)
 
 
-def _room(place: Place, need: Need, devices: tuple[Device, ...], *, taken: bool) -> Room:
+def _room(
+    place: Place, need: Need, devices: tuple[Device, ...], taken: bool, holders: Mapping[int | None, Holders]
+) -> Room:
     return Room(
         place=place,
         file=need.model,
@@ -90,4 +92,5 @@ def _room(place: Place, need: Need, devices: tuple[Device, ...], *, taken: bool)
         load_ms=need.load_ms,
         taken=taken,
         devices=devices,
+        holders=holders.get(place.gpu, NOBODY),
     )

@@ -12,14 +12,15 @@ from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core import clearing, places
-from rbee.orchestrator_core.eviction import USUAL_LOAD_MS, Victim
+from rbee.orchestrator_core.eviction import Victim
+from rbee.orchestrator_core.holders import USUAL_LOAD_MS, gpus_of, share
 from rbee.orchestrator_core.places import Found
-from rbee.orchestrator_core.rooms import Place, Room, gpus_of, place_text, share
+from rbee.orchestrator_core.rooms import Place, Room, place_text
 from rbee.orchestrator_core.strategies import Seat, choose_room, choose_seat
 from rbee.orchestrator_core.view import Claim, Key, View, is_open
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.words import bytes_text
-from rbee.wire.workers import Backend, WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import WorkerSpec, WorkerState, WorkerStatus
 
 WARM_BYTES = 512
 """A shorter common beginning is read again sooner than it is worth waiting or crowding for."""
@@ -152,7 +153,7 @@ def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence
     begun = _begun(found.rooms, view)
     if begun is not None:
         return _spawn(begun, spare=bool(seats))  # nothing new: whoever performs it knows how far it is
-    near = within_reach(found.rooms, view)
+    near = clearing.within_reach(found.rooms, view)
     rooms = [room for room in near if not _kept_for(room, view)] if view.claims else near
     fitting = [room for room in rooms if room.fits]
     if fitting and (not serving or is_deep(job, view, serving, fitting)):
@@ -188,20 +189,6 @@ def _turn_of_another(rooms: Sequence[Room], view: View) -> Wait | None:
 def _begun(rooms: Sequence[Room], view: View) -> Room | None:
     pools = {place.pool for place in view.spawning}
     return next((room for room in rooms if room.place.pool in pools and room.place in view.spawning), None)
-
-
-def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
-    """Leave out slower kinds of devices than the best that the model would fit on once our own workers made room.
-
-    A model for the GPU does not go to the CPU for as long as another one is in its place; it does when strangers or
-    pinned workers have the memory, for they may have it for ever.
-    """
-    slower: list[Backend] = list(places.PREFERENCE)
-    while slower:
-        kind = slower.pop(0)
-        if any(room.place.backend is kind and clearing.attainable(room, view) for room in rooms):
-            return [room for room in rooms if room.place.backend not in slower]
-    return rooms
 
 
 def is_deep(job: JobSpec, view: View, seats: Sequence[Seat], rooms: Sequence[Room]) -> bool:
@@ -254,6 +241,7 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
         for device in (device for device in devices if device.gpu in gpus_of(worker)):
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
             free = max(0, device.free_bytes - view.promised[seat.pool, device.gpu])
+            holders = view.fleet.holders(seat.pool, device.gpu)
             beds.append(
                 Room(
                     place=place,
@@ -262,6 +250,7 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
                     free=free,
                     total=device.total_bytes,
                     devices=(device,),
+                    holders=holders,
                 )
             )
     return beds

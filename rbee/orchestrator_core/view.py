@@ -7,8 +7,9 @@ from functools import cached_property
 from typing import TypeAlias
 
 from rbee.orchestrator_core.fleet import HOLDING, Fleet
+from rbee.orchestrator_core.holders import gpus_of, share
 from rbee.orchestrator_core.poolview import PoolView
-from rbee.orchestrator_core.rooms import Place, gpus_of, share
+from rbee.orchestrator_core.rooms import Place
 from rbee.wire.jobs import Placement
 from rbee.wire.pools import PoolState
 from rbee.wire.workers import Backend
