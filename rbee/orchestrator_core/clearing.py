@@ -89,7 +89,8 @@ def keepers(room: Room, view: View) -> Sequence[Keeper]:
 
 def claim(rooms: Iterable[Room], view: View) -> Claim | None:
     """Return the room to wait for, with those who make it once their work is done: the one with the least work."""
-    found = ((room, workers) for room in islice(rooms, COMPARED) if (workers := _done_for(room, view)))
+    enough = (room for room in rooms if room.total >= room.need)
+    found = ((room, workers) for room in islice(enough, COMPARED) if (workers := _done_for(room, view)))
     best = min(found, key=lambda each: sum(each[1].values()), default=None)
     if best is None:
         return None

@@ -7,7 +7,7 @@ patience would not help.
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
@@ -60,13 +60,14 @@ class Evict:
 class Wait:
     """``absent`` says that a pool that is not here might help; ``until_s`` when to look again at the latest.
 
-    ``claim`` is what nobody who comes after may have.
+    ``wanted`` are the rooms that it waits for; ``claim`` is what of them nobody who comes after may have.
     """
 
     reason: str
     absent: bool = False
     until_s: float | None = None
     claim: Claim | None = None
+    wanted: Sequence[Room] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +106,8 @@ def decide(
     if starting is not None:
         return Wait(f"worker {starting.worker.id} on {starting.pool} is starting")
     decision = _with_more(job, view, seats, asleep)
-    if isinstance(decision, Wait) and decision.claim is not None and waited_s < CLAIMS_AFTER_S:
-        decision = dataclasses.replace(decision, claim=None)
+    if isinstance(decision, Wait) and decision.wanted and waited_s >= CLAIMS_AFTER_S:
+        decision = dataclasses.replace(decision, claim=clearing.claim(decision.wanted, view))
     if there and not seats and isinstance(decision, Wait):
         short = f"no worker of {job.model} has a context of more than {context_tokens} tokens"
         return dataclasses.replace(decision, reason=f"{short}; {decision.reason}")
@@ -220,12 +221,13 @@ def _evict(job: JobSpec, view: View, rooms: Sequence[Room], beds: Sequence[Room]
     beds = [bed for bed in beds if not _kept_for(bed, view)]
     free = [room for room in rooms if not room.taken]
     pools = {pool for pool, _ in view.leaving}
-    for room in (room for room in (*beds, *free) if room.place.pool in pools):
+    for room in [room for room in (*beds, *free) if room.place.pool in pools] if pools else ():
         going = clearing.leaving(room, view)
         if going:
             are = "is" if len(going) == 1 else "are"
             return Wait(f"{', '.join(worker.id for worker in going)} {are} being evicted to make room")
-    for kind in places.PREFERENCE:
+    kinds = {room.place.backend for room in (*beds, *free)}
+    for kind in [kind for kind in places.PREFERENCE if kind in kinds]:
         for part in (beds, free):
             found = clearing.cheapest((room for room in part if room.place.backend is kind), view)
             if found is not None:
@@ -266,8 +268,7 @@ def _kept(job: JobSpec, view: View, rooms: Sequence[Room]) -> Wait | None:
             lacks = (
                 f"{job.model} needs {bytes_text(room.need)}, {place_text(room.place)} has {bytes_text(room.free)} free"
             )
-            enough = (each for each in rooms if each.total >= each.need)
-            return Wait(f"{lacks}: {who}", until_s=until_s, claim=clearing.claim(enough, view))
+            return Wait(f"{lacks}: {who}", until_s=until_s, wanted=rooms)
     return None
 
 

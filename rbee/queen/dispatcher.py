@@ -243,7 +243,7 @@ class Dispatcher:
                 self.reasons.note(job, explain.evict_sentence(decision))
                 for victim in victims:
                     self._evictor.evict(victim, model=place.model, job=job.id)
-            case Wait(reason, absent, until_s, _):
+            case Wait(reason, absent, until_s):
                 if absent:
                     self._pools.wake()
                 self._look_again_s = min(filter(None, (until_s, self._look_again_s)), default=None)
