@@ -38,16 +38,23 @@ def run_sentence(decision: Run, view: View) -> str:
 
 
 def spawn_sentence(decision: Spawn) -> str:
+    return f"started {_new_worker(decision)}"
+
+
+def spawning_sentence(decision: Spawn) -> str:
+    return f"starting {_new_worker(decision)}"
+
+
+def _new_worker(decision: Spawn) -> str:
     place = decision.place
     kind = "a spare worker" if decision.spec.spare else "a worker"
-    where = place_text(place)
     takes = f", which takes {bytes_text(decision.need)}" if decision.need else ""
-    return f"started {kind} of {place.model} on {where}{takes}"
+    return f"{kind} of {place.model} on {place_text(place)}{takes}"
 
 
 def evict_sentence(decision: Evict) -> str:
-    who = "; ".join(f"{each.worker}, which {each.why}" for each in decision.victims)
-    return f"evicted for {decision.place.model} on {place_text(decision.place)}: {who}"
+    who = "; ".join(f"{each.worker} has to go, which {each.why}" for each in decision.victims)
+    return f"making room for {decision.place.model} on {place_text(decision.place)}: {who}"
 
 
 def worker_sentence(key: Key, worker: WorkerStatus, view: View) -> str:
@@ -99,6 +106,8 @@ def _of_room(room: Room, view: View) -> str:
     if room.taken:
         return "a worker of this model is there already"
     needs = f"needs {bytes_text(room.need)}, {bytes_text(room.free)} are free"
+    if room.place in view.failed:
+        return f"{needs}, but a worker could not be started there lately"
     if room.fits:
         return needs
     victims = clearing.victims_for(room, view)

@@ -41,11 +41,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """One spawn answers all who ask for an equal place. ``need`` is in bytes."""
+    """One spawn answers all who ask for an equal place. ``need`` is in bytes.
+
+    ``meanwhile`` says what the job waits for besides; it is empty where this is its only hope.
+    """
 
     place: Place
     spec: WorkerSpec
     need: int = 0
+    meanwhile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,21 +152,28 @@ def _run(seat: Seat, *, wakes: bool = False) -> Run:
 def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence[Seat]) -> Decision:
     """Nobody has a free slot now: make room, wait, or refuse."""
     serving = [seat for seat in seats if seat.worker.state is not WorkerState.ASLEEP]
+    busy = _busy(job, serving, view) if serving else ""
     if serving and not _more_wait_than(serving, job, view):
-        return Wait(_busy(job, serving, view))
+        return Wait(busy)
     found = places.search(job, view)
     begun = _begun(found.rooms, view)
     if begun is not None:
-        return _spawn(begun, spare=bool(seats))  # nothing new: whoever performs it knows how far it is
+        return _spawn(begun, spare=bool(seats), meanwhile=busy)  # whoever performs it knows how far it is
     near = clearing.within_reach(found.rooms, view)
     rooms = [room for room in near if not _kept_for(room, view)] if view.claims else near
-    fitting = [room for room in rooms if room.fits]
+    fitting = _untried([room for room in rooms if room.fits], view, spare=bool(serving))
     if fitting and (not serving or is_deep(job, view, serving, fitting)):
-        return _spawn(choose_room(fitting, view), spare=bool(seats))
+        return _spawn(choose_room(fitting, view), spare=bool(seats), meanwhile=busy)
     if serving:
-        return Wait(_busy(job, serving, view))
+        return Wait(busy)
     beds = _beds(asleep, view)
     return _evict(job, view, rooms, beds) or _turn_of_another((*beds, *near), view) or _no_way(job, view, found)
+
+
+def _untried(rooms: Sequence[Room], view: View, *, spare: bool) -> Sequence[Room]:
+    """Leave out where a spawn has failed lately, unless there is nowhere else; a spare worker is not worth a try."""
+    fresh = [room for room in rooms if room.place not in view.failed] if view.failed else rooms
+    return fresh if spare else fresh or rooms
 
 
 def _busy(job: JobSpec, serving: Sequence[Seat], view: View) -> str:
@@ -211,9 +222,10 @@ def _more_wait_than(seats: Sequence[Seat], job: JobSpec, view: View) -> bool:
     return view.waiting.get(view.fleet.names.canonical(job.model), 0) > sum(seat.worker.slots for seat in seats)
 
 
-def _spawn(room: Room, *, spare: bool) -> Spawn:
+def _spawn(room: Room, *, spare: bool, meanwhile: str) -> Spawn:
     place = room.place
-    return Spawn(place, WorkerSpec(backend=place.backend, model=room.file, gpu=place.gpu, spare=spare), room.need)
+    spec = WorkerSpec(backend=place.backend, model=room.file, gpu=place.gpu, spare=spare)
+    return Spawn(place, spec, room.need, meanwhile)
 
 
 def _evict(job: JobSpec, view: View, rooms: Sequence[Room], beds: Sequence[Room]) -> Decision | None:

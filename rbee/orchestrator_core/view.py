@@ -50,6 +50,7 @@ class View:
         used: of workers that had a job since this queen started.
         waiting: canonical model → how many jobs wait for it.
         spawning: places where a worker is being made, and the bytes it will take.
+        failed: places where that has failed lately.
         leaving: workers that are being evicted.
         job_ms: canonical model → how long a job of it takes; absent: nothing is known.
         settling: the queen has just started, and pools she knows have not spoken yet.
@@ -62,6 +63,7 @@ class View:
     used: Mapping[Key, Use] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     spawning: Mapping[Place, int] = field(default_factory=dict)
+    failed: Collection[Place] = frozenset()
     leaving: Collection[Key] = frozenset()
     job_ms: Mapping[str, float] = field(default_factory=dict)
     strategy: str = "least-loaded"

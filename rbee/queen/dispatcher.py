@@ -15,7 +15,7 @@ from rbee.errors import RbeeError, Timeout
 from rbee.orchestrator_core import explain
 from rbee.orchestrator_core.policy import QUEUE_SHOWN, Plain, job_row
 from rbee.orchestrator_core.rates import Rates
-from rbee.orchestrator_core.rooms import Place
+from rbee.orchestrator_core.rooms import Place, place_text
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
 from rbee.orchestrator_core.view import Claim, Key, View
 from rbee.orchestrator_core.warmth import blocks_of
@@ -114,6 +114,7 @@ class Dispatcher:
             used=self._errands.used,
             waiting=waiting,
             spawning=self._spawner.spawning(),
+            failed=self._spawner.failed(),
             leaving=self._evictor.leaving,
             job_ms={model: rate.job_ms(rate.tokens_out) for model, rate in rates.items() if rate is not None},
             strategy=self.strategy,
@@ -143,8 +144,11 @@ class Dispatcher:
         match decision:
             case Wait(reason):
                 return reason
-            case Spawn():
-                return explain.spawn_sentence(decision)
+            case Spawn(_, _, _, meanwhile):
+                starting = explain.spawning_sentence(decision)
+                return f"{meanwhile}; {starting}" if meanwhile else starting
+            case Run(pool, worker, wakes=True):
+                return f"waking {worker} on {pool}"
             case Evict():
                 return explain.evict_sentence(decision)
         return ""
@@ -235,10 +239,11 @@ class Dispatcher:
         match decision:
             case Run(pool, worker):
                 self._errands.begin(job, pool, worker, self._record(job, decision, view, warm))
-            case Spawn(place, spec, need):
-                self._hopes[job.need(self._jobs.names)] = place
-                why = explain.spawn_sentence(decision)
-                self.reasons.note(job, self._spawner.ask(place, spec, need, job=job.id, why=why))
+            case Spawn(place, spec, need, meanwhile):
+                if not meanwhile:
+                    self._hopes[job.need(self._jobs.names)] = place
+                told = self._spawner.ask(place, spec, need, job=job.id, why=explain.spawn_sentence(decision))
+                self.reasons.note(job, f"{meanwhile}; {told}" if meanwhile else told)
             case Evict(place, victims):
                 self.reasons.note(job, explain.evict_sentence(decision))
                 for victim in victims:
@@ -266,12 +271,23 @@ class Dispatcher:
         }
 
     def _spawned(self, place: Place, error: RbeeError | None) -> None:
-        """A spawn ended. If there will be no worker, those who waited for just that one hear why."""
+        """A spawn ended. If there will be no worker, those hear why who waited for just that one and have no other way.
+
+        All with the same need have the same way.
+        """
         hoping = [need for need, hope in self._hopes.items() if hope == place] if error is not None else []
-        for entry in [entry for need in hoping for entry in self._jobs.queue.waiting_for(need)]:
-            if error is not None:
-                self.refuse(self._jobs.live[entry.job], error)
+        for waiting in [self._jobs.queue.waiting_for(need) for need in hoping]:
+            jobs = [self._jobs.live[entry.job] for entry in waiting]
+            if error is not None and jobs and not self._has_another_way(jobs[0], place, error):
+                for job in jobs:
+                    self.refuse(job, error)
         self._jobs.changed.set()
+
+    def _has_another_way(self, job: Job, place: Place, error: RbeeError) -> bool:
+        decision = decide(job.spec, self._view(()), context_tokens=job.context_tokens)
+        stuck = isinstance(decision, Refuse) or (isinstance(decision, Spawn) and decision.place == place)
+        self.reasons.note(job, f"no worker could be started on {place_text(place)}: {error.message}")
+        return not stuck
 
     async def _noted(self, key: Key, what: str, why: str, job: str) -> None:
         """Keep what was decided about a worker, for ``workers explain``."""
@@ -279,11 +295,14 @@ class Dispatcher:
             await self._store.write(workers.note, key, what, why, job, now_ms())
 
     def _retire_spares(self, view: View) -> None:
+        """Stop the spare workers that sleep and nobody waits for, but never the last of a model."""
         for pool, worker in view.fleet.spares():
             key, model = (pool, worker.id), view.fleet.names.canonical(worker.model)
             idle = worker.state is WorkerState.ASLEEP and not view.in_flight.get(key) and not view.waiting.get(model)
-            if idle and key not in view.leaving:
-                self._evictor.retire(key)
+            if idle and key not in self._evictor.leaving:
+                others = {(other.id, each.id) for other, each in view.fleet.workers(model)} - {key}
+                if others - set(self._evictor.leaving):
+                    self._evictor.retire(key)
 
     async def _failed(self, job: Job, error: RbeeError) -> None:
         await job.fail(error)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +19,8 @@ from rbee.wire.workers import SpawnEvent, WorkerSpec
 SEEN_S = 10.0
 """A heartbeat tells of the new worker long before this."""
 
+FAILED_S = 60.0
+"""For so long after it failed for good a place is none for a worker that could be elsewhere, or is only a spare one."""
 
 _FULL = (InsufficientVram, InsufficientMemory)
 Noted: TypeAlias = Callable[[Key, str, str, str], Awaitable[None]]
@@ -59,6 +61,7 @@ class Spawner:
         self._done = done
         self._changed = changed
         self._needs: dict[Place, Need] = {}
+        self._failures: dict[Place, float] = {}
 
     def ask(self, place: Place, spec: WorkerSpec, takes: int, *, job: str, why: str) -> str:
         """See to it that a worker comes up at ``place``, where it takes so many bytes; return how far that is."""
@@ -72,6 +75,13 @@ class Spawner:
     def spawning(self) -> Mapping[Place, int]:
         """Return where workers are being made now, and the bytes each takes."""
         return {place: need.bytes for place, need in self._needs.items() if need.task is not None}
+
+    def failed(self) -> Collection[Place]:
+        """Return where a spawn has failed lately; one that is tried again is not meant once it is."""
+        now_s = time.monotonic()
+        self._failures = {place: until_s for place, until_s in self._failures.items() if until_s > now_s}
+        pausing = {place for place, need in self._needs.items() if need.task is None and need.not_before_s > now_s}
+        return pausing | self._failures.keys()
 
     def elapsed_ms(self, place: Place) -> float:
         """Return how long a worker has been in the making at ``place``."""
@@ -107,6 +117,7 @@ class Spawner:
         need.task = None
         if error is None:
             del self._needs[place]
+            self._failures.pop(place, None)
         else:
             self._failed(place, need, error)
         final = error is not None and place not in self._needs
@@ -133,6 +144,7 @@ class Spawner:
         log.warning("worker.not_spawned", pool=place.pool, model=place.model, error=error.message, code=error.code)
         if not again:
             del self._needs[place]
+            self._failures[place] = time.monotonic() + FAILED_S
             return
         pause_s = backoff_s(need.failures, random.random())  # noqa: S311  (jitter, no secret)
         need.not_before_s = time.monotonic() + pause_s
