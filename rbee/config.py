@@ -63,6 +63,9 @@ class Queen:
     )
     queue_capacity: int = number(low=-1, high=1_000_000, default=100, unit="jobs", doc="-1: unbounded")
     queue_policy: str = text(longest=8, pattern=_POLICY, like="reject or drop-lru", default="reject")
+    promote_after_s: float = number(
+        low=0, high=DAY_S, default=300.0, unit="s", doc="a batch job that has waited so long counts as interactive"
+    )
     strategy: str = text(
         longest=20, pattern=_STRATEGY, like="least-loaded, most-vram-free or round-robin", default="least-loaded"
     )
