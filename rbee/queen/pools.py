@@ -185,7 +185,8 @@ class Pools:
     async def refresh(self) -> None:
         """Let every pool that is there speak now: what it has may have changed since it last did.
 
-        However many want that at once, the pools are asked once.
+        However many want that at once, the pools are asked once. One that said it would leave is left in peace: to
+        ask is to connect, and would start a service anew that somebody has just stopped.
         """
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh(), name="pools-refresh")
@@ -194,13 +195,14 @@ class Pools:
     async def _refresh(self) -> None:
         began_s = time.monotonic()
         views = self.view()
+        left = {view.url.rstrip("/") for view in views if view.left}
         urls = [view.url.rstrip("/") for view in views] + [url.rstrip("/") for url in self.urls]
-        answered = await asyncio.gather(*(self._ask(url) for url in dict.fromkeys(urls)))
+        answered = await asyncio.gather(*(self._ask(url) for url in dict.fromkeys(urls) if url not in left))
         if any(answered):
             await self.until(lambda: self._spoke_since(began_s), REFRESH_S)
 
     def _spoke_since(self, began_s: float) -> bool:
-        ages = [view.age_s for view in self.view() if view.state is not PoolState.LOST]
+        ages = [view.age_s for view in self.view() if view.state is not PoolState.LOST and not view.left]
         return bool(ages) and all(age is not None and time.monotonic() - age >= began_s for age in ages)
 
     async def _claim(self, claim: Claim) -> None:
