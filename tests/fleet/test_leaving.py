@@ -7,6 +7,7 @@ from tests.fleet.house import House
 from tests.fleet.moving import LONG, other, ready_workers, states, went_on, where
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
+from tests.systemd.sleeping import inhibitors
 from tests.systemd.story import Story
 
 POOL = "rbee-pool.service"
@@ -29,12 +30,6 @@ def why(house: House, pool: str) -> str:
 def leavings(lab: Lab) -> int:
     """Return how often it has left since it was switched on; registering it did that, too."""
     return lab.host.journal("-u", POOL, "-b").count("pool.leaving")
-
-
-def inhibitors(lab: Lab) -> set[str]:
-    """Return what rbee holds up on this host."""
-    listed = lab.host.run(["systemd-inhibit", "--list", "--no-legend", "--no-pager"]).stdout
-    return {word for line in listed.splitlines() if line.startswith("rbee ") for word in line.split()[5:6]}
 
 
 def test_a_restart_moves_nothing_and_touches_no_worker(fleet: House, text: str) -> None:
@@ -81,7 +76,7 @@ def test_a_host_that_is_switched_off_waits_until_its_jobs_have_moved(fleet: Hous
         story.wait_for_tokens(5)
         pool = where(fleet, story)
         host, lab = fleet.hosts[pool], fleet.lab(pool)
-        assert inhibitors(lab) == {"shutdown", "sleep"}
+        assert inhibitors(lab.host) == {"shutdown", "sleep"}
         boots = host.boots
         host.run(["systemctl", how], check=False)
         went_on(fleet, story, text, at=other(pool))
@@ -128,10 +123,10 @@ def test_what_the_operator_drained_is_drained_after_a_boot_as_well(fleet: House)
 def test_the_lock_is_taken_again_from_a_logind_that_was_away(fleet: House) -> None:
     lab = fleet.lab("mac")
     lab.hive("status", "--http")
-    wait_for(lambda: inhibitors(lab) == {"shutdown", "sleep"}, "the locks", 20)
+    wait_for(lambda: inhibitors(lab.host) == {"shutdown", "sleep"}, "the locks", 20)
     lab.systemctl("stop", "systemd-logind.service")
     lab.systemctl("start", "systemd-logind.service")
-    wait_for(lambda: inhibitors(lab) == {"shutdown", "sleep"}, "the locks", 20)
+    wait_for(lambda: inhibitors(lab.host) == {"shutdown", "sleep"}, "the locks", 20)
     lab.systemctl("stop", POOL)
-    assert inhibitors(lab) == set()
+    assert inhibitors(lab.host) == set()
     lab.systemctl("start", POOL)
