@@ -25,12 +25,16 @@ def drain_text(state: PoolSnapshot) -> str:
 
 
 def until_text(until_ms: int | None, now_ms: float) -> str:
-    """Return, as the rest of a sentence, when what still runs goes on at other pools; empty where it stays."""
-    if until_ms is None:
+    """Return as the rest of a sentence when what still runs goes on at other pools; empty where it stays."""
+    return moves_text(None if until_ms is None else (until_ms - now_ms) / 1000)
+
+
+def moves_text(in_s: float | None) -> str:
+    """Return as the rest of a sentence what becomes of what runs; empty where it stays to its end."""
+    if in_s is None:
         return ""
-    if until_ms <= now_ms:
-        return "; what still runs goes on elsewhere, where it can"
-    return f"; what still runs in {seconds_text((until_ms - now_ms) / 1000)} goes on elsewhere, where it can"
+    runs = "what runs" if in_s <= 0 else f"what still runs in {seconds_text(in_s)}"
+    return f", and {runs} goes on at other pools, where it can"
 
 
 def show_state(state: PoolSnapshot, output: Output) -> None:

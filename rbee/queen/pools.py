@@ -10,7 +10,7 @@ from rbee import log
 from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
 from rbee.client.worker import WorkerClient
-from rbee.errors import NotFound, RbeeError
+from rbee.errors import NotFound, PoolUnreachable, RbeeError, Timeout
 from rbee.orchestrator_core.fleet import Fleet
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.poolview import PoolView
@@ -118,7 +118,12 @@ class Pools:
             self._changed()
 
     async def set_draining(self, pool: str, draining: bool, deadline_s: float | None = None) -> None:
-        """Mark it here, and tell it; one that cannot be told is still not given work."""
+        """Mark it here, and tell it; one that cannot be told is still not given work.
+
+        Raises:
+            PoolUnreachable: it could not be told of its deadline, so what runs there stays.
+            ShuttingDown: it goes on to drain for a reason of its own.
+        """
         self.find(pool)
         claim = self._registry.claim(pool)
         if claim is not None:
@@ -128,8 +133,11 @@ class Pools:
         self._tell()
         try:
             await (self.client(pool).drain_pool(deadline_s) if draining else self.client(pool).undrain_pool())
-        except RbeeError as error:
+        except (PoolUnreachable, Timeout) as error:
             log.warning("pool.unreachable", pool=pool, error=error.message)
+            if deadline_s is not None:
+                error.message = f"pool {pool} gets no new work, but what runs there stays: {error.message}"
+                raise
 
     async def remove(self, pool: str) -> None:
         self._registry.remove(pool)
