@@ -67,6 +67,7 @@ class Leaving:
         self._pool, self._reconnect, self._now_ms = pool, reconnect, now_ms
         self._slept_s, self._slept = slept_s, slept_s()
         self._check: asyncio.Task[None] | None = None
+        self._before: Sequence[Gpu] | None = None
         self._trouble = ""
 
     async def run(self) -> None:
@@ -108,6 +109,7 @@ class Leaving:
                 self._power.go_ahead(power)
             case Power.SLEEPS:
                 await self.close()
+                self._remember_gpus()
                 await self._leave(DrainReason.SLEEP, self._power.delay_s - MARGIN_S)
                 self._power.go_ahead(power)
             case Power.STAYS_ON:
@@ -152,6 +154,7 @@ class Leaving:
         slept_s = self._slept_s()
         log.event("pool.awake", slept_s=round(slept_s - self._slept, 1))
         self._slept = slept_s
+        self._remember_gpus()
         self._condition.drain = Drain(DrainReason.GPU_CHECK)
         self._reconnect()
         self._heartbeat.changed()
@@ -159,9 +162,16 @@ class Leaving:
             self._check.cancel()
         self._check = asyncio.create_task(self._take_roll(), name="gpu-check")
 
+    def _remember_gpus(self) -> None:
+        """Keep which there were at the last look before a sleep, until they were asked: a look since may see fewer."""
+        if self._before is None and self._heartbeat.last is not None:
+            again = (replace(gpu, problem="") for gpu in self._condition.missing.values())
+            self._before = (*self._heartbeat.last.gpus.gpus, *again)
+
     async def _take_roll(self) -> None:
         """Take work again once the GPUs of before have answered, or have had their time."""
         missing = await self._missing()
+        self._before = None
         for gpu in missing:
             log.warning("gpu.missing", gpu=told(gpu))
         casualties = await self._pool().miss(missing)
@@ -174,14 +184,9 @@ class Leaving:
         self._heartbeat.changed()
 
     async def _missing(self) -> Sequence[Gpu]:
-        seen = self._heartbeat.last
-        before = [
-            *(seen.gpus.gpus if seen else ()),
-            *(replace(gpu, problem="") for gpu in self._condition.missing.values()),
-        ]
         deadline_s = asyncio.get_running_loop().time() + GPUS_BACK_S
         while True:
-            missing = absent(before, await self._pool().gpus_anew())
+            missing = absent(self._before or (), await self._pool().gpus_anew())
             if not missing or asyncio.get_running_loop().time() >= deadline_s:
                 return missing
             await asyncio.sleep(GPU_PAUSE_S)
