@@ -127,7 +127,7 @@ def _nothing(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: V
     if not any(is_open(pool, job.placement) for pool, _ in having):
         pool = having[0][0]
         lost = pool.state is PoolState.LOST
-        return Found(patience=f"pool {pool.id}, which has {job.model}, is {pool.state}", absent=lost)
+        return Found(patience=f"pool {pool.id}, which has {job.model}, is {pool.condition}", absent=lost)
     where = f"gpu {job.placement.gpu}" if job.placement.gpu is not None else "a device"
     return Found(error=NoCapacity(f"no pool that has {job.model} offers {where} for it", hint="rbee-keeper pool list"))
 
@@ -139,7 +139,11 @@ def _offered(backend: str, live: Sequence[PoolView]) -> bool:
 def _nobody_home(pools: Sequence[PoolView]) -> str:
     if not pools:
         return "no pool is connected"
-    return f"no pool is connected; lost: {', '.join(pool.id for pool in pools)}"
+    return f"no pool is connected; lost: {', '.join(map(_lost, pools))}"
+
+
+def _lost(pool: PoolView) -> str:
+    return f"{pool.id} ({pool.why})" if pool.why else pool.id
 
 
 def _no_such_pool(pool: str, pools: Sequence[PoolView]) -> NotFound:

@@ -221,7 +221,7 @@ class Dispatcher:
         self._claims = claims
         self._retire_spares(view)
         for pool in list(view.fleet.overdue):
-            self._errands.move(pool, f"pool {pool} is draining, and its deadline has passed")
+            self._errands.move(pool)
 
     def _told_to_policy(self, job: Job) -> tuple[Plain, list[Plain]]:
         queue = [self._jobs.live[entry.job] for entry in islice(self._jobs.queue.order(), QUEUE_SHOWN)]

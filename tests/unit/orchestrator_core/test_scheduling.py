@@ -183,7 +183,9 @@ def test_a_lost_pool_that_has_the_model_is_waited_for() -> None:
 
 
 def test_a_draining_pool_gets_nothing_new() -> None:
-    assert ask(job(), snapshot("blep", worker(), draining=True)) == Wait("pool blep, which has tiny, is draining")
+    assert ask(job(), snapshot("blep", worker(), draining=True)) == Wait(
+        "pool blep, which has tiny, is draining: its operator said so"
+    )
 
 
 def test_a_worker_asked_for_by_hand_goes_where_the_model_and_most_memory_are() -> None:
