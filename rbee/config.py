@@ -21,6 +21,7 @@ from rbee.wire.fields import NAME, items, name, number, plain, text
 T = TypeVar("T")
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
+_QUEENS = re.compile(r"https?://[^\s/,]+(/[^\s,]*)?(,\s*https?://[^\s/,]+(/[^\s,]*)?)*")
 _BIND = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}")
 _POLICY = re.compile(r"reject|drop-lru")
 _STRATEGY = re.compile(r"least-loaded|most-vram-free|round-robin")
@@ -40,10 +41,19 @@ def _url(default: str, doc: str) -> Any:
     return text(longest=300, pattern=_URL, like="http://host:port", default=default, doc=doc)
 
 
+def _queens(doc: str) -> Any:
+    like = "http://host:port, or several with commas between"
+    return text(longest=1000, pattern=_QUEENS, like=like, default="http://127.0.0.1:8080", doc=doc)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Queen:
     bind: str = _address("127.0.0.1:8080", "where queen-rbee listens by itself")
-    database: str = text(longest=4096, default="", doc="SQLite file; empty: queen.sqlite in the state directory")
+    url: str = text(longest=300, default="", doc="how others reach her; empty: where she listens")
+    database: str = text(
+        longest=4096, default="", doc="SQLite file, or postgresql://…; empty: queen.sqlite in the state directory"
+    )
+    database_password_file: str = text(longest=4096, default="", doc="password for PostgreSQL, a file of mode 0600")
     token_file: str = text(longest=4096, default="", doc="fleet token; wanted for any address but loopback")
     tls_cert: str = text(longest=4096, default="", doc="PEM of our certificate and chain; with tls_key: https")
     tls_key: str = text(longest=4096, default="", doc="PEM of its key, mode 0600")
@@ -76,8 +86,19 @@ class Queen:
         for n, url in enumerate(self.pools):
             if not _URL.fullmatch(url):
                 yield f"pools[{n}]", f"is {url!r}, expected http://host:port"
+        yield from _database_problems(self.database)
         if self.job_limit_s > self.job_limit_max_s:
             yield "job_limit_s", f"is {self.job_limit_s:g}, expected at most job_limit_max_s, {self.job_limit_max_s:g}"
+
+
+def _database_problems(database: str) -> typing.Iterator[tuple[str, str]]:
+    kind, scheme, rest = database.partition("://")
+    if not scheme:
+        return
+    if kind != "postgresql":
+        yield "database", f"is {kind}://…, expected the path of an SQLite file, or postgresql://…"
+    elif ":" in rest.partition("/")[0].rpartition("@")[0] or "password=" in rest:
+        yield "database", "holds a password, which belongs into a file: database_password_file"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,7 +106,7 @@ class Pool:
     id: str | None = name(default=None, doc="absent: the host's name")
     bind: str = _address("127.0.0.1:9200", "where pool-managerd listens by itself")
     url: str = text(longest=300, default="", doc="how the queen reaches it; empty: http://<bind>")
-    queen: str = _url("http://127.0.0.1:8080", "whom to send heartbeats")
+    queen: str = _queens("whom to send heartbeats: of several whoever reigns")
     token_file: str = text(longest=4096, default="")
     tls_cert: str = text(longest=4096, default="", doc="PEM of our certificate and chain; with tls_key: https")
     tls_key: str = text(longest=4096, default="", doc="PEM of its key, mode 0600")
@@ -136,7 +157,7 @@ class Hive:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Keeper:
-    queen: str = _url("http://127.0.0.1:8080", "the queen")
+    queen: str = _queens("the queen: of several whoever reigns")
     token_file: str = text(longest=4096, default="")
     tls_ca: str = text(longest=4096, default="", doc="PEM of who signed the other side; empty: the system's list")
 
@@ -265,13 +286,46 @@ def read_token(path: str, *, environ: Mapping[str, str], credential: str = "toke
     file = Path(path) if path else _first_readable(_beside_config("token", environ))
     if file is None:
         return ()
+    _require_private(file, "token file", "rbee-keeper token new")
+    return _tokens(file)
+
+
+def read_database_password(settings: Settings, *, environ: Mapping[str, str]) -> str:
+    """Return the password for the queen's database; empty where none is configured.
+
+    A systemd credential named ``database-password`` wins over ``[queen] database_password_file``.
+
+    Raises:
+        ConfigInvalid: unreadable, readable by group or others, or empty.
+    """
+    directory = environ.get("CREDENTIALS_DIRECTORY")
+    credential = Path(directory) / "database-password" if directory else None
+    if credential is not None and credential.exists():
+        return _only_line(credential)
+    given = settings.queen.database_password_file
+    if not given:
+        return ""
+    _require_private(Path(given), "password file", "write the password into it")
+    return _only_line(Path(given))
+
+
+def _only_line(file: Path) -> str:
+    try:
+        line = file.read_text().strip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigInvalid(f"password file {file}: {error}") from None
+    if not line or "\n" in line:
+        raise ConfigInvalid(f"password file {file} holds {'several lines' if line else 'nothing'}, expected one line")
+    return line
+
+
+def _require_private(file: Path, what: str, hint: str) -> None:
     try:
         mode = file.stat().st_mode & 0o777
     except OSError as error:
-        raise ConfigInvalid(f"token file {file}: {error.strerror}", hint="rbee-keeper token new") from None
+        raise ConfigInvalid(f"{what} {file}: {error.strerror}", hint=hint) from None
     if mode & 0o077:
-        raise ConfigInvalid(f"token file {file} has mode {mode:04o}, expected 0600", hint=f"chmod 600 {file}")
-    return _tokens(file)
+        raise ConfigInvalid(f"{what} {file} has mode {mode:04o}, expected 0600", hint=f"chmod 600 {file}")
 
 
 def _newer(file: Path, than: Path) -> bool:

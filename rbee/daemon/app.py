@@ -77,6 +77,7 @@ def create_app(
         ACCESS_LOG=False,
     )
     app.ctx.source = source
+    app.ctx.health = _well
     app.ctx.access = access
     app.ctx.metrics = metrics
     app.ctx.in_flight = Counter()
@@ -319,8 +320,12 @@ def _id_of(request: Request) -> str:
     return str(found)
 
 
+def _well() -> str:
+    return "ok"
+
+
 async def _health(request: Request) -> HTTPResponse:
-    return reply({"status": "ok", "name": request.app.ctx.source, "version": __version__})
+    return reply({"status": request.app.ctx.health(), "name": request.app.ctx.source, "version": __version__})
 
 
 async def _metrics(request: Request) -> HTTPResponse:

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from rbee import config, host
 from rbee.client.http import HttpClient
 from rbee.client.queen import QueenClient
+from rbee.client.reigning import Reigning
 from rbee.config import Settings
 from rbee.daemon import tls
 from rbee.daemon.access import Access
@@ -47,7 +48,7 @@ class Daemon:
         self._file = file
         self._pool = self._opened(settings)
         self._queen = _queen(settings, tokens)
-        self._replaced: list[HttpClient] = []
+        self._replaced: list[Reigning] = []
         self.heartbeat = Heartbeat(self._look, self._send, interval_s=settings.pool.heartbeat_s)
         self._task: asyncio.Task[None] | None = None
         self._listener: asyncio.Task[None] | None = None
@@ -150,14 +151,12 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return tls.context(settings.pool.tls_cert, settings.pool.tls_key, "pool", os.environ)
 
 
-def _queen(settings: Settings, tokens: tuple[str, ...]) -> HttpClient:
-    return HttpClient(
-        settings.pool.queen,
-        token=tokens[0] if tokens else "",
-        source="queen",
-        timeout_s=QUEEN_S,
-        ca_file=settings.pool.tls_ca,
-    )
+def _queen(settings: Settings, tokens: tuple[str, ...]) -> Reigning:
+    def connect(url: str) -> HttpClient:
+        token, ca_file = tokens[0] if tokens else "", settings.pool.tls_ca
+        return HttpClient(url, token=token, source="queen", timeout_s=QUEEN_S, ca_file=ca_file)
+
+    return Reigning(settings.pool.queen, connect)
 
 
 def _workers_line(found: PoolSnapshot) -> str:

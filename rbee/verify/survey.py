@@ -472,7 +472,10 @@ def survey(mode: str) -> dict[str, Any]:
     if not said["error"]:
         facts["models"] = models(said["models"])
         facts["disk"] = disk(said["models"])
-        facts["queen"] = answers(said["queen"], "/v2/pools", token, said["queen_ca"])
+        for url in said["queen"].split(","):
+            facts["queen"] = answers(url.strip(), "/v2/pools", token, said["queen_ca"])
+            if not facts["queen"]["error"] and not facts["queen"]["refusal"]:
+                break  # she reigns; the others stand by
         facts["pool"] = answers(said["own_pool"], "/v2/state", token, said["own_ca"])
         if facts["pool"]["answer"]:
             facts["pool"]["answer"].pop("worker_secrets", None)

@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from rbee.queen.store.models import Event, Job, WorkerDecision, execute
+from rbee.queen.store.models import Event, Job, WorkerDecision
 
 
 def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ()) -> int:
@@ -30,8 +30,3 @@ def delete_finished(finished_before_ms: int) -> int:
 def forget_workers(before_ms: int) -> int:
     """Delete what was decided about workers before; return how much that was."""
     return int(WorkerDecision.delete().where(WorkerDecision.at_ms <= before_ms).execute())
-
-
-def checkpoint() -> None:
-    """Copy the write-ahead log into the database and truncate it; not inside a transaction."""
-    execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
