@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 from rbee import log
 from rbee.config import Queen as Settings
-from rbee.errors import Conflict, NotFound, NotPermitted
+from rbee.errors import Conflict, NoCapacity, NotFound, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, full
 from rbee.orchestrator_core.names import Names
@@ -158,7 +158,14 @@ class Queen:
         digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
         if spec.id is not None and (known := await self.store.read(jobs.find, spec.id)) is not None:
             return self._repeated(known, digest, asker)
-        return await asyncio.shield(asyncio.ensure_future(self._enter(spec, digest, asker)))
+        stored, job = await asyncio.shield(asyncio.ensure_future(self._enter(spec, digest, asker)))
+        try:
+            await self.store.synced()  # while it is on its way to a worker
+        except NoCapacity:
+            if job is not None:
+                self.dispatcher.aside(self.cancel(job), f"cancel-{job.id}")
+            raise
+        return stored, job
 
     async def cancel(self, job: Job) -> None:
         """End ``job``; its last event is on disk when this returns. One that has ended stays as it is."""
@@ -241,7 +248,7 @@ class Queen:
             created_ms=now_ms(),
         )
         entry = Entry(1, "queued", codec.dump_json(first))
-        stored = await self.store.write_durably(jobs.submit, new, entry)
+        stored = await self.store.write(jobs.submit, new, entry)
         if not stored.fresh:
             return self._repeated(stored, digest, asker)
         job = Job(
