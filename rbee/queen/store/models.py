@@ -120,7 +120,7 @@ class Migration(Table):
 
 def execute(sql: str, *values: Any) -> Any:
     """Run what has no place in a model: pragmas, locks, migrations, and what runs for every token. ``?`` is a value."""
-    return database.execute_sql(sql.replace("?", database.param), tuple(map(_without_nul, values)))
+    return database.execute_sql(sql.replace("?", database.param), [_without_nul(value) for value in values])
 
 
 def execute_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:

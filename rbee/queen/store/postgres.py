@@ -36,7 +36,7 @@ _SESSION = {
     "tcp_user_timeout": f"{_SILENCE_S * (_PROBES + 1) * 1000}",
     "synchronous_commit": "on",
 }
-"""The server ends a session whose other end is gone after six seconds (runtime-config-connection in its manual); and what
+"""The server ends a session whose other end is gone after six seconds (its manual: runtime-config-connection); and what
 it has called committed outlives its crash, for a queen goes on from there."""
 
 _REFUSED = (

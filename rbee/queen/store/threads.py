@@ -183,7 +183,7 @@ class Writer:
     def _together(self, group: list[Task]) -> None:
         """Run the tasks in one transaction; one that fails takes back only its own changes.
 
-        They hardly ever fail, and a savepoint for each costs as much as most of them: when one does, all run again.
+        They hardly ever fail, and a savepoint for each costs as much as most of them: when one does, all are run again.
         """
         if not group:
             return
