@@ -1,6 +1,7 @@
-"""Pools for a queen that is measured: they register and send heartbeats as pool-managerd does, and nothing is behind them.
+"""Pools for a queen that is measured: they register and send heartbeats as pool-managerd does.
 
-Each has workers at addresses that the bench gives, and as many models and GPUs as a pool at home may have.
+Nothing is behind them. Each has workers at addresses that the bench gives, and as many models and GPUs as a pool at
+home may have.
 """
 
 import asyncio

@@ -1,7 +1,8 @@
 """LiteLLM's proxy, one process, in an environment of its own under build/: what rbee's queen is compared with.
 
-The version is pinned. Releases 1.82.7, 1.82.8 and 1.107.0 stole credentials; only wheels are taken, so that nothing runs
-while installing; and the proxy runs with an empty environment, as nobody when we are root.
+The version is pinned, since releases of it have been known to steal credentials (1.82.7, 1.82.8, 1.107.0). Only wheels
+are taken, so that nothing runs while installing; and the proxy runs with an empty environment, as nobody when we are
+root.
 """
 
 import asyncio

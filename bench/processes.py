@@ -69,7 +69,7 @@ async def paced_worker(**options: object) -> AsyncIterator[Process]:
     given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     async with running([sys.executable, "-m", "bench.paced_worker", *given], log=told) as pid:
         async with asyncio.timeout(START_S):
-            while not (address := told.read_text().partition("\n")[0]):
+            while not (address := told.read_text().partition("\n")[0]):  # noqa: ASYNC110  (a file tells nobody)
                 await asyncio.sleep(0.02)
         yield Process(pid, address)
 
@@ -81,7 +81,7 @@ async def running(
     """Run ``argv`` with nothing in its environment but ``env`` and a PATH; what it prints goes to ``log``."""
     known = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(log.parent), **(env or {})}
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220  (uvloop's own knows no user; it is started once)
             argv, stdout=out, stderr=out, cwd=ROOT, env=known, user=user, group=user, extra_groups=[] if user else None
         )
     try:

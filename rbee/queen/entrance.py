@@ -5,11 +5,12 @@ import contextlib
 import hashlib
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rbee import log
-from rbee.errors import Conflict, NotPermitted
+from rbee.errors import Conflict, NoCapacity, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
@@ -44,6 +45,7 @@ class Entrance:
         capacity: how many may wait; -1 is unbounded.
         policy: what to do with one more.
         shown: a status with what only memory knows.
+        cancel: ends a job that cannot be kept.
     """
 
     def __init__(
@@ -57,6 +59,7 @@ class Entrance:
         capacity: int,
         policy: str,
         shown: Callable[[JobStatus], JobStatus],
+        cancel: Callable[[Job], Coroutine[Any, Any, None]],
     ) -> None:
         self.closed = False
         """The queen is stopping: who is accepted now is kept for the next one."""
@@ -68,6 +71,7 @@ class Entrance:
         self._capacity = capacity
         self._policy = policy
         self._shown = shown
+        self._cancel = cancel
         self._numbers = itertools.count()
         self._coming: dict[int, JobSpec] = {}
         self._waiting: set[int] = set()
@@ -121,7 +125,7 @@ class Entrance:
         )
         entry = Entry(1, "queued", codec.dump_json(first))
         with self._among_those_that_come(spec, waits=not at_once), self._in_place_of(displaced):
-            stored = await self._store.write_durably(jobs.submit, new, entry)
+            stored = await self._store.write(jobs.submit, new, entry)
         if not stored.fresh:
             if displaced is not None:
                 self._jobs.wait(displaced)
@@ -131,7 +135,17 @@ class Entrance:
         job.context_tokens = tokens
         if displaced is not None:
             self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
-        return self._accepted(job, stored, first), job
+        accepted = self._accepted(job, stored, first)
+        await self._on_disk(job)
+        return accepted, job
+
+    async def _on_disk(self, job: Job) -> None:
+        """Wait for the disk, while the job is on its way to a worker already."""
+        try:
+            await self._store.synced()
+        except NoCapacity:
+            self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
+            raise
 
     def _admit(self, spec: JobSpec, outlook: Outlook) -> Job | None:
         """Return the job that has to leave for this one, if any; raises when it may not enter."""

@@ -21,6 +21,13 @@ _INSERT = (
 """What runs for each job is written out: to compose it takes longer than to run it."""
 
 
+_SHOWN = (
+    Job.id, Job.state, Job.model, Job.priority, Job.caller, Job.created_ms, Job.started_ms, Job.finished_ms,
+    Job.reason, Job.attempts, Job.pool, Job.worker, Job.seed, Job.tokens_in, Job.tokens_out, Job.stop_reason, Job.error,
+)  # fmt: skip
+"""What a list shows of a job; its prompt, which may be long, is not even read."""
+
+
 class Stale(Exception):
     """The job is no longer in a state that may become the one wanted."""
 
@@ -98,7 +105,7 @@ def search(query: JobQuery, caller: str | None) -> tuple[JobStatus, ...]:
     Raises:
         InvalidRequest: there is no job to go on after; an empty page would say that all were seen.
     """
-    rows = Job.select().order_by(Job.seq.desc()).limit(query.limit)
+    rows = Job.select(*_SHOWN).order_by(Job.seq.desc()).limit(query.limit)
     if query.state is not None:
         rows = rows.where(Job.state == query.state.value)
     if query.model is not None:
@@ -110,7 +117,7 @@ def search(query: JobQuery, caller: str | None) -> tuple[JobStatus, ...]:
         if after is None or caller not in (None, after.caller):
             raise codec.invalid([("after", f"is {query.after}, which is no job")])
         rows = rows.where(Job.seq < after.seq)
-    return tuple(_status(row) for row in rows)
+    return tuple(_status(row) for row in rows.namedtuples())
 
 
 def record(seq: int, entries: Sequence[Entry], moves: Sequence[Move] = (), decision: Mapping[str, Any] | None = None,

@@ -123,10 +123,8 @@ class Postgres:
             if not (committing and self._happened(number)):
                 raise
 
-    @contextlib.contextmanager
-    def synced(self) -> Iterator[None]:
+    def sync(self) -> None:
         """A commit of PostgreSQL's is on disk anyway."""
-        yield
 
     def checkpoint(self) -> None:
         """Have the rows that were deleted or changed overwritten in time, as VACUUM prepares it."""

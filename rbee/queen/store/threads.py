@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import contextlib
 import queue
 import threading
 import time
@@ -27,7 +26,6 @@ class Task:
 
     work: Callable[[], Any]
     answer: "asyncio.Future[Any]"
-    durable: bool = False
     alone: bool = False
     result: Any = None
     error: BaseException | None = None
@@ -160,8 +158,7 @@ class Writer:
         self._busy_since = began = time.monotonic()
         try:
             shared = [task for task in group if not task.alone]
-            with self._engine.synced() if any(task.durable for task in shared) else contextlib.nullcontext():
-                self._together(shared)
+            self._together(shared)
             for task in group:
                 if task.alone:
                     task.result = task.work()
