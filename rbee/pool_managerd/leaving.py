@@ -117,7 +117,8 @@ class Leaving:
             case Power.STAYS_ON:
                 self._stay()
             case Power.AWAKE:
-                self._wake()
+                if self._check is None or self._check.done():  # else the clocks have told us first
+                    self._wake()
             case _:
                 assert_never(power)
 
