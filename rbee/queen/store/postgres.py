@@ -226,7 +226,9 @@ class Postgres:
         while self.deposed() is None:
             with contextlib.suppress(*AWAY):
                 self._reach()
-                return bool(execute("SELECT pg_xact_status(?::xid8)", number).fetchone()[0] == "committed")
+                status = execute("SELECT pg_xact_status(?::xid8)", number).fetchone()[0]
+                if status != "in progress":
+                    return bool(status == "committed")
             self._left.wait(_AGAIN_S)
         return False
 
