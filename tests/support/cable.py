@@ -61,7 +61,8 @@ class Cable:
                 if self.lose_question is not None and self.lose_question in piece:
                     self.lose_question = None
                     self._hang_up(client)
-                    return server.shutdown(socket.SHUT_RDWR)
+                    server.shutdown(socket.SHUT_RDWR)
+                    return
                 server.sendall(piece)
 
     def _hang_up(self, client: socket.socket) -> None:
@@ -73,7 +74,8 @@ class Cable:
             while piece := server.recv(_PIECE):
                 if self.lose_answer is not None and self.lose_answer in piece:
                     self.lose_answer = None
-                    return self._hang_up(client)
+                    self._hang_up(client)
+                    return
                 client.sendall(piece)
 
 
