@@ -5,6 +5,7 @@ import contextlib
 import importlib.util
 import os
 import shutil
+import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
 
@@ -14,6 +15,11 @@ from rbee.wire.workers import Backend
 
 _LIBRARIES = {Backend.CUDA: "ggml-cuda", Backend.ROCM: "ggml-hip", Backend.VULKAN: "ggml-vulkan"}
 _DEVICES = {Backend.CUDA: "dev/nvidiactl", Backend.ROCM: "dev/kfd", Backend.VULKAN: "dev/dri"}
+
+
+def slept_s() -> float:
+    """Return for how long this host has slept since it was switched on: one clock goes on then, the other does not."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
 
 
 class HostProbe:

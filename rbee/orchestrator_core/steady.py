@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
-    """A look at the machine's clocks. ``up_ms`` counts from its boot, sleep included; ``boot`` names the boot, where known."""
+    """A look at the machine's clocks. ``up_ms`` counts from its boot, sleep included; ``boot`` names it where known."""
 
     boot: str
     up_ms: int

@@ -12,7 +12,7 @@ from rbee.daemon import tls
 from rbee.daemon.access import Access
 from rbee.daemon.app import App, create_app
 from rbee.daemon.serve import is_loopback, require_token
-from rbee.errors import RbeeError, ShuttingDown
+from rbee.errors import NoCapacity, RbeeError, ShuttingDown, Standby
 from rbee.pool_core.catalog import merged
 from rbee.queen import openai_routes, routes
 from rbee.queen.metrics import Metrics
@@ -59,12 +59,12 @@ class Daemon:
         self.app = _app(settings, self._access(settings, tokens), metrics)
         self.app.ctx.queen = None
         self.app.ctx.refusal = self._refusal
+        self.app.ctx.health = self._health
 
     async def start(self) -> None:
         if self._store is not None:
             await self._begin(self._store)
         elif self._reign is not None:
-            self.app.ctx.health = "standby"
             self._reign.start()
 
     async def stop(self) -> None:
@@ -118,13 +118,26 @@ class Daemon:
             policy=self._policy,
         )
         await self._queen.start()
-        self.app.ctx.queen, self.app.ctx.health = self._queen, "ok"
+        self.app.ctx.queen = self._queen
 
     def _end(self, error: RbeeError) -> None:
         """End as SIGTERM would, but with the exit code of ``error``."""
         self.ended = error
         log.warning("queen.ends", why=error.message)
         os.kill(os.getpid(), signal.SIGTERM)
+
+    def _health(self) -> str:
+        """Return ``ok`` of a queen who reigns, else what she waits for."""
+        if self.app.ctx.queen is not None:
+            return "ok"
+        refusal = self._refusal()
+        return (
+            "standby"
+            if isinstance(refusal, Standby)
+            else "no_database"
+            if isinstance(refusal, NoCapacity)
+            else "starting"
+        )
 
     def _refusal(self) -> RbeeError:
         return self._reign.refusal if self._reign is not None else ShuttingDown("the queen is starting")

@@ -23,6 +23,7 @@ from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.relay import DETACH_S, Relay
 from rbee.queen.store.jobs import Move, Stale
+from rbee.wire.draining import DrainReason
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import JobState, Priority
 
@@ -100,8 +101,15 @@ class Errands:
                 await self._settle(job, job.verdict or WorkerLost("it was cancelled"))
         self._jobs.ended(job)
 
-    def move(self, pool: str, why: str) -> None:
-        """Let the jobs of ``pool`` go on elsewhere, those that can; each is asked to end there once."""
+    def move(self, pool: str) -> None:
+        """Let the jobs of ``pool``, whose time to drain is over, go on elsewhere, those that can.
+
+        Each is asked to end there once.
+        """
+        view = self._pools.find(pool)
+        why = f"pool {pool} is {view.condition}"
+        if view.drain_reason is DrainReason.OPERATOR:
+            why = f"pool {pool} is draining, and its deadline has passed"
         for job, errand in [(self._jobs.live[job], errand) for job, errand in self._all.items() if errand.pool == pool]:
             if job.moved is None and errand.client is not None and can_go_on_elsewhere(job, pool, self._pools):
                 job.moved = WorkerLost(why, details={"pool": pool, "worker": errand.worker})

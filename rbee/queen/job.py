@@ -1,7 +1,6 @@
 """An unfinished job as the queen holds it: the same as on disk, and who reads it."""
 
 import asyncio
-import dataclasses
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -39,8 +38,7 @@ class Item:
 def item(event: JobEvent, worker_event: int | None = None) -> Item:
     """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
     if isinstance(event, Token) and event.ids:
-        bare = dataclasses.replace(event, ids=())
-        return Item(name_of(event), codec.dump_json(bare), worker_event, event.ids)
+        return Item("token", codec.dump_json(Token(i=event.i, t=event.t)), worker_event, event.ids)
     return Item(name_of(event), codec.dump_json(event), worker_event)
 
 
@@ -83,6 +81,11 @@ class Job:
         self.request_id = kept.request_id
         self.state = status.state
         self.created_ms = status.created_ms
+        self.waiting_since_ms = status.created_ms
+        self.first_reason = ""
+        """What it was told when it was accepted."""
+        self.waited: Sequence[Mapping[str, Any]] = ()
+        """What it waited for to no avail; kept with how it ended."""
         self.attempts = status.attempts
         self.pool = status.pool
         self.worker = status.worker
@@ -187,14 +190,19 @@ class Job:
         """Raises Stale when it has ended already."""
         failure = Failure.of(error)
         columns = {"finished_ms": self.at_ms(), "error": codec.dump_json(failure), "reason": error.message}
-        await self.record([item(failure)], [Move(JobState.FAILED, columns)], patient=True)
+        decision = self._end("fail", f"failed: {error.message}") | {"code": error.code}
+        await self.record([item(failure)], [Move(JobState.FAILED, columns)], decision, patient=True)
 
     async def end_cancelled(self) -> None:
         """End it without a word from a worker: there is none, or it does not answer."""
         ran_ms = 0.0 if self.began_s is None else (time.monotonic() - self.began_s) * 1000
         end = End(tokens_in=0, tokens_out=self.tokens, stop_reason=StopReason.CANCELLED, decode_ms=ran_ms, ttft_ms=0.0)
         columns = {"finished_ms": self.at_ms(), "stop_reason": StopReason.CANCELLED.value, "tokens_out": self.tokens}
-        await self.record([item(end)], [Move(JobState.CANCELLED, columns)], patient=True)
+        decision = self._end("cancel", "was cancelled" if self.told_start else "was cancelled before it started")
+        await self.record([item(end)], [Move(JobState.CANCELLED, columns)], decision, patient=True)
+
+    def _end(self, decision: str, sentence: str) -> dict[str, Any]:
+        return {"decision": decision, "sentence": sentence, "waited": list(self.waited)}
 
     async def _record(self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None) -> None:
         async with self._lock:

@@ -105,6 +105,15 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
             steady_ms {number} NOT NULL
         ) {strict}""",
     ),
+    "m005_job_pages": (
+        "DROP INDEX job_state",
+        "CREATE INDEX job_state ON job (state, seq)",
+        "CREATE INDEX job_model ON job (model, state, seq)",
+        "CREATE INDEX job_model_seq ON job (model, seq)",
+        "CREATE INDEX job_caller ON job (caller, seq)",
+        "CREATE INDEX job_caller_state ON job (caller, state, seq)",
+        "CREATE INDEX job_caller_model ON job (caller, model, seq)",
+    ),
 }
 
 
