@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbee.adapters.policy_script import PolicyScript
+from rbee.adapters.policy import PolicyScript
 from rbee.cli.output import Column, Output
 from rbee.cli.run import Args
 from rbee.errors import InvalidRequest, NotFound, PolicyFailed

@@ -8,7 +8,7 @@ from typing import NoReturn
 
 from rbee import config, log
 from rbee.adapters.notify import Notifier
-from rbee.adapters.policy_script import PolicyScript
+from rbee.adapters.policy import PolicyScript
 from rbee.config import Settings
 from rbee.daemon import entry, tls
 from rbee.daemon.access import Access

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from rbee import log
-from rbee.adapters.policy_script import PolicyScript
+from rbee.adapters.policy import PolicyScript
 from rbee.errors import PolicyFailed
 from rbee.orchestrator_core import policy
 from rbee.orchestrator_core.policy import Plain

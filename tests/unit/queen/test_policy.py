@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from rbee.adapters.policy_script import PolicyScript
+from rbee.adapters.policy import PolicyScript
 from rbee.queen.policy import FAULTS, Policy
 from rbee.wire.jobs import JobSpec, Priority
 from tests.fakes.worker_server import FakePool, FakeWorker
