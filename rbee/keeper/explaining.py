@@ -32,6 +32,8 @@ def _decision(decision: Mapping[str, Any]) -> Iterator[str]:
     for waited in decision.get("waited", ()):
         yield f"{_clock(waited['at_ms'])}  waited: {waited['reason']}\n"
     yield f"{_clock(decision.get('at_ms', 0))}  {decision.get('sentence') or decision.get('decision', '')}\n"
+    if decision.get("policy"):
+        yield f"            {decision['policy']}\n"
     for each in decision.get("considered", ()):
         what = each.get("worker") or each.get("device", "")
         yield f"            {what} of {each['pool']}: {each['found']}\n"

@@ -75,7 +75,7 @@ def decide(job: JobSpec, view: View, *, warm: Mapping[Key, int] | None = None, c
         context_tokens: how many it has at least; a worker with less context is none for it.
     """
     there = seats_of(job, view, warm or {})
-    seats = [seat for seat in there if _holds(seat.worker, context_tokens)]
+    seats = [seat for seat in there if holds(seat.worker, context_tokens)]
     awake = [seat for seat in seats if seat.free > 0 and seat.worker.state in (WorkerState.READY, WorkerState.BUSY)]
     if awake:
         return _run(choose_seat(awake, view))
@@ -241,5 +241,6 @@ def _matches(worker: WorkerStatus, wanted: Placement) -> bool:
     return wanted.backend in (None, worker.backend.value) and wanted.gpu in (None, *gpus_of(worker))
 
 
-def _holds(worker: WorkerStatus, context_tokens: int) -> bool:
+def holds(worker: WorkerStatus, context_tokens: int) -> bool:
+    """Say whether a prompt of so many tokens leaves room for an answer in the worker's context."""
     return not worker.ctx or context_tokens < worker.ctx

@@ -6,13 +6,12 @@ import time
 from collections import Counter, deque
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, assert_never
 
 from rbee import log
 from rbee.errors import RbeeError, Timeout
 from rbee.orchestrator_core import explain
-from rbee.orchestrator_core.policy import QUEUE_SHOWN, Plain, job_row
+from rbee.orchestrator_core.moment import QUEUE_SHOWN, Plain, job_row
 from rbee.orchestrator_core.rates import Rates, start_ms
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide, seats_of
 from rbee.orchestrator_core.view import Key, Place, View
@@ -20,6 +19,7 @@ from rbee.orchestrator_core.warmth import blocks_of
 from rbee.queen.deadlines import Deadlines
 from rbee.queen.errands import Errands
 from rbee.queen.evictor import Evictor
+from rbee.queen.held import Held
 from rbee.queen.job import Job, Need, item, need_of, now_ms
 from rbee.queen.jobs import Jobs
 from rbee.queen.policy import Policy
@@ -36,6 +36,9 @@ TICK_S = 1.0
 STUCK_S = 30.0
 REASONS = 50
 """How many reasons for waiting are remembered for each need."""
+
+PASSED = 10
+"""So many whom the policy alone has wait let others of their need go first; the policy is asked about each of those."""
 
 _TELL_FIRST_S, _TELL_GROWTH, _TELL_LONGEST_S = 0.1, 1.15, 30.0
 """A waiting job's readers are told of a change at once, then less and less often."""
@@ -72,6 +75,7 @@ class Dispatcher:
         self._spawner = Spawner(pools, done=self._spawned, noted=self._noted, changed=jobs.changed.set)
         self._evictor = Evictor(pools, noted=self._noted, changed=jobs.changed.set)
         self._reasons: dict[Need, deque[tuple[int, str]]] = {}
+        self._held = Held()
         self._hopes: dict[Need, Place] = {}
         self._look_again_s: float | None = None
         self._task: asyncio.Task[None] | None = None
@@ -165,11 +169,13 @@ class Dispatcher:
         warm = self._errands.warmth.match(job.blocks, job.spec.session)
         waited = [{"decision": "wait", "sentence": each["reason"], **each} for each in self.why_waiting(job)]
         now = {"at_ms": now_ms(), "decision": "consider", "sentence": f"waits: {self.reason_of(job)}"}
+        now |= {"policy": note} if (note := self.policy.note(job.id)) else {}
         return (*waited, {**now, "considered": explain.considered(job.spec, view, warm)})
 
     def why_waiting(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return what ``job`` waited for so far."""
-        return explain.waited(list(self._reasons.get(job.need(self._jobs.names), ())), job.created_ms)
+        of_need = explain.waited(list(self._reasons.get(job.need(self._jobs.names), ())), job.created_ms)
+        return sorted([*of_need, *self._held.told(job.id)], key=lambda each: each["at_ms"])
 
     def aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Do something that nobody waits for; it is seen through before the queen stops."""
@@ -208,13 +214,18 @@ class Dispatcher:
     def _consider_all(self) -> None:
         """Look at the first of each need; who is given something makes way for the next of that need."""
         self._look_again_s = None
-        view = self.view()
-        for entry in self._jobs.queue.heads():
+        view, passed = self.view(), set[str]()
+        for entry in self._jobs.queue.heads(passed):
             job = self._jobs.live[entry.job]
             warm = self._errands.warmth.match(job.blocks, job.spec.session)
             builtin = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens)
-            decision = self.policy.decide(job.spec, builtin, view, partial(self._told_to_policy, job))
+            asked = partial(self._told_to_policy, job)
+            decision = self.policy.decide(job.spec, builtin, view, asked, job.context_tokens)
             self._hopes.pop(job.need(self._jobs.names), None)
+            self._held.release(job.id)
+            if isinstance(decision, Wait) and decision is not builtin and len(passed) < PASSED:
+                self._held.hold(job.id, decision.reason)
+                passed.add(job.id)
             self._perform(job, decision, view, warm)
             if not isinstance(decision, Wait) and not (isinstance(decision, Run) and not decision.wakes):
                 view = self.view()  # memory was promised
@@ -223,7 +234,7 @@ class Dispatcher:
             self._errands.move(pool, f"pool {pool} is draining, and its deadline has passed")
 
     def _told_to_policy(self, job: Job) -> tuple[Plain, list[Plain]]:
-        queue = [self._jobs.live[entry.job] for entry in islice(self._jobs.queue.order(), QUEUE_SHOWN)]
+        queue = [self._jobs.live[entry.job] for entry in self._jobs.queue.first(QUEUE_SHOWN)]
         return self._row(job), [self._row(each) for each in queue]
 
     def _row(self, job: Job) -> Plain:
@@ -234,6 +245,8 @@ class Dispatcher:
             waited_ms=int((time.monotonic() - job.arrived_s) * 1000),
             attempts=job.attempts,
             model=self._jobs.names.canonical(job.spec.model),
+            prompt_bytes=job.prompt_bytes,
+            context_tokens=job.context_tokens,
         )
 
     def _perform(self, job: Job, decision: Decision, view: View, warm: Mapping[Key, int]) -> None:
@@ -252,7 +265,8 @@ class Dispatcher:
                 if absent:
                     self._pools.wake()
                 self._look_again_s = min(filter(None, (until_s, self._look_again_s)), default=None)
-                self._wait(job, reason)
+                if not self._held.reason(job.id):
+                    self._wait(job, reason)
             case Refuse(error):
                 self.refuse(job, error)
             case _:
@@ -266,6 +280,7 @@ class Dispatcher:
             "worker": decision.worker,
             "attempt": job.attempts + 1,
             "sentence": explain.run_sentence(decision, view),
+            **({"policy": note} if (note := self.policy.note(job.id)) else {}),
             "considered": explain.considered(job.spec, view, warm),
             "waited": self.why_waiting(job),
         }
@@ -278,7 +293,9 @@ class Dispatcher:
 
     def reason_of(self, job: Job) -> str:
         """Return why ``job`` waits; what became of it, once it does not."""
-        told = self._reasons.get(job.need(self._jobs.names))
+        held, told = self._held.reason(job.id), self._reasons.get(job.need(self._jobs.names))
+        if held and not job.pausing:
+            return held
         return told[-1][1] if told and job.id in self._jobs.queue and not job.pausing else job.reason
 
     def _tell_all(self) -> None:
@@ -286,6 +303,7 @@ class Dispatcher:
         depths = self._jobs.queue.depths()
         self._reasons = {need: told for need, told in self._reasons.items() if need in depths}
         self._hopes = {need: place for need, place in self._hopes.items() if need in depths}
+        self._held.keep(self._jobs.queue)
         now_s = time.monotonic()
         for each in list(self._jobs.watched):
             job = self._jobs.live[each]

@@ -10,6 +10,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from rbee.errors import NoCapacity, RbeeError
+from rbee.orchestrator_core.moment import prompt_bytes
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.queue import Waiting
 from rbee.orchestrator_core.warmth import blocks_of
@@ -134,6 +135,10 @@ class Job:
     def pausing(self) -> bool:
         """It failed, and is not tried again yet."""
         return time.monotonic() < self.pause_until_s
+
+    @cached_property
+    def prompt_bytes(self) -> int:
+        return prompt_bytes(self.spec)
 
     @cached_property
     def blocks(self) -> tuple[bytes, ...]:

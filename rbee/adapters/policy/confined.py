@@ -142,7 +142,7 @@ def _source(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigInvalid(f"policy {path}: {error.strerror}", hint="correct [queen] policy") from None
+        raise ConfigInvalid(f"policy {path}: {error.strerror}", hint="name a file that can be read") from None
     if len(data) > LONGEST_BYTES:
         raise ConfigInvalid(f"policy {path} is {len(data)} bytes long, expected at most {LONGEST_BYTES}")
     try:

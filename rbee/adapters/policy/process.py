@@ -10,7 +10,6 @@ import os
 import resource
 import signal
 import socket
-import sys
 from pathlib import Path
 from typing import NoReturn
 
@@ -106,4 +105,4 @@ def _say(queen: socket.socket, what: dict[str, object]) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -7,7 +7,8 @@ import pytest
 
 from rbee.adapters.policy import PolicyScript
 from rbee.queen.policy import FAULTS, Policy
-from rbee.wire.jobs import JobSpec, Priority
+from rbee.wire.events import Failure
+from rbee.wire.jobs import JobSpec, JobState, Priority
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import eventually, running, text_of, words
 
@@ -47,6 +48,74 @@ async def test_a_script_has_a_job_wait_until_it_is_changed(tmp_path: Path, capsy
         queen.queen.dispatcher.policy = Policy()
         queen.queen.jobs.changed.set()
         assert text_of(await queen.ended(later.id)) == words(5)
+
+
+GREEDY = "def decide(ctx):\n    return wait('x' * (ctx.now_ms // 1000))\n"
+BOB_WAITS = """
+def decide(ctx):
+    return wait("bob is away") if ctx.job.session == "bob" else None
+"""
+
+
+async def test_who_is_held_does_not_hold_up_others_and_is_not_lost(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(tmp_path, BOB_WAITS)
+        await queen.hear(pool)
+        held = [await queen.client.submit_job(spec(session="bob")) for _ in range(3)]
+        for _ in range(2):
+            job = await queen.client.submit_job(spec(session="ann"))
+            assert text_of(await queen.ended(job.id)) == words(5)
+
+        async def all_say_so() -> bool:
+            return {(await queen.client.get_job(job.id)).reason for job in held} == {"bob is away"}
+
+        await eventually(all_say_so)
+        told = (await queen.client.explain_job(held[0].id)).decisions
+        assert [each["reason"] for each in told if each["decision"] == "wait"] == ["bob is away"]
+        assert told[-1]["policy"].startswith("the policy decided so; the built-in: dispatch blep:")
+        queen.queen.reconfigure(token="", catalog=(), policy=Policy(), strategy="least-loaded")
+        for job in held:
+            assert text_of(await queen.ended(job.id)) == words(5)
+
+
+async def test_a_policy_that_always_waits_ends_no_job_but_by_its_deadline(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(tmp_path, "def decide(ctx):\n    return wait('never')\n")
+        await queen.hear(pool)
+        patient = await queen.client.submit_job(spec())
+        hasty = await queen.client.submit_job(spec(deadline_ms=300))
+        assert [event.code for _, event in await queen.ended(hasty.id) if isinstance(event, Failure)] == ["timeout"]
+        assert (await queen.client.get_job(patient.id)).state is JobState.QUEUED
+        queen.queen.dispatcher.policy = Policy()
+        queen.queen.jobs.changed.set()
+        assert text_of(await queen.ended(patient.id)) == words(5)
+
+
+async def test_a_job_tells_that_the_policy_failed_for_it(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(
+            tmp_path, "def decide(ctx):\n    return wait('x' * (ctx.now_ms // 1000))\n"
+        )
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        assert text_of(await queen.ended(job.id)) == words(5)
+        run = (await queen.client.explain_job(job.id)).decisions[-1]
+        assert run["policy"].startswith("the built-in decided: policy ")
+        assert "wanted more than 256.0 MiB" in run["policy"]
+        assert "wanted more than" in queen.queen.status_line()
+        assert queen.queen.metrics.registry.get_sample_value("rbee_policy_faults") == 1
 
 
 async def test_a_faulty_script_is_reported_and_the_built_in_decides(
