@@ -111,10 +111,8 @@ def fits(seat: Seat, view: View) -> bool:
     if view.in_flight.get((seat.pool, seat.worker.id), 0) > 0:
         return True
     free = {device.gpu: device.free_bytes for device in view.fleet.devices(seat.pool)}
-    needed = share(seat.worker)
-    return all(
-        gpu not in free or free[gpu] - view.promised[seat.pool, gpu] >= needed for gpu in gpus_of(seat.worker)
-    )  # fmt: skip
+    left = {gpu: free[gpu] - view.promised[seat.pool, gpu] for gpu in gpus_of(seat.worker) if gpu in free}
+    return all(bytes_left >= share(seat.worker, gpu) for gpu, bytes_left in left.items())
 
 
 def _run(seat: Seat, *, wakes: bool = False) -> Run:
@@ -208,9 +206,8 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
         for device in (device for device in devices if device.gpu in gpus_of(worker)):
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
             free = max(0, device.free_bytes - view.promised[seat.pool, device.gpu])
-            beds.append(
-                Room(place=place, file=worker.model, need=share(worker), free=free, total=device.total_bytes)
-            )  # fmt: skip
+            need = share(worker, device.gpu)
+            beds.append(Room(place=place, file=worker.model, need=need, free=free, total=device.total_bytes))
     return beds
 
 

@@ -72,7 +72,7 @@ class View:
         for pool, status in self.fleet.asleep():
             if self.in_flight.get((pool, status.id)):
                 for gpu in gpus_of(status):
-                    found[pool, gpu] += share(status)
+                    found[pool, gpu] += share(status, gpu)
         return found
 
     @cached_property
@@ -109,9 +109,12 @@ def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
     return worker.gpus or (worker.gpu,)
 
 
-def share(worker: WorkerStatus) -> int:
-    """Return what a worker takes of each of its devices."""
-    return worker.need_bytes // len(gpus_of(worker))
+def share(worker: WorkerStatus, gpu: int | None = None) -> int:
+    """Return what a worker takes of one of its devices; without naming that, of each on average."""
+    gpus = gpus_of(worker)
+    if gpu is None or gpu not in gpus or len(worker.split) != len(gpus):
+        return worker.need_bytes // len(gpus)
+    return worker.need_bytes * worker.split[gpus.index(gpu)] // sum(worker.split)
 
 
 def is_open(pool: PoolView, wanted: Placement) -> bool:

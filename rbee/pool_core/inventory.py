@@ -28,8 +28,15 @@ def require_backend(wanted: Backend, available: Collection[Backend], inventory: 
     )
 
 
-def choose_gpus(wanted: int | None, needed: int, lines: Sequence[Device]) -> tuple[int, ...]:
+def choose_gpus(
+    wanted: int | None, needed: int, lines: Sequence[Device], *, layer_bytes: int = 0
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the GPU asked for, else the fullest one that still has ``needed`` bytes, else few that have them together.
+
+    With several comes how many percent each takes, by what it has free.
+
+    Args:
+        layer_bytes: a model is split between two layers, not in one; so much is left free on each GPU.
 
     Raises:
         InvalidRequest: there is no GPU of that index.
@@ -41,30 +48,32 @@ def choose_gpus(wanted: int | None, needed: int, lines: Sequence[Device]) -> tup
         raise InvalidRequest(f"gpu is {wanted}, expected one of: {there}", hint="rbee-hive gpu status")
     roomy = [(line.free_bytes, gpu) for gpu, line in gpus.items() if line.free_bytes >= needed]
     if roomy:
-        return (min(roomy)[1],)
-    together = _together(gpus, needed) if wanted is None else ()
-    if together:
-        return together
-    raise _too_full(gpus, needed)
+        return (min(roomy)[1],), ()
+    together = _together(gpus, needed, layer_bytes) if wanted is None else {}
+    if not together:
+        raise _too_full(gpus, needed, split=wanted is None)
+    room = sum(together.values())
+    return tuple(together), tuple(max(1, round(100 * free / room)) for free in together.values())
 
 
-def _together(gpus: Mapping[int, Device], needed: int) -> tuple[int, ...]:
-    """Return the roomiest GPUs that suffice together; each but the first takes a context of its own."""
-    free, chosen = 0, []
+def _together(gpus: Mapping[int, Device], needed: int, layer_bytes: int) -> Mapping[int, int]:
+    """Return what may be used of the roomiest GPUs that suffice together; each after the first takes a context more."""
+    chosen: dict[int, int] = {}
     for gpu, line in sorted(gpus.items(), key=lambda each: (-each[1].free_bytes, each[0])):
-        chosen.append(gpu)
-        free += line.free_bytes
-        if free >= needed + (len(chosen) - 1) * DEVICE_CONTEXT_BYTES:
-            return tuple(sorted(chosen))
-    return ()
+        chosen[gpu] = max(0, line.free_bytes - layer_bytes)
+        if len(chosen) > 1 and sum(chosen.values()) >= needed + (len(chosen) - 1) * DEVICE_CONTEXT_BYTES:
+            return dict(sorted(chosen.items())) if min(chosen.values()) > 0 else {}
+    return {}
 
 
-def _too_full(gpus: Mapping[int, Device], needed: int) -> InsufficientVram:
+def _too_full(gpus: Mapping[int, Device], needed: int, *, split: bool) -> InsufficientVram:
     best = max(gpus.values(), key=lambda line: line.free_bytes)
     problem = f": {best.problem}" if best.problem else ""
     users = f"others use {bytes_text(best.foreign_bytes)}, workers {bytes_text(best.reserved_bytes)}"
+    all_free = sum(line.free_bytes for line in gpus.values())
+    together = f", all {len(gpus)} together {bytes_text(all_free)}" if split and all_free > best.free_bytes else ""
     return InsufficientVram(
-        f"gpu {best.gpu} has {bytes_text(best.free_bytes)} free, {bytes_text(needed)} are needed"
+        f"gpu {best.gpu} has {bytes_text(best.free_bytes)} free{together}, {bytes_text(needed)} are needed"
         + (problem or f" ({users})"),
         hint="rbee-hive gpu status; stop a worker there, ask for less --ctx or --slots, or take a smaller model",
         details={

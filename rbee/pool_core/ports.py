@@ -28,6 +28,8 @@ class WorkerPlan:
     gpu: int | None = None
     gpus: tuple[int, ...] = ()
     """All of them, where one does not suffice; then ``gpu`` is the first."""
+    split: tuple[int, ...] = ()
+    """How many percent of the model each of ``gpus`` takes."""
     cpu_percent: int | None = None
     threads: int = 0
     pinned: bool = False

@@ -81,6 +81,7 @@ def unquoted(words: Sequence[str]) -> list[str]:
 def _words(plan: WorkerPlan) -> list[str]:
     gpus = plan.gpus or (() if plan.gpu is None else (plan.gpu,))
     gpu = [f"--gpu={','.join(map(str, gpus))}"] if gpus else []
+    split = [f"--split={','.join(map(str, plan.split))}"] if plan.split else []
     flags = [word for word, said in (("--pinned", plan.pinned), ("--spare", plan.spare)) if said]
     return [
         f"--id={plan.id}",
@@ -92,6 +93,7 @@ def _words(plan: WorkerPlan) -> list[str]:
         f"--idle={plan.idle_s}",
         f"--threads={plan.threads}",
         *gpu,
+        *split,
         *flags,
         *plan.model_paths,
     ]
@@ -119,6 +121,7 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
             memory_bytes=memory_bytes,
             gpu=gpus[0] if gpus else None,
             gpus=gpus if len(gpus) > 1 else (),
+            split=tuple(int(percent) for percent in options["split"].split(",")) if "split" in options else (),
             pinned="--pinned" in words,
             spare="--spare" in words,
             cpu_percent=cpu_percent,
@@ -160,6 +163,8 @@ def environment(plan: WorkerPlan, place: Place) -> dict[str, str]:
         "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108
         "LANG": "C.UTF-8",
         "HF_HUB_OFFLINE": "1",
+        # CUDA would number the fastest first; NVML, and so everybody else here, numbers by the slot on the bus.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "OMP_NUM_THREADS": str(plan.threads),
         # OpenMP's threads spin while they wait. With a bound on it a busy neighbour costs half instead of two thirds
         # of the tokens; sleeping at once (OMP_WAIT_POLICY=passive) would cost two thirds on an idle machine.

@@ -19,7 +19,10 @@ from rbee.orchestrator_core.view import View
 from rbee.wire.jobs import JobSpec
 
 FAULTS, REST_S = 3, 10.0
-"""After so many faults within that time the script is left alone for as long: each one may have cost 50 ms."""
+"""After so many costly faults within that time the script is left alone for as long."""
+
+COSTLY_S = 0.01
+"""The queen does nothing else while a script decides: a fault that took longer is costly, up to 50 ms."""
 
 REPORT_AGAIN_S = 600.0
 LONGEST_RECORD_BYTES = 256 << 20
@@ -36,7 +39,8 @@ class Policy:
         self.faults = 0
         self._script = script
         self._record = record
-        self._failed_s: deque[float] = deque([float("-inf")] * FAULTS, maxlen=FAULTS)
+        self._failed_s = float("-inf")
+        self._costly_s: deque[float] = deque([float("-inf")] * FAULTS, maxlen=FAULTS)
         self._rests_until_s = 0.0
         self._reported: dict[str, float] = {}
         self._trouble = ""
@@ -98,10 +102,11 @@ class Policy:
         if time.monotonic() < self._rests_until_s:
             self._notes[job] = f"the built-in decided: {self._trouble}"
             return None
+        began_s = time.monotonic()
         try:
             decision = policy.decision_of(script.decide(context), spec, view, context_tokens)
         except PolicyFailed as error:
-            self._failed(error, script)
+            self._failed(error, script, time.monotonic() - began_s)
             self._notes[job] = f"the built-in decided: {error.message}"
             return None
         finally:
@@ -110,19 +115,20 @@ class Policy:
         if self._rests_until_s:
             log.event("policy.recovered", policy=script.path)
             self._rests_until_s = 0.0
-        if time.monotonic() - self._failed_s[-1] > REST_S:
+        if time.monotonic() - self._failed_s > REST_S:
             self._trouble = ""
         return decision
 
-    def _failed(self, error: PolicyFailed, script: PolicyScript) -> None:
+    def _failed(self, error: PolicyFailed, script: PolicyScript, took_s: float) -> None:
         """Say so once for each thing that is wrong, and not for each decision."""
         now_s = time.monotonic()
         self.faults += 1
-        self._failed_s.append(now_s)
-        self._trouble = error.message
-        rests = now_s - self._failed_s[0] < REST_S
+        self._failed_s, self._trouble = now_s, error.message
+        if took_s > COSTLY_S:
+            self._costly_s.append(now_s)
+        rests = now_s - self._costly_s[0] < REST_S
         if rests:
-            self._trouble = f"the policy rests after {FAULTS} faults, the last: {error.message}"
+            self._trouble = f"the policy rests for {REST_S:g} s, after {FAULTS} costly faults: {error.message}"
         said_s = self._reported.get(error.message, float("-inf"))
         if now_s - said_s > REPORT_AGAIN_S or (rests and not self._rests_until_s):
             self._reported = {what: at_s for what, at_s in self._reported.items() if now_s - at_s < REPORT_AGAIN_S}

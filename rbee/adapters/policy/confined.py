@@ -142,7 +142,8 @@ def _source(path: Path) -> str:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise ConfigInvalid(f"policy {path}: {error.strerror}", hint="name a file that can be read") from None
+        hint = f"chmod a+rX {path.parent} {path}" if isinstance(error, PermissionError) else "name a file that is there"
+        raise ConfigInvalid(f"policy {path}: {error.strerror}", hint=hint) from None
     if len(data) > LONGEST_BYTES:
         raise ConfigInvalid(f"policy {path} is {len(data)} bytes long, expected at most {LONGEST_BYTES}")
     try:

@@ -50,6 +50,8 @@ async def test_a_script_has_a_job_wait_until_it_is_changed(tmp_path: Path, capsy
         assert text_of(await queen.ended(later.id)) == words(5)
 
 
+FAULTY = "def decide(ctx):\n    return 1 // 0\n"
+SLOW = "def decide(ctx):\n    return sorted(range(1 << 22), key = lambda n: -n) if ctx else None\n"
 GREEDY = "def decide(ctx):\n    return wait('x' * (ctx.now_ms // 1000))\n"
 BOB_WAITS = """
 def decide(ctx):
@@ -126,14 +128,17 @@ async def test_a_faulty_script_is_reported_and_the_built_in_decides(
         FakeWorker().serve() as worker,
         FakePool("blep", worker).serve() as pool,
     ):
-        queen.queen.dispatcher.policy = policy_of(tmp_path, "def decide(ctx):\n    return 1 // 0\n")
         await queen.hear(pool)
-        for _ in range(FAULTS + 3):
-            job = await queen.client.submit_job(spec())
-            assert text_of(await queen.ended(job.id)) == words(5)
-        said = capsys.readouterr().err
-        assert said.count("policy.failed") == 2, "the first fault, and that it is left alone now"
-        assert "x.star:2" in said and "rests_s=10" in said
+        for source, reports in ((FAULTY, 1), (SLOW, 2)):
+            queen.queen.dispatcher.policy = policy_of(tmp_path, source)
+            for _ in range(FAULTS + 3):
+                job = await queen.client.submit_job(spec())
+                assert text_of(await queen.ended(job.id)) == words(5)
+            said = capsys.readouterr().err
+            assert said.count("policy.failed") == reports, "once; and once more that it is left alone now"
+            assert ("x.star:2" in said, "rests_s=10" in said) == (source == FAULTY, source == SLOW)
+        assert queen.queen.status_line().endswith("x.star took longer than 50 ms, in one step")
+        assert queen.queen.dispatcher.policy.faults == FAULTS
 
 
 async def test_what_was_decided_is_recorded_without_prompts(tmp_path: Path) -> None:
