@@ -93,6 +93,7 @@ def pool_facts(settings: Settings, url: str) -> PoolFacts:
         idle_s=settings.worker.idle_s,
         threads=settings.worker.threads,
         load_timeout_s=settings.worker.load_timeout_s,
+        gpu_limit_c=settings.pool.gpu_limit_c,
     )
 
 

@@ -136,8 +136,22 @@ def _nothing(
         pool = having[0][0]
         lost = pool.state is PoolState.LOST
         return Found(patience=f"pool {pool.id}, which has {job.model}, is {pool.state}", absent=lost)
+    hot = _too_hot(job, having, view)
+    if hot:
+        return Found(patience=hot)
     where = f"gpu {job.placement.gpu}" if job.placement.gpu is not None else "a device"
     return Found(error=NoCapacity(f"no pool that has {job.model} offers {where} for it", hint="rbee-keeper pool list"))
+
+
+def _too_hot(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: View) -> str:
+    """Say which GPU could take the job once it has cooled down; empty when there is none."""
+    for pool, _ in having:
+        for device in view.fleet.devices(pool.id) if is_open(pool, job.placement) else ():
+            named = job.placement.gpu in (None, device.gpu)
+            able = any(job.placement.backend in (None, backend.value) for backend in device.backends)
+            if device.hot and named and able:
+                return f"gpu {device.gpu} of {pool.id}: {device.problem}"
+    return ""
 
 
 def _rooms(job: JobSpec, pool: PoolView, file: ModelFile, view: View) -> Iterator[Room]:

@@ -203,7 +203,7 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
     beds = []
     for seat in asleep:
         worker, devices = seat.worker, view.fleet.devices(seat.pool)
-        for device in (device for device in devices if device.gpu in gpus_of(worker)):
+        for device in (each for each in devices if each.gpu in gpus_of(worker) and not each.problem):
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
             free = max(0, device.free_bytes - view.promised[seat.pool, device.gpu])
             need = share(worker, device.gpu)

@@ -164,6 +164,7 @@ def _gpu(gpu: Gpu, survey: Survey) -> Device:
         reserved_bytes=reserved,
         foreign_bytes=foreign,
         problem=gpu.problem,
+        hot=gpu.hot,
     )
 
 

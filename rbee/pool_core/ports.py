@@ -274,3 +274,4 @@ class PoolFacts:
     idle_s: int
     threads: int
     load_timeout_s: float
+    gpu_limit_c: int = 0

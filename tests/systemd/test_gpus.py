@@ -78,6 +78,21 @@ def test_a_gpu_that_falls_off_the_bus_takes_nothing_and_says_so(cuda: Lab) -> No
     assert spawn(cuda, "one")["state"] == "ready"
 
 
+def test_a_hot_gpu_gets_nothing_new_until_it_has_cooled_down(cuda: Lab) -> None:
+    cuda.host.write("/etc/rbee/rbee.toml", f'[pool]\ngpu_limit_c = 80\n[worker]\nexec = "{gpus.PROGRAM}"\n')
+    cuda.systemctl("restart", "rbee-pool.service")
+    gpus.drive(cuda.host, gpu(0, total=800 * MIB, temp=85))
+    for way in ((), ("--direct",)):
+        code, error = cuda.refused("rbee-hive", "worker", "spawn", "cuda", "--model", "one", *way)
+        assert (code, error["code"]) == (75, "gpu_too_hot")
+        assert "gpu 0: it is 85 °C hot, no worker is started above 80" in error["message"]
+    assert " hot" in cuda.hive("gpu", "status").stdout
+    job = submit(cuda, "one", "--backend", "cuda", "--detach")["id"]
+    wait_for(lambda: "it is 85 °C hot" in cuda.rbee_json("jobs", "status", job)["reason"], "the reason", 10)
+    gpus.drive(cuda.host, gpu(0, total=800 * MIB, temp=70))
+    wait_for(lambda: cuda.rbee_json("jobs", "status", job)["state"] == "completed", "the job", 30)
+
+
 def test_two_spawns_at_once_do_not_get_the_same_memory(cuda: Lab) -> None:
     gpus.drive(cuda.host, gpu(0, total=600 * MIB))
     done: list[int] = []
