@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from rbee import __version__, config
 from rbee.adapters import host as host_facts
+from rbee.adapters import places
 from rbee.adapters.drain_flag import FileDrainFlag
 from rbee.adapters.git_checkout import GitCheckout
 from rbee.adapters.gpus import GpuProbe
@@ -52,7 +53,7 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") 
         units=open_units(settings, environ),
         models=store,
         gpus=GpuProbe(),
-        host=host_facts.HostProbe(models_dir),
+        host=host_facts.HostProbe(models_dir, slices=places.workers_group(places.mode(settings))),
         book=FileLedgerBook(state),
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),

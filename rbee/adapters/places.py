@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from rbee.adapters.host import WORKERS
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid
 from rbee.pool_core.unit import Mode, Place
@@ -38,6 +39,13 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         load_timeout_s=settings.worker.load_timeout_s,
         stop_grace_s=settings.worker.stop_grace_s,
     )
+
+
+def workers_group(mode: Mode) -> Path:
+    """Return the cgroup of all workers, below the topmost one."""
+    user = os.geteuid()
+    above = Path() if mode is Mode.SYSTEM else Path(f"user.slice/user-{user}.slice/user@{user}.service")
+    return above / WORKERS
 
 
 def worker_program(configured: str) -> str:

@@ -44,6 +44,16 @@ def require_backend(wanted: Backend, available: Collection[Backend], inventory: 
     )
 
 
+def no_gpu(wanted: Backend, found: GpuInventory) -> BackendUnavailable:
+    """Return the refusal where a backend is there, and no GPU answers."""
+    why = f": {found.reason}" if found.reason else ""
+    return BackendUnavailable(
+        f"no GPU for backend {wanted} answers on this host{why}",
+        hint="rbee-hive gpu status",
+        details={"backend": str(wanted), "available": [str(Backend.CPU)]},
+    )
+
+
 def choose_gpus(
     wanted: int | None, needed: int, lines: Sequence[Device], *, layer_bytes: int = 0
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:

@@ -27,6 +27,8 @@ def decide(spec: WorkerSpec, model: ModelFile, *, facts: PoolFacts, survey: Surv
     ctx = _context(spec, model, facts)
     needed = ledger.need(model, spec.backend, ctx=ctx, slots=slots, known=survey.known).bytes
     ledger_lines = ledger.devices(survey)
+    if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
+        raise inventory.no_gpu(spec.backend, survey.inventory)
     gpus, split = _gpus(spec, needed, ledger_lines, layer_bytes=needed // (model.layers or USUAL_LAYERS))
     on_host = memory.INTERPRETER_BYTES if gpus else needed
     _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)

@@ -116,6 +116,12 @@ def test_a_model_too_large_for_each_gpu_is_split_over_as_few_as_have_room_togeth
         )
 
 
+def test_a_driver_that_answers_no_more_is_said_and_not_that_a_gpu_is_none() -> None:
+    gone = GpuInventory(reason="the NVIDIA driver and its library are of different versions: reboot")
+    with pytest.raises(BackendUnavailable, match="no GPU for backend cuda answers on this host: the NVIDIA driver and"):
+        decide(WorkerSpec(backend=Backend.CUDA, model="l"), facts=CUDA_FACTS, gpus=gone)
+
+
 def test_a_hot_gpu_gets_no_worker_until_it_has_cooled_down() -> None:
     spec, facts = WorkerSpec(backend=Backend.CUDA, model="l"), dataclasses.replace(CUDA_FACTS, gpu_limit_c=80)
     warm = gpus(2, 24, 6)
