@@ -111,7 +111,6 @@ def _too_full(gpus: Mapping[int, Device], needed: int, *, split: bool) -> Insuff
         f"gpu {best.gpu} has {bytes_text(best.free_bytes)} free{together}, {bytes_text(needed)} are needed"
         + (problem or f" ({users})")
         + hot,
-        hint="rbee-hive gpu status; stop a worker there, ask for less --ctx or --slots, or take a smaller model",
         details={
             "needed_bytes": needed,
             "free_bytes": best.free_bytes,

@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
-from rbee.errors import InsufficientMemory, InvalidRequest, NoCapacity
-from rbee.pool_core import inventory, ledger, memory, names
+from rbee.errors import InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
+from rbee.pool_core import advice, inventory, ledger, memory, names
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import PoolFacts, WorkerPlan
 from rbee.wire.catalog import ModelFile
@@ -29,9 +29,15 @@ def decide(spec: WorkerSpec, model: ModelFile, *, facts: PoolFacts, survey: Surv
     ledger_lines = ledger.devices(survey)
     if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
         raise inventory.no_gpu(spec.backend, survey.inventory)
-    gpus, split = _gpus(spec, needed, ledger_lines, layer_bytes=needed // (model.layers or USUAL_LAYERS))
-    on_host = memory.INTERPRETER_BYTES if gpus else needed
-    _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
+    try:
+        gpus, split = _gpus(spec, needed, ledger_lines, layer_bytes=needed // (model.layers or USUAL_LAYERS))
+        on_host = memory.INTERPRETER_BYTES if gpus else needed
+        _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
+    except (InsufficientVram, InsufficientMemory) as error:
+        error.hint = advice.for_too_little(
+            spec, model, ctx=ctx, slots=slots, lines=ledger_lines, known=survey.known
+        )  # fmt: skip
+        raise
     return WorkerPlan(
         id=spec.id or "",
         backend=str(spec.backend),
@@ -129,6 +135,5 @@ def _require_memory(needed: int, free: int) -> None:
     if needed > free:
         raise InsufficientMemory(
             f"the worker needs {bytes_text(needed)} of memory, {bytes_text(free)} are free",
-            hint="stop a worker, ask for less --ctx or --slots, or take a smaller model",
             details={"needed_bytes": needed, "free_bytes": free},
         )

@@ -36,7 +36,7 @@ def test_the_limit_of_all_workers_is_what_there_is_to_give(small: Lab) -> None:
         small.spawn("tiny")
     _, error = small.refused("rbee-hive", "worker", "spawn", "cpu", "--model", "tiny")
     assert error["code"] == "insufficient_memory"
-    assert error["hint"].startswith("stop a worker")
+    assert error["hint"].startswith("rbee-hive worker list shows who has the memory")
 
 
 def test_what_a_worker_took_is_remembered_when_the_pool_starts_anew(small: Lab) -> None:
