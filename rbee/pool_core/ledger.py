@@ -159,6 +159,7 @@ def _gpu(gpu: Gpu, survey: Survey) -> Device:
     return Device(
         backends=tuple(backend for backend in _VENDORS[gpu.vendor] if backend in survey.backends),
         gpu=gpu.index,
+        vendor=gpu.vendor,
         total_bytes=gpu.memory_total_bytes,
         free_bytes=0 if gpu.problem else free,
         reserved_bytes=reserved,

@@ -77,6 +77,7 @@ class Device:
 
     backends: tuple[Backend, ...] = plain(doc="which workers run there")
     gpu: int | None = plain(None, doc="absent: the host's memory")
+    vendor: str = plain("", doc="the GPU's, among whose its index is unique")
     total_bytes: int = plain(unit="bytes")
     free_bytes: int = plain(unit="bytes")
     reserved_bytes: int = plain(0, unit="bytes", doc="our workers'")
