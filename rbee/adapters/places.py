@@ -7,6 +7,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from rbee.adapters.gpus import amd
 from rbee.adapters.host import WORKERS
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid
@@ -38,6 +39,7 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         watchdog_s=settings.worker.watchdog_s,
         load_timeout_s=settings.worker.load_timeout_s,
         stop_grace_s=settings.worker.stop_grace_s,
+        render_nodes=amd.render_nodes,
     )
 
 

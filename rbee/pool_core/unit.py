@@ -6,7 +6,7 @@ are friendly: seconds, bytes, booleans, lists. ``adapters.systemd`` encodes them
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote
@@ -41,7 +41,8 @@ class NotAWorker(RbeeError):
 class Place:
     """Where and how units are made; the same for all workers of a pool.
 
-    ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker.
+    ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker;
+    ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes.
     """
 
     mode: Mode
@@ -50,6 +51,7 @@ class Place:
     watchdog_s: float
     load_timeout_s: float
     stop_grace_s: float
+    render_nodes: Callable[[], Sequence[str]] = tuple
 
 
 def secret_file(worker: str, place: Place) -> str:
@@ -149,7 +151,7 @@ def service_properties(plan: WorkerPlan, place: Place) -> dict[str, object]:
         "StartLimitBurst": _start_limit_burst(plan.idle_s),
         **_life(plan, place),
         **_limits(plan),
-        **sandbox.properties(plan, dynamic_user=place.mode is Mode.SYSTEM),
+        **sandbox.properties(plan, dynamic_user=place.mode is Mode.SYSTEM, render_nodes=place.render_nodes),
         "LoadCredential": [("secret", secret_file(plan.id, place))],
         "Environment": environment(plan, place),
     }

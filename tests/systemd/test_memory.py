@@ -1,5 +1,6 @@
 """The ledger of a host without a GPU: over its memory, and what of that its workers may have."""
 
+import json
 from typing import Any
 
 import pytest
@@ -32,11 +33,21 @@ def test_the_limit_of_all_workers_is_what_there_is_to_give(small: Lab) -> None:
     wait_for(lambda: memory(small)["reserved_bytes"] > 0, "the ledger to know it", 10)
     line = memory(small)
     assert line["free_bytes"] <= 300 * MIB - worker["need_bytes"] * 0.8
-    for _ in range(2):
-        small.spawn("tiny")
-    _, error = small.refused("rbee-hive", "worker", "spawn", "cpu", "--model", "tiny")
+    error = spawned_until_refused(small)
     assert error["code"] == "insufficient_memory"
+    assert error["details"]["free_bytes"] < error["details"]["needed_bytes"]
     assert error["hint"].startswith("rbee-hive worker list shows who has the memory")
+    assert {each["state"] for each in small.hive_json("worker", "list")} == {"ready"}, "and nobody was killed for it"
+
+
+def spawned_until_refused(lab: Lab) -> dict[str, Any]:
+    """Spawn workers while there is room, and return the error that there is none; 300 MiB are no room for ten."""
+    for _ in range(10):
+        done = lab.hive("worker", "spawn", "cpu", "--model", "tiny", "--format", "json", check=False)
+        if done.returncode:
+            error: dict[str, Any] = json.loads(done.stderr.strip().splitlines()[-1])["error"]
+            return error
+    raise AssertionError("ten workers found room in 300 MiB")
 
 
 def test_what_a_worker_took_is_remembered_when_the_pool_starts_anew(small: Lab) -> None:

@@ -11,7 +11,7 @@
  *                                                     xid: told when it changes, to who watched the GPU before that
  *   process gpu=0 pid=123 memory=6442450944 kind=g      kind: c computes, g draws; without memory it is not told
  *   instance gpu=0 name=MIG_1g.10gb uuid=MIG-0 total=8 used=3
- *   workers memory=3221225472                     every process started with --backend=cuda and --gpu=N has so much there
+ *   workers memory=3221225472                     every process started with --backend=cuda and --gpu=N[,N] has so much on each
  *
  * Underscores in names stand for blanks. Return codes are those of nvml.h.
  */
@@ -111,9 +111,15 @@ static void read_workers(long long memory) {
         for (size_t n = 0; n < length; n++)
             if (!said[n]) said[n] = ' ';
         const char *gpu = strstr(said, " --gpu=");
-        if (!gpu || !strstr(said, " --backend=cuda ") || users >= MOST) continue;
-        processes[users++] = (process){atoll(gpu + 7), atoll(entry->d_name), memory, 'c'};
-        use(atoll(gpu + 7), memory);
+        if (!gpu || !strstr(said, " --backend=cuda ")) continue;
+        for (gpu += 7; *gpu && users < MOST; gpu += *gpu == ',') { /* 0,1: it is on both */
+            char *end;
+            long long index = strtoll(gpu, &end, 10);
+            if (end == gpu) break;
+            processes[users++] = (process){index, atoll(entry->d_name), memory, 'c'};
+            use(index, memory);
+            gpu = end;
+        }
     }
     if (all) closedir(all);
 }
