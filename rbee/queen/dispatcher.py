@@ -11,7 +11,7 @@ from typing import Any, assert_never
 from rbee import log
 from rbee.errors import RbeeError, Timeout
 from rbee.orchestrator_core import explain
-from rbee.orchestrator_core.moment import QUEUE_SHOWN, Plain, job_row
+from rbee.orchestrator_core.moment import QUEUE_SHOWN, Plain
 from rbee.orchestrator_core.rates import Rates, start_ms
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide, seats_of
 from rbee.orchestrator_core.view import Key, Place, View
@@ -234,20 +234,8 @@ class Dispatcher:
             self._errands.move(pool, f"pool {pool} is draining, and its deadline has passed")
 
     def _told_to_policy(self, job: Job) -> tuple[Plain, list[Plain]]:
-        queue = [self._jobs.live[entry.job] for entry in self._jobs.queue.first(QUEUE_SHOWN)]
-        return self._row(job), [self._row(each) for each in queue]
-
-    def _row(self, job: Job) -> Plain:
-        return job_row(
-            job.spec,
-            job=job.id,
-            caller=job.caller,
-            waited_ms=int((time.monotonic() - job.arrived_s) * 1000),
-            attempts=job.attempts,
-            model=self._jobs.names.canonical(job.spec.model),
-            prompt_bytes=job.prompt_bytes,
-            context_tokens=job.context_tokens,
-        )
+        names, first = self._jobs.names, self._jobs.queue.first(QUEUE_SHOWN)
+        return job.row(names), [self._jobs.live[entry.job].row(names) for entry in first]
 
     def _perform(self, job: Job, decision: Decision, view: View, warm: Mapping[Key, int]) -> None:
         match decision:

@@ -16,7 +16,7 @@ from rbee.adapters.policy import frames
 from rbee.errors import ConfigInvalid, PolicyFailed
 from rbee.wire.words import bytes_text
 
-LIMIT_S = 0.05
+LIMIT_S = 0.05  # of processor time
 LONGEST_BYTES = 64 << 10
 MEMORY_BYTES = 256 << 20
 _START_S = 10.0
@@ -113,7 +113,7 @@ class _Started:
 
     def ask(self, context: bytes, limit_s: float) -> dict[str, Any]:
         """Raises OSError or EOFError when it does not answer."""
-        self._socket.settimeout(limit_s + _LATE_S)
+        self._socket.settimeout(limit_s * frames.PATIENCE + _LATE_S)
         frames.send(self._socket, context, limit_s)
         answer: dict[str, Any] = json.loads(frames.receive(self._socket)[0])
         return answer
@@ -126,8 +126,10 @@ class _Started:
 
 def _end(number: int, limit_s: float) -> str:
     """Return what a signal that ended the script says of it."""
-    if number == signal.SIGALRM:
+    if number == signal.SIGPROF:
         return f"took longer than {limit_s * 1000:g} ms, in one step"
+    if number == signal.SIGALRM:
+        return f"was not done within {limit_s * frames.PATIENCE * 1000:g} ms by the clock: the machine is busy"
     if number == signal.SIGSEGV:
         return "filled the stack: values too deep in each other"
     if number == signal.SIGABRT:

@@ -5,6 +5,8 @@ import struct
 
 _HEAD = struct.Struct("!Id")
 LONGEST_BYTES = 64 << 20
+PATIENCE = 5
+"""So many times its limit a script may take by the clock, where others have the processor."""
 
 
 def send(to: socket.socket, body: bytes, limit_s: float = 0.0) -> None:

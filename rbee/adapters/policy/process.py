@@ -30,14 +30,14 @@ def main() -> None:
     told = json.loads(frames.receive(queen)[0])
     _confine(told["memory_bytes"])
     try:
-        _alarm(LOAD_S * 2)
+        _alarm(LOAD_S * 2, LOAD_S * 4)
         script = Script.load(told["path"], told["source"])
     except (ConfigInvalid, MemoryError) as error:
         wrong, hint = getattr(error, "message", "it takes too much memory"), getattr(error, "hint", "")
         _say(queen, {"wrong": wrong, "hint": hint})
         return
     finally:
-        _alarm(0)
+        _alarm(0, 0)
     _say(queen, {})
     while _watched(queen, script):
         pass
@@ -70,9 +70,9 @@ def _decide_on(queen: socket.socket, script: Script) -> NoReturn:
     try:
         while True:
             context, limit_s = frames.receive(queen)
-            _alarm(limit_s + _GRACE_S)
+            _alarm(limit_s + _GRACE_S, limit_s * frames.PATIENCE)
             answer = _answer(script, context, limit_s)
-            _alarm(0)  # an answer that was begun is finished, or nobody could read the next
+            _alarm(0, 0)  # an answer that was begun is finished, or nobody could read the next
             frames.send(queen, answer)
     except (EOFError, OSError):
         os._exit(0)
@@ -95,9 +95,10 @@ def _answer(script: Script, context: bytes, limit_s: float) -> bytes:
     return json.dumps({"fault": fault, "said": script.said}).encode()
 
 
-def _alarm(seconds: float) -> None:
-    """Have the kernel end this process in ``seconds``; 0: not any more. One long step hears nothing else."""
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+def _alarm(processor_s: float, clock_s: float) -> None:
+    """Have the kernel end this process after so much time; 0: not any more. One long step hears nothing else."""
+    signal.setitimer(signal.ITIMER_PROF, processor_s)
+    signal.setitimer(signal.ITIMER_REAL, clock_s)
 
 
 def _say(queen: socket.socket, what: dict[str, object]) -> None:

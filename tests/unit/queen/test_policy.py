@@ -51,7 +51,11 @@ async def test_a_script_has_a_job_wait_until_it_is_changed(tmp_path: Path, capsy
 
 
 FAULTY = "def decide(ctx):\n    return 1 // 0\n"
-SLOW = "def decide(ctx):\n    return sorted(range(1 << 22), key = lambda n: -n) if ctx else None\n"
+SLOW = """
+def decide(ctx):
+    long = "y" * (1 << 22)
+    return [long.count("z") for each in range(900)] if ctx else None
+"""
 GREEDY = "def decide(ctx):\n    return wait('x' * (ctx.now_ms // 1000))\n"
 BOB_WAITS = """
 def decide(ctx):

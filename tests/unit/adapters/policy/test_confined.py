@@ -210,9 +210,13 @@ def test_the_night_policy_starts_nothing_for_a_batch_job_and_all_for_a_person() 
 def test_the_cool_policy_spares_a_hot_gpu_if_it_can() -> None:
     script = PolicyScript.load(EXAMPLES / "cool-gpus.star")
     worker = CONTEXT["workers"][0]
-    other = {**worker, "id": "worker-cuda-1", "gpu": 1}
+    other = {**worker, "id": "worker-cuda-1", "gpu": 1, "gpus": [1]}
     hot = {**CONTEXT["gpus"][0], "temperature_c": 90}
     cold = {**hot, "index": 1, "temperature_c": 40}
     two = {**CONTEXT, "workers": [worker, other], "gpus": [hot, cold]}
     assert script.decide(two) == {"action": "dispatch", "pool": "workstation", "worker": "worker-cuda-1"}
     assert script.decide({**two, "workers": [worker]}) is None
+    split = {**other, "id": "worker-cuda-2", "gpus": [1, 0]}
+    assert script.decide({**two, "workers": [split, other]})["worker"] == "worker-cuda-1"
+    game = {**two, "gpus": [{**cold, "index": 0, "foreign_bytes": 6 << 30}, {**cold, "foreign_bytes": 0}]}
+    assert script.decide(game)["worker"] == "worker-cuda-1"
