@@ -87,10 +87,11 @@ def too_full(job: JobSpec, rooms: Sequence[Room]) -> Found:
     if room.total >= room.need:
         return Found(patience=f"{needs}, {where} has {bytes_text(room.free)} free")
     error = InsufficientMemory if cpu else InsufficientVram
+    look = "rbee pool state" if cpu else "rbee pool gpu status"
     return Found(
         error=error(
             f"{needs}, the most there is, on {where}, is {bytes_text(room.total)}",
-            hint="choose a smaller or more quantized model",
+            hint=f"{look} --host {room.place.pool}; or choose a smaller or more quantized model",
             details={"needed_bytes": room.need, "free_bytes": room.free, "total_bytes": room.total},
         )
     )
