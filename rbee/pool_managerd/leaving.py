@@ -77,10 +77,11 @@ class Leaving:
                 async with contextlib.aclosing(self._power.events()) as events:
                     async for event in events:
                         await self._on(event)
-            except RbeeError as error:
-                if error.message != self._trouble:
-                    log.warning("power.untold", reason=error.message, hint=error.hint or None)
-                self._trouble = error.message
+            except Exception as error:  # noqa: BLE001  (also a bug must not leave us deaf for good)
+                why = error.message if isinstance(error, RbeeError) else repr(error)
+                if why != self._trouble:
+                    log.warning("power.untold", reason=why)
+                self._trouble = why
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def close(self) -> None:

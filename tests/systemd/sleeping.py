@@ -29,10 +29,11 @@ def prepare(host: Host) -> None:
     wait_for(lambda: inhibitors(host) == {"shutdown", "sleep"}, "rbee's locks", 20)
 
 
-def inhibitors(host: Host) -> set[str]:
-    """Return what rbee holds up on this host."""
+def inhibitors(host: Host, user: str = "rbee") -> set[str]:
+    """Return what the pool of ``user`` holds up on this host."""
     listed = host.run(["systemd-inhibit", "--list", "--no-legend", "--no-pager"]).stdout
-    return {word for line in listed.splitlines() if line.startswith("rbee ") for word in line.split()[5:6]}
+    locks = [line.split() for line in listed.splitlines()]  # who, uid, user, pid, command, what, why, mode
+    return {lock[5] for lock in locks if (lock[0], lock[2]) == ("rbee", user)}
 
 
 @contextlib.contextmanager

@@ -16,14 +16,14 @@ def leavings(host: Host) -> list[str]:
 def test_a_users_own_pool_holds_the_same_locks_and_tells_a_stop_from_a_restart(host: Host) -> None:
     host.add_user("ann")
     host.run(BY_HAND, user="ann")
-    wait_for(lambda: inhibitors(host) == LOCKS, "the locks", 20)
+    wait_for(lambda: inhibitors(host, "ann") == LOCKS, "the locks", 20)
     for how in ("restart", "try-restart", "reload-or-restart"):
         host.run(["systemctl", "--user", how, "mine.service"], user="ann")
     assert leavings(host) == []
     host.run(["systemctl", "--user", "stop", "mine.service"], user="ann")
     (left,) = leavings(host)
     assert "reason=stop" in left
-    wait_for(lambda: inhibitors(host) == set(), "logind to have its locks back", 10)
+    wait_for(lambda: inhibitors(host, "ann") == set(), "logind to have its locks back", 10)
 
 
 def test_stopping_its_socket_is_a_stop_and_restarting_it_is_not(lab: Lab) -> None:
