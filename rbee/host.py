@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from rbee import __version__, config
 from rbee.adapters import host as host_facts
+from rbee.adapters import places
 from rbee.adapters.drain_flag import FileDrainFlag
 from rbee.adapters.git_checkout import GitCheckout
 from rbee.adapters.gpus import GpuProbe
@@ -56,7 +57,7 @@ def open_pool(
         units=open_units(settings, environ),
         models=store,
         gpus=GpuProbe(),
-        host=host_facts.HostProbe(models_dir),
+        host=host_facts.HostProbe(models_dir, slices=places.workers_group(places.mode(settings))),
         book=FileLedgerBook(state),
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),
@@ -103,6 +104,7 @@ def pool_facts(settings: Settings, url: str) -> PoolFacts:
         idle_s=settings.worker.idle_s,
         threads=settings.worker.threads,
         load_timeout_s=settings.worker.load_timeout_s,
+        gpu_limit_c=settings.pool.gpu_limit_c,
     )
 
 

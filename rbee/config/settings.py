@@ -110,6 +110,7 @@ class Pool:
     model_roots: tuple[str, ...] = items(longest=100, default=(), doc="more folders models may lie in")
     repo: str = text(longest=4096, default="", doc="a git checkout on this host, for rbee-hive git")
     worker_ports: str = text(longest=11, pattern=_PORTS, like="low-high", default="8001-8999")
+    gpu_limit_c: int = number(low=0, high=150, default=0, unit="degrees", doc="no new worker on a hotter GPU; 0: any")
     heartbeat_s: float = number(low=0.1, high=60, default=2.0, unit="s")
     connections: int = number(low=1, high=100_000, default=64, doc="requests at once from one caller")
     body_limit_bytes: int = number(low=1024, high=1 << 30, default=8 << 20, unit="bytes")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
-from rbee.pool_core import failure, held, ledger, lifecycle, names, placement
+from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
     Checkout,
@@ -277,7 +277,9 @@ class PoolService:
         return ledger.Survey(
             models=await self.list_models(),
             workers=workers,
-            inventory=with_missing(await self._gpus.inventory(), self._condition.missing),
+            inventory=with_missing(
+                inventory.heeding(await self._gpus.inventory(), self._facts.gpu_limit_c), self._condition.missing
+            ),
             host=await self._host.resources(),
             resident=await self._host.resident([worker.pid for worker in workers if worker.pid is not None]),
             known=await self._book.known(),

@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from rbee.errors import NoCapacity, RbeeError
+from rbee.orchestrator_core.moment import Plain, job_row, prompt_bytes
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.queue import Waiting
 from rbee.orchestrator_core.warmth import blocks_of
@@ -140,6 +141,23 @@ class Job:
     def pausing(self) -> bool:
         """It failed, and is not tried again yet."""
         return time.monotonic() < self.pause_until_s
+
+    def row(self, names: Names) -> Plain:
+        """Return the job as a policy is told of it."""
+        return job_row(
+            self.spec,
+            job=self.id,
+            caller=self.caller,
+            waited_ms=int((time.monotonic() - self.arrived_s) * 1000),
+            attempts=self.attempts,
+            model=names.canonical(self.spec.model),
+            prompt_bytes=self.prompt_bytes,
+            context_tokens=self.context_tokens,
+        )
+
+    @cached_property
+    def prompt_bytes(self) -> int:
+        return prompt_bytes(self.spec)
 
     @cached_property
     def blocks(self) -> tuple[bytes, ...]:

@@ -130,6 +130,7 @@ class Queen:
         """Let go of everything without ending anything; jobs that come now are kept for the next queen."""
         self._entrance.closed = True
         await self.dispatcher.stop()
+        self.dispatcher.policy.close()
         await self.sweeper.stop()
         await self.errands.leave()
         for job in self.jobs.live.values():
@@ -138,6 +139,7 @@ class Queen:
 
     def reconfigure(self, *, token: str, catalog: Iterable[ModelEntry], policy: Policy, strategy: str) -> None:
         """Take what SIGHUP may change."""
+        self.dispatcher.policy.close()
         self.dispatcher.policy, self.dispatcher.strategy = policy, strategy
         self.pools.token = token
         names = Names(catalog)
@@ -158,7 +160,7 @@ class Queen:
         waiting = len(self.jobs.queue)
         running = len(self.jobs.live) - waiting
         known = f"{running} running, {waiting} queued, {counted(len(live), 'pool')}, {counted(workers, 'worker')}"
-        trouble = self.store.trouble()
+        trouble = self.store.trouble() or self.dispatcher.policy.trouble()
         return f"{known}; {trouble}" if trouble else known
 
     async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:

@@ -9,6 +9,7 @@ from rbee.orchestrator_core import explain
 from rbee.orchestrator_core.view import View
 from rbee.queen.clock import Clock
 from rbee.queen.forecast import Forecast
+from rbee.queen.held import Held
 from rbee.queen.job import Job, Need, item
 from rbee.queen.jobs import Jobs
 from rbee.wire.events import Queued
@@ -24,15 +25,22 @@ _TELL_FIRST_S, _TELL_GROWTH, _TELL_LONGEST_S = 0.1, 1.15, 30.0
 class Reasons:
     """
     Args:
+        held: whom the policy has wait, each for a reason of its own.
         aside: does something that nobody waits for.
     """
 
     def __init__(
-        self, clock: Clock, jobs: Jobs, forecast: Forecast, aside: Callable[[Coroutine[Any, Any, None], str], None]
+        self,
+        clock: Clock,
+        jobs: Jobs,
+        forecast: Forecast,
+        held: Held,
+        aside: Callable[[Coroutine[Any, Any, None], str], None],
     ) -> None:
         self._clock = clock
         self._jobs = jobs
         self._forecast = forecast
+        self._held = held
         self._aside = aside
         self._told: dict[Need, deque[tuple[int, str]]] = {}
 
@@ -44,13 +52,16 @@ class Reasons:
 
     def of(self, job: Job) -> str:
         """Return why ``job`` waits; what became of it, once it does not."""
-        told = self._told.get(job.need(self._jobs.names))
+        held, told = self._held.reason(job.id), self._told.get(job.need(self._jobs.names))
+        if held and not job.pausing:
+            return held
         return told[-1][1] if told and job.id in self._jobs.queue and not job.pausing else job.reason
 
     def waited(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return what ``job`` waited for, this time."""
         noted = [(at_ms - job.skew_ms, reason) for at_ms, reason in self._told.get(job.need(self._jobs.names), ())]
-        told = explain.waited(noted, job.waiting_since_ms)
+        told = [*explain.waited(noted, job.waiting_since_ms), *self._held.told(job)]
+        told.sort(key=lambda each: each["at_ms"])
         since_ms = told[0]["at_ms"] if told else job.at_ms()
         if job.attempts or not job.first_reason or since_ms - job.created_ms < _FORGOTTEN_MS:
             return told
@@ -58,6 +69,7 @@ class Reasons:
 
     def forget(self) -> None:
         """Forget the needs that nobody has any more."""
+        self._held.keep(self._jobs.queue)
         depths = self._jobs.queue.depths()
         self._told = {need: told for need, told in self._told.items() if need in depths}
 

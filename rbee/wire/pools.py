@@ -47,7 +47,8 @@ class Gpu:
     xid: int | None = plain(None, doc="the last critical error the driver told of since this process watches")
     mig: bool = plain(False, doc="it is divided into instances, or is one")
     parent: int | None = plain(None, doc="index of the GPU this is an instance of")
-    problem: str = plain("", doc="why nothing can run on it")
+    hot: bool = plain(False, doc="hotter than [pool] gpu_limit_c")
+    problem: str = plain("", doc="why nothing new can run on it")
     processes: tuple[GpuProcess, ...] = ()
 
 
@@ -77,11 +78,13 @@ class Device:
 
     backends: tuple[Backend, ...] = plain(doc="which workers run there")
     gpu: int | None = plain(None, doc="absent: the host's memory")
+    vendor: str = plain("", doc="the GPU's, among whose its index is unique")
     total_bytes: int = plain(unit="bytes")
     free_bytes: int = plain(unit="bytes")
     reserved_bytes: int = plain(0, unit="bytes", doc="our workers'")
     foreign_bytes: int = plain(0, unit="bytes", doc="everybody else's")
     problem: str = plain("", doc="why nothing can be put there")
+    hot: bool = plain(False, doc="that it is too hot, which will pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,7 +23,7 @@ def test_a_users_own_pool_holds_the_same_locks_and_tells_a_stop_from_a_restart(h
     host.run(["systemctl", "--user", "stop", "mine.service"], user="ann")
     (left,) = leavings(host)
     assert "reason=stop" in left
-    assert inhibitors(host) == set()
+    wait_for(lambda: inhibitors(host) == set(), "logind to have its locks back", 10)
 
 
 def test_stopping_its_socket_is_a_stop_and_restarting_it_is_not(lab: Lab) -> None:

@@ -447,3 +447,14 @@ def test_a_model_for_the_gpu_does_not_go_to_the_cpu_while_one_of_ours_has_its_pl
     pinned = dataclasses.replace(roomy, workers=(dataclasses.replace(pool.workers[0], pinned=True),))
     decision = ask(job("big"), pinned)
     assert isinstance(decision, Spawn) and decision.place.backend is Backend.CPU
+
+
+def test_a_job_waits_for_a_hot_gpu_and_evicts_nobody_for_it() -> None:
+    hot = dataclasses.replace(device(0, free=0, problem="it is 85 °C hot"), hot=True)
+    asleep = cuda(0, state=WorkerState.ASLEEP)
+    idle = cuda(1, model="big")
+    for workers in ((), (asleep,), (asleep, idle)):
+        decision = ask(job(backend="cuda"), snapshot("blep", *workers, devices=(device(None), hot)))
+        assert decision == Wait("gpu 0 of blep: it is 85 °C hot")
+    lost = dataclasses.replace(hot, hot=False)
+    refused(ask(job(backend="cuda"), snapshot("blep", devices=(device(None), lost))))
