@@ -1,5 +1,8 @@
 """The queen on a full disk: takes nothing that she could not keep, loses nothing that she has, and heals by herself."""
 
+import contextlib
+import http.client
+import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ from tests.systemd.story import Story
 
 UNIT = "rbee-queen.service"
 STATE = "/var/lib/private/rbee-queen"
+HI = ("--model", "smollm2", "--prompt", "hi", "--max-tokens", "3", "--ignore-eos")
 LONG = JobSpec(model="smollm2", prompt="Once", max_tokens=400, temperature=0, seed=1, ignore_eos=True)
 
 
@@ -31,8 +35,10 @@ def test_a_full_disk_refuses_new_jobs_holds_the_old_and_heals(lab: Lab, filler: 
     lab.spawn("smollm2", "--ctx", "1024")
     with Story(lab, LONG) as story:
         story.wait_for_tokens(5)
+        waits = lab.rbee("jobs", "submit", *HI, "--id", "waits", "--detach").stdout.strip()
         _fill(filler)
-        status, error = lab.refused("rbee", "jobs", "submit", "--model", "smollm2", "--prompt", "hi", "--id", "refused")
+        assert _submitted(lab) == (503, "no_capacity", "5")
+        status, error = lab.refused("rbee", "jobs", "submit", *HI, "--id", "refused")
         assert (status, error["code"]) == (75, "no_capacity")
         assert "database or disk is full" in error["message"]
         assert error["hint"].startswith("free space: df -h /")
@@ -43,10 +49,21 @@ def test_a_full_disk_refuses_new_jobs_holds_the_old_and_heals(lab: Lab, filler: 
     numbers = [number for number, _ in story.seen]
     assert numbers == list(range(1, len(numbers) + 1))
     assert lab.rbee_json("jobs", "status", story.job)["tokens_out"] == LONG.max_tokens
+    wait_for(lambda: lab.rbee_json("jobs", "status", waits)["state"] == "completed", "the job that waited", 30)
+    assert lab.rbee_json("jobs", "submit", *HI, "--id", "refused")["state"] == "completed", "nothing was kept of it"
     wait_for(lambda: "full" not in lab.show(UNIT, "StatusText"), "STATUS to forget it", 10)
     journal = lab.host.journal(f"_SYSTEMD_UNIT={UNIT}")
     assert (journal.count("database.failed"), journal.count("database.recovered")) == (1, 1)
     assert lab.show(UNIT, "NRestarts") == "0"
+
+
+def _submitted(lab: Lab) -> tuple[int, str, str | None]:
+    """Return status, code and Retry-After of a submit."""
+    with lab.network(), contextlib.closing(http.client.HTTPConnection("127.0.0.1", 8080, timeout=20)) as queen:
+        headers = {"Authorization": f"Bearer {lab.token}", "Content-Type": "application/json"}
+        queen.request("POST", "/v2/tasks", json.dumps({"model": "smollm2", "prompt": "hi"}), headers)
+        answer = queen.getresponse()
+        return answer.status, json.loads(answer.read())["error"]["code"], answer.getheader("Retry-After")
 
 
 def _fill(path: Path) -> None:
