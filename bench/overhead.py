@@ -71,14 +71,14 @@ async def _measure(streams: int, pace: float, tokens: int, turns: int, rounds: i
 
 _COLUMNS = (
     "",
-    "first token added p50 ms",
-    "p99 ms",
-    "gap added p99 ms",
-    "token under way p50 ms",
-    "p99 ms ",
+    "first token: added p50 ms",
+    "added p99 ms",
+    "gap: added p99 ms",
+    "under way: p50 ms",
+    "under way: p99 ms",
     "CPU µs a token",
     "RSS MB",
-    "goals: first p50, p99, gap p99",
+    "goals for what is added",
 )
 
 

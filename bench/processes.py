@@ -102,7 +102,7 @@ async def running(
 async def answering(pid: int, address: str, path: str) -> None:
     """Wait until the process answers there, for as long as it lives; ``running`` says why it does not."""
     async with HttpClient(f"http://{address}", timeout_s=5) as http, asyncio.timeout(START_S):
-        while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"):
+        while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"):  # noqa: ASYNC240
             try:
                 await http.call("GET", path)
             except RbeeError:
