@@ -227,12 +227,13 @@ class Queen:
             self._entering -= 1
 
     async def _decided(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        tokens = await prompt_tokens(spec, self.dispatcher.view(), self.pools)
-        decision = self.dispatcher.decide(spec, tokens)
+        view = self.dispatcher.view()
+        tokens = await prompt_tokens(spec, view, self.pools)
+        decision = self.dispatcher.decide(spec, self.dispatcher.view() if tokens else view, tokens)
         if isinstance(decision, Refuse):
             # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
             await self.pools.refresh()
-            decision = self.dispatcher.decide(spec, tokens)
+            decision = self.dispatcher.decide(spec, self.dispatcher.view(), tokens)
         if isinstance(decision, Refuse):
             raise decision.error
         predicted_ms = 0 if isinstance(decision, Run) else self.dispatcher.predict_ms(None, spec)
