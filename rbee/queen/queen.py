@@ -33,7 +33,6 @@ from rbee.wire import codec
 from rbee.wire.catalog import ModelEntry
 from rbee.wire.events import End, JobEvent, Queued, Started, StopReason
 from rbee.wire.jobs import JobSpec, JobState, JobStatus
-from rbee.wire.pools import PoolState
 from rbee.wire.words import counted
 
 
@@ -136,8 +135,8 @@ class Queen:
 
     def status_line(self) -> str:
         """Return what ``systemctl status`` shows."""
-        live = [pool for pool in self.pools.view() if pool.state is not PoolState.LOST]
-        workers = sum(len(pool.workers) for pool in live)
+        live = self.pools.heard()
+        workers = sum(len(snapshot.workers) for snapshot in live)
         waiting = len(self.jobs.queue)
         running = len(self.jobs.live) - waiting
         known = f"{running} running, {waiting} queued, {counted(len(live), 'pool')}, {counted(workers, 'worker')}"
