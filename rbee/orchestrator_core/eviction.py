@@ -36,14 +36,14 @@ class Keeper:
 
 
 def promising(rooms: Iterable[Room], view: View) -> Iterator[Room]:
-    """Yield those of ``rooms`` where ``clear`` might find somebody, or somebody is going already.
+    """Yield those of ``rooms`` where ``clear`` might find somebody, or somebody is going already; and split ones.
 
     Where a house is full of workers that have work this is all that there is to see, so it is quick.
     """
     going = {pool for pool, _ in view.leaving}
     work, waiting = view.in_flight.get, view.waiting.get
     for room in rooms:
-        if room.place.pool in going:
+        if room.place.pool in going or len(room.devices) > 1:
             yield room
             continue
         for key, model, left_s, _ in room.holders.movable:
@@ -58,14 +58,14 @@ def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Vict
     if holders.movable_bytes < lacking:
         return ()
     going = [each.worker for each in holders.movable if _goes(each, view)]
-    if sum(map(share, going)) < lacking:
+    if sum(share(worker, gpu) for worker in going) < lacking:
         return ()
     chosen: list[Victim] = []
     for worker in sorted(going, key=lambda each: worth((pool, each.id), each, view)):
         if sum(victim.frees for victim in chosen) >= lacking:
             break
         why = _why((pool, worker.id), worker, view)
-        chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker), why=why))
+        chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker, gpu), why=why))
     return _needed(chosen, lacking)
 
 
@@ -105,6 +105,12 @@ def leaving(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
     if not view.leaving:
         return ()
     return [worker for worker in view.fleet.holders(pool, gpu).all if (pool, worker.id) in view.leaving]
+
+
+def goes_when_done(key: Key, worker: WorkerStatus, view: View) -> bool:
+    """Say whether nothing but the work he may have speaks against evicting ``worker``."""
+    serving = worker.state in (WorkerState.READY, WorkerState.BUSY)
+    return serving and not worker.pinned and share(worker) > 0 and _tenure_ends_s(key, worker, view) is None
 
 
 def _goes(each: Movable, view: View) -> bool:

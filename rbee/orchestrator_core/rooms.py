@@ -21,6 +21,13 @@ class Place:
     gpu: int | None = None
 
 
+def place_text(place: Place) -> str:
+    """Return ``gpu 0 of blep``, ``the GPUs of blep``, ``blep``."""
+    if place.backend is Backend.CPU:
+        return place.pool
+    return f"the GPUs of {place.pool}" if place.gpu is None else f"gpu {place.gpu} of {place.pool}"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Room:
     """A place with its memory in bytes; ``file`` is what its pool calls the model.

@@ -81,6 +81,7 @@ class WorkerStatus:
     status: str = plain("", doc="its own STATUS line")
     pool: str | None = plain(None, doc="set by the queen")
     gpus: tuple[int, ...] = plain((), doc="all of them, where one did not suffice")
+    split: tuple[int, ...] = plain((), doc="how many percent of its need each of those takes")
     pinned: bool = False
     spare: bool = False
     need_bytes: int = plain(0, unit="bytes", doc="of its device, while it runs")
@@ -111,15 +112,15 @@ class WorkerDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerExplanation:
-    """Why a worker is there, and what would become of it if its memory were wanted."""
+    """Why a worker is there, and what would become of it if its memory were wanted; or why it is there no more."""
 
     id: str = plain(doc="pool:worker")
     pool: str
     worker: str
-    model: str
+    model: str = plain(doc="empty once the worker is gone")
     state: WorkerState
     jobs: int = plain(0, doc="of this queen's, that it has now")
-    idle_ms: int | None = plain(None, unit="ms", doc="since its last job; null: none since the queen started")
+    idle_ms: int | None = plain(None, unit="ms", doc="since its last job; null: none is remembered")
     need_bytes: int = 0
     sentence: str = ""
     decisions: tuple[WorkerDecision, ...] = ()
