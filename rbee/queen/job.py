@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core.moment import Plain, job_row, prompt_bytes
@@ -60,6 +60,10 @@ def need_of(spec: JobSpec, names: Names, context_tokens: int = 0) -> Need:
 def share_of(caller: str, spec: JobSpec) -> str:
     """Return whose share of the queue a job takes: a named caller has one; of the operator's each session has."""
     return caller or (f"session {spec.session}" if spec.session else "")
+
+
+Change: TypeAlias = tuple[Sequence[Item], Sequence[Move], Mapping[str, Any] | None]
+"""Events, changes of state, and the record of a decision."""
 
 
 class Job:
@@ -200,7 +204,7 @@ class Job:
         """
         while True:
             try:
-                return await asyncio.shield(await self._recording(items, moves, decision))
+                return await asyncio.shield(await self._recording((items, moves, decision)))
             except NoCapacity:
                 if not patient:
                     raise
@@ -224,27 +228,22 @@ class Job:
     def _end(self, decision: str, sentence: str) -> dict[str, Any]:
         return {"decision": decision, "sentence": sentence, "waited": list(self.waited)}
 
-    async def _recording(
-        self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None
-    ) -> "asyncio.Future[None]":
+    async def _recording(self, change: Change) -> "asyncio.Future[None]":
         """Return what is done when all is stored and given out, whoever still waits for that."""
         if self._lock.locked() or self._others:
             self._others += 1
-            return asyncio.ensure_future(self._in_turn(items, moves, decision))
+            return asyncio.ensure_future(self._in_turn(change))
         await self._lock.acquire()  # it is free, so this returns at once
-        return self._record(items, moves, decision)
+        return self._record(change)
 
-    async def _in_turn(
-        self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None
-    ) -> None:  # fmt: skip
+    async def _in_turn(self, change: Change) -> None:
         await self._lock.acquire()
         self._others -= 1
-        await self._record(items, moves, decision)
+        await self._record(change)
 
-    def _record(
-        self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None
-    ) -> "asyncio.Future[None]":
+    def _record(self, change: Change) -> "asyncio.Future[None]":
         """Begin a change, with the lock held; it is let go when that is over. No task: this runs for each token."""
+        items, moves, decision = change
         attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
         first = self.feed.last_id + 1
         entries = [
