@@ -38,7 +38,10 @@ async def proxy(worker: Process) -> AsyncIterator[Process]:
     await install()
     config = BUILD / "litellm.yaml"
     params = {"model": f"openai/{MODEL}", "api_base": f"{worker.url}/v1", "api_key": KEY}
-    known = {"model_list": [{"model_name": MODEL, "litellm_params": params}]}
+    known = {
+        "model_list": [{"model_name": MODEL, "litellm_params": params}],
+        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},  # as the queen: loopback, no token
+    }
     config.write_text(json.dumps(known), encoding="utf-8")  # YAML reads JSON
     port = free_port()
     home = BUILD / "litellm-home"
@@ -50,7 +53,7 @@ async def proxy(worker: Process) -> AsyncIterator[Process]:
     env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "HOME": str(home)}
     async with running(argv, log=BUILD / "litellm.log", env=env, user=NOBODY if as_root else None) as pid:
         address = f"127.0.0.1:{port}"
-        await answering(address, "/health/liveliness")
+        await answering(pid, address, "/health/liveliness")
         yield Process(pid, address)
 
 

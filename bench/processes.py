@@ -57,7 +57,7 @@ async def queen(database: str = "", **settings: object) -> AsyncIterator[Process
         address = f"127.0.0.1:{free_port()}"
         argv = [f"{Path(sys.executable).parent}/queen-rbee", f"--config={config}", f"--bind={address}"]
         async with running(argv, log=Path(where) / "log", env={"STATE_DIRECTORY": where}) as pid:
-            await answering(address, "/health")
+            await answering(pid, address, "/health")
             yield Process(pid, address)
 
 
@@ -86,8 +86,10 @@ async def running(
         )
     try:
         yield process.pid
+    except BaseException:
         if process.poll() is not None:
-            raise RuntimeError(f"{argv[0]} ended by itself: {_tail(log)}")
+            sys.stderr.write(f"{argv[0]} ended by itself, {process.returncode}: {_tail(log)}\n")
+        raise
     finally:
         process.terminate()
         try:
@@ -97,16 +99,17 @@ async def running(
             process.wait()
 
 
-async def answering(address: str, path: str, within_s: float = START_S) -> None:
-    """Wait until something answers there."""
-    async with HttpClient(f"http://{address}", timeout_s=5) as http, asyncio.timeout(within_s):
-        while True:
+async def answering(pid: int, address: str, path: str) -> None:
+    """Wait until the process answers there, for as long as it lives; ``running`` says why it does not."""
+    async with HttpClient(f"http://{address}", timeout_s=5) as http, asyncio.timeout(START_S):
+        while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"):  # noqa: ASYNC240
             try:
                 await http.call("GET", path)
             except RbeeError:
                 await asyncio.sleep(0.1)
             else:
                 return
+    raise RuntimeError(f"process {pid} ended before it answered")
 
 
 @contextlib.asynccontextmanager

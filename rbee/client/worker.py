@@ -29,6 +29,11 @@ class WorkerClient:
         """Return a client for the worker that listens on ``host:port``."""
         return cls(LineClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost))
 
+    def prepare(self) -> None:
+        """Begin to connect: an ``infer`` or ``attach`` follows."""
+        if isinstance(self._http, LineClient):
+            self._http.prepare()
+
     async def close(self) -> None:
         await self._http.close()
 

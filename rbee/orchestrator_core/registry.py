@@ -119,6 +119,10 @@ class Registry:
     def view(self, now_s: float) -> tuple[PoolView, ...]:
         return tuple(self._view(pool, known, now_s) for pool, known in sorted(self._pools.items()))
 
+    def heard(self, now_s: float) -> list[PoolSnapshot]:
+        """Return the last snapshots of those who are not lost."""
+        return [known.snapshot for known in self._pools.values() if known.snapshot and not self._lost(known, now_s)]
+
     def fleet(self, now_s: float) -> Fleet:
         """Return all pools, indexed. Always the same one: only what has changed since it was last asked for is new."""
         while self._here and now_s - self._here[longest := next(iter(self._here))] > self._lost_after_s:

@@ -128,10 +128,10 @@ class Dispatcher:
             claims=claims,
         )
 
-    def decide(self, spec: JobSpec, context_tokens: int = 0) -> Decision:
+    def decide(self, spec: JobSpec, view: View, context_tokens: int = 0) -> Decision:
         """Return what would be done with a job of that kind now."""
         warm = self._errands.warmth.match(blocks_of(spec), spec.session)
-        return decide(spec, self.view(), warm=warm, context_tokens=context_tokens)
+        return decide(spec, view, warm=warm, context_tokens=context_tokens)
 
     def predict_ms(self, job: Job) -> int | None:
         """Return in how many ms ``job`` may start; None where nothing is known, or it does not wait."""

@@ -100,12 +100,13 @@ class Entrance:
         return await asyncio.shield(entering)
 
     async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        tokens = await prompt_tokens(spec, self._dispatcher.view(), self._pools)
-        decision = self._dispatcher.decide(spec, tokens)
+        view = self._dispatcher.view()
+        tokens = await prompt_tokens(spec, view, self._pools)
+        decision = self._dispatcher.decide(spec, self._dispatcher.view() if tokens else view, tokens)
         if isinstance(decision, Refuse):
             # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
             await self._pools.refresh()
-            decision = self._dispatcher.decide(spec, tokens)
+            decision = self._dispatcher.decide(spec, self._dispatcher.view(), tokens)
         if isinstance(decision, Refuse):
             raise decision.error
         # From here to where it is among those that come nothing is awaited: whoever is next counts this one.

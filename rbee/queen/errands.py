@@ -197,8 +197,10 @@ class Errands:
             await job.fail(RbeeError("the queen failed inside", hint=f"journalctl JOB={job.id}"))
 
     async def _carry(self, job: Job, errand: Errand) -> RbeeError | None:
-        await self._dispatched(job, errand)
         errand.client = self._pools.worker(errand.pool, errand.worker)
+        if errand.client is not None:
+            errand.client.prepare()
+        await self._dispatched(job, errand)
         if errand.client is None:
             return unexplained(errand.pool, errand.worker)
         return await self._relay(job, errand.client).run(attach=False)

@@ -6,7 +6,7 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core.moment import Plain, job_row, prompt_bytes
@@ -62,6 +62,10 @@ def share_of(caller: str, spec: JobSpec) -> str:
     return caller or (f"session {spec.session}" if spec.session else "")
 
 
+Change: TypeAlias = tuple[Sequence[Item], Sequence[Move], Mapping[str, Any] | None]
+"""Events, changes of state, and the record of a decision."""
+
+
 class Job:
     """What changes is stored first and told then; one change at a time.
 
@@ -75,6 +79,8 @@ class Job:
         self._clock = clock
         self.skew_ms = kept.skew_ms
         self._lock = asyncio.Lock()
+        self._others = 0
+        """How many changes wait for the lock."""
         self.seq = kept.seq
         self.id = status.id
         self.spec: JobSpec = kept.spec
@@ -198,7 +204,7 @@ class Job:
         """
         while True:
             try:
-                return await asyncio.shield(asyncio.ensure_future(self._record(items, moves, decision)))
+                return await asyncio.shield(await self._recording((items, moves, decision)))
             except NoCapacity:
                 if not patient:
                     raise
@@ -222,19 +228,48 @@ class Job:
     def _end(self, decision: str, sentence: str) -> dict[str, Any]:
         return {"decision": decision, "sentence": sentence, "waited": list(self.waited)}
 
-    async def _record(self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None) -> None:
-        async with self._lock:
-            attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
-            first = self.feed.last_id + 1
-            entries = [
-                Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens))
-                for n, i in enumerate(items)
-            ]
-            await self._store.write(jobs.record, self.seq, entries, moves, decision, self.at_ms())
+    async def _recording(self, change: Change) -> "asyncio.Future[None]":
+        """Return what is done when all is stored and given out, whoever still waits for that."""
+        if self._lock.locked() or self._others:
+            self._others += 1
+            return asyncio.ensure_future(self._in_turn(change))
+        await self._lock.acquire()  # it is free, so this returns at once
+        return self._record(change)
+
+    async def _in_turn(self, change: Change) -> None:
+        await self._lock.acquire()
+        self._others -= 1
+        await self._record(change)
+
+    def _record(self, change: Change) -> "asyncio.Future[None]":
+        """Begin a change, with the lock held; it is let go when that is over. No task: this runs for each token."""
+        items, moves, decision = change
+        attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
+        first = self.feed.last_id + 1
+        entries = [
+            Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens)) for n, i in enumerate(items)
+        ]
+        try:
+            stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, self.at_ms())
+        except BaseException:
+            self._lock.release()
+            raise
+        stored.add_done_callback(lambda done: self._recorded(done, items, moves, entries))
+        return stored
+
+    def _recorded(
+        self, done: "asyncio.Future[None]", items: Sequence[Item], moves: Sequence[Move], entries: Sequence[Entry]
+    ) -> None:
+        """Give out what was stored; who awaits it is told after this."""
+        try:
+            if done.cancelled() or done.exception() is not None:
+                return
             self._apply(items, moves)
             self.feed.publish(entries, finished=self.finished)
             if self.finished:
                 self.done.set()
+        finally:
+            self._lock.release()
 
     def _apply(self, items: Sequence[Item], moves: Sequence[Move]) -> None:
         for move in moves:

@@ -82,6 +82,10 @@ class Pools:
     def view(self) -> tuple[PoolView, ...]:
         return self._registry.view(time.monotonic())
 
+    def heard(self) -> list[PoolSnapshot]:
+        """Return what the pools that are here said last."""
+        return self._registry.heard(time.monotonic())
+
     def fleet(self) -> Fleet:
         """Return all pools, found by what they have."""
         return self._registry.fleet(time.monotonic())

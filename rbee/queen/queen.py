@@ -29,7 +29,6 @@ from rbee.queen.sweeper import Sweeper
 from rbee.wire.catalog import ModelEntry
 from rbee.wire.events import End, JobEvent, Started, StopReason
 from rbee.wire.jobs import JobSpec, JobState, JobStatus
-from rbee.wire.pools import PoolState
 from rbee.wire.words import counted
 
 
@@ -155,8 +154,8 @@ class Queen:
 
     def status_line(self) -> str:
         """Return what ``systemctl status`` shows."""
-        live = [pool for pool in self.pools.view() if pool.state is not PoolState.LOST]
-        workers = sum(len(pool.workers) for pool in live)
+        live = self.pools.heard()
+        workers = sum(len(snapshot.workers) for snapshot in live)
         waiting = len(self.jobs.queue)
         running = len(self.jobs.live) - waiting
         known = f"{running} running, {waiting} queued, {counted(len(live), 'pool')}, {counted(workers, 'worker')}"

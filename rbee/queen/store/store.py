@@ -41,7 +41,13 @@ class Store:
 
     async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` in a transaction and return once it is committed: a killed queen still has it."""
-        return await self._submit(self._writer.submit, lambda: work(*args, **kwargs))
+        return await self.begin(work, *args, **kwargs)
+
+    def begin(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
+        """As ``write``, for one who goes on meanwhile: return what is done when it is committed."""
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Task(lambda: work(*args, **kwargs), answer))
+        return answer
 
     async def write_durably(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``write``, and a machine without power still has it."""
