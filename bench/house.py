@@ -1,6 +1,7 @@
-"""Pools for a queen that is measured: they register and send heartbeats as pool-managerd does, and nothing is behind them.
+"""Pools for a queen that is measured: they register and send heartbeats as pool-managerd does.
 
-Each has workers at addresses that the bench gives, and as many models and GPUs as a pool at home may have.
+Nothing is behind them. Each has workers at addresses that the bench gives, and as many models and GPUs as a pool at
+home may have.
 """
 
 import asyncio
@@ -25,7 +26,9 @@ def worker(number: int, *, model: str, address: str = "127.0.0.1:9", slots: int 
     )  # fmt: skip
 
 
-def snapshot(pool: str, workers: tuple[WorkerStatus, ...], *, models: int = 8, gpus: int = 2, at_ms: int) -> PoolSnapshot:
+def snapshot(
+    pool: str, workers: tuple[WorkerStatus, ...], *, models: int = 8, gpus: int = 2, at_ms: int
+) -> PoolSnapshot:
     """Return what a pool says of itself at ``at_ms``; numbers move from one heartbeat to the next, as they do."""
     names = dict.fromkeys([*(each.model for each in workers), *(f"model-{n}" for n in range(models))])
     files = tuple(

@@ -1,7 +1,8 @@
 """LiteLLM's proxy, one process, in an environment of its own under build/: what rbee's queen is compared with.
 
-The version is pinned. Releases 1.82.7, 1.82.8 and 1.107.0 stole credentials; only wheels are taken, so that nothing runs
-while installing; and the proxy runs with an empty environment, as nobody when we are root.
+The version is pinned, since releases of it have been known to steal credentials (1.82.7, 1.82.8, 1.107.0). Only wheels
+are taken, so that nothing runs while installing; and the proxy runs with an empty environment, as nobody when we are
+root.
 """
 
 import asyncio
@@ -37,7 +38,10 @@ async def proxy(worker: Process) -> AsyncIterator[Process]:
     await install()
     config = BUILD / "litellm.yaml"
     params = {"model": f"openai/{MODEL}", "api_base": f"{worker.url}/v1", "api_key": KEY}
-    known = {"model_list": [{"model_name": MODEL, "litellm_params": params}]}
+    known = {
+        "model_list": [{"model_name": MODEL, "litellm_params": params}],
+        "general_settings": {"dangerously_permit_weak_or_unset_master_key": True},  # as the queen: loopback, no token
+    }
     config.write_text(json.dumps(known), encoding="utf-8")  # YAML reads JSON
     port = free_port()
     home = BUILD / "litellm-home"
@@ -49,7 +53,7 @@ async def proxy(worker: Process) -> AsyncIterator[Process]:
     env = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_TELEMETRY": "False", "HOME": str(home)}
     async with running(argv, log=BUILD / "litellm.log", env=env, user=NOBODY if as_root else None) as pid:
         address = f"127.0.0.1:{port}"
-        await answering(address, "/health/liveliness")
+        await answering(pid, address, "/health/liveliness")
         yield Process(pid, address)
 
 

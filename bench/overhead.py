@@ -1,7 +1,7 @@
 """What stands between a caller and a worker, per task and per token: python -m bench.overhead
 
-50 streams at once, of 50 tokens/s each, from a stand-in for a worker (``bench.paced_worker``): asked directly, through a
-real queen-rbee with her database on disk, and through LiteLLM's proxy (one process), one after the other, round by
+50 streams at once, of 50 tokens/s each, from a stand-in for a worker (``bench.paced_worker``): asked directly, through
+a real queen-rbee with her database on disk, and through LiteLLM's proxy (one process), one after the other, round by
 round, by the same readers. What the reader, the stand-in and the machine take is in all of them alike, so what is
 *added* is the difference from the direct answer of the same round; of several rounds the median is told.
 """
@@ -63,22 +63,22 @@ async def _measure(streams: int, pace: float, tokens: int, turns: int, rounds: i
     each = streams * turns
     ran = (
         f"{streams} streams at once of {pace:g} tokens/s, {tokens} tokens an answer, {each:,} answers a round, "
-        f"{rounds} rounds; queen-rbee with SQLite on disk, LiteLLM {litellm.VERSION} (one process), and nothing between "
-        "(direct); added is against direct over the same protocol in the same round."
+        f"{rounds} rounds; queen-rbee with SQLite on disk, LiteLLM {litellm.VERSION} (one process), and nothing "
+        "between (direct); added is against direct over the same protocol in the same round."
     )
     return Table(name="overhead", ran=ran, columns=_COLUMNS, rows=[_row(way, streams * turns * tokens) for way in ways])
 
 
 _COLUMNS = (
     "",
-    "first token added p50 ms",
-    "p99 ms",
-    "gap added p99 ms",
-    "token under way p50 ms",
-    "p99 ms ",
+    "first token: added p50 ms",
+    "added p99 ms",
+    "gap: added p99 ms",
+    "under way: p50 ms",
+    "under way: p99 ms",
     "CPU µs a token",
     "RSS MB",
-    "goals: first p50, p99, gap p99",
+    "goals for what is added",
 )
 
 

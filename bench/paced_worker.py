@@ -3,9 +3,9 @@
     python -m bench.paced_worker [--pace TOKENS/S] [--first-ms MS]
 
 What a worker costs is not what is measured here: this one answers ``POST /v1/inference`` and OpenAI's
-``POST /v1/chat/completions`` in as little time as Python allows, one token per event as workers do, and writes into each
-token when it was sent, on the monotonic clock that all processes of a machine share. Its address is the first line that
-it prints. It checks no secret, and cares about nothing in a request but how many tokens are wanted.
+``POST /v1/chat/completions`` in as little time as Python allows, one token per event as workers do, and writes into
+each token when it was sent, on the monotonic clock that all processes of a machine share. Its address is the first line
+that it prints. It checks no secret, and cares about nothing in a request but how many tokens are wanted.
 """
 
 import argparse
@@ -20,11 +20,11 @@ import uvloop
 MODEL = "paced"
 _HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream; charset=utf-8\r\nTransfer-Encoding: chunked\r\n\r\n"
 _LAST = b"0\r\n\r\n"
-_CHUNK = '{"id":"c","object":"chat.completion.chunk","created":1,"model":"%s","choices":[{"index":0,"delta":%s,' % (
-    MODEL,
-    "%s",
-)
-_OPEN, _CLOSED = _CHUNK + '"finish_reason":null}]}', _CHUNK + '"finish_reason":"length"}]}'
+
+
+def _chunk_of(delta: str, finish: str = "null") -> str:
+    choice = f'{{"index":0,"delta":{delta},"finish_reason":{finish}}}'
+    return f'{{"id":"c","object":"chat.completion.chunk","created":1,"model":"{MODEL}","choices":[{choice}]}}'
 
 
 def native(job: str, n: int, count: int) -> bytes:
@@ -42,11 +42,11 @@ def native(job: str, n: int, count: int) -> bytes:
 def openai(_: str, n: int, count: int) -> bytes:
     """Return the same as OpenAI's chunks."""
     if n == 0:
-        data = _OPEN % '{"role":"assistant","content":""}'
+        data = _chunk_of('{"role":"assistant","content":""}')
     elif n <= count:
-        data = _OPEN % f'{{"content":"@{time.monotonic_ns()} "}}'
+        data = _chunk_of(f'{{"content":"@{time.monotonic_ns()} "}}')
     else:
-        data = _CLOSED % "{}" + "\n\ndata: [DONE]"
+        data = _chunk_of("{}", '"length"') + "\n\ndata: [DONE]"
     return f"data: {data}\n\n".encode()
 
 

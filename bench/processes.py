@@ -57,7 +57,7 @@ async def queen(database: str = "", **settings: object) -> AsyncIterator[Process
         address = f"127.0.0.1:{free_port()}"
         argv = [f"{Path(sys.executable).parent}/queen-rbee", f"--config={config}", f"--bind={address}"]
         async with running(argv, log=Path(where) / "log", env={"STATE_DIRECTORY": where}) as pid:
-            await answering(address, "/health")
+            await answering(pid, address, "/health")
             yield Process(pid, address)
 
 
@@ -69,7 +69,7 @@ async def paced_worker(**options: object) -> AsyncIterator[Process]:
     given = [f"--{name.replace('_', '-')}={value}" for name, value in options.items()]
     async with running([sys.executable, "-m", "bench.paced_worker", *given], log=told) as pid:
         async with asyncio.timeout(START_S):
-            while not (address := told.read_text().partition("\n")[0]):  # noqa: ASYNC240
+            while not (address := told.read_text().partition("\n")[0]):  # noqa: ASYNC110  (a file tells nobody)
                 await asyncio.sleep(0.02)
         yield Process(pid, address)
 
@@ -81,13 +81,15 @@ async def running(
     """Run ``argv`` with nothing in its environment but ``env`` and a PATH; what it prints goes to ``log``."""
     known = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(log.parent), **(env or {})}
     with log.open("wb") as out:
-        process = subprocess.Popen(
+        process = subprocess.Popen(  # noqa: ASYNC220  (uvloop's own knows no user; it is started once)
             argv, stdout=out, stderr=out, cwd=ROOT, env=known, user=user, group=user, extra_groups=[] if user else None
         )
     try:
         yield process.pid
+    except BaseException:
         if process.poll() is not None:
-            raise RuntimeError(f"{argv[0]} ended by itself: {_tail(log)}")
+            sys.stderr.write(f"{argv[0]} ended by itself, {process.returncode}: {_tail(log)}\n")
+        raise
     finally:
         process.terminate()
         try:
@@ -97,16 +99,17 @@ async def running(
             process.wait()
 
 
-async def answering(address: str, path: str, within_s: float = START_S) -> None:
-    """Wait until something answers there."""
-    async with HttpClient(f"http://{address}", timeout_s=5) as http, asyncio.timeout(within_s):
-        while True:
+async def answering(pid: int, address: str, path: str) -> None:
+    """Wait until the process answers there, for as long as it lives; ``running`` says why it does not."""
+    async with HttpClient(f"http://{address}", timeout_s=5) as http, asyncio.timeout(START_S):
+        while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"):  # noqa: ASYNC240
             try:
                 await http.call("GET", path)
             except RbeeError:
                 await asyncio.sleep(0.1)
             else:
                 return
+    raise RuntimeError(f"process {pid} ended before it answered")
 
 
 @contextlib.asynccontextmanager

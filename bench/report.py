@@ -4,20 +4,17 @@ import argparse
 import asyncio
 import json
 import sys
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 Cell: TypeAlias = float | int | str
+_MISSED = "MISSED"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Table:
-    """
-    Args:
-        ran: what was run, how often, against what.
-        goal: of the row, empty where it has none; by the row's first cell.
-    """
+    """``ran`` says what was run, how often, against what."""
 
     name: str
     ran: str
@@ -31,6 +28,14 @@ class Table:
         rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
         return "\n".join([lines[0], rule, *lines[1:]])
 
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> "Table":
+        """Return the table that ``plain`` made."""
+        rows = plain["rows"]
+        return cls(
+            name=plain["name"], ran=plain["ran"], columns=tuple(rows[0]), rows=[tuple(row.values()) for row in rows]
+        )
+
     def plain(self) -> dict[str, Any]:
         """Return it as json has it."""
         return {
@@ -42,7 +47,12 @@ class Table:
 
 def goal(value: float, most: float, unit: str = "ms") -> str:
     """Return a goal, and whether ``value`` meets it: nobody has to compare numbers, and nothing is passed over."""
-    return f"at most {most:g} {unit}: {'met' if value <= most else 'MISSED'}"
+    return f"at most {most:g} {unit}: {'met' if value <= most else _MISSED}"
+
+
+def missed(table: Table) -> bool:
+    """Say whether a goal was."""
+    return any(_MISSED in str(cell) for row in table.rows for cell in row)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

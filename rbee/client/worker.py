@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
+from rbee.client.line import LineClient
 from rbee.errors import WorkerLost
 from rbee.wire import codec, events
 from rbee.wire.events import JobEvent
@@ -26,7 +27,7 @@ class WorkerClient:
     @classmethod
     def at(cls, address: str, secret: str, *, worker: str = "worker") -> "WorkerClient":
         """Return a client for the worker that listens on ``host:port``."""
-        return cls(HttpClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost))
+        return cls(LineClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost))
 
     async def close(self) -> None:
         await self._http.close()

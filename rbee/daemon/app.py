@@ -28,7 +28,7 @@ from rbee.errors import (
     Timeout,
     Unauthorized,
 )
-from rbee.wire import codec, openai
+from rbee.wire import codec, openai, quick
 from rbee.wire.envelope import to_envelope
 from rbee.wire.operations import Operation
 from rbee.wire.version import HEADER
@@ -170,7 +170,7 @@ def body(request: Request, kind: type[T]) -> T:
 
 def query(request: Request, kind: type[T]) -> T:
     """Return the query string as a ``kind``; where it wants a number one is read, the last of a repeated key wins."""
-    hints = codec.hints_of(kind)  # type: ignore[arg-type]  # classes are hashable
+    hints = quick.hints_of(kind)  # type: ignore[arg-type]  # classes are hashable
     values: dict[str, Any] = {}
     for key, given in request.args.items():
         numeric = int in (hints.get(key), *typing.get_args(hints.get(key)))

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import ipaddress
 import logging
 import os
@@ -103,6 +104,7 @@ def serve(
     @app.after_server_start
     async def started(_: App) -> None:
         loop = asyncio.get_running_loop()
+        gc.freeze()  # what is here by now stays; to look through it again and again would stop all streams for a while
         if reload is not None:
             loop.add_signal_handler(signal.SIGHUP, _reload, reload, notifier, status)
         tasks.append(loop.create_task(_announce(notifier, status, ready)))

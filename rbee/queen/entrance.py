@@ -5,11 +5,12 @@ import contextlib
 import hashlib
 import itertools
 import secrets
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 from rbee import log
-from rbee.errors import Conflict, NotPermitted
+from rbee.errors import Conflict, NoCapacity, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
@@ -43,6 +44,7 @@ class Entrance:
         capacity: how many may wait; -1 is unbounded.
         policy: what to do with one more.
         shown: a status with what only memory knows.
+        cancel: ends a job.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class Entrance:
         capacity: int,
         policy: str,
         shown: Callable[[JobStatus], JobStatus],
+        cancel: Callable[[Job], Coroutine[Any, Any, None]],
     ) -> None:
         self.closed = False
         """The queen is stopping: who is accepted now is kept for the next one."""
@@ -65,6 +68,7 @@ class Entrance:
         self._capacity = capacity
         self._policy = policy
         self._shown = shown
+        self._cancel = cancel
         self._numbers = itertools.count()
         self._coming: dict[int, JobSpec] = {}
         self._waiting: set[int] = set()
@@ -90,17 +94,17 @@ class Entrance:
         if spec.id is not None and spec.id not in self._arriving:
             self._arriving[spec.id] = entering
             entering.add_done_callback(lambda _, job=spec.id: self._arriving.pop(job))  # type: ignore[misc]
-        return await asyncio.shield(entering)
+        stored, job = await asyncio.shield(entering)
+        try:
+            await self._store.synced()  # while it is on its way to a worker
+        except NoCapacity:
+            if job is not None:
+                self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
+            raise
+        return stored, job
 
     async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        tokens = await prompt_tokens(spec, self._dispatcher.view(), self._pools)
-        decision = self._dispatcher.decide(spec, tokens)
-        if isinstance(decision, Refuse):
-            # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
-            await self._pools.refresh()
-            decision = self._dispatcher.decide(spec, tokens)
-        if isinstance(decision, Refuse):
-            raise decision.error
+        tokens, decision = await self._decided(spec)
         # From here to where it is among those that come nothing is awaited: whoever is next counts this one.
         outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()))
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
@@ -114,17 +118,31 @@ class Entrance:
             request_id=asker.request_id,
             created_ms=now_ms(),
         )
+        entry = Entry(1, "queued", codec.dump_json(first))
         with self._among_those_that_come(spec, waits=not at_once), self._in_place_of(displaced):
-            stored = await self._store.write_durably(jobs.submit, new, Entry(1, "queued", codec.dump_json(first)))
+            stored = await self._store.write(jobs.submit, new, entry)
         if not stored.fresh:
             if displaced is not None:
                 self._jobs.wait(displaced)
             return self._repeated(stored, digest, asker)
         job = Job(self._store, _unfinished(stored, spec, asker))
+        job.feed.publish([entry])
         job.context_tokens = tokens
         if displaced is not None:
             self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
         return self._accepted(job, stored, first), job
+
+    async def _decided(self, spec: JobSpec) -> tuple[int, Decision]:
+        """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""
+        tokens = await prompt_tokens(spec, self._dispatcher.view(), self._pools)
+        decision = self._dispatcher.decide(spec, tokens)
+        if isinstance(decision, Refuse):
+            # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
+            await self._pools.refresh()
+            decision = self._dispatcher.decide(spec, tokens)
+        if isinstance(decision, Refuse):
+            raise decision.error
+        return tokens, decision
 
     def _admit(self, spec: JobSpec, outlook: Outlook) -> Job | None:
         """Return the job that has to leave for this one, if any; raises when it may not enter."""
@@ -144,7 +162,7 @@ class Entrance:
     def _first(self, decision: Decision, outlook: Outlook, *, at_once: bool) -> Queued:
         if at_once:
             return Queued(position=0, predicted_start_ms=0, reason="")
-        reason = self._dispatcher.told(decision) or f"{counted(outlook.place, 'job')} to be given a slot before it"
+        reason = self._dispatcher.told(decision) or f"waits for its turn: {counted(outlook.place, 'job')} before it"
         return Queued(position=outlook.place, predicted_start_ms=outlook.start_ms, reason=reason)
 
     @contextlib.contextmanager
@@ -201,7 +219,7 @@ def _unfinished(stored: Stored, spec: JobSpec, asker: Asker) -> Unfinished:
         spec=spec,
         request_id=asker.request_id,
         status=stored.status,
-        last_event=1,
+        last_event=0,
         last_worker_event=0,
         delivered=False,
     )

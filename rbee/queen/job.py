@@ -1,7 +1,6 @@
 """An unfinished job as the queen holds it: the same as on disk, and who reads it."""
 
 import asyncio
-import dataclasses
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -38,8 +37,7 @@ class Item:
 def item(event: JobEvent, worker_event: int | None = None) -> Item:
     """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
     if isinstance(event, Token) and event.ids:
-        bare = dataclasses.replace(event, ids=())
-        return Item(name_of(event), codec.dump_json(bare), worker_event, event.ids)
+        return Item("token", codec.dump_json(Token(i=event.i, t=event.t)), worker_event, event.ids)
     return Item(name_of(event), codec.dump_json(event), worker_event)
 
 
@@ -76,6 +74,8 @@ class Job:
         status = kept.status
         self._store = store
         self._lock = asyncio.Lock()
+        self._others = 0
+        """How many changes wait for the lock."""
         self.seq = kept.seq
         self.id = status.id
         self.spec: JobSpec = kept.spec
@@ -179,7 +179,7 @@ class Job:
         """
         while True:
             try:
-                return await asyncio.shield(asyncio.ensure_future(self._record(items, moves, decision)))
+                return await asyncio.shield(await self._recording(items, moves, decision))
             except NoCapacity:
                 if not patient:
                     raise
@@ -203,19 +203,53 @@ class Job:
     def _end(self, decision: str, sentence: str) -> dict[str, Any]:
         return {"decision": decision, "sentence": sentence, "waited": list(self.waited)}
 
-    async def _record(self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None) -> None:
-        async with self._lock:
-            attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
-            first = self.feed.last_id + 1
-            entries = [
-                Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens))
-                for n, i in enumerate(items)
-            ]
-            await self._store.write(jobs.record, self.seq, entries, moves, decision, now_ms())
+    async def _recording(
+        self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None
+    ) -> "asyncio.Future[None]":
+        """Return what is done when all is stored and given out, whoever still waits for that."""
+        if self._lock.locked() or self._others:
+            self._others += 1
+            return asyncio.ensure_future(self._in_turn(items, moves, decision))
+        await self._lock.acquire()  # it is free, so this returns at once
+        return self._record(items, moves, decision)
+
+    async def _in_turn(
+        self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None
+    ) -> None:  # fmt: skip
+        await self._lock.acquire()
+        self._others -= 1
+        await self._record(items, moves, decision)
+
+    def _record(
+        self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None
+    ) -> "asyncio.Future[None]":
+        """Begin a change, with the lock held; it is let go when that is over. No task: this runs for each token."""
+        attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
+        first = self.feed.last_id + 1
+        entries = [
+            Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens)) for n, i in enumerate(items)
+        ]
+        try:
+            stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, now_ms())
+        except BaseException:
+            self._lock.release()
+            raise
+        stored.add_done_callback(lambda done: self._recorded(done, items, moves, entries))
+        return stored
+
+    def _recorded(
+        self, done: "asyncio.Future[None]", items: Sequence[Item], moves: Sequence[Move], entries: Sequence[Entry]
+    ) -> None:
+        """Give out what was stored; who awaits it is told after this."""
+        try:
+            if done.cancelled() or done.exception() is not None:
+                return
             self._apply(items, moves)
             self.feed.publish(entries, finished=self.finished)
             if self.finished:
                 self.done.set()
+        finally:
+            self._lock.release()
 
     def _apply(self, items: Sequence[Item], moves: Sequence[Move]) -> None:
         for move in moves:

@@ -34,6 +34,8 @@ Options:
   --version         Show the version.
 """
 GRACE_S = 10.0
+SWITCH_S = 0.0005
+"""The loop waits no longer than this for a thread of the database that is in the middle of some Python."""
 
 
 def main() -> NoReturn:
@@ -59,6 +61,7 @@ def run(args: entry.Args) -> None:
     log.setup("queen-rbee", debug=bool(args["--debug"]))
     sock = listening_socket(args["--bind"], settings.queen.bind)
     require_token(sock, tokens, "queen")
+    sys.setswitchinterval(SWITCH_S)
     metrics = Metrics.make()
     database = _database(settings, password, sock, metrics)
     daemon = Daemon(settings, args["--config"], tokens, sock, database, metrics, policy)

@@ -82,6 +82,7 @@ class Queen:
             capacity=settings.queue_capacity,
             policy=settings.queue_policy,
             shown=self.shown,
+            cancel=self.cancel,
         )
         self.sweeper = Sweeper(
             store, self.jobs, retain_jobs_s=settings.retain_jobs_s, retain_text_s=settings.retain_text_s

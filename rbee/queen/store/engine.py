@@ -32,8 +32,12 @@ class Engine(Protocol):
     def transaction(self) -> AbstractContextManager[None]:
         """Commit what is done within, or nothing of it."""
 
-    def synced(self) -> AbstractContextManager[None]:
-        """Within it a commit returns only once it outlives a loss of power."""
+    def sync(self) -> None:
+        """Return once whatever was committed outlives a loss of power; called on any thread, while others write.
+
+        Raises:
+            OSError: the disk does not take it.
+        """
 
     def checkpoint(self) -> None:
         """See to it that what was erased is nowhere any more; outside of a transaction."""

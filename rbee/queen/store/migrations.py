@@ -92,6 +92,15 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
         "CREATE INDEX worker_decision_at ON worker_decision (at_ms)",
     ),
     "m003_tokens": ("ALTER TABLE event ADD COLUMN tokens {bytes}",),
+    "m004_job_pages": (
+        "DROP INDEX job_state",
+        "CREATE INDEX job_state ON job (state, seq)",
+        "CREATE INDEX job_model ON job (model, state, seq)",
+        "CREATE INDEX job_model_seq ON job (model, seq)",
+        "CREATE INDEX job_caller ON job (caller, seq)",
+        "CREATE INDEX job_caller_state ON job (caller, state, seq)",
+        "CREATE INDEX job_caller_model ON job (caller, model, seq)",
+    ),
 }
 
 

@@ -17,8 +17,8 @@ class Table(peewee.Model):
 class Text(peewee.TextField):
     """Text that every kind of database takes: PostgreSQL has no NUL."""
 
-    def db_value(self, value: str | None) -> str | None:
-        return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if value else value
+    def db_value(self, value: str | None) -> Any:
+        return _without_nul(value)
 
 
 class Job(Table):
@@ -119,11 +119,15 @@ class Migration(Table):
 
 
 def execute(sql: str, *values: Any) -> Any:
-    """Run what has no place in a model: pragmas, locks, and the statements of migrations. ``?`` stands for a value."""
-    return database.execute_sql(sql.replace("?", database.param), values)
+    """Run what has no place in a model: pragmas, locks, migrations, and what runs for every token. ``?`` is a value."""
+    return database.execute_sql(sql.replace("?", database.param), [_without_nul(value) for value in values])
 
 
 def execute_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
     """Run ``sql`` once for each of ``rows``, in the driver's own loop: peewee's costs more than the database does."""
     with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # what execute_sql wraps itself in
         database.cursor().executemany(sql.replace("?", database.param), rows)
+
+
+def _without_nul(value: Any) -> Any:
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value

@@ -34,8 +34,10 @@ _SESSION = {
     "tcp_keepalives_interval": f"{_SILENCE_S}",
     "tcp_keepalives_count": f"{_PROBES}",
     "tcp_user_timeout": f"{_SILENCE_S * (_PROBES + 1) * 1000}",
+    "synchronous_commit": "on",
 }
-"""How soon the server ends a session whose other end is gone: after six seconds (runtime-config-connection)."""
+"""The server ends a session whose other end is gone after six seconds (its manual: runtime-config-connection); and what
+it has called committed outlives its crash, for a queen goes on from there."""
 
 _REFUSED = (
     "password",
@@ -121,10 +123,8 @@ class Postgres:
             if not (committing and self._happened(number)):
                 raise
 
-    @contextlib.contextmanager
-    def synced(self) -> Iterator[None]:
-        """A commit of PostgreSQL's is on disk anyway, unless its owner has turned that off."""
-        yield
+    def sync(self) -> None:
+        """A commit of PostgreSQL's is on disk anyway."""
 
     def checkpoint(self) -> None:
         """Have the rows that were deleted or changed overwritten in time, as VACUUM prepares it."""

@@ -30,6 +30,7 @@ class Sqlite:
         self.name = str(path)
         self.hint = f"free space: df -h {path.parent}"
         self._lock = -1
+        self._named = False
 
     def open(self) -> list[str]:
         _make_private(self.path)
@@ -55,14 +56,15 @@ class Sqlite:
         with database.atomic("IMMEDIATE"):
             yield
 
-    @contextlib.contextmanager
-    def synced(self) -> Iterator[None]:
-        """See sqlite.org/pragma.html#pragma_synchronous."""
-        execute("PRAGMA synchronous = FULL")
-        try:
-            yield
-        finally:
-            execute("PRAGMA synchronous = NORMAL")
+    def sync(self) -> None:
+        """Do with the log what SQLite does at each commit where synchronous is FULL, but not on the writer's time.
+
+        A closed descriptor of the log takes no lock with it: SQLite's are on the database and on -shm.
+        """
+        if not self._named:
+            _synced(self.path.parent)  # where the name of a new log is
+            self._named = True
+        _synced(self.path.with_name(self.path.name + "-wal"))
 
     def checkpoint(self) -> None:
         """Copy the write-ahead log into the database and truncate it."""
@@ -94,6 +96,14 @@ def _make_private(path: Path) -> None:
         raise ConfigInvalid(
             f"database {path} cannot be opened: {error.strerror}", hint="name another with [queen] database"
         ) from None
+
+
+def _synced(path: Path) -> None:
+    opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(opened)
+    finally:
+        os.close(opened)
 
 
 def _lock(path: Path) -> int:

@@ -6,8 +6,10 @@ from pathlib import Path
 from typing import ParamSpec, TypeVar
 
 from rbee import log
+from rbee.errors import NoCapacity
 from rbee.queen.store.engine import Engine
 from rbee.queen.store.sqlite import Sqlite
+from rbee.queen.store.syncs import Syncs
 from rbee.queen.store.threads import Readers, Task, Writer
 
 P = ParamSpec("P")
@@ -31,6 +33,7 @@ class Store:
 
     def __init__(self, database: Path | Engine, *, observe_s: Callable[[float], None] = lambda _: None) -> None:
         self._engine = Sqlite(database) if isinstance(database, Path) else database
+        self._syncs = Syncs(self._engine.sync)
         self._writer = Writer(self._engine, observe_s)
         applied = self._writer.opened()
         self._readers = Readers(self._engine, READERS)
@@ -38,11 +41,34 @@ class Store:
 
     async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` in a transaction and return once it is committed: a killed queen still has it."""
-        return await self._submit(self._writer.submit, lambda: work(*args, **kwargs))
+        return await self.begin(work, *args, **kwargs)
+
+    def begin(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
+        """As ``write``, for one who goes on meanwhile: return what is done when it is committed."""
+        answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Task(lambda: work(*args, **kwargs), answer))
+        return answer
 
     async def write_durably(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """As ``write``, and a machine without power still has it."""
-        return await self._submit(self._writer.submit, lambda: work(*args, **kwargs), durable=True)
+        done = await self.write(work, *args, **kwargs)
+        await self.synced()
+        return done
+
+    async def synced(self) -> None:
+        """Return once a machine without power still has whatever was written before this was called.
+
+        Raises:
+            NoCapacity: the disk does not take it.
+        """
+        try:
+            await self._syncs.done()
+        except OSError as error:
+            raise NoCapacity(
+                f"the queen's database {self._engine.name} cannot be used: {error.strerror}",
+                hint=self._engine.hint,
+                details={"retry_after_s": 5, "cause": str(error.strerror)},
+            ) from None
 
     async def read(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         return await self._submit(self._readers.submit, lambda: work(*args, **kwargs))
@@ -78,11 +104,9 @@ class Store:
         self._readers.close()
         self._writer.close()
 
-    async def _submit(
-        self, submit: Callable[[Task], None], work: Callable[[], T], *, durable: bool = False, alone: bool = False
-    ) -> T:
+    async def _submit(self, submit: Callable[[Task], None], work: Callable[[], T], *, alone: bool = False) -> T:
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        submit(Task(work, answer, durable, alone))
+        submit(Task(work, answer, alone))
         return await answer
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import concurrent.futures
-import contextlib
 import queue
 import threading
 import time
@@ -27,7 +26,6 @@ class Task:
 
     work: Callable[[], Any]
     answer: "asyncio.Future[Any]"
-    durable: bool = False
     alone: bool = False
     result: Any = None
     error: BaseException | None = None
@@ -93,7 +91,8 @@ class Writer:
         self._engine = engine
         self._opened: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
         self._observe_s = observe_s
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._coming: list[Task] = []
+        self._tasks: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._closed = False
         self._busy_since: float | None = None
@@ -106,11 +105,14 @@ class Writer:
     def submit(self, task: Task) -> None:
         if self._closed:
             raise ShuttingDown("the queen is stopping")
-        self._tasks.put(task)
+        self._coming.append(task)
+        if len(self._coming) == 1:
+            task.answer.get_loop().call_soon(self._hand_over)
 
     def close(self) -> None:
         """Finish what was submitted, then end."""
         self._closed = True
+        self._hand_over()
         self._tasks.put(None)
         self._thread.join()
 
@@ -118,6 +120,12 @@ class Writer:
         """Return how long the commit in progress has taken; 0 when there is none."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
+
+    def _hand_over(self) -> None:
+        """Give the thread all that one turn of the loop brought: to wake it costs more than most writes."""
+        if self._coming:
+            self._tasks.put(self._coming)
+            self._coming = []
 
     def _run(self) -> None:
         try:
@@ -138,20 +146,19 @@ class Writer:
         group: list[Task] = []
         while len(group) < _LARGEST_GROUP:
             try:
-                task = self._tasks.get(block=not group)
+                tasks = self._tasks.get(block=not group)
             except queue.Empty:
                 break
-            if task is None:
+            if tasks is None:
                 return group, False
-            group.append(task)
+            group += tasks
         return group, True
 
     def _commit(self, group: list[Task]) -> None:
         self._busy_since = began = time.monotonic()
         try:
             shared = [task for task in group if not task.alone]
-            with self._engine.synced() if any(task.durable for task in shared) else contextlib.nullcontext():
-                self._together(shared)
+            self._together(shared)
             for task in group:
                 if task.alone:
                     task.result = task.work()
@@ -174,15 +181,24 @@ class Writer:
             log.event("database.recovered", database=self._engine.name)
 
     def _together(self, group: list[Task]) -> None:
-        """Run the tasks in one transaction; one that fails takes back only its own changes."""
+        """Run the tasks in one transaction; one that fails takes back only its own changes.
+
+        They hardly ever fail, and a savepoint for each costs as much as most of them: when one does, all are run again.
+        """
         if not group:
             return
         try:
-            with self._engine.transaction():
-                for task in group:
-                    if len(group) == 1:
+            try:
+                with self._engine.transaction():
+                    for task in group:
                         task.result = task.work()
-                    else:
+            except TROUBLE:
+                raise  # the database, not a task
+            except Exception:
+                if len(group) == 1:
+                    raise
+                with self._engine.transaction():
+                    for task in group:
                         self._apart(task)
         except Exception as error:  # noqa: BLE001  (handed to whoever waits)
             for task in group:

@@ -1,5 +1,6 @@
 """The store on real SQLite files: what every database promises, and what only a file can."""
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -48,16 +49,28 @@ async def test_a_second_queen_is_refused(store: Store, tmp_path: Path) -> None:
     assert refused.value.exit_code == os.EX_CANTCREAT
 
 
-async def test_acceptance_waits_for_the_disk_and_events_do_not(store: Store) -> None:
-    seen: list[int] = []
+async def test_acceptance_waits_for_the_disk_and_events_do_not(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced: list[str] = []
+    sync = os.fsync
 
-    def look() -> None:
-        seen.append(execute("PRAGMA synchronous").fetchone()[0])
+    def watched(opened: int) -> None:
+        synced.append(Path(f"/proc/self/fd/{opened}").readlink().name)
+        sync(opened)
 
-    await store.write(look)
-    await store.write_durably(look)
-    await store.write(look)
-    assert seen == [1, 2, 1]
+    monkeypatch.setattr(os, "fsync", watched)
+    await store.write(jobs.submit, new("job-1"), QUEUED)
+    assert synced == []
+    await store.write_durably(jobs.submit, new("job-2"), QUEUED)
+    assert synced[-1] == "queen.sqlite-wal"
+
+
+async def test_a_disk_that_does_not_take_it_is_an_error(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr(os, "fsync", broken)
+    with pytest.raises(NoCapacity, match="Input/output error"):
+        await store.write_durably(jobs.submit, new(), QUEUED)
 
 
 async def test_a_full_disk_is_an_error_that_heals(store: Store, tmp_path: Path) -> None:
