@@ -6,6 +6,7 @@ home may have.
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator
 
 from rbee.client.queen import QueenClient
@@ -39,6 +40,7 @@ def snapshot(
         for name in list(names)[:models]
     )  # fmt: skip
     moved = at_ms % 997 * 4096
+    workers = tuple(dataclasses.replace(each, memory_current_bytes=5 * GIB + moved) for each in workers)
     cards = tuple(
         Gpu(
             index=n, name="NVIDIA GeForce RTX 3090", uuid=f"GPU-{n}", memory_total_bytes=24 * GIB,

@@ -14,6 +14,7 @@ RbeeError                internal             exit 70  http 500   a bug, or noth
 │   └── VersionMismatch  version_mismatch     exit 78  http 409   two rbees of different versions met
 ├── QueueFull            queue_full           exit 75  http 429   come back later
 ├── NoCapacity           no_capacity          exit 75  http 503   nothing is free, or nothing fits
+│   └── GpuTooHot        gpu_too_hot          exit 75  http 503   … before a GPU has cooled down
 ├── ShuttingDown         shutting_down        exit 75  http 503   this daemon or worker is on its way out
 │   └── Standby          standby              exit 75  http 503   this queen waits in case another one ends
 ├── InsufficientVram     insufficient_vram    exit 75  http 507   needed and free bytes are in the details
@@ -141,6 +142,10 @@ class NoCapacity(RbeeError):
     exit_code = os.EX_TEMPFAIL
     http_status = 503
     retriable = True
+
+
+class GpuTooHot(NoCapacity):
+    code = "gpu_too_hot"
 
 
 class ShuttingDown(RbeeError):

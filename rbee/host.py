@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 
 from rbee import __version__, config
 from rbee.adapters import host as host_facts
+from rbee.adapters import places
 from rbee.adapters.drain_flag import FileDrainFlag
 from rbee.adapters.git_checkout import GitCheckout
 from rbee.adapters.gpus import GpuProbe
@@ -24,6 +25,7 @@ from rbee.client.worker import HttpWorkerControl
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid
 from rbee.pool_core import catalog
+from rbee.pool_core.condition import Condition
 from rbee.pool_core.ports import PoolFacts
 from rbee.pool_core.service import PoolService
 
@@ -31,11 +33,14 @@ MACHINE_ID = Path("/etc/machine-id")
 _APPLICATION = b"rbee pool instance"
 
 
-def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") -> PoolService:
+def open_pool(
+    settings: Settings, environ: Mapping[str, str], *, url: str = "", condition: Condition | None = None
+) -> PoolService:
     """Return this host's pool.
 
     Args:
         url: where the daemon listens; empty where there is none.
+        condition: what the daemon knows of its host.
 
     Raises:
         ConfigInvalid: a setting names something that is not there, such as the worker program.
@@ -52,13 +57,19 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") 
         units=open_units(settings, environ),
         models=store,
         gpus=GpuProbe(),
-        host=host_facts.HostProbe(models_dir),
+        host=host_facts.HostProbe(models_dir, slices=places.workers_group(places.mode(settings))),
         book=FileLedgerBook(state),
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),
         checkout=GitCheckout(Path(settings.pool.repo) if settings.pool.repo else None),
-        now_ms=lambda: int(time.time() * 1000),
+        now_ms=now_ms,
+        condition=condition,
     )
+
+
+def now_ms() -> int:
+    """Return the wall clock, in milliseconds since the epoch."""
+    return int(time.time() * 1000)
 
 
 def _connector(settings: Settings, environ: Mapping[str, str]) -> Callable[[str, str], HttpClient]:
@@ -93,6 +104,7 @@ def pool_facts(settings: Settings, url: str) -> PoolFacts:
         idle_s=settings.worker.idle_s,
         threads=settings.worker.threads,
         load_timeout_s=settings.worker.load_timeout_s,
+        gpu_limit_c=settings.pool.gpu_limit_c,
     )
 
 

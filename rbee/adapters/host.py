@@ -5,7 +5,8 @@ import contextlib
 import importlib.util
 import os
 import shutil
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from rbee.pool_core.ports import Resident
@@ -15,17 +16,31 @@ from rbee.wire.workers import Backend
 _LIBRARIES = {Backend.CUDA: "ggml-cuda", Backend.ROCM: "ggml-hip", Backend.VULKAN: "ggml-vulkan"}
 _DEVICES = {Backend.CUDA: "dev/nvidiactl", Backend.ROCM: "dev/kfd", Backend.VULKAN: "dev/dri"}
 
+WORKERS = "rbee.slice/rbee-workers.slice"
+_CGROUP_FILES = (
+    # The kernel gives the pages of files back when somebody needs memory; mapped weights are such.
+    ("memory", "memory.limit_in_bytes", "memory.usage_in_bytes", ("total_active_file", "total_inactive_file")),
+    ("", "memory.max", "memory.current", ("active_file", "inactive_file")),
+)
+
+
+def slept_s() -> float:
+    """Return for how long this host has slept since it was switched on: one clock goes on then, the other does not."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME) - time.clock_gettime(time.CLOCK_MONOTONIC)
+
 
 class HostProbe:
-    """Reads /proc and the cgroup this process is limited by.
+    """Reads /proc and the cgroups that limit workers.
 
     Args:
         models_dir: whose disk counts; need not exist yet.
         root: where /proc and /sys are.
+        slices: the cgroup of the slice that workers are in, below the topmost one; it need not be there.
     """
 
-    def __init__(self, models_dir: Path, root: Path = Path("/")) -> None:
+    def __init__(self, models_dir: Path, root: Path = Path("/"), slices: Path = Path(WORKERS)) -> None:
         self._models_dir, self._root = models_dir, root
+        self._slices = slices
 
     async def resources(self) -> HostResources:
         return await asyncio.to_thread(self._resources)
@@ -51,22 +66,25 @@ class HostProbe:
         )
 
     def _memory(self) -> tuple[int, int]:
-        """Return total and available bytes: the machine's, or those of the host's cgroup in a container."""
+        """Return total and available bytes: the machine's, or less where a cgroup of the workers has a limit."""
         info = meminfo((self._root / "proc/meminfo").read_text())
         total, available = info["MemTotal"], info["MemAvailable"]
         for limit, used in self._limits():
             total, available = min(total, limit), min(available, max(0, limit - used))
         return total, available
 
-    def _limits(self) -> list[tuple[int, int]]:
-        """Return limit and use of the topmost cgroup we see: workers are not below our own, but below that."""
-        groups = self._root / "sys/fs/cgroup"
-        files = [
-            (groups / "memory/memory.limit_in_bytes", groups / "memory/memory.usage_in_bytes"),
-            (groups / "memory.max", groups / "memory.current"),
-        ]
-        pairs = [(_number(limit), _number(used)) for limit, used in files]
-        return [(limit, used) for limit, used in pairs if limit is not None and used is not None]
+    def _limits(self) -> Iterator[tuple[int, int]]:
+        """Yield limit and use of each cgroup that workers are in: their slice, what that is in, up to the topmost one.
+
+        In a container the topmost is the container's. Our own is another one.
+        """
+        for controller, limit, used, reclaimable in _CGROUP_FILES:
+            top = self._root / "sys/fs/cgroup" / controller
+            for group in (top / self._slices, *(top / self._slices).parents):
+                if group.is_relative_to(top):
+                    most, now = _number(group / limit), _number(group / used)
+                    if most is not None and now is not None:
+                        yield most, max(0, now - _sum_of(group / "memory.stat", reclaimable))
 
 
 def backends(root: Path = Path("/")) -> tuple[Backend, ...]:
@@ -90,6 +108,15 @@ def _is_built(library: str) -> bool:
 
 def _existing(path: Path) -> Path:
     return next(folder for folder in (path, *path.absolute().parents) if folder.exists())
+
+
+def _sum_of(file: Path, keys: Collection[str]) -> int:
+    """Return the sum of some lines of a file whose lines are ``key number``; 0 where it is not there."""
+    try:
+        lines = [line.split() for line in file.read_text().splitlines()]
+    except OSError:
+        return 0
+    return sum(int(words[1]) for words in lines if len(words) == 2 and words[0] in keys)
 
 
 def _number(file: Path) -> int | None:

@@ -96,10 +96,16 @@ def describe(
         heads=head.heads,
         embedding_length=head.embedding_length,
         feed_forward_length=head.feed_forward_length,
+        embedding_bytes=_embedding_bytes(headers),
         chat_template=head.chat_template,
         revision=revision,
         verified_ms=now_ms() if all(sums) else None,
     )
+
+
+def _embedding_bytes(headers: Sequence[Header]) -> int:
+    """Return what is not copied to a GPU: the table of embeddings, unless it is the output layer as well."""
+    return sum(header.embedding_bytes for header in headers) if any(header.output_bytes for header in headers) else 0
 
 
 def now_ms() -> int:

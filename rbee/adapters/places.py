@@ -7,6 +7,8 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
+from rbee.adapters.gpus import amd
+from rbee.adapters.host import WORKERS
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid
 from rbee.pool_core.unit import Mode, Place
@@ -37,7 +39,15 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         watchdog_s=settings.worker.watchdog_s,
         load_timeout_s=settings.worker.load_timeout_s,
         stop_grace_s=settings.worker.stop_grace_s,
+        render_nodes=amd.render_nodes,
     )
+
+
+def workers_group(mode: Mode) -> Path:
+    """Return the cgroup of all workers, below the topmost one."""
+    user = os.geteuid()
+    above = Path() if mode is Mode.SYSTEM else Path(f"user.slice/user-{user}.slice/user@{user}.service")
+    return above / WORKERS
 
 
 def worker_program(configured: str) -> str:

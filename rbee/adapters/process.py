@@ -5,6 +5,7 @@ import contextlib
 import os
 import shutil
 import signal
+import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -152,6 +153,27 @@ async def told(argv: Sequence[str], tell: Tell, *, leash: bool = True) -> Comple
             one.cancel()  # what it says of being ended is for nobody
         await _end(process, leash=leash, gently=True)
     return Completed(tuple(argv), process.returncode or 0, "\n".join(last[False]), "\n".join(last[True]))
+
+
+def beside(argv: Sequence[str], *, stdin: int, env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
+    """Start a program that runs for as long as we want it, and ends when its standard input does; see ``ended``."""
+    return subprocess.Popen(
+        argv,
+        stdin=stdin,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        env=dict(env),
+        start_new_session=True,
+    )
+
+
+def ended(process: "subprocess.Popen[bytes]", within_s: float = 1.0) -> int:
+    """Return how a program beside us ended, whose standard input is closed; one that goes on is killed."""
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        return process.wait(within_s)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    return process.wait()
 
 
 async def _tell(stream: asyncio.StreamReader, tell: Tell, to_stderr: bool) -> None:

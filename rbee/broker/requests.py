@@ -35,6 +35,7 @@ class Wish:
     memory_bytes: int = number(low=16 << 20, high=1 << 45)
     gpu: int | None = number(low=0, high=63, default=None)
     gpus: tuple[int, ...] = items(longest=64, default=())
+    split: tuple[int, ...] = items(longest=64, default=())
     cpu_percent: int | None = number(low=1, high=100_000, default=None)
     threads: int = number(low=0, high=1024, default=0)
     pinned: bool = False
@@ -45,6 +46,8 @@ class Wish:
             yield "gpus", f"is {list(self.gpus)}, expected different numbers of 0..{HIGHEST_GPU}"
         if self.gpus and self.gpu != self.gpus[0]:
             yield "gpu", f"is {self.gpu}, expected the first of gpus"
+        if self.split and (len(self.split) != len(self.gpus) or not all(0 < each <= 100 for each in self.split)):
+            yield "split", f"is {list(self.split)}, expected a number of 1..100 for each of gpus"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +115,7 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
         memory_bytes=wish.memory_bytes,
         gpu=wish.gpu,
         gpus=wish.gpus,
+        split=wish.split,
         pinned=wish.pinned,
         spare=wish.spare,
         cpu_percent=wish.cpu_percent,

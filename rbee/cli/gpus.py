@@ -64,7 +64,7 @@ def _gpu_row(gpu: Gpu) -> Mapping[str, Any]:
         "pci": _pci(gpu.pci),
         "used": _bar(gpu.memory_used_bytes, gpu.memory_total_bytes),
         "memory": _of(gpu.memory_used_bytes, gpu.memory_total_bytes),
-        "free": None if gpu.problem else gpu.memory_free_bytes,
+        "free": None if gpu.problem and not gpu.hot else gpu.memory_free_bytes,
         "power": _power(gpu),
         "status": _status(gpu),
     }
@@ -111,7 +111,7 @@ def _status(gpu: Gpu) -> str:
     if gpu.parent is not None:
         return f"part of {gpu.parent}"
     if gpu.problem:
-        return "divided" if gpu.mig else "failed"
+        return "divided" if gpu.mig else "hot" if gpu.hot else "failed"
     if gpu.xid is not None:
         return f"XID {gpu.xid}"
     return "errors" if gpu.ecc_errors else "ok"

@@ -24,6 +24,8 @@ AHEAD = 512
 class LineClient(HttpClient):
     """A ``Transport`` whose streams are read here, over plain HTTP; a TLS one reads them as its parent does."""
 
+    _ahead: "asyncio.Task[_Line] | None" = None
+
     async def stream(
         self,
         method: str,
@@ -37,7 +39,7 @@ class LineClient(HttpClient):
             async for frame in super().stream(method, path, body=body, params=params, headers=headers):
                 yield frame
             return
-        line = await self._connected()
+        line = await self._taken()
         try:
             line.ask(self._request(method, path, body, params, headers or {}))
             while True:
@@ -53,6 +55,33 @@ class LineClient(HttpClient):
                     return
         finally:
             line.close()
+
+    def prepare(self) -> None:
+        """Begin to connect for the next stream, while its caller has something else to wait for."""
+        if self._ahead is None and not self.base_url.startswith("https:"):
+            self._ahead = asyncio.create_task(self._connected(), name="connect-ahead")
+
+    async def close(self) -> None:
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None:
+            ahead.add_done_callback(_hung_up)
+            ahead.cancel()
+        await super().close()
+
+    async def _taken(self) -> "_Line":
+        """Return the connection that was prepared, if it is any good, else a new one."""
+        ahead, self._ahead = self._ahead, None
+        if ahead is None:
+            return await self._connected()
+        try:
+            line = await ahead
+        except asyncio.CancelledError:
+            ahead.add_done_callback(_hung_up)
+            raise
+        if line.ended is None:
+            return line
+        line.close()
+        return await self._connected()
 
     async def _connected(self) -> "_Line":
         url = urlsplit(self.base_url)
@@ -83,6 +112,12 @@ class LineClient(HttpClient):
         if line.status and not line.refused and not line.is_stream:
             return self.broken("no event stream")
         return self._away(ended)
+
+
+def _hung_up(ahead: "asyncio.Task[_Line]") -> None:
+    """Close a connection that nobody wants any more."""
+    if not ahead.cancelled() and ahead.exception() is None:
+        ahead.result().close()
 
 
 _WHOLE = EOFError("the answer is whole")

@@ -29,6 +29,11 @@ class WorkerClient:
         """Return a client for the worker that listens on ``host:port``."""
         return cls(LineClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost))
 
+    def prepare(self) -> None:
+        """Begin to connect: an ``infer`` or ``attach`` follows."""
+        if isinstance(self._http, LineClient):
+            self._http.prepare()
+
     async def close(self) -> None:
         await self._http.close()
 
@@ -44,8 +49,8 @@ class WorkerClient:
         headers = {"Last-Event-ID": str(after)} if after else None
         return self._follow(self._http.stream("GET", f"/v1/inference/{part(job)}/events", headers=headers))
 
-    async def cancel(self, job: str) -> None:
-        await self._http.call("DELETE", f"/v1/inference/{part(job)}")
+    async def cancel(self, job: str, *, timeout_s: float | None = None) -> None:
+        await self._http.call("DELETE", f"/v1/inference/{part(job)}", timeout_s=timeout_s)
 
     async def drain(self) -> None:
         await self._http.call("POST", "/v1/drain")

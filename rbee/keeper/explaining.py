@@ -34,6 +34,8 @@ def _decision(decision: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
     for waited in decision.get("waited", ()):
         yield waited["at_ms"], f"waited: {waited['reason']}\n"
     lines = [f"{decision.get('sentence') or decision.get('decision', '')}\n"]
+    if decision.get("policy"):
+        lines.append(f"    {decision['policy']}\n")
     for each in decision.get("considered", ()):
         what = each.get("worker") or each.get("device", "")
         lines.append(f"    {what} of {each['pool']}: {each['found']}\n")

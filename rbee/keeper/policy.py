@@ -2,34 +2,34 @@
 
 import json
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rbee.adapters.policy_script import PolicyScript
-from rbee.cli.output import Column, Output
+from rbee.adapters.policy import PolicyScript
+from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.errors import InvalidRequest, NotFound, PolicyFailed
 from rbee.keeper.samples import SAMPLES
+from rbee.orchestrator_core.policy import in_words
 from rbee.wire.words import counted
 
-_DIFFERENCES = (
-    Column("LINE", "line", right=True),
-    Column("JOB", "job"),
-    Column("WAS", "was"),
-    Column("WOULD BE", "would_be"),
-)
 _LONGEST_LINE_BYTES = 16 << 20
+_RECORD = "[queen] record names the file that decisions go to"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """``id`` is the line of the record; ``failed`` says that the script made no decision."""
+    """``id`` is the line of the record; ``failed`` says that the script made no decision, and ``would_be`` why."""
 
     id: int
     line: int
     job: str
+    model: str
+    priority: str
+    waited_ms: int
     was: str
     would_be: str
     failed: bool = False
@@ -51,7 +51,8 @@ def test(args: Args, output: Output) -> int:
     if output.as_json:
         output.facts(report, {})
     else:
-        output.table(report.differences, _DIFFERENCES, none="no decision differs")
+        for each in report.differences:
+            output.text(_paragraph(each))
         output.text(_summary(report, record or "the built-in samples"))
     return PolicyFailed.exit_code if any(each.failed for each in report.differences) else 0
 
@@ -70,8 +71,7 @@ def _replayed(script: PolicyScript, rows: Iterator[tuple[int, Mapping[str, Any]]
 
 
 def _difference(script: PolicyScript, line: int, row: Mapping[str, Any]) -> Difference | None:
-    context, was = row["context"], row["decision"]
-    job, failed = str(context["job"]["id"]), False
+    context, was, failed = row["context"], row["decision"], False
     try:
         answer = script.decide(context)
         would_be = context["builtin"] if answer is None else answer
@@ -79,7 +79,18 @@ def _difference(script: PolicyScript, line: int, row: Mapping[str, Any]) -> Diff
         would_be, failed = error.message, True
     if would_be == was or (not failed and _waits(would_be) and _waits(was)):
         return None  # in other words it is the same
-    return Difference(id=line, line=line, job=job, was=_shown(was), would_be=_shown(would_be), failed=failed)
+    job = context["job"]
+    return Difference(
+        id=line,
+        line=line,
+        job=str(job["id"]),
+        model=str(job.get("model", "")),
+        priority=str(job.get("priority", "")),
+        waited_ms=int(job.get("waited_ms") or 0),
+        was=in_words(was),
+        would_be=in_words(would_be),
+        failed=failed,
+    )
 
 
 def _waits(action: Any) -> bool:
@@ -97,7 +108,7 @@ def _recorded(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
             for number, line in enumerate(iter(lambda: file.readline(_LONGEST_LINE_BYTES), b""), 1):
                 yield number, _row(path, number, line)
     except OSError as error:
-        raise NotFound(f"{path}: {error.strerror}", hint="[queen] record names the file that decisions go to") from None
+        raise NotFound(f"{path}: {error.strerror}", hint=_RECORD) from None
 
 
 def _row(path: Path, number: int, line: bytes) -> Mapping[str, Any]:
@@ -107,29 +118,28 @@ def _row(path: Path, number: int, line: bytes) -> Mapping[str, Any]:
     except (ValueError, KeyError, TypeError):
         whole = False
     if not whole:
-        raise InvalidRequest(f"{path}, line {number}, is no recorded decision: {line[:60]!r}")
+        raise InvalidRequest(f"{path}, line {number}, is no recorded decision: {line[:60]!r}", hint=_RECORD)
     return dict(row)
 
 
-def _shown(action: Any) -> str:
-    """Return ``dispatch blep:worker-cpu-0``."""
-    if not isinstance(action, dict):
-        return str(action)
-    match action.get("action"):
-        case "dispatch" | "evict_worker":
-            return f"{action['action']} {action.get('pool')}:{action.get('worker')}"
-        case "start_worker":
-            gpu = "" if action.get("gpu") is None else f" gpu {action['gpu']}"
-            return f"start_worker {action.get('pool')} {action.get('backend')}{gpu}"
-        case "wait":
-            return f"wait: {action.get('reason')}"
-    return json.dumps(action)
+def _paragraph(each: Difference) -> str:
+    """Return which decision it is, and both answers below each other: they are sentences, too long for a table."""
+    return (
+        f"line {each.line}: {each.job}, {each.model}, {each.priority}, waited {each.waited_ms / 1000:.1f} s\n"
+        f"    {'was:':<10}{each.was}\n"
+        f"    {'fails:' if each.failed else 'would be:':<10}{each.would_be}\n"
+    )
 
 
 def _summary(report: Report, source: str) -> str:
     failed = sum(each.failed for each in report.differences)
-    differ = len(report.differences) - failed
+    kinds = Counter(f"{_kind(each.was)} to {_kind(each.would_be)}" for each in report.differences if not each.failed)
+    turned = "".join(f"    {count} from {kind}\n" for kind, count in kinds.most_common())
     return (
-        f"{counted(report.decisions, 'decision')} of {source}: {differ} would differ, {failed} failed, "
-        f"the slowest took {report.slowest_ms:.1f} ms\n"
+        f"{counted(report.decisions, 'decision')} of {source}: {kinds.total()} would differ, {failed} failed, "
+        f"the slowest took {report.slowest_ms:.1f} ms\n{turned}"
     )
+
+
+def _kind(words: str) -> str:
+    return words.split(maxsplit=1)[0].rstrip(":")

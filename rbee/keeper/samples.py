@@ -6,15 +6,15 @@ from typing import Any
 _GIB = 1 << 30
 _JOB = {
     "id": "job-1", "model": "llama3", "priority": "interactive", "caller": "ann", "session": None, "waited_ms": 40,
-    "deadline_ms": None, "pool": None, "backend": None, "gpu": None, "prompt_bytes": 900, "max_tokens": 256,
-    "attempts": 0,
+    "deadline_ms": None, "pool": None, "backend": None, "gpu": None, "prompt_bytes": 900, "context_tokens": 0,
+    "max_tokens": 256, "attempts": 0,
 }  # fmt: skip
 _WORKER = {
     "id": "worker-cuda-0", "pool": "workstation", "model": "llama3", "state": "ready", "backend": "cuda", "gpu": 0,
-    "slots": 2, "in_flight": 0, "free_slots": 2, "idle_ms": 4000, "pinned": False, "need_bytes": 6 * _GIB,
-    "load_ms": 3500,
+    "gpus": [0], "ctx": 4096, "slots": 2, "in_flight": 0, "free_slots": 2, "idle_ms": 4000,
+    "pinned": False, "need_bytes": 6 * _GIB, "load_ms": 3500,
 }  # fmt: skip
-_SMALL = {**_WORKER, "id": "worker-cpu-0", "pool": "mac", "model": "smollm2", "backend": "cpu", "gpu": None}
+_SMALL = {**_WORKER, "id": "worker-cpu-0", "pool": "mac", "model": "smollm2", "backend": "cpu", "gpu": None, "gpus": []}
 _POOLS = [
     {
         "id": pool, "state": "ready", "backends": backends, "memory_free_bytes": 20 * _GIB,
@@ -23,8 +23,9 @@ _POOLS = [
     for pool, backends in (("mac", ["cpu"]), ("workstation", ["cpu", "cuda"]))
 ]  # fmt: skip
 _GPU = {
-    "pool": "workstation", "index": 0, "name": "NVIDIA GeForce RTX 3060", "total_bytes": 12 * _GIB,
-    "free_bytes": 5 * _GIB, "foreign_bytes": _GIB, "temperature_c": 51, "utilisation_percent": 3, "problem": "",
+    "pool": "workstation", "index": 0, "name": "NVIDIA GeForce RTX 3060", "vendor": "nvidia", "total_bytes": 12 * _GIB,
+    "free_bytes": 5 * _GIB, "foreign_bytes": _GIB, "temperature_c": 51, "utilisation_percent": 3,
+    "power_w": 21.0, "problem": "",
 }  # fmt: skip
 _DISPATCH = {"action": "dispatch", "pool": "workstation", "worker": "worker-cuda-0"}
 _START = {"action": "start_worker", "pool": "workstation", "backend": "cuda", "gpu": 0}

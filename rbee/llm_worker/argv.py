@@ -2,7 +2,7 @@
 
 Usage:
   llm-worker-rbee --id=<id> --model=<alias> --backend=<name> --address=<host:port> --ctx=<tokens> --slots=<n>
-                  --idle=<seconds> --threads=<n> [--gpu=<n>] [--pinned] [--spare] [--quoted] <path>...
+                  --idle=<seconds> --threads=<n> [--gpu=<n>] [--split=<n>] [--pinned] [--spare] [--quoted] <path>...
   llm-worker-rbee --post-mortem --id=<id>
   llm-worker-rbee --help
 
@@ -16,6 +16,7 @@ Options:
   --idle=<seconds>       Exit after so long without a request; the socket brings it back.
   --threads=<n>          Of each slot; 0: one per core shared among the slots, at most 8 a slot.
   --gpu=<n>              Which GPU, as the driver numbers them; 0,1 splits the model over both.
+  --split=<n>            How many percent of the model each of those takes: 75,25.
   --pinned               It is never evicted (for those who decide that).
   --spare                It was made for a deep queue (as well).
   --quoted               All values are percent-encoded, so that nothing on the way takes a $ for its own.
@@ -57,11 +58,14 @@ class Options:
     idle: int = number(low=1, high=30 * 86_400, unit="s")
     threads: int = number(low=0, high=1024)
     gpu: tuple[int, ...] = items(longest=64, default=())
+    split: tuple[int, ...] = items(longest=64, default=())
     path: tuple[str, ...] = items(shortest=1, longest=1000)
 
     def problems(self) -> Iterator[tuple[str, str]]:
         if any(not 0 <= gpu <= HIGHEST_GPU for gpu in self.gpu) or len(set(self.gpu)) != len(self.gpu):
             yield "gpu", f"is {','.join(map(str, self.gpu))}, expected different numbers of 0..{HIGHEST_GPU}"
+        if self.split and (len(self.split) != len(self.gpu) or not all(0 < each <= 100 for each in self.split)):
+            yield "split", f"is {','.join(map(str, self.split))}, expected a number of 1..100 for each gpu"
 
     @property
     def devices(self) -> tuple[int, ...]:
@@ -88,8 +92,9 @@ def parse(argv: Sequence[str]) -> Options:
         for word, value in given.items()
         if value is not None and word not in _FLAGS
     }
-    if "gpu" in values:
-        values["gpu"] = [_number(each) for each in values["gpu"].split(",")]
+    for several in ("gpu", "split"):
+        if several in values:
+            values[several] = [_number(each) for each in values[several].split(",")]
     if given["--quoted"]:
         values = {word: _unquoted(value) for word, value in values.items()}
     return codec.from_dict(Options, values)

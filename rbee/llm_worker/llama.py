@@ -43,13 +43,20 @@ class Model:
 
     @classmethod
     def load(
-        cls, name: str, paths: Sequence[str], *, gpus: Sequence[int], on_progress: Callable[[float], bool]
+        cls,
+        name: str,
+        paths: Sequence[str],
+        *,
+        gpus: Sequence[int],
+        split: Sequence[int] = (),
+        on_progress: Callable[[float], bool],
     ) -> "Model":
         """Return the model in ``paths``, of which the parts of a split model are several.
 
         Args:
             name: what it is called.
-            gpus: which one takes all layers, or which share them by what each has free; none keeps them on the CPU.
+            gpus: which one takes all layers, or which share them; none keeps them on the CPU.
+            split: how they share them; without it by what each has free.
             on_progress: gets 0..1 now and then; returning False gives up.
 
         Raises:
@@ -62,8 +69,11 @@ class Model:
         params.n_gpu_layers = _ALL_LAYERS if gpus else 0
         params.split_mode = c.LLAMA_SPLIT_MODE_NONE
         params.main_gpu = _visible_gpu(gpus[0]) if len(gpus) == 1 else 0
-        if len(gpus) > 1:  # the unit's device policy leaves just these to the process; llama.cpp fills them as they are
+        shares = tensor_split(gpus, split, len(_gpu_devices()), c.llama_max_devices()) if len(gpus) > 1 else []
+        kept = (ctypes.c_float * len(shares))(*shares)  # for as long as the model is being loaded
+        if shares:
             params.split_mode = c.LLAMA_SPLIT_MODE_LAYER
+            params.tensor_split = kept
         report = c.llama_progress_callback(lambda progress, _: bool(on_progress(progress)))
         params.progress_callback = report
         _complaints.clear()
@@ -215,27 +225,56 @@ def _renderer(source: str, *, begin: str, end: str) -> Render | None:
     return render
 
 
+def tensor_split(gpus: Sequence[int], split: Sequence[int], visible: int, room: int) -> list[float]:
+    """Return what part of a model each device takes, as llama.cpp numbers them.
+
+    Where the unit's device policy leaves just ``gpus`` to this process they are numbered from 0 here; where there is
+    none (a user's manager) all are there, under their own numbers, and the others take nothing.
+
+    Args:
+        visible: how many GPUs llama.cpp sees; ``room`` how many it has places for.
+
+    Raises:
+        BackendUnavailable: it does not see one of them.
+    """
+    places = range(len(gpus)) if visible == len(gpus) else gpus
+    if visible < len(gpus) or max(places) >= visible:
+        raise _unseen(max(gpus), visible)
+    shares = [0.0] * room
+    for place, share in zip(places, split or [1] * len(gpus), strict=True):
+        shares[place] = float(share)
+    return shares
+
+
 def _visible_gpu(gpu: int) -> int:
     """Return the index llama.cpp knows ``gpu`` by.
 
     Where the unit's device policy leaves one GPU to this process it is number 0 here, whatever its number there.
     """
+    gpus = len(_gpu_devices())
+    if gpus == 1:
+        return 0
+    if gpu >= gpus:
+        raise _unseen(gpu, gpus)
+    return gpu
+
+
+def _unseen(gpu: int, visible: int) -> BackendUnavailable:
+    return BackendUnavailable(
+        f"gpu {gpu} was asked for, llama.cpp sees {visible}",
+        hint="rbee-hive gpu status; or spawn with backend cpu",
+        details={"gpus": visible},
+    )
+
+
+def _gpu_devices() -> list[Any]:
     library = ctypes.CDLL(str(Path(c.__file__).parent / "lib/libggml.so"))
     library.ggml_backend_dev_get.restype = ctypes.c_void_p
     library.ggml_backend_dev_get.argtypes = [ctypes.c_size_t]
     library.ggml_backend_dev_type.argtypes = [ctypes.c_void_p]
     library.ggml_backend_dev_count.restype = ctypes.c_size_t
     devices = [library.ggml_backend_dev_get(n) for n in range(library.ggml_backend_dev_count())]
-    gpus = sum(library.ggml_backend_dev_type(device) in _GPU_KINDS for device in devices)
-    if gpus == 1:
-        return 0
-    if gpu >= gpus:
-        raise BackendUnavailable(
-            f"gpu {gpu} was asked for, llama.cpp sees {gpus}",
-            hint="rbee-hive gpu status; or spawn with backend cpu",
-            details={"gpus": gpus},
-        )
-    return gpu
+    return [device for device in devices if library.ggml_backend_dev_type(device) in _GPU_KINDS]
 
 
 def _load_failed(what: str, *, hint: str) -> ModelLoadFailed:

@@ -64,7 +64,8 @@ def make_engine(options: Options) -> SlotEngine:
         # a fifth of a second, spent in the loading thread while the server already answers
         from rbee.llm_worker.llama import Model  # noqa: PLC0415
 
-        return Model.load(options.model, options.path, gpus=options.devices, on_progress=on_progress)
+        devices, split = options.devices, options.split
+        return Model.load(options.model, options.path, gpus=devices, split=split, on_progress=on_progress)
 
     return SlotEngine(
         load,

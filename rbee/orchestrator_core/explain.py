@@ -99,7 +99,7 @@ def _closed(job: JobSpec, view: View) -> Iterator[Mapping[str, str]]:
     """Yield the workers of the model that a job may not go to, since their pool is not open."""
     for pool, worker in view.fleet.workers(view.fleet.names.canonical(job.model)):
         if job.placement.pool in (None, pool.id) and not is_open(pool, job.placement):
-            yield {"pool": pool.id, "worker": worker.id, "found": f"pool {pool.id} is {pool.state}"}
+            yield {"pool": pool.id, "worker": worker.id, "found": f"pool {pool.id} is {pool.condition}"}
 
 
 def _of_room(room: Room, view: View) -> str:

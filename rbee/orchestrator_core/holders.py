@@ -53,14 +53,20 @@ def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
     return worker.gpus or (worker.gpu,)
 
 
-def share(worker: WorkerStatus) -> int:
-    """Return what a worker takes of each of its devices."""
-    return worker.need_bytes // len(gpus_of(worker))
+def share(worker: WorkerStatus, gpu: int | None = None) -> int:
+    """Return what a worker takes of one of its devices; without naming that, of each on average."""
+    gpus = gpus_of(worker)
+    if gpu is None or gpu not in gpus or len(worker.split) != len(gpus):
+        return worker.need_bytes // len(gpus)
+    return worker.need_bytes * worker.split[gpus.index(gpu)] // sum(worker.split)
 
 
 def tenure_s(worker: WorkerStatus, at_ms: int) -> float:
-    """Return how long a worker was still to keep its place when its pool's clock showed ``at_ms``; 0: no longer."""
-    if worker.since_ms is None:
+    """Return how long a worker was still to keep its place when its pool's clock showed ``at_ms``; 0: no longer.
+
+    Where that clock was set back since, nobody knows, and a tenure that does not end would be worse than none.
+    """
+    if worker.since_ms is None or worker.since_ms > at_ms:
         return 0.0
     load_s = (worker.load_ms or USUAL_LOAD_MS) / 1000
     whole_s = min(max(TENURE_OF_LOAD * load_s, SHORTEST_TENURE_S), LONGEST_TENURE_S)
@@ -74,17 +80,17 @@ def holders_of(snapshot: PoolSnapshot, names: Names) -> Mapping[int | None, Hold
         if worker.state not in _GONE:
             for gpu in dict.fromkeys(gpus_of(worker)):
                 there.setdefault(gpu, []).append(worker)
-    return {gpu: _sorted_out(having, snapshot, names) for gpu, having in there.items()}
+    return {gpu: _sorted_out(gpu, having, snapshot, names) for gpu, having in there.items()}
 
 
-def _sorted_out(having: list[WorkerStatus], snapshot: PoolSnapshot, names: Names) -> Holders:
-    movable = [each for each in having if each.state is WorkerState.READY and not each.pinned and share(each) > 0]
+def _sorted_out(gpu: int | None, having: list[WorkerStatus], snapshot: PoolSnapshot, names: Names) -> Holders:
+    movable = [each for each in having if each.state is WorkerState.READY and not each.pinned and share(each, gpu) > 0]
     return Holders(
         all=tuple(having),
         movable=tuple(
             Movable((snapshot.id, each.id), names.canonical(each.model), tenure_s(each, snapshot.at_ms), each)
             for each in movable
         ),
-        movable_bytes=sum(share(each) for each in movable),
-        ours=sum(share(each) for each in having if not each.pinned),
+        movable_bytes=sum(share(each, gpu) for each in movable),
+        ours=sum(share(each, gpu) for each in having if not each.pinned),
     )

@@ -68,10 +68,11 @@ def too_full(job: JobSpec, rooms: Sequence[Room]) -> Found:
     if room.total >= room.need:
         return Found(patience=f"{needs}, {where} has {bytes_text(room.free)} free")
     error = InsufficientMemory if cpu else InsufficientVram
+    look = "rbee pool state" if cpu else "rbee pool gpu status"
     return Found(
         error=error(
             f"{needs}, the most there is, on {where}, is {bytes_text(room.total)}",
-            hint="choose a smaller or more quantized model",
+            hint=f"{look} --host {room.place.pool}; or choose a smaller or more quantized model",
             details={"needed_bytes": room.need, "free_bytes": room.free, "total_bytes": room.total},
         )
     )
@@ -127,9 +128,23 @@ def _nothing(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: V
     if not any(is_open(pool, job.placement) for pool, _ in having):
         pool = having[0][0]
         lost = pool.state is PoolState.LOST
-        return Found(patience=f"pool {pool.id}, which has {job.model}, is {pool.state}", absent=lost)
+        return Found(patience=f"pool {pool.id}, which has {job.model}, is {pool.condition}", absent=lost)
+    hot = _too_hot(job, having, view)
+    if hot:
+        return Found(patience=hot)
     where = f"gpu {job.placement.gpu}" if job.placement.gpu is not None else "a device"
     return Found(error=NoCapacity(f"no pool that has {job.model} offers {where} for it", hint="rbee-keeper pool list"))
+
+
+def _too_hot(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: View) -> str:
+    """Say which GPU could take the job once it has cooled down; empty when there is none."""
+    for pool, _ in having:
+        for device in view.fleet.devices(pool.id) if is_open(pool, job.placement) else ():
+            named = job.placement.gpu in (None, device.gpu)
+            able = any(job.placement.backend in (None, backend.value) for backend in device.backends)
+            if device.hot and named and able:
+                return f"gpu {device.gpu} of {pool.id}: {device.problem}"
+    return ""
 
 
 def _offered(backend: str, live: Sequence[PoolView]) -> bool:
@@ -139,7 +154,11 @@ def _offered(backend: str, live: Sequence[PoolView]) -> bool:
 def _nobody_home(pools: Sequence[PoolView]) -> str:
     if not pools:
         return "no pool is connected"
-    return f"no pool is connected; lost: {', '.join(pool.id for pool in pools)}"
+    return f"no pool is connected; lost: {', '.join(map(_lost, pools))}"
+
+
+def _lost(pool: PoolView) -> str:
+    return f"{pool.id} ({pool.why})" if pool.why else pool.id
 
 
 def _no_such_pool(pool: str, pools: Sequence[PoolView]) -> NotFound:

@@ -9,7 +9,7 @@ import dataclasses
 import heapq
 import sys
 from bisect import bisect_left, insort
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import TypeAlias
@@ -128,19 +128,28 @@ class Queue:
             if not self._stale_pause(due_s, job):
                 self._open(self._waiting[job])
 
-    def heads(self) -> Iterator[Waiting]:
+    def heads(self, passed: Container[str] = ()) -> Iterator[Waiting]:
         """Yield jobs that may be tried, next first, but only the first of each need.
 
         Once that one is served or removed the next of its need takes its place; one that stays stands for all behind.
+
+        Args:
+            passed: grows as they are tried; who is in it stays, and yet lets the next of its need come up.
         """
         heads = [(line[0], need) for need, line in self._needs.items()]
         heapq.heapify(heads)
         while heads:
             (rank, job), need = heapq.heappop(heads)
             yield self._waiting[job]
-            line = self._needs.get(need)
-            if line and line[0][0] != rank:
-                heapq.heappush(heads, (line[0], need))
+            line = self._needs.get(need, [])
+            at = bisect_left(line, (rank, job))
+            stays = line[at : at + 1] == [(rank, job)]
+            if at + stays < len(line) and (not stays or job in passed):
+                heapq.heappush(heads, (line[at + stays], need))
+
+    def first(self, count: int) -> tuple[Waiting, ...]:
+        """Return so many of those that wait, next first."""
+        return tuple(self._waiting[job] for _, job in self._line[:count])
 
     def order(self) -> tuple[Waiting, ...]:
         """Return all that wait, next first."""

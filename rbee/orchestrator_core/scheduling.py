@@ -98,7 +98,7 @@ def decide(
         waited_s: how long it waits already.
     """
     there = seats_of(job, view, warm or {})
-    seats = [seat for seat in there if _holds(seat.worker, context_tokens)]
+    seats = [seat for seat in there if holds(seat.worker, context_tokens)]
     awake = [seat for seat in seats if seat.free > 0 and seat.worker.state in (WorkerState.READY, WorkerState.BUSY)]
     if awake:
         return _run(choose_seat(awake, view))
@@ -139,10 +139,8 @@ def fits(seat: Seat, view: View) -> bool:
     free = {device.gpu: device.free_bytes for device in view.fleet.devices(seat.pool)}
     if any((seat.pool, gpu) in view.kept for gpu in gpus_of(seat.worker)):
         return False
-    needed = share(seat.worker)
-    return all(
-        gpu not in free or free[gpu] - view.promised[seat.pool, gpu] >= needed for gpu in gpus_of(seat.worker)
-    )  # fmt: skip
+    left = {gpu: free[gpu] - view.promised[seat.pool, gpu] for gpu in gpus_of(seat.worker) if gpu in free}
+    return all(bytes_left >= share(seat.worker, gpu) for gpu, bytes_left in left.items())
 
 
 def _run(seat: Seat, *, wakes: bool = False) -> Run:
@@ -252,7 +250,7 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
     beds = []
     for seat in asleep:
         worker, devices = seat.worker, view.fleet.devices(seat.pool)
-        for device in (device for device in devices if device.gpu in gpus_of(worker)):
+        for device in (each for each in devices if each.gpu in gpus_of(worker) and not each.problem):
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
             free = max(0, device.free_bytes - view.promised[seat.pool, device.gpu])
             holders = view.fleet.holders(seat.pool, device.gpu)
@@ -260,7 +258,7 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
                 Room(
                     place=place,
                     file=worker.model,
-                    need=share(worker),
+                    need=share(worker, device.gpu),
                     free=free,
                     total=device.total_bytes,
                     devices=(device,),
@@ -298,5 +296,6 @@ def _matches(worker: WorkerStatus, wanted: Placement) -> bool:
     return wanted.backend in (None, worker.backend.value) and wanted.gpu in (None, *gpus_of(worker))
 
 
-def _holds(worker: WorkerStatus, context_tokens: int) -> bool:
+def holds(worker: WorkerStatus, context_tokens: int) -> bool:
+    """Say whether a prompt of so many tokens leaves room for an answer in the worker's context."""
     return not worker.ctx or context_tokens < worker.ctx

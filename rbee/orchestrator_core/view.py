@@ -92,7 +92,7 @@ class View:
         for pool, status in self.fleet.asleep():
             if self.in_flight.get((pool, status.id)):
                 for gpu in gpus_of(status):
-                    found[pool, gpu] += share(status)
+                    found[pool, gpu] += share(status, gpu)
         return found
 
     @cached_property

@@ -107,6 +107,16 @@ class Header:
         return sum(self.kv_heads) * (self.key_length + self.value_length) * F16_BYTES
 
     @property
+    def embedding_bytes(self) -> int:
+        """Return the size of the table that turns tokens into vectors."""
+        return self._tensor_bytes("token_embd.weight")
+
+    @property
+    def output_bytes(self) -> int:
+        """Return the size of the output layer; 0 where it is that table, or in another file."""
+        return self._tensor_bytes("output.weight")
+
+    @property
     def feed_forward_length(self) -> int:
         return max(self._per_layer("feed_forward_length"), default=0)
 
@@ -143,6 +153,9 @@ class Header:
     def size_bytes(self) -> int:
         """Return how long the file is at least."""
         return max((self.data_offset + t.offset + (t.size_bytes or 0) for t in self.tensors), default=self.data_offset)
+
+    def _tensor_bytes(self, name: str) -> int:
+        return next((tensor.size_bytes or 0 for tensor in self.tensors if tensor.name == name), 0)
 
     def _head_length(self) -> int:
         return self.embedding_length // self.heads if self.heads else 0

@@ -38,20 +38,27 @@ class Survey:
     backends: Collection[Backend]
 
 
-def key(model: ModelFile, backend: Backend, *, ctx: int, slots: int) -> str:
-    """Return what workers of one kind have in common. Until a file is hashed its size has to stand for its content."""
-    return f"{model.sha256 or f'{model.id}:{model.size_bytes}'} {backend} {ctx}x{slots}"
+def key(model: ModelFile, backend: Backend, *, ctx: int, slots: int, gpus: int = 1) -> str:
+    """Return what workers of one kind have in common: the file, and every flag that changes what they take.
+
+    Until a file is hashed its size has to stand for its content.
+    """
+    split = f" on {gpus}" if gpus > 1 else ""
+    return f"{model.sha256 or f'{model.id}:{model.size_bytes}'} {backend} {ctx}x{slots}{split}"
 
 
-def need(model: ModelFile, backend: Backend, *, ctx: int, slots: int, known: Mapping[str, Measured]) -> Need:
-    """Return what a worker takes of its device: as measured, else as the header says."""
-    seen = known.get(key(model, backend, ctx=ctx, slots=slots), Measured())
+def need(
+    model: ModelFile, backend: Backend, *, ctx: int, slots: int, known: Mapping[str, Measured], gpus: int = 1
+) -> Need:
+    """Return what a worker takes of its device, of all ``gpus`` together: as measured, else as the header says."""
+    seen = known.get(key(model, backend, ctx=ctx, slots=slots, gpus=gpus), Measured())
     taken = seen.host_bytes if backend is Backend.CPU else seen.device_bytes
     predict = memory.host_bytes if backend is Backend.CPU else memory.device_bytes
+    contexts = (gpus - 1) * memory.DEVICE_CONTEXT_BYTES
     return Need(
         model=model.id,
         backend=backend,
-        bytes=int(taken * MARGIN) if taken else predict(model, ctx=ctx, slots=slots),
+        bytes=int(taken * MARGIN) if taken else predict(model, ctx=ctx, slots=slots) + contexts,
         ctx=ctx,
         slots=slots,
         measured=bool(taken),
@@ -99,21 +106,32 @@ def learn(survey: Survey) -> Mapping[str, Measured]:
         model = _model_of(worker, survey)
         if model is None or worker.state not in LOADED or worker.pid is None:
             continue
-        kind = key(model, worker.backend, ctx=worker.ctx, slots=worker.slots)
+        kind = key(model, worker.backend, ctx=worker.ctx, slots=worker.slots, gpus=max(1, len(_gpus(worker))))
         before = news.get(kind) or survey.known.get(kind, Measured())
-        seen = _seen(worker, before, survey)
+        seen = _seen(worker, model, before, survey)
         if seen != before:
             news[kind] = seen
     return news
 
 
-def _seen(worker: WorkerStatus, before: Measured, survey: Survey) -> Measured:
+def _seen(worker: WorkerStatus, model: ModelFile, before: Measured, survey: Survey) -> Measured:
     resident = survey.resident.get(worker.pid or 0)
     return Measured(
         device_bytes=max(before.device_bytes, _device_bytes(worker, survey) or 0),
-        host_bytes=max(before.host_bytes, resident.peak if resident else 0),
+        host_bytes=max(before.host_bytes, _host_bytes(worker, model, resident) if resident else 0),
         load_ms=worker.load_ms if worker.load_ms is not None else before.load_ms,
     )
+
+
+def _host_bytes(worker: WorkerStatus, model: ModelFile, resident: Resident) -> int:
+    """Return what a worker has of the host's memory and needs.
+
+    llama.cpp rearranges some weights for the CPU, into memory of its own; the pages of the file that it read them from
+    are resident as well, and needed no more. So a file counts only with what was not rearranged.
+    """
+    own = memory.own_bytes(model, ctx=worker.ctx, slots=worker.slots)
+    rearranged = max(0, resident.anon - own)
+    return min(resident.peak, resident.anon + max(0, model.size_bytes - rearranged))
 
 
 def _host(survey: Survey) -> Device:
@@ -135,28 +153,31 @@ def _host(survey: Survey) -> Device:
 def _gpu(gpu: Gpu, survey: Survey) -> Device:
     ours = list(_tenants(gpu.index, survey, gpu.vendor))
     used = {worker.id: _used(worker, gpu, survey) for worker in ours}
-    reserved = sum(max(_share(worker, survey), used[worker.id]) for worker in ours)
+    reserved = sum(max(_share(worker, gpu.index, survey), used[worker.id]) for worker in ours)
     foreign = max(0, gpu.memory_used_bytes - sum(used.values()))
     free = max(0, gpu.memory_total_bytes - foreign - reserved)
     return Device(
         backends=tuple(backend for backend in _VENDORS[gpu.vendor] if backend in survey.backends),
         gpu=gpu.index,
+        vendor=gpu.vendor,
         total_bytes=gpu.memory_total_bytes,
         free_bytes=0 if gpu.problem else free,
         reserved_bytes=reserved,
         foreign_bytes=foreign,
         problem=gpu.problem,
+        hot=gpu.hot,
     )
 
 
 def _tenants(gpu: int | None, survey: Survey, vendor: str = "") -> Iterator[WorkerStatus]:
     """Yield the workers that have memory there, or will in a moment."""
     for worker in survey.workers:
-        if worker.state in HOLDING and _is_on(worker, gpu, vendor):
+        if worker.state in HOLDING and is_on(worker, gpu, vendor):
             yield worker
 
 
-def _is_on(worker: WorkerStatus, gpu: int | None, vendor: str) -> bool:
+def is_on(worker: WorkerStatus, gpu: int | None, vendor: str) -> bool:
+    """Say whether ``worker`` is one for that device; None is the host's memory."""
     if gpu is None:
         return worker.backend is Backend.CPU
     return gpu in _gpus(worker) and worker.backend in _VENDORS[vendor]
@@ -170,11 +191,16 @@ def _need_of(worker: WorkerStatus, survey: Survey) -> int:
     model = _model_of(worker, survey)
     if model is None:
         return worker.memory_limit_bytes or 0 if worker.backend is Backend.CPU else 0
-    return need(model, worker.backend, ctx=worker.ctx, slots=worker.slots, known=survey.known).bytes
+    gpus = max(1, len(_gpus(worker)))
+    return need(model, worker.backend, ctx=worker.ctx, slots=worker.slots, known=survey.known, gpus=gpus).bytes
 
 
-def _share(worker: WorkerStatus, survey: Survey) -> int:
-    return _need_of(worker, survey) // max(1, len(_gpus(worker)))
+def _share(worker: WorkerStatus, gpu: int, survey: Survey) -> int:
+    """Return what a worker needs of one of its GPUs."""
+    need_bytes, gpus = _need_of(worker, survey), _gpus(worker)
+    if len(worker.split) != len(gpus):
+        return need_bytes // max(1, len(gpus))
+    return need_bytes * worker.split[gpus.index(gpu)] // sum(worker.split)
 
 
 def _used(worker: WorkerStatus, gpu: Gpu, survey: Survey) -> int:
@@ -183,7 +209,7 @@ def _used(worker: WorkerStatus, gpu: Gpu, survey: Survey) -> int:
     if mine and mine[0].memory_bytes is not None:
         return mine[0].memory_bytes
     silent = all(process.memory_bytes is None for process in gpu.processes)
-    return _share(worker, survey) if silent and worker.state in LOADED else 0
+    return _share(worker, gpu.index, survey) if silent and worker.state in LOADED else 0
 
 
 def _device_bytes(worker: WorkerStatus, survey: Survey) -> int | None:

@@ -80,6 +80,7 @@ def status(facts: UnitFacts, last_exit: WorkerExit | None = None) -> WorkerStatu
         since_ms=facts.since_ms,
         load_ms=facts.load_ms,
         gpus=plan.gpus,
+        split=plan.split,
         pinned=plan.pinned,
         spare=plan.spare,
         pid=facts.pid,

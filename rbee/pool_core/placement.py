@@ -3,8 +3,8 @@
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
-from rbee.errors import InsufficientMemory, InvalidRequest, NoCapacity
-from rbee.pool_core import inventory, ledger, memory, names
+from rbee.errors import InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
+from rbee.pool_core import advice, inventory, ledger, memory, names
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import PoolFacts, WorkerPlan
 from rbee.wire.catalog import ModelFile
@@ -13,6 +13,7 @@ from rbee.wire.words import bytes_text
 from rbee.wire.workers import Backend, WorkerSpec
 
 THREADS_PER_SLOT = 8
+USUAL_LAYERS = 32
 
 
 def decide(spec: WorkerSpec, model: ModelFile, *, facts: PoolFacts, survey: Survey) -> WorkerPlan:
@@ -26,9 +27,17 @@ def decide(spec: WorkerSpec, model: ModelFile, *, facts: PoolFacts, survey: Surv
     ctx = _context(spec, model, facts)
     needed = ledger.need(model, spec.backend, ctx=ctx, slots=slots, known=survey.known).bytes
     ledger_lines = ledger.devices(survey)
-    gpus = _gpus(spec, needed, ledger_lines)
-    on_host = memory.INTERPRETER_BYTES if gpus else needed
-    _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
+    if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
+        raise inventory.no_gpu(spec.backend, survey.inventory)
+    try:
+        gpus, split = _gpus(spec, needed, ledger_lines, layer_bytes=needed // (model.layers or USUAL_LAYERS))
+        on_host = memory.INTERPRETER_BYTES if gpus else needed
+        _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
+    except (InsufficientVram, InsufficientMemory) as error:
+        error.hint = advice.for_too_little(
+            spec, model, ctx=ctx, slots=slots, lines=ledger_lines, known=survey.known
+        )  # fmt: skip
+        raise
     return WorkerPlan(
         id=spec.id or "",
         backend=str(spec.backend),
@@ -41,6 +50,7 @@ def decide(spec: WorkerSpec, model: ModelFile, *, facts: PoolFacts, survey: Surv
         memory_bytes=spec.memory_bytes or memory.limit_bytes(model, ctx=ctx, slots=slots),
         gpu=gpus[0] if gpus else None,
         gpus=gpus if len(gpus) > 1 else (),
+        split=split,
         cpu_percent=spec.cpu_percent,
         threads=facts.threads or min(survey.host.cpus, THREADS_PER_SLOT * slots),
         pinned=spec.pinned,
@@ -107,22 +117,23 @@ def _context(spec: WorkerSpec, model: ModelFile, facts: PoolFacts) -> int:
     return spec.ctx
 
 
-def _gpus(spec: WorkerSpec, needed: int, lines: Sequence[Device]) -> tuple[int, ...]:
-    """Return the GPUs to use; of kinds nobody counts the memory of, the caller's index is taken at its word."""
+def _gpus(
+    spec: WorkerSpec, needed: int, lines: Sequence[Device], *, layer_bytes: int
+) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the GPUs to use, and how they share; where nobody counts the memory the index is taken at its word."""
     if spec.backend is Backend.CPU:
         if spec.gpu is not None:
             raise InvalidRequest(f"gpu is {spec.gpu}, but the backend is cpu", hint="leave --gpu out")
-        return ()
+        return (), ()
     counted = [line for line in lines if line.gpu is not None and spec.backend in line.backends]
     if not counted and spec.backend is not Backend.CUDA:
-        return (spec.gpu or 0,)
-    return inventory.choose_gpus(spec.gpu, needed, counted)
+        return (spec.gpu or 0,), ()
+    return inventory.choose_gpus(spec.gpu, needed, counted, layer_bytes=layer_bytes)
 
 
 def _require_memory(needed: int, free: int) -> None:
     if needed > free:
         raise InsufficientMemory(
             f"the worker needs {bytes_text(needed)} of memory, {bytes_text(free)} are free",
-            hint="stop a worker, ask for less --ctx or --slots, or take a smaller model",
             details={"needed_bytes": needed, "free_bytes": free},
         )

@@ -28,6 +28,8 @@ class WorkerPlan:
     gpu: int | None = None
     gpus: tuple[int, ...] = ()
     """All of them, where one does not suffice; then ``gpu`` is the first."""
+    split: tuple[int, ...] = ()
+    """How many percent of the model each of ``gpus`` takes."""
     cpu_percent: int | None = None
     threads: int = 0
     pinned: bool = False
@@ -147,6 +149,8 @@ class WorkerControl(Protocol):
 
 class GpuProbe(Protocol):
     async def inventory(self) -> GpuInventory: ...
+    async def reopened(self) -> GpuInventory:
+        """As ``inventory``, by a driver that was let go and opened anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,3 +276,4 @@ class PoolFacts:
     idle_s: int
     threads: int
     load_timeout_s: float
+    gpu_limit_c: int = 0

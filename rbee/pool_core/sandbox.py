@@ -1,10 +1,12 @@
 """What a worker's service may not do. It reads a model, computes, and answers on a socket that is handed to it."""
 
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from rbee.wire.workers import Backend
 
 DENIED_CALLS = "SystemCallFilterDeny"  # a second SystemCallFilter=, taking away from the first
+FIRST_RENDER_NODE = 128
 HOMES = ("/home/", "/root/", "/run/user/")
 
 
@@ -21,18 +23,22 @@ class Confined(Protocol):
     def model_paths(self) -> tuple[str, ...]: ...
 
 
-def properties(plan: Confined, *, dynamic_user: bool) -> dict[str, object]:
+def properties(
+    plan: Confined, *, dynamic_user: bool, render_nodes: Callable[[], Sequence[str]] = tuple
+) -> dict[str, object]:
     """Return the sandbox; a user's manager can do less of it than the system's."""
-    return {**_everywhere(), **(_system(plan) if dynamic_user else _user())}
+    return {**_everywhere(), **(_system(plan, render_nodes) if dynamic_user else _user())}
 
 
-def device_nodes(plan: Confined) -> list[str]:
+def device_nodes(plan: Confined, render_nodes: Callable[[], Sequence[str]] = tuple) -> list[str]:
     """Return the device nodes of the plan's GPUs, and of no other."""
     gpus = plan.gpus or (plan.gpu or 0,)
     if plan.backend == Backend.CUDA:
         return ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", *(f"/dev/nvidia{gpu}" for gpu in gpus)]
     if plan.backend in (Backend.ROCM, Backend.VULKAN):
-        return ["/dev/kfd", *(f"/dev/dri/renderD{128 + gpu}" for gpu in gpus)]
+        known = render_nodes()  # another vendor's GPU may have the first
+        nodes = (known[gpu] if gpu < len(known) else f"/dev/dri/renderD{FIRST_RENDER_NODE + gpu}" for gpu in gpus)
+        return ["/dev/kfd", *nodes]
     return []
 
 
@@ -60,8 +66,8 @@ def _everywhere() -> dict[str, object]:
     }
 
 
-def _system(plan: Confined) -> dict[str, object]:
-    nodes = device_nodes(plan)
+def _system(plan: Confined, render_nodes: Callable[[], Sequence[str]]) -> dict[str, object]:
+    nodes = device_nodes(plan, render_nodes)
     groups: dict[str, object] = {"SupplementaryGroups": ["render", "video"]} if plan.backend in _BY_GROUP else {}
     return {
         "DynamicUser": True,

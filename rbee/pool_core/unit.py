@@ -6,7 +6,7 @@ are friendly: seconds, bytes, booleans, lists. ``adapters.systemd`` encodes them
 
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from urllib.parse import quote, unquote
@@ -41,7 +41,8 @@ class NotAWorker(RbeeError):
 class Place:
     """Where and how units are made; the same for all workers of a pool.
 
-    ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker.
+    ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker;
+    ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes.
     """
 
     mode: Mode
@@ -50,6 +51,7 @@ class Place:
     watchdog_s: float
     load_timeout_s: float
     stop_grace_s: float
+    render_nodes: Callable[[], Sequence[str]] = tuple
 
 
 def secret_file(worker: str, place: Place) -> str:
@@ -81,6 +83,7 @@ def unquoted(words: Sequence[str]) -> list[str]:
 def _words(plan: WorkerPlan) -> list[str]:
     gpus = plan.gpus or (() if plan.gpu is None else (plan.gpu,))
     gpu = [f"--gpu={','.join(map(str, gpus))}"] if gpus else []
+    split = [f"--split={','.join(map(str, plan.split))}"] if plan.split else []
     flags = [word for word, said in (("--pinned", plan.pinned), ("--spare", plan.spare)) if said]
     return [
         f"--id={plan.id}",
@@ -92,6 +95,7 @@ def _words(plan: WorkerPlan) -> list[str]:
         f"--idle={plan.idle_s}",
         f"--threads={plan.threads}",
         *gpu,
+        *split,
         *flags,
         *plan.model_paths,
     ]
@@ -119,6 +123,7 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
             memory_bytes=memory_bytes,
             gpu=gpus[0] if gpus else None,
             gpus=gpus if len(gpus) > 1 else (),
+            split=tuple(int(percent) for percent in options["split"].split(",")) if "split" in options else (),
             pinned="--pinned" in words,
             spare="--spare" in words,
             cpu_percent=cpu_percent,
@@ -142,11 +147,13 @@ def service_properties(plan: WorkerPlan, place: Place) -> dict[str, object]:
     return {
         "Description": f"rbee worker {plan.id}, {plan.model}",
         "CollectMode": "inactive-or-failed",  # leave no corpse that blocks the next start
+        # When the host is switched off its streams go on for the stop grace, or move: the network goes after them.
+        "After": ["network.target"],
         "StartLimitIntervalSec": START_LIMIT_S,
         "StartLimitBurst": _start_limit_burst(plan.idle_s),
         **_life(plan, place),
         **_limits(plan),
-        **sandbox.properties(plan, dynamic_user=place.mode is Mode.SYSTEM),
+        **sandbox.properties(plan, dynamic_user=place.mode is Mode.SYSTEM, render_nodes=place.render_nodes),
         "LoadCredential": [("secret", secret_file(plan.id, place))],
         "Environment": environment(plan, place),
     }
@@ -160,6 +167,8 @@ def environment(plan: WorkerPlan, place: Place) -> dict[str, str]:
         "XDG_CACHE_HOME": "/tmp/.cache",  # noqa: S108
         "LANG": "C.UTF-8",
         "HF_HUB_OFFLINE": "1",
+        # CUDA would number the fastest first; NVML, and so everybody else here, numbers by the slot on the bus.
+        "CUDA_DEVICE_ORDER": "PCI_BUS_ID",
         "OMP_NUM_THREADS": str(plan.threads),
         # OpenMP's threads spin while they wait. With a bound on it a busy neighbour costs half instead of two thirds
         # of the tokens; sleeping at once (OMP_WAIT_POLICY=passive) would cost two thirds on an idle machine.
@@ -171,7 +180,7 @@ def environment(plan: WorkerPlan, place: Place) -> dict[str, str]:
 
 def render(properties: Mapping[str, object]) -> str:
     """Return service properties as the text of a unit file, for ``systemd-analyze`` and for people."""
-    of_unit = {"Description", "CollectMode", "StartLimitIntervalSec", "StartLimitBurst"}
+    of_unit = {"Description", "CollectMode", "After", "StartLimitIntervalSec", "StartLimitBurst"}
     sections = {"Unit": of_unit & properties.keys(), "Service": properties.keys() - of_unit}
     text = []
     for section, keys in sections.items():

@@ -48,9 +48,9 @@ def _gpus(found: PoolSnapshot) -> Iterator[GaugeMetricFamily]:
 
 def _devices(found: PoolSnapshot) -> Iterator[GaugeMetricFamily]:
     for name, text, value in _OF_DEVICE:
-        family = GaugeMetricFamily(name, text, labels=["device"])
+        family = GaugeMetricFamily(name, text, labels=["device", "vendor"])
         for device in found.devices:
-            family.add_metric(["host" if device.gpu is None else f"gpu {device.gpu}"], value(device))
+            family.add_metric(["host" if device.gpu is None else f"gpu {device.gpu}", device.vendor], value(device))
         yield family
 
 
@@ -61,6 +61,7 @@ _OF_GPU: Sequence[tuple[str, str, Callable[[Gpu], float | None]]] = (
     ("rbee_gpu_temperature_celsius", "How hot it is.", lambda gpu: gpu.temperature_c),
     ("rbee_gpu_power_watts", "What it draws.", lambda gpu: gpu.power_w),
     ("rbee_gpu_ecc_errors", "Uncorrected memory errors since the driver was loaded.", lambda gpu: gpu.ecc_errors),
+    ("rbee_gpu_xid", "The last critical error the driver told of; absent: none.", lambda gpu: gpu.xid),
     ("rbee_gpu_problem", "1 while nothing can run on it.", lambda gpu: float(bool(gpu.problem))),
 )
 _OF_DEVICE: Sequence[tuple[str, str, Callable[[Device], float]]] = (

@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from rbee import config, log
-from rbee.adapters.policy_script import PolicyScript
+from rbee.adapters.policy import PolicyScript
 from rbee.config import Settings
 from rbee.daemon import tls
 from rbee.daemon.access import Access

@@ -7,23 +7,24 @@ import time
 from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
-from itertools import islice
 from typing import Any, assert_never
 
 from rbee import log
 from rbee.errors import RbeeError, Timeout
 from rbee.orchestrator_core import explain
-from rbee.orchestrator_core.policy import QUEUE_SHOWN, Plain, job_row
+from rbee.orchestrator_core.moment import QUEUE_SHOWN, Plain
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.rooms import Place, place_text
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
 from rbee.orchestrator_core.view import Claim, Key, View
 from rbee.orchestrator_core.warmth import blocks_of
+from rbee.queen.clock import Clock
 from rbee.queen.deadlines import Deadlines
 from rbee.queen.errands import Errands
 from rbee.queen.evictor import Evictor
 from rbee.queen.forecast import Forecast, Outlook
-from rbee.queen.job import Job, Need, now_ms
+from rbee.queen.held import Held
+from rbee.queen.job import Job, Need
 from rbee.queen.jobs import Jobs
 from rbee.queen.policy import Policy
 from rbee.queen.pools import Pools
@@ -38,6 +39,9 @@ from rbee.wire.workers import WorkerState
 TICK_S = 1.0
 STUCK_S = 30.0
 
+PASSED = 10
+"""So many whom the policy alone has wait let others of their need go first; the policy is asked about each of those."""
+
 
 class Dispatcher:
     """Owns the decisions; nobody else starts, retries or times out a job.
@@ -51,6 +55,7 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
+        clock: Clock,
         jobs: Jobs,
         pools: Pools,
         errands: Errands,
@@ -70,7 +75,8 @@ class Dispatcher:
         self._spawner = Spawner(pools, done=self._spawned, noted=self._noted, changed=jobs.changed.set)
         self._evictor = Evictor(pools, noted=self._noted, changed=jobs.changed.set)
         self._forecast = Forecast(jobs, errands, self._spawner, self.rates)
-        self.reasons = Reasons(jobs, self._forecast, self.aside)
+        self._held = Held(clock)
+        self.reasons = Reasons(clock, jobs, self._forecast, self._held, self.aside)
         self._hopes: dict[Need, Place] = {}
         self._claims: tuple[Claim, ...] = ()
         self._look_again_s: float | None = None
@@ -122,10 +128,10 @@ class Dispatcher:
             claims=claims,
         )
 
-    def decide(self, spec: JobSpec, context_tokens: int = 0) -> Decision:
+    def decide(self, spec: JobSpec, view: View, context_tokens: int = 0) -> Decision:
         """Return what would be done with a job of that kind now."""
         warm = self._errands.warmth.match(blocks_of(spec), spec.session)
-        return decide(spec, self.view(), warm=warm, context_tokens=context_tokens)
+        return decide(spec, view, warm=warm, context_tokens=context_tokens)
 
     def predict_ms(self, job: Job, view: View | None = None) -> int | None:
         """Return in how many ms ``job`` may start; None where nothing is known, or it does not wait."""
@@ -158,7 +164,8 @@ class Dispatcher:
         view = self.view()
         warm = self._errands.warmth.match(job.blocks, job.spec.session)
         waited = [{"decision": "wait", "sentence": each["reason"], **each} for each in self.reasons.waited(job)]
-        now = {"at_ms": now_ms(), "decision": "consider", "sentence": f"waits: {self.reasons.of(job)}"}
+        now = {"at_ms": job.at_ms(), "decision": "consider", "sentence": f"waits: {self.reasons.of(job)}"}
+        now |= {"policy": note} if (note := self.policy.note(job.id)) else {}
         return (*waited, {**now, "considered": explain.considered(job.spec, view, warm)})
 
     def aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
@@ -202,14 +209,19 @@ class Dispatcher:
         """Look at the first of each need; who is given something makes way for the next of that need."""
         self._look_again_s = None
         claims: tuple[Claim, ...] = ()
-        view = self._view(claims)
-        for entry in self._jobs.queue.heads():
+        view, passed = self._view(claims), set[str]()
+        for entry in self._jobs.queue.heads(passed):
             job = self._jobs.live[entry.job]
             warm = self._errands.warmth.match(job.blocks, job.spec.session)
             waited_s = view.now_s - job.arrived_s
             builtin = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens, waited_s=waited_s)
-            decision = self.policy.decide(job.spec, builtin, view, partial(self._told_to_policy, job))
+            asked = partial(self._told_to_policy, job)
+            decision = self.policy.decide(job.spec, builtin, view, asked, job.context_tokens)
             self._hopes.pop(job.need(self._jobs.names), None)
+            self._held.release(job.id)
+            if isinstance(decision, Wait) and decision is not builtin and len(passed) < PASSED:
+                self._held.hold(job.id, decision.reason)
+                passed.add(job.id)
             self._perform(job, decision, view, warm)
             if isinstance(decision, Wait) and decision.claim is not None:
                 claims = (*claims, decision.claim)
@@ -219,21 +231,11 @@ class Dispatcher:
         self._claims = claims
         self._retire_spares(view)
         for pool in list(view.fleet.overdue):
-            self._errands.move(pool, f"pool {pool} is draining, and its deadline has passed")
+            self._errands.move(pool)
 
     def _told_to_policy(self, job: Job) -> tuple[Plain, list[Plain]]:
-        queue = [self._jobs.live[entry.job] for entry in islice(self._jobs.queue.order(), QUEUE_SHOWN)]
-        return self._row(job), [self._row(each) for each in queue]
-
-    def _row(self, job: Job) -> Plain:
-        return job_row(
-            job.spec,
-            job=job.id,
-            caller=job.caller,
-            waited_ms=int((time.monotonic() - job.arrived_s) * 1000),
-            attempts=job.attempts,
-            model=self._jobs.names.canonical(job.spec.model),
-        )
+        names, first = self._jobs.names, self._jobs.queue.first(QUEUE_SHOWN)
+        return job.row(names), [self._jobs.live[entry.job].row(names) for entry in first]
 
     def _perform(self, job: Job, decision: Decision, view: View, warm: Mapping[Key, int]) -> None:
         match decision:
@@ -252,7 +254,8 @@ class Dispatcher:
                 if absent:
                     self._pools.wake()
                 self._look_again_s = min(filter(None, (until_s, self._look_again_s)), default=None)
-                self.reasons.note(job, reason)
+                if not self._held.reason(job.id):
+                    self.reasons.note(job, reason)
             case Refuse(error):
                 self.refuse(job, error)
             case _:
@@ -266,6 +269,7 @@ class Dispatcher:
             "worker": decision.worker,
             "attempt": job.attempts + 1,
             "sentence": explain.run_sentence(decision, view),
+            **({"policy": note} if (note := self.policy.note(job.id)) else {}),
             "considered": explain.considered(job.spec, view, warm),
             "waited": self.reasons.waited(job),
         }

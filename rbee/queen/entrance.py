@@ -14,10 +14,11 @@ from rbee.errors import Conflict, NoCapacity, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
+from rbee.queen.clock import Clock
 from rbee.queen.counting import prompt_tokens
 from rbee.queen.dispatcher import Dispatcher
 from rbee.queen.forecast import Outlook
-from rbee.queen.job import Job, now_ms
+from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.pools import Pools
 from rbee.queen.store import jobs
@@ -44,12 +45,13 @@ class Entrance:
         capacity: how many may wait; -1 is unbounded.
         policy: what to do with one more.
         shown: a status with what only memory knows.
-        cancel: ends a job.
+        cancel: ends a job that cannot be kept.
     """
 
     def __init__(
         self,
         store: Store,
+        clock: Clock,
         jobs: Jobs,
         pools: Pools,
         dispatcher: Dispatcher,
@@ -62,6 +64,7 @@ class Entrance:
         self.closed = False
         """The queen is stopping: who is accepted now is kept for the next one."""
         self._store = store
+        self._clock = clock
         self._jobs = jobs
         self._pools = pools
         self._dispatcher = dispatcher
@@ -94,14 +97,7 @@ class Entrance:
         if spec.id is not None and spec.id not in self._arriving:
             self._arriving[spec.id] = entering
             entering.add_done_callback(lambda _, job=spec.id: self._arriving.pop(job))  # type: ignore[misc]
-        stored, job = await asyncio.shield(entering)
-        try:
-            await self._store.synced()  # while it is on its way to a worker
-        except NoCapacity:
-            if job is not None:
-                self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
-            raise
-        return stored, job
+        return await asyncio.shield(entering)
 
     async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
         tokens, decision = await self._decided(spec)
@@ -110,13 +106,15 @@ class Entrance:
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
         displaced = None if at_once else self._admit(spec, outlook)
         first = self._first(decision, outlook, at_once=at_once)
+        created_ms = self._clock.wall_ms()
         new = NewJob(
             id=spec.id or new_id(),
             digest=digest,
             spec=spec,
             caller=asker.caller,
             request_id=asker.request_id,
-            created_ms=now_ms(),
+            created_ms=created_ms,
+            skew_ms=self._clock.now_ms() - created_ms,
         )
         entry = Entry(1, "queued", codec.dump_json(first))
         with self._among_those_that_come(spec, waits=not at_once), self._in_place_of(displaced):
@@ -125,21 +123,32 @@ class Entrance:
             if displaced is not None:
                 self._jobs.wait(displaced)
             return self._repeated(stored, digest, asker)
-        job = Job(self._store, _unfinished(stored, spec, asker))
+        job = Job(self._store, self._clock, _unfinished(stored, new))
         job.feed.publish([entry])
         job.context_tokens = tokens
         if displaced is not None:
             self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
-        return self._accepted(job, stored, first), job
+        accepted = self._accepted(job, stored, first)
+        await self._on_disk(job)
+        return accepted, job
+
+    async def _on_disk(self, job: Job) -> None:
+        """Wait for the disk, while the job is on its way to a worker already."""
+        try:
+            await self._store.synced()
+        except NoCapacity:
+            self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
+            raise
 
     async def _decided(self, spec: JobSpec) -> tuple[int, Decision]:
         """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""
-        tokens = await prompt_tokens(spec, self._dispatcher.view(), self._pools)
-        decision = self._dispatcher.decide(spec, tokens)
+        view = self._dispatcher.view()
+        tokens = await prompt_tokens(spec, view, self._pools)
+        decision = self._dispatcher.decide(spec, self._dispatcher.view() if tokens else view, tokens)
         if isinstance(decision, Refuse):
             # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
             await self._pools.refresh()
-            decision = self._dispatcher.decide(spec, tokens)
+            decision = self._dispatcher.decide(spec, self._dispatcher.view(), tokens)
         if isinstance(decision, Refuse):
             raise decision.error
         return tokens, decision
@@ -213,15 +222,16 @@ class Entrance:
         return replace(known, status=self._shown(known.status)), self._jobs.live.get(known.status.id)
 
 
-def _unfinished(stored: Stored, spec: JobSpec, asker: Asker) -> Unfinished:
+def _unfinished(stored: Stored, new: NewJob) -> Unfinished:
     return Unfinished(
         seq=stored.seq,
-        spec=spec,
-        request_id=asker.request_id,
+        spec=new.spec,
+        request_id=new.request_id,
         status=stored.status,
         last_event=0,
         last_worker_event=0,
         delivered=False,
+        skew_ms=new.skew_ms,
     )
 
 

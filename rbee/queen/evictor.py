@@ -6,11 +6,11 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 from rbee import log
+from rbee.adapters import clocks
 from rbee.client.pool import PoolClient
 from rbee.errors import RbeeError
 from rbee.orchestrator_core.eviction import Victim
 from rbee.orchestrator_core.view import Key
-from rbee.queen.job import now_ms
 from rbee.queen.pools import Pools
 from rbee.wire.workers import WorkerState
 
@@ -70,7 +70,7 @@ class Evictor:
     async def _go(self, key: Key, why: str, job: str, ask: Callable[[PoolClient], Awaitable[None]]) -> None:
         pool, worker = key
         try:
-            at_ms = now_ms()
+            at_ms = clocks.wall_ms()
             await ask(self._pools.client(pool))
             log.event("worker.evicted", worker=worker, pool=pool, job=job or None, why=why)
             await self._noted(key, "evict" if job else "retire", why, job, at_ms)

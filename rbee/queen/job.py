@@ -9,9 +9,11 @@ from functools import cached_property
 from typing import Any, NamedTuple
 
 from rbee.errors import NoCapacity, RbeeError
+from rbee.orchestrator_core.moment import Plain, job_row, prompt_bytes
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.queue import Waiting
 from rbee.orchestrator_core.warmth import blocks_of
+from rbee.queen.clock import Clock
 from rbee.queen.feed import Feed
 from rbee.queen.store import events, jobs
 from rbee.queen.store.events import Entry
@@ -41,10 +43,6 @@ def item(event: JobEvent, worker_event: int | None = None) -> Item:
     return Item(name_of(event), codec.dump_json(event), worker_event)
 
 
-def now_ms() -> int:
-    return int(time.time() * 1000)
-
-
 class Need(NamedTuple):
     """What a job asks for: whoever asks for the same is told the same."""
 
@@ -67,12 +65,15 @@ def share_of(caller: str, spec: JobSpec) -> str:
 class Job:
     """What changes is stored first and told then; one change at a time.
 
-    Clocks: ``…_ms`` is wall time since the epoch, ``…_s`` monotonic.
+    Clocks: ``…_s`` is monotonic, and ``…_ms`` what the wall clock said when the job came and what has passed since,
+    so that nothing is before what came before it, and nothing takes a year because somebody set the clock.
     """
 
-    def __init__(self, store: Store, kept: Unfinished) -> None:
+    def __init__(self, store: Store, clock: Clock, kept: Unfinished) -> None:
         status = kept.status
         self._store = store
+        self._clock = clock
+        self.skew_ms = kept.skew_ms
         self._lock = asyncio.Lock()
         self._others = 0
         """How many changes wait for the lock."""
@@ -112,9 +113,12 @@ class Job:
         self.tellings = 0
         self.tell_after_s = 0.0
         self.context_tokens = 0
-        age_s = max(0, now_ms() - status.created_ms) / 1000
-        self.arrived_s = time.monotonic() - age_s
-        self.began_s = _began_s(status.started_ms)
+        self.arrived_s = self._then_s(status.created_ms)
+        self.began_s = None if status.started_ms is None else self._then_s(status.started_ms)
+
+    def at_ms(self) -> int:
+        """Return what time it is for this job."""
+        return self._clock.now_ms() - self.skew_ms
 
     @property
     def tokens(self) -> int:
@@ -139,6 +143,23 @@ class Job:
     def pausing(self) -> bool:
         """It failed, and is not tried again yet."""
         return time.monotonic() < self.pause_until_s
+
+    def row(self, names: Names) -> Plain:
+        """Return the job as a policy is told of it."""
+        return job_row(
+            self.spec,
+            job=self.id,
+            caller=self.caller,
+            waited_ms=int((time.monotonic() - self.arrived_s) * 1000),
+            attempts=self.attempts,
+            model=names.canonical(self.spec.model),
+            prompt_bytes=self.prompt_bytes,
+            context_tokens=self.context_tokens,
+        )
+
+    @cached_property
+    def prompt_bytes(self) -> int:
+        return prompt_bytes(self.spec)
 
     @cached_property
     def blocks(self) -> tuple[bytes, ...]:
@@ -188,7 +209,7 @@ class Job:
     async def fail(self, error: RbeeError) -> None:
         """Raises Stale when it has ended already."""
         failure = Failure.of(error)
-        columns = {"finished_ms": now_ms(), "error": codec.dump_json(failure), "reason": error.message}
+        columns = {"finished_ms": self.at_ms(), "error": codec.dump_json(failure), "reason": error.message}
         decision = self._end("fail", f"failed: {error.message}") | {"code": error.code}
         await self.record([item(failure)], [Move(JobState.FAILED, columns)], decision, patient=True)
 
@@ -196,7 +217,7 @@ class Job:
         """End it without a word from a worker: there is none, or it does not answer."""
         ran_ms = 0.0 if self.began_s is None else (time.monotonic() - self.began_s) * 1000
         end = End(tokens_in=0, tokens_out=self.tokens, stop_reason=StopReason.CANCELLED, decode_ms=ran_ms, ttft_ms=0.0)
-        columns = {"finished_ms": now_ms(), "stop_reason": StopReason.CANCELLED.value, "tokens_out": self.tokens}
+        columns = {"finished_ms": self.at_ms(), "stop_reason": StopReason.CANCELLED.value, "tokens_out": self.tokens}
         decision = self._end("cancel", "was cancelled" if self.told_start else "was cancelled before it started")
         await self.record([item(end)], [Move(JobState.CANCELLED, columns)], decision, patient=True)
 
@@ -230,7 +251,7 @@ class Job:
             Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens)) for n, i in enumerate(items)
         ]
         try:
-            stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, now_ms())
+            stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, self.at_ms())
         except BaseException:
             self._lock.release()
             raise
@@ -271,14 +292,13 @@ class Job:
             if each.worker_event is not None:
                 self.worker_event = each.worker_event
 
+    def _then_s(self, then_ms: int) -> float:
+        """Return a time of this job's on the monotonic clock."""
+        return time.monotonic() - max(0, self.at_ms() - then_ms) / 1000
+
     async def _page(self, after: int) -> Sequence[Entry]:
         return await self._store.read(events.page, self.seq, after)
 
 
 def _packed(tokens: tuple[int, ...]) -> bytes | None:
     return array("I", tokens).tobytes() if tokens else None
-
-
-def _began_s(started_ms: int | None) -> float | None:
-    """Return when it began on the monotonic clock; a wall clock that was set back makes it now."""
-    return None if started_ms is None else time.monotonic() - max(0, now_ms() - started_ms) / 1000

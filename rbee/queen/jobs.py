@@ -8,7 +8,7 @@ from functools import partial
 
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.queue import Queue
-from rbee.queen.job import Job, now_ms
+from rbee.queen.job import Job
 from rbee.wire.jobs import JobState
 
 
@@ -41,7 +41,7 @@ class Jobs:
         now_s = time.monotonic()
         self.keep(job)
         job.pause_until_s = now_s + pause_s
-        job.waiting_since_ms = now_ms() if job.attempts else job.created_ms
+        job.waiting_since_ms = job.at_ms() if job.attempts else job.created_ms
         self.queue.push(job.waiting(self.names, now_s + pause_s if pause_s else 0.0), now_s)
         self.changed.set()
 

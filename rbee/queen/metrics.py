@@ -56,6 +56,10 @@ class Metrics:
             workers.labels(worker_state.value).set_function(partial(_workers, queen, worker_state))
         depth = Gauge("rbee_queue_depth", "Jobs that wait.", registry=self.registry)
         depth.set_function(lambda: float(len(queen.jobs.queue)))
+        faults = Gauge(
+            "rbee_policy_faults", "Decisions the policy failed to make since it was read.", registry=self.registry
+        )
+        faults.set_function(lambda: float(queen.dispatcher.policy.faults))
         readers = Gauge("rbee_sse_readers", "Open event streams.", registry=self.registry)
         readers.set_function(lambda: float(queen.jobs.readers()))
 

@@ -10,11 +10,12 @@ from rbee.errors import NotFound
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rates import Sample
 from rbee.orchestrator_core.view import Use, View
+from rbee.queen.clock import Clock
 from rbee.queen.closing import closing
 from rbee.queen.dispatcher import Dispatcher
 from rbee.queen.entrance import Asker, Entrance
 from rbee.queen.errands import Errands
-from rbee.queen.job import Job, now_ms
+from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.metrics import Metrics
 from rbee.queen.policy import Policy
@@ -28,7 +29,6 @@ from rbee.queen.sweeper import Sweeper
 from rbee.wire.catalog import ModelEntry
 from rbee.wire.events import End, JobEvent, Started, StopReason
 from rbee.wire.jobs import JobSpec, JobState, JobStatus
-from rbee.wire.pools import PoolState
 from rbee.wire.words import counted
 
 
@@ -49,8 +49,10 @@ class Queen:
         catalog: Iterable[ModelEntry],
         metrics: Metrics,
         policy: Policy | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.store = store
+        self.clock = clock or Clock()
         self.settings = settings
         self.metrics = metrics
         names = Names(catalog)
@@ -67,6 +69,7 @@ class Queen:
         self.errands = Errands(self.jobs, self.pools, self._observed)
         self.dispatcher = Dispatcher(
             store,
+            self.clock,
             self.jobs,
             self.pools,
             self.errands,
@@ -76,6 +79,7 @@ class Queen:
         )
         self._entrance = Entrance(
             store,
+            self.clock,
             self.jobs,
             self.pools,
             self.dispatcher,
@@ -85,7 +89,7 @@ class Queen:
             cancel=self.cancel,
         )
         self.sweeper = Sweeper(
-            store, self.jobs, retain_jobs_s=settings.retain_jobs_s, retain_text_s=settings.retain_text_s
+            store, self.clock, self.jobs, retain_jobs_s=settings.retain_jobs_s, retain_text_s=settings.retain_text_s
         )
         metrics.watch(self)
 
@@ -95,12 +99,13 @@ class Queen:
 
     async def start(self) -> None:
         """Go on where the queen before us ended: what waited waits again, what ran is taken up at its worker."""
+        await self.clock.start(self.store)
         await self.pools.start()
         kept = await self.store.read(jobs.unfinished)
         reasons = await self.store.read(past.first_reasons)
         self._remember(await self.store.read(past.worked))
         for each in kept:
-            job = Job(self.store, each)
+            job = Job(self.store, self.clock, each)
             job.first_reason = reasons.get(job.seq, "")
             if job.state in (JobState.DISPATCHED, JobState.RUNNING):
                 self.errands.resume(job)
@@ -115,7 +120,7 @@ class Queen:
         """Know from those before us who has been idle for how long, and how long a job takes."""
         now_s = time.monotonic()
         for each in worked:
-            used = Use(now_s - max(0, now_ms() - each.at_ms) / 1000, batch=each.batch)
+            used = Use(now_s - max(0, self.clock.now_ms() - each.at_ms) / 1000, batch=each.batch)
             self.errands.used[each.pool, each.worker] = used
             if each.end is not None:
                 self.dispatcher.rates.note(self.jobs.names.canonical(each.model), each.pool, _sample(each.end))
@@ -124,6 +129,7 @@ class Queen:
         """Let go of everything without ending anything; jobs that come now are kept for the next queen."""
         self._entrance.closed = True
         await self.dispatcher.stop()
+        self.dispatcher.policy.close()
         await self.sweeper.stop()
         await self.errands.leave()
         for job in self.jobs.live.values():
@@ -132,6 +138,7 @@ class Queen:
 
     def reconfigure(self, *, token: str, catalog: Iterable[ModelEntry], policy: Policy, strategy: str) -> None:
         """Take what SIGHUP may change."""
+        self.dispatcher.policy.close()
         self.dispatcher.policy, self.dispatcher.strategy = policy, strategy
         self.pools.token = token
         names = Names(catalog)
@@ -147,12 +154,12 @@ class Queen:
 
     def status_line(self) -> str:
         """Return what ``systemctl status`` shows."""
-        live = [pool for pool in self.pools.view() if pool.state is not PoolState.LOST]
-        workers = sum(len(pool.workers) for pool in live)
+        live = self.pools.heard()
+        workers = sum(len(snapshot.workers) for snapshot in live)
         waiting = len(self.jobs.queue)
         running = len(self.jobs.live) - waiting
         known = f"{running} running, {waiting} queued, {counted(len(live), 'pool')}, {counted(workers, 'worker')}"
-        trouble = self.store.trouble()
+        trouble = self.store.trouble() or self.dispatcher.policy.trouble()
         return f"{known}; {trouble}" if trouble else known
 
     async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:

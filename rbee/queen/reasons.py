@@ -7,8 +7,10 @@ from typing import Any
 
 from rbee.orchestrator_core import explain
 from rbee.orchestrator_core.view import View
+from rbee.queen.clock import Clock
 from rbee.queen.forecast import Forecast
-from rbee.queen.job import Job, Need, item, now_ms
+from rbee.queen.held import Held
+from rbee.queen.job import Job, Need, item
 from rbee.queen.jobs import Jobs
 from rbee.wire.events import Queued
 
@@ -23,12 +25,22 @@ _TELL_FIRST_S, _TELL_GROWTH, _TELL_LONGEST_S = 0.1, 1.15, 30.0
 class Reasons:
     """
     Args:
+        held: whom the policy has wait, each for a reason of its own.
         aside: does something that nobody waits for.
     """
 
-    def __init__(self, jobs: Jobs, forecast: Forecast, aside: Callable[[Coroutine[Any, Any, None], str], None]) -> None:
+    def __init__(
+        self,
+        clock: Clock,
+        jobs: Jobs,
+        forecast: Forecast,
+        held: Held,
+        aside: Callable[[Coroutine[Any, Any, None], str], None],
+    ) -> None:
+        self._clock = clock
         self._jobs = jobs
         self._forecast = forecast
+        self._held = held
         self._aside = aside
         self._told: dict[Need, deque[tuple[int, str]]] = {}
 
@@ -36,23 +48,28 @@ class Reasons:
         """Remember why all with the need of ``job`` wait."""
         told = self._told.setdefault(job.need(self._jobs.names), deque(maxlen=REMEMBERED))
         if not told or told[-1][1] != reason:
-            told.append((now_ms(), reason))
+            told.append((self._clock.now_ms(), reason))
 
     def of(self, job: Job) -> str:
         """Return why ``job`` waits; what became of it, once it does not."""
-        told = self._told.get(job.need(self._jobs.names))
+        held, told = self._held.reason(job.id), self._told.get(job.need(self._jobs.names))
+        if held and not job.pausing:
+            return held
         return told[-1][1] if told and job.id in self._jobs.queue and not job.pausing else job.reason
 
     def waited(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return what ``job`` waited for, this time."""
-        told = explain.waited(list(self._told.get(job.need(self._jobs.names), ())), job.waiting_since_ms)
-        since_ms = told[0]["at_ms"] if told else now_ms()
+        noted = [(at_ms - job.skew_ms, reason) for at_ms, reason in self._told.get(job.need(self._jobs.names), ())]
+        told = [*explain.waited(noted, job.waiting_since_ms), *self._held.told(job)]
+        told.sort(key=lambda each: each["at_ms"])
+        since_ms = told[0]["at_ms"] if told else job.at_ms()
         if job.attempts or not job.first_reason or since_ms - job.created_ms < _FORGOTTEN_MS:
             return told
         return [{"at_ms": job.created_ms, "reason": job.first_reason}, *told]  # a queen before us said so
 
     def forget(self) -> None:
         """Forget the needs that nobody has any more."""
+        self._held.keep(self._jobs.queue)
         depths = self._jobs.queue.depths()
         self._told = {need: told for need, told in self._told.items() if need in depths}
 

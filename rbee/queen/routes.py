@@ -12,6 +12,8 @@ from rbee.queen import streams
 from rbee.queen.entrance import Asker
 from rbee.queen.queen import Queen
 from rbee.queen.service import QueenService
+from rbee.wire import codec
+from rbee.wire.again import Again
 from rbee.wire.fields import NAME
 from rbee.wire.jobs import JobQuery, JobSpec
 from rbee.wire.operations import QUEEN
@@ -73,7 +75,9 @@ async def register_pool(request: Request, pool: str) -> HTTPResponse:
 
 
 async def heartbeat(request: Request, pool: str) -> HTTPResponse:
-    await service(request).heartbeat(pool, body(request, PoolSnapshot))
+    heard: Again[PoolSnapshot] = request.app.ctx.heard
+    snapshot = heard.read(pool, codec.parse_json(request.body or b"{}"))
+    await service(request).heartbeat(pool, snapshot)
     return empty()
 
 
@@ -89,6 +93,7 @@ async def undrain_pool(request: Request, pool: str) -> HTTPResponse:
 
 async def remove_pool(request: Request, pool: str) -> HTTPResponse:
     await service(request).remove_pool(pool)
+    request.app.ctx.heard.forget(pool)
     return empty()
 
 
@@ -156,6 +161,7 @@ HANDLERS: Mapping[str, Handler] = {
 
 def add_routes(app: App) -> None:
     """Give ``app`` the routes of ``wire.operations.QUEEN``; ``app.ctx.queen`` answers once it is set."""
+    app.ctx.heard = Again(PoolSnapshot, frozenset({"models", "needs"}))
     mount(app, QUEEN, HANDLERS)
     cancel = limited("cancel_job", cancel_job)
     app.add_route(cancel, "/v2/tasks/<job>/cancel", methods=["POST"], name="cancel_job_by_post")

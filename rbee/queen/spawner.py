@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee import log
+from rbee.adapters import clocks
 from rbee.errors import InsufficientMemory, InsufficientVram, RbeeError
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.view import Key
 from rbee.queen.closing import closing
-from rbee.queen.job import now_ms
 from rbee.queen.pools import Pools
 from rbee.wire.workers import SpawnEvent, WorkerSpec
 
@@ -71,7 +71,7 @@ class Spawner:
         message = f"starting a worker for {place.model} on {place.pool}"
         need = self._needs.setdefault(place, Need(message, takes, job, why))
         if need.task is None and time.monotonic() >= need.not_before_s:
-            need.began_s, need.began_ms = time.monotonic(), now_ms()
+            need.began_s, need.began_ms = time.monotonic(), clocks.wall_ms()
             need.task = asyncio.create_task(self._spawn(place, spec, need), name=f"spawn-{place.pool}-{place.model}")
         return need.message
 

@@ -241,7 +241,7 @@ def tokens(own: bool) -> list[str]:
 
 def ask(url: str, route: str, token: str, ca: str) -> tuple[Any, str]:
     """Return (answer, error) of a daemon."""
-    request = urllib.request.Request(url.rstrip("/") + route)  # noqa: S310  (http or https: config.py checked it)
+    request = urllib.request.Request(url.rstrip("/") + route)  # noqa: S310  (http or https: config checked it)
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:

@@ -29,6 +29,9 @@ class ModelFile:
     heads: int = 0
     embedding_length: int = 0
     feed_forward_length: int = 0
+    embedding_bytes: int = plain(
+        0, unit="bytes", doc="of the weights, what stays on the host when the rest is on a GPU"
+    )
     chat_template: bool = False
     revision: str = ""
     verified_ms: int | None = None

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rbee.wire.catalog import ModelFile
+from rbee.wire.draining import DrainReason
 from rbee.wire.fields import items, name, number, plain, text
 from rbee.wire.workers import Backend, WorkerStatus
 
@@ -46,7 +47,8 @@ class Gpu:
     xid: int | None = plain(None, doc="the last critical error the driver told of since this process watches")
     mig: bool = plain(False, doc="it is divided into instances, or is one")
     parent: int | None = plain(None, doc="index of the GPU this is an instance of")
-    problem: str = plain("", doc="why nothing can run on it")
+    hot: bool = plain(False, doc="hotter than [pool] gpu_limit_c")
+    problem: str = plain("", doc="why nothing new can run on it")
     processes: tuple[GpuProcess, ...] = ()
 
 
@@ -76,11 +78,13 @@ class Device:
 
     backends: tuple[Backend, ...] = plain(doc="which workers run there")
     gpu: int | None = plain(None, doc="absent: the host's memory")
+    vendor: str = plain("", doc="the GPU's, among whose its index is unique")
     total_bytes: int = plain(unit="bytes")
     free_bytes: int = plain(unit="bytes")
     reserved_bytes: int = plain(0, unit="bytes", doc="our workers'")
     foreign_bytes: int = plain(0, unit="bytes", doc="everybody else's")
     problem: str = plain("", doc="why nothing can be put there")
+    hot: bool = plain(False, doc="that it is too hot, which will pass")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,6 +111,7 @@ class PoolSnapshot:
     at_ms: int = number(low=0, high=1 << 53)
     draining: bool = False
     drain_until_ms: int | None = plain(None, doc="on this pool's clock; from then on its jobs are to go on elsewhere")
+    drain_reason: DrainReason | None = None
     backends: tuple[Backend, ...] = (Backend.CPU,)
     gpus: GpuInventory = GpuInventory()
     host: HostResources
@@ -135,6 +140,9 @@ class PoolStatus:
     url: str
     version: str = ""
     last_heartbeat_ms: int | None = plain(None, unit="ms", doc="ago; null before the first")
+    drain_reason: DrainReason | None = None
+    drain_until_ms: int | None = plain(None, doc="on the pool's clock; from then on its jobs go on elsewhere")
+    why: str = plain("", doc="drain_reason as a clause; empty of one that takes work, or was lost without a word")
     backends: tuple[Backend, ...] = ()
     gpus: tuple[Gpu, ...] = ()
     host: HostResources | None = None

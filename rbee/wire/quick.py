@@ -33,12 +33,18 @@ def hints_of(kind: type[Any]) -> dict[str, Any]:
 
 
 @functools.cache
+def fields_of(kind: type[Any]) -> dict[str, Reader]:
+    """Return what reads each of its fields."""
+    rules = {each.name: each.metadata.get("rule", _EMPTY) for each in dataclasses.fields(kind) if each.init}
+    return {name: _reader(hint, rules[name]) for name, hint in hints_of(kind).items() if name in rules}  # type: ignore[arg-type]
+
+
+@functools.cache
 def reader_of(kind: type[Any]) -> Reader:
     """Return what makes a ``kind``, a dataclass, of a JSON object; it raises Odd."""
     known = [each for each in dataclasses.fields(kind) if each.init]
-    names = frozenset(each.name for each in known)
-    rules = {each.name: each.metadata.get("rule", _EMPTY) for each in known}
-    readers = {name: _reader(hint, rules[name]) for name, hint in hints_of(kind).items() if name in names}  # type: ignore[arg-type]
+    readers = fields_of(kind)  # type: ignore[arg-type]  # classes are hashable
+    names = frozenset(readers)
     nothing = dataclasses.MISSING
     needed = {each.name for each in known if each.default is nothing and each.default_factory is nothing}
     check = getattr(kind, "problems", None)

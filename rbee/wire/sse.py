@@ -35,6 +35,13 @@ class Parser:
         self._rest += chunk
         if len(self._rest) > LARGEST_FRAME_BYTES:
             raise ValueError(f"an event of more than {LARGEST_FRAME_BYTES} bytes")
+        whole, found, rest = self._rest.rpartition(b"\n\n")
+        if found and not self._fields:
+            frames = [_ours(block) for block in whole.split(b"\n\n")]
+            if None not in frames:
+                self._rest = rest
+                yield from filter(None, frames)
+                return
         *lines, self._rest = self._rest.split(b"\n")
         for raw in lines:
             frame = self._line(raw.rstrip(b"\r").decode("utf-8", "replace"))
@@ -56,3 +63,13 @@ class Parser:
             data="\n".join(fields["data"]),
             id=number[-1] if number else None,
         )
+
+
+def _ours(block: bytes) -> Frame | None:
+    """Return a frame that is written as ``Frame.encode`` does it; None for any other way of writing one."""
+    lines = block.decode("utf-8", "replace").split("\n")
+    if len(lines) != 3 or b"\r" in block:
+        return None
+    number, event, data = lines
+    ours = number[:4] == "id: " and event[:7] == "event: " and data[:6] == "data: "
+    return Frame(id=number[4:], event=event[7:], data=data[6:]) if ours else None

@@ -81,6 +81,7 @@ class WorkerStatus:
     status: str = plain("", doc="its own STATUS line")
     pool: str | None = plain(None, doc="set by the queen")
     gpus: tuple[int, ...] = plain((), doc="all of them, where one did not suffice")
+    split: tuple[int, ...] = plain((), doc="how many percent of its need each of those takes")
     pinned: bool = False
     spare: bool = False
     need_bytes: int = plain(0, unit="bytes", doc="of its device, while it runs")

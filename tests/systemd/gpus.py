@@ -16,7 +16,8 @@ MIB = 1 << 20
 # The process keeps the command line it was started with, by which the fake driver knows what it "uses".
 WORKER = """#!/usr/local/lib/rbee/bin/python
 import sys
-sys.argv = [word.replace("--backend=cuda", "--backend=cpu") for word in sys.argv if not word.startswith("--gpu=")]
+of_gpus = ("--gpu=", "--split=")
+sys.argv = [word.replace("--backend=cuda", "--backend=cpu") for word in sys.argv if not word.startswith(of_gpus)]
 from rbee.llm_worker.main import main
 main()
 """

@@ -78,6 +78,41 @@ def test_a_gpu_that_falls_off_the_bus_takes_nothing_and_says_so(cuda: Lab) -> No
     assert spawn(cuda, "one")["state"] == "ready"
 
 
+def test_a_model_too_large_for_each_is_split_by_what_is_free_and_its_unit_has_both_devices(cuda: Lab) -> None:
+    cuda.give_tiny("long", layers=40, context_tokens=32_768)
+    gpus.drive(cuda.host, gpu(0, total=500 * MIB), gpu(1, total=700 * MIB), gpu(2, total=100 * MIB))
+    code, error = cuda.refused(
+        "rbee-hive", "worker", "spawn", "cuda", "--model", "long", "--ctx", "32768", "--gpu", "1"
+    )
+    assert (code, error["code"], error["details"]["free_bytes"]) == (75, InsufficientVram.code, 700 * MIB)
+    assert "rbee-hive worker spawn cuda --model long --ctx 16384 --slots 1 would fit" in error["hint"]
+    worker = spawn(cuda, "long", "--ctx", "32768")
+    assert (worker["gpus"], worker["split"]) == ([0, 1], [41, 59])
+    unit = f"rbee-worker-{worker['id']}.service"
+    assert "--gpu=0,1 --split=41,59" in cuda.show(unit, "ExecStart")
+    allowed = cuda.show(unit, "DeviceAllow")
+    assert "/dev/nvidia0 " in allowed and "/dev/nvidia1 " in allowed and "/dev/nvidia2 " not in allowed
+    wait_for(lambda: line(cuda, 0)["foreign_bytes"] == line(cuda, 1)["foreign_bytes"] == 0, "the ledger", 10)
+    used = [line(cuda, index)["reserved_bytes"] for index in range(3)]
+    assert used[0] < used[1] and used[2] == 0 and sum(used) >= worker["need_bytes"] * 0.99
+    assert submit(cuda, "long", "--backend", "cuda")["state"] == "completed"
+
+
+def test_a_hot_gpu_gets_nothing_new_until_it_has_cooled_down(cuda: Lab) -> None:
+    cuda.host.write("/etc/rbee/rbee.toml", f'[pool]\ngpu_limit_c = 80\n[worker]\nexec = "{gpus.PROGRAM}"\n')
+    cuda.systemctl("restart", "rbee-pool.service")
+    gpus.drive(cuda.host, gpu(0, total=800 * MIB, temp=85))
+    for way in ((), ("--direct",)):
+        code, error = cuda.refused("rbee-hive", "worker", "spawn", "cuda", "--model", "one", *way)
+        assert (code, error["code"]) == (75, "gpu_too_hot")
+        assert "gpu 0: it is 85 °C hot, no worker is started above 80" in error["message"]
+    assert " hot" in cuda.hive("gpu", "status").stdout
+    job = submit(cuda, "one", "--backend", "cuda", "--detach")["id"]
+    wait_for(lambda: "it is 85 °C hot" in cuda.rbee_json("jobs", "status", job)["reason"], "the reason", 10)
+    gpus.drive(cuda.host, gpu(0, total=800 * MIB, temp=70))
+    wait_for(lambda: cuda.rbee_json("jobs", "status", job)["state"] == "completed", "the job", 30)
+
+
 def test_two_spawns_at_once_do_not_get_the_same_memory(cuda: Lab) -> None:
     gpus.drive(cuda.host, gpu(0, total=600 * MIB))
     done: list[int] = []

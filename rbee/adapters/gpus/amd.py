@@ -14,11 +14,21 @@ _MICRO, _MILLI = 1_000_000, 1000
 
 def read(root: Path = Path("/")) -> tuple[Gpu, ...]:
     """Return the GPUs with memory of their own, numbered in the order of their cards."""
-    cards = sorted(_cards(root), key=lambda card: int(card.name.removeprefix("card")))
-    devices = [card / "device" for card in cards if _text(card / "device/vendor") == VENDOR]
-    whole = [device for device in devices if _number(device / "mem_info_vram_total")]
+    whole = _devices(root)
     users = _users(root) if whole else {}
     return tuple(_gpu(index, device, users) for index, device in enumerate(whole))
+
+
+def render_nodes(root: Path = Path("/")) -> tuple[str, ...]:
+    """Return the node through which each of them computes, in the same order."""
+    nodes = (next(iter(sorted((device / "drm").glob("renderD*"))), None) for device in _devices(root))
+    return tuple(f"/dev/dri/{node.name}" for node in nodes if node is not None)
+
+
+def _devices(root: Path) -> list[Path]:
+    cards = sorted(_cards(root), key=lambda card: int(card.name.removeprefix("card")))
+    devices = [card / "device" for card in cards if _text(card / "device/vendor") == VENDOR]
+    return [device for device in devices if _number(device / "mem_info_vram_total")]
 
 
 def _cards(root: Path) -> Iterator[Path]:

@@ -15,8 +15,8 @@ from rbee.wire import codec
 from rbee.wire.jobs import JobQuery, JobSpec, JobState, JobStatus, Priority
 
 _INSERT = (
-    "INSERT INTO job (id, digest, model, caller, priority, request_id, spec, state, reason, attempts, created_ms)"
-    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING seq"
+    "INSERT INTO job (id, digest, model, caller, priority, request_id, spec, state, reason, attempts, created_ms,"
+    " skew_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING seq"
 )
 """What runs for each job is written out: to compose it takes longer than to run it."""
 
@@ -40,6 +40,7 @@ class NewJob:
     caller: str
     request_id: str
     created_ms: int
+    skew_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,7 @@ class Unfinished:
     last_worker_event: int
     delivered: bool
     tokens: bytes = b""
+    skew_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +81,7 @@ def submit(new: NewJob, first: Entry) -> Stored:
     spec, queued = new.spec, JobState.QUEUED
     made = execute(
         _INSERT, new.id, new.digest, spec.model, new.caller, spec.priority.value, new.request_id,
-        codec.dump_json(spec), queued.value, "", 0, new.created_ms,
+        codec.dump_json(spec), queued.value, "", 0, new.created_ms, new.skew_ms,
     ).fetchone()  # fmt: skip
     known = None if made else find(new.id)
     if known is not None:
@@ -163,6 +165,7 @@ def _unfinished(row: Job) -> Unfinished:
         last_worker_event=Event.select(peewee.fn.MAX(Event.worker_event)).where(this).scalar() or 0,
         delivered=Event.select().where(mine, Event.kind == "token").exists(),
         tokens=events.tokens(row.seq),
+        skew_ms=row.skew_ms,
     )
 
 

@@ -92,7 +92,20 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
         "CREATE INDEX worker_decision_at ON worker_decision (at_ms)",
     ),
     "m003_tokens": ("ALTER TABLE event ADD COLUMN tokens {bytes}",),
-    "m004_job_pages": (
+    "m004_clock": (
+        "ALTER TABLE job ADD COLUMN skew_ms {number} NOT NULL DEFAULT 0",
+        "DROP INDEX job_finished",
+        "CREATE INDEX job_kept ON job ((finished_ms + skew_ms))",
+        "CREATE INDEX job_text ON job ((finished_ms + skew_ms)) WHERE erased_ms IS NULL",
+        """CREATE TABLE clock (
+            id {row},
+            boot TEXT NOT NULL,
+            up_ms {number} NOT NULL,
+            wall_ms {number} NOT NULL,
+            steady_ms {number} NOT NULL
+        ) {strict}""",
+    ),
+    "m005_job_pages": (
         "DROP INDEX job_state",
         "CREATE INDEX job_state ON job (state, seq)",
         "CREATE INDEX job_model ON job (model, state, seq)",

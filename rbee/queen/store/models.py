@@ -22,7 +22,10 @@ class Text(peewee.TextField):
 
 
 class Job(Table):
-    """``spec`` and the events of kind ``token`` hold people's text; both go when ``erased_ms`` is set."""
+    """``spec`` and the events of kind ``token`` hold people's text; both go when ``erased_ms`` is set.
+
+    Its times are those of the wall clock when it came, and of what has passed since; ``skew_ms`` more is steady time.
+    """
 
     seq = peewee.AutoField()
     id = Text(unique=True)
@@ -46,6 +49,7 @@ class Job(Table):
     started_ms = peewee.IntegerField(null=True)
     finished_ms = peewee.IntegerField(null=True)
     erased_ms = peewee.IntegerField(null=True)
+    skew_ms = peewee.IntegerField(default=0)
 
     class Meta:
         table_name = "job"
@@ -109,6 +113,19 @@ class Pool(Table):
 
     class Meta:
         table_name = "pool"
+
+
+class Clock(Table):
+    """One row: what steady time it was when the queen last looked at the machine's clocks."""
+
+    id = peewee.IntegerField(primary_key=True)
+    boot = Text()
+    up_ms = peewee.IntegerField()
+    wall_ms = peewee.IntegerField()
+    steady_ms = peewee.IntegerField()
+
+    class Meta:
+        table_name = "clock"
 
 
 class Migration(Table):

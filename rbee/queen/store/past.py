@@ -14,7 +14,7 @@ LOOKED_AT = 2000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Worked:
-    """A worker had a job. ``end`` is how that ended, if by itself."""
+    """A worker had a job, last at ``at_ms`` of steady time. ``end`` is how that ended, if by itself."""
 
     pool: str
     worker: str
@@ -35,7 +35,7 @@ def worked() -> tuple[Worked, ...]:
             worker=row.worker,
             model=row.model,
             batch=row.priority == Priority.BATCH.value,
-            at_ms=row.finished_ms or row.started_ms or row.created_ms,
+            at_ms=(row.finished_ms or row.started_ms or row.created_ms) + row.skew_ms,
             end=codec.from_dict(End, json.loads(ends[row.seq]), lenient=True) if row.seq in ends else None,
         )
         for row in reversed(rows)

@@ -14,6 +14,8 @@ DONE = Frame(event="", data="[DONE]")
 
 _OPEN: dict[str, Any] = {"logprobs": None, "finish_reason": None}
 
+_NUL = codec.dump_json("\0")
+
 _FINISH: Mapping[StopReason, str] = {
     StopReason.EOS: "stop",
     StopReason.STOP: "stop",
@@ -42,9 +44,12 @@ class Renderer:
     created: int
     include_usage: bool = False
     _begun: bool = field(default=False, init=False)
+    _around: tuple[str, str] | None = field(default=None, init=False)
 
     def frames(self, event: JobEvent) -> list[Frame]:
         """Return what a stream says on ``event``; after ``end`` comes ``[DONE]``, after an error nothing."""
+        if isinstance(event, Token) and (self._begun or self.kind == "completion"):
+            return [Frame(event="", data=self._said(event.t))]
         cancelled = self._cancelled(event)
         if cancelled is not None:
             return [_error_frame(cancelled)]
@@ -103,6 +108,14 @@ class Renderer:
         else:
             choice = {"index": 0, "delta": {} if finish else {"content": text}}
         return self._frame_of(choice | _OPEN | {"finish_reason": finish})
+
+    def _said(self, text: str) -> str:
+        """Return the JSON of a chunk that says ``text``; all but that is the same in each, and written once."""
+        if self._around is None:
+            before, _, after = codec.dump_json(self._chunk("\0")).partition(_NUL)
+            self._around = before, after
+        before, after = self._around
+        return f"{before}{codec.dump_json(text)}{after}"
 
     def _frame_of(self, *choices: dict[str, Any]) -> dict[str, Any]:
         usage = {"usage": None} if self.include_usage else {}

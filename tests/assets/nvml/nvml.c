@@ -7,10 +7,11 @@
  *   driver version=570.1 error=0                  error: what nvmlInit answers (nvml.h: 9 driver not loaded, …)
  *   gpu name=RTX_4090 uuid=GPU-0 total=8 used=3 util=7 temp=50 power=87000 limit=350000 pci=0000:01:00.0 cc=8.9
  *       ecc=0 mig=1 lost=1 xid=79 memory_error=15  lost: the handle itself is refused; memory_error: that question;
+ *                                                     processes_error: that one;
  *                                                     xid: told when it changes, to who watched the GPU before that
  *   process gpu=0 pid=123 memory=6442450944 kind=g      kind: c computes, g draws; without memory it is not told
  *   instance gpu=0 name=MIG_1g.10gb uuid=MIG-0 total=8 used=3
- *   workers memory=3221225472                     every process started with --backend=cuda and --gpu=N has so much there
+ *   workers memory=3221225472                     every process started with --backend=cuda and --gpu=N[,N] has so much on each
  *
  * Underscores in names stand for blanks. Return codes are those of nvml.h.
  */
@@ -26,7 +27,7 @@ enum { MOST = 64, LONG = 96 };
 
 typedef struct {
     char name[LONG], uuid[LONG], pci[32];
-    long long total, used, util, temp, power, limit, ecc, mig, lost, xid, memory_error, parent;
+    long long total, used, util, temp, power, limit, ecc, mig, lost, xid, memory_error, processes_error, parent;
     int major, minor;
 } device;
 typedef struct { long long gpu, pid, memory; char kind; } process;
@@ -84,6 +85,7 @@ static void read_device(const char *line, device *to, long long parent) {
     to->temp = number(line, "temp"), to->power = number(line, "power"), to->limit = number(line, "limit");
     to->ecc = number(line, "ecc"), to->mig = number(line, "mig"), to->lost = number(line, "lost");
     to->xid = number(line, "xid"), to->memory_error = number(line, "memory_error"), to->parent = parent;
+    to->processes_error = number(line, "processes_error");
     char cc[16];
     text(line, "cc", cc, sizeof cc);
     if (!*cc || sscanf(cc, "%d.%d", &to->major, &to->minor) != 2) to->major = -1;
@@ -109,9 +111,15 @@ static void read_workers(long long memory) {
         for (size_t n = 0; n < length; n++)
             if (!said[n]) said[n] = ' ';
         const char *gpu = strstr(said, " --gpu=");
-        if (!gpu || !strstr(said, " --backend=cuda ") || users >= MOST) continue;
-        processes[users++] = (process){atoll(gpu + 7), atoll(entry->d_name), memory, 'c'};
-        use(atoll(gpu + 7), memory);
+        if (!gpu || !strstr(said, " --backend=cuda ")) continue;
+        for (gpu += 7; *gpu && users < MOST; gpu += *gpu == ',') { /* 0,1: it is on both */
+            char *end;
+            long long index = strtoll(gpu, &end, 10);
+            if (end == gpu) break;
+            processes[users++] = (process){index, atoll(entry->d_name), memory, 'c'};
+            use(index, memory);
+            gpu = end;
+        }
     }
     if (all) closedir(all);
 }
@@ -236,6 +244,7 @@ int nvmlDeviceGetMigDeviceHandleByIndex(device *gpu, unsigned place, device **to
 /* Processes: the first call asks how many, the second takes them. */
 static int running(device *gpu, char kind, unsigned *count, process_info *to) {
     unsigned found = 0, room = *count;
+    if (gpu->processes_error > 0) return (int)gpu->processes_error;
     for (int n = 0; n < users; n++) {
         if (processes[n].gpu != gpu - devices || processes[n].kind != kind) continue;
         unsigned long long used = processes[n].memory == UNSAID ? NOT_TOLD : (unsigned long long)processes[n].memory;

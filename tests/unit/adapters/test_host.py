@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from rbee.adapters.host import HostProbe, backends, meminfo
+from rbee.adapters.host import WORKERS, HostProbe, backends, meminfo
 from rbee.wire.workers import Backend
 
 MEMINFO = "MemTotal:       16000 kB\nMemFree:         100 kB\nMemAvailable:    8000 kB\nHugePages_Total:       0\n"
@@ -38,6 +38,19 @@ async def test_a_container_has_what_its_cgroup_allows(root: Path, limit: str, us
     (root / "sys/fs/cgroup" / used).write_text("1096000\n")
     found = await HostProbe(root, root).resources()
     assert (found.memory_total_bytes, found.memory_available_bytes) == (4_096_000, 3_000_000)
+
+
+async def test_the_workers_slice_may_have_a_limit_and_the_pages_of_files_are_to_be_had(root: Path) -> None:
+    """``systemctl edit rbee-workers.slice``; in a user's manager it is below that."""
+    for slices in (WORKERS, f"user.slice/user-7.slice/user@7.service/{WORKERS}"):
+        group = root / "sys/fs/cgroup/memory" / slices
+        group.mkdir(parents=True)
+        (group / "memory.limit_in_bytes").write_text("3000\n")
+        (group / "memory.usage_in_bytes").write_text("2500\n")
+        (group / "memory.stat").write_text("cache 9\ntotal_active_file 1000\ntotal_inactive_file 500\n")
+        found = await HostProbe(root, root, Path(slices)).resources()
+        assert (found.memory_total_bytes, found.memory_available_bytes) == (3000, 2000)
+        (group / "memory.limit_in_bytes").unlink()
 
 
 async def test_no_limit_is_no_limit(root: Path) -> None:

@@ -78,6 +78,8 @@ def test_a_link_within_the_roots_is_followed_and_its_target_used(root: Path) -> 
         ({"slots": 10_000}, InvalidRequest),
         ({"memory_bytes": -1}, InvalidRequest),
         ({"gpu": "; rm -rf /"}, InvalidRequest),
+        ({"gpu": 0, "gpus": [0, 1], "split": [100]}, InvalidRequest),
+        ({"gpu": 0, "gpus": [0, 1], "split": [1 << 60, 1]}, InvalidRequest),
         ({"ExecStart": "/bin/sh"}, InvalidRequest),
         ({"Environment": "LD_PRELOAD=x"}, InvalidRequest),
     ],

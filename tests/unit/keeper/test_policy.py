@@ -18,8 +18,13 @@ def script(tmp_path: Path, source: str = WAITS) -> str:
 async def test_without_a_record_it_is_tried_on_samples(tmp_path: Path) -> None:
     done = await run("policy", "test", script(tmp_path))
     assert done.code == 0
-    _, row, summary = done.out.splitlines()
-    assert row.split() == ["2", "job-2", "dispatch", "workstation:worker-cuda-0", "wait:", "no"]
+    moment, was, would_be, summary, kinds = done.out.splitlines()
+    assert moment == "line 2: job-2, llama3, batch, waited 90.0 s"
+    assert (was.split(), would_be.split()) == (
+        ["was:", "dispatch", "workstation:worker-cuda-0"],
+        ["would", "be:", "wait:", "no"],
+    )
+    assert kinds == "    1 from dispatch to wait"
     assert summary.startswith("5 decisions of the built-in samples: 1 would differ, 0 failed, the slowest took ")
 
 
@@ -36,12 +41,13 @@ async def test_one_that_fails_is_65_and_names_the_decision(tmp_path: Path) -> No
     done = await run("policy", "test", script(tmp_path, source))
     assert done.code == 65
     assert "0 would differ, 5 failed" in done.out
-    assert "x.star:2" in done.out
+    assert done.out.count("    fails:    ") == 5 and "x.star:2" in done.out
 
 
 async def test_one_that_agrees_says_so(tmp_path: Path) -> None:
     done = await run("policy", "test", script(tmp_path, "def decide(ctx):\n    return None\n"))
-    assert (done.code, done.err) == (0, "no decision differs\n")
+    assert (done.code, done.err) == (0, "")
+    assert done.out.startswith("5 decisions of the built-in samples: 0 would differ, 0 failed")
 
 
 async def test_wrong_files_are_named(tmp_path: Path) -> None:

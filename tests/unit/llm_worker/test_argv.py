@@ -24,6 +24,10 @@ def test_a_gpu_backend_takes_the_named_gpu() -> None:
     assert parse([*words, "--gpu=1", "/m.gguf"]).devices == (1,)
     assert parse([*words, "--gpu=0,2", "/m.gguf"]).devices == (0, 2)
     assert parse([*words, "/m.gguf"]).devices == (0,)
+    assert parse([*words, "--gpu=0,2", "--split=75,25", "/m.gguf"]).split == (75, 25)
+    for wrong in ("75", "100,0", "75,x"):
+        with pytest.raises(InvalidRequest, match="split"):
+            parse([*words, "--gpu=0,2", f"--split={wrong}", "/m.gguf"])
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 4), (64, 8)])

@@ -93,18 +93,9 @@ def test_every_decision_but_a_refusal_is_an_action_and_the_same_again() -> None:
     assert policy.action_of(Refuse(NoCapacity("no"))) is None
 
 
-def test_the_context_tells_everything_but_the_prompt() -> None:
-    row = policy.job_row(JOB, job="j", caller="ann", waited_ms=5, attempts=0, model="tiny")
-    told = policy.context(row, [row] * 200, house(), Wait("so"), now_ms=7)
-    assert set(told) == {"now_ms", "job", "queue", "pools", "gpus", "workers", "catalog", "builtin"}
-    assert (told["job"]["prompt_bytes"], "héllo" in str(told)) == (6, False)
-    assert len(told["queue"]) == policy.QUEUE_SHOWN
-    assert [(gpu["index"], gpu["free_bytes"]) for gpu in told["gpus"]] == [(0, 3 * GIB), (1, GIB)]
-    assert [each["id"] for each in told["workers"]] == [
-        "worker-cuda-0", "worker-cuda-1", "worker-cuda-2", "worker-cpu-3", "worker-cpu-9",
-    ]  # fmt: skip
-    assert told["catalog"] == [
-        {"id": "tiny", "size_bytes": GIB, "pools": ["blep", "mac"]},
-        {"id": "big", "size_bytes": GIB, "pools": ["blep"]},
-    ]
-    assert told["builtin"] == {"action": "wait", "reason": "so"}
+def test_a_worker_with_too_little_context_is_none_for_a_long_prompt() -> None:
+    dispatch = {"action": "dispatch", "pool": "blep", "worker": "worker-cpu-3"}
+    known = view(snapshot("blep", worker(3, ctx=512)))
+    assert policy.decision_of(dispatch, JOB, known, 511) == Run("blep", "worker-cpu-3")
+    with pytest.raises(PolicyFailed, match="whose context is no longer than the prompt"):
+        policy.decision_of(dispatch, JOB, known, 512)

@@ -53,6 +53,24 @@ def test_first_come_first_served() -> None:
     assert [queue.position(f"job-{number}") for number in (1, 2, 3, 4)] == [0, 1, 2, None]
 
 
+def test_who_is_passed_stays_and_lets_the_next_of_the_same_need_come_up() -> None:
+    queue = filled(*(waiting(number, need="tiny" if number % 2 else "big") for number in (1, 2, 3, 4, 5)))
+    passed, seen = set[str](), []
+    for entry in queue.heads(passed):
+        seen.append(entry.number)
+        if entry.number in (1, 3):
+            passed.add(entry.job)
+    assert seen == [1, 2, 3, 5], "both of the held ones let go of their place; 2 stands for 4"
+    passed = {"job-1"}
+    for entry in queue.heads(passed):
+        if entry.number == 3:
+            queue.serve(entry.job)
+        seen.append(entry.number)
+    assert seen[4:] == [1, 2, 3, 5]
+    assert order(queue) == [1, 2, 4, 5]
+    assert [entry.number for entry in queue.first(2)] == [1, 2]
+
+
 def test_interactive_before_batch() -> None:
     assert order(filled(waiting(1, batch=True), waiting(2))) == [2, 1]
 

@@ -183,7 +183,9 @@ def test_a_lost_pool_that_has_the_model_is_waited_for() -> None:
 
 
 def test_a_draining_pool_gets_nothing_new() -> None:
-    assert ask(job(), snapshot("blep", worker(), draining=True)) == Wait("pool blep, which has tiny, is draining")
+    assert ask(job(), snapshot("blep", worker(), draining=True)) == Wait(
+        "pool blep, which has tiny, is draining: its operator said so"
+    )
 
 
 def test_a_worker_asked_for_by_hand_goes_where_the_model_and_most_memory_are() -> None:
@@ -318,6 +320,8 @@ def test_a_worker_just_loaded_keeps_its_place_while_its_own_jobs_wait() -> None:
     old = dataclasses.replace(young, at_ms=18_000)
     assert evicted(ask(job("big"), old, waiting={"tiny": 3, "big": 1})) == ["worker-cuda-0"]
     assert evicted(ask(job("big"), young, waiting={"big": 1})) == ["worker-cuda-0"], "nobody else wants it"
+    set_back = dataclasses.replace(young, at_ms=8_000)
+    assert evicted(ask(job("big"), set_back, waiting={"tiny": 3, "big": 1})) == ["worker-cuda-0"], "a clock set back"
 
 
 def test_one_that_is_being_evicted_is_waited_for_and_no_other_has_to_go() -> None:
@@ -443,3 +447,14 @@ def test_a_model_for_the_gpu_does_not_go_to_the_cpu_while_one_of_ours_has_its_pl
     pinned = dataclasses.replace(roomy, workers=(dataclasses.replace(pool.workers[0], pinned=True),))
     decision = ask(job("big"), pinned)
     assert isinstance(decision, Spawn) and decision.place.backend is Backend.CPU
+
+
+def test_a_job_waits_for_a_hot_gpu_and_evicts_nobody_for_it() -> None:
+    hot = dataclasses.replace(device(0, free=0, problem="it is 85 °C hot"), hot=True)
+    asleep = cuda(0, state=WorkerState.ASLEEP)
+    idle = cuda(1, model="big")
+    for workers in ((), (asleep,), (asleep, idle)):
+        decision = ask(job(backend="cuda"), snapshot("blep", *workers, devices=(device(None), hot)))
+        assert decision == Wait("gpu 0 of blep: it is 85 °C hot")
+    lost = dataclasses.replace(hot, hot=False)
+    refused(ask(job(backend="cuda"), snapshot("blep", devices=(device(None), lost))))

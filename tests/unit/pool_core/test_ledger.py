@@ -3,6 +3,7 @@
 import dataclasses
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ MODEL = dataclasses.replace(
     embedding_length=1024, feed_forward_length=4096,
 )  # fmt: skip
 NEED = memory.device_bytes(MODEL, ctx=2048, slots=1)
+OWN = memory.own_bytes(MODEL, ctx=2048, slots=1)
 
 
 def worker(number: int = 0, *, pid: int | None = 100, gpu: int | None = 0, **facts: Any) -> WorkerStatus:
@@ -82,9 +84,12 @@ def test_where_the_driver_tells_no_process_memory_a_loaded_worker_has_what_it_ne
 
 
 def test_a_worker_on_two_gpus_takes_a_share_of_each() -> None:
-    seen = survey(gpu(0), gpu(1), gpu(2), workers=(worker(gpu=0, gpus=(0, 1), state=WorkerState.STARTING),))
-    reserved = [on_gpu(seen, index).reserved_bytes for index in range(3)]
-    assert reserved == [NEED // 2, NEED // 2, 0]
+    for split, (first, second) in {(): (50, 50), (75, 25): (75, 25)}.items():
+        starting = worker(gpu=0, gpus=(0, 1), split=split, state=WorkerState.STARTING)
+        seen = survey(gpu(0), gpu(1), gpu(2), workers=(starting,))
+        both = NEED + memory.DEVICE_CONTEXT_BYTES
+        reserved = [on_gpu(seen, index).reserved_bytes for index in range(3)]
+        assert reserved == [both * first // 100, both * second // 100, 0]
 
 
 def test_a_gpu_with_a_problem_has_nothing_free() -> None:
@@ -124,6 +129,32 @@ def test_what_is_measured_is_believed_for_all_of_its_kind_and_no_other() -> None
         ctx = 4096 if other is MODEL else 2048
         assert not ledger.need(other, Backend.CUDA, ctx=ctx, slots=1, known=news).measured
     assert not ledger.need(MODEL, Backend.CPU, ctx=2048, slots=1, known=news).measured
+
+
+def test_one_that_is_split_is_another_kind() -> None:
+    both = tuple(gpu(index, GpuProcess(pid=100, memory_bytes=2 * GIB)) for index in range(2))
+    news = ledger.learn(survey(*both, workers=(worker(gpus=(0, 1)),)))
+    alone = ledger.need(MODEL, Backend.CUDA, ctx=2048, slots=1, known=news)
+    assert (alone.bytes, alone.measured) == (NEED, False)
+    split = ledger.need(MODEL, Backend.CUDA, ctx=2048, slots=1, known=news, gpus=2)
+    assert (split.bytes, split.measured) == (int(4 * GIB * ledger.MARGIN), True)
+    unseen = ledger.need(MODEL, Backend.CUDA, ctx=2048, slots=1, known={}, gpus=2)
+    assert unseen.bytes == NEED + memory.DEVICE_CONTEXT_BYTES
+
+
+@pytest.mark.parametrize(
+    ("anon", "peak", "counts"),
+    [
+        (OWN, OWN + MODEL.size_bytes, OWN + MODEL.size_bytes),  # mapped
+        (OWN + MODEL.size_bytes, OWN + 2 * MODEL.size_bytes, OWN + MODEL.size_bytes),  # all of it rearranged
+        (OWN + GIB, OWN + GIB + MODEL.size_bytes, OWN + MODEL.size_bytes),  # half of it
+        (OWN // 2, OWN, OWN),  # and only a part of it ever read
+    ],
+)
+def test_weights_that_were_rearranged_do_not_count_twice(anon: int, peak: int, counts: int) -> None:
+    cpu = worker(backend=Backend.CPU, gpu=None)
+    news = ledger.learn(survey(workers=(cpu,), resident={100: Resident(anon=anon, peak=peak)}))
+    assert [seen.host_bytes for seen in news.values()] == [counts]
 
 
 def test_only_more_is_news_and_only_of_who_is_loaded() -> None:

@@ -3,8 +3,8 @@ from typing import Any
 
 import pytest
 
-from rbee.errors import BackendUnavailable, InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
-from rbee.pool_core import memory, placement
+from rbee.errors import BackendUnavailable, GpuTooHot, InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
+from rbee.pool_core import inventory, memory, placement
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import WorkerPlan
 from rbee.wire.pools import Gpu, GpuInventory, HostResources
@@ -105,11 +105,37 @@ def test_a_model_too_large_for_each_gpu_is_split_over_as_few_as_have_room_togeth
     spec = WorkerSpec(backend=Backend.CUDA, model="l")
     huge = dataclasses.replace(TINY, id="huge", size_bytes=26 * GIB)
     plan = decide(spec, model=huge, facts=CUDA_FACTS, gpus=gpus(2, 20, 6, 12))
-    assert (plan.gpu, plan.gpus) == (1, (1, 3))
+    assert (plan.gpu, plan.gpus, plan.split) == (1, (1, 3), (63, 37))
+    assert decide(spec, model=LARGE, facts=CUDA_FACTS, gpus=GPUS).split == ()
+    coarse = dataclasses.replace(huge, layers=4)  # a layer of 6.7 GiB: 20 and 12 are 13.3 and 5.3 in whole layers
+    with pytest.raises(InsufficientVram, match="free, all 2 together 32.0 GiB, 26.7 GiB are needed"):
+        decide(spec, model=coarse, facts=CUDA_FACTS, gpus=gpus(20, 12))
     with pytest.raises(InsufficientVram, match="gpu 1 has 20.0 GiB free"):
         decide(
             WorkerSpec(backend=Backend.CUDA, model="l", gpu=1), model=huge, facts=CUDA_FACTS, gpus=gpus(2, 20, 6, 12)
         )
+
+
+def test_a_driver_that_answers_no_more_is_said_and_not_that_a_gpu_is_none() -> None:
+    gone = GpuInventory(reason="the NVIDIA driver and its library are of different versions: reboot")
+    with pytest.raises(BackendUnavailable, match="no GPU for backend cuda answers on this host: the NVIDIA driver and"):
+        decide(WorkerSpec(backend=Backend.CUDA, model="l"), facts=CUDA_FACTS, gpus=gone)
+
+
+def test_a_hot_gpu_gets_no_worker_until_it_has_cooled_down() -> None:
+    spec, facts = WorkerSpec(backend=Backend.CUDA, model="l"), dataclasses.replace(CUDA_FACTS, gpu_limit_c=80)
+    warm = gpus(2, 24, 6)
+    hot = dataclasses.replace(warm, gpus=tuple(
+        dataclasses.replace(gpu, temperature_c=heat) for gpu, heat in zip(warm.gpus, (79, 85, 80), strict=True)
+    ))  # fmt: skip
+    assert decide(spec, model=LARGE, facts=CUDA_FACTS, gpus=inventory.heeding(hot, 0)).gpu == 2
+    assert decide(spec, model=LARGE, facts=facts, gpus=inventory.heeding(hot, 80)).gpu == 2
+    with pytest.raises(GpuTooHot, match=r"gpu 1: it is 85 °C hot, no worker is started above 80") as refused:
+        decide(dataclasses.replace(spec, gpu=1), model=LARGE, facts=facts, gpus=inventory.heeding(hot, 80))
+    assert (refused.value.code, refused.value.exit_code, refused.value.retriable) == ("gpu_too_hot", 75, True)
+    huge = dataclasses.replace(LARGE, size_bytes=9 * GIB)
+    with pytest.raises(InsufficientVram, match=r"gpu 2 has 6.0 GiB free.*; gpu 1: it is 85 °C hot"):
+        decide(spec, model=huge, facts=facts, gpus=inventory.heeding(hot, 80))
 
 
 def test_what_strangers_use_is_said_with_what_ours_do() -> None:

@@ -57,6 +57,25 @@ def test_argv_is_the_contract_with_the_worker() -> None:
     ]
 
 
+def test_a_worker_that_is_split_gets_the_nodes_of_its_gpus_and_how_to_share() -> None:
+    split = dataclasses.replace(CUDA, gpus=(1, 3), split=(63, 37))
+    words = unit.argv(split, PROGRAM)
+    assert words[9:11] == ["--gpu=1,3", "--split=63,37"]
+    assert unit.plan_from_argv(words, memory_bytes=split.memory_bytes) == split
+    options = parse(words[1:])
+    assert (options.devices, options.split) == ((1, 3), (63, 37))
+    allowed = unit.service_properties(split, PLACE)["DeviceAllow"]
+    assert isinstance(allowed, list)
+    assert [node for node, _ in allowed if node[-1].isdigit()] == ["/dev/nvidia1", "/dev/nvidia3"]
+
+
+def test_amds_gpus_are_reached_through_the_nodes_they_have() -> None:
+    rocm = dataclasses.replace(PLAN, id="worker-rocm-0", backend="rocm", gpu=1)
+    place = dataclasses.replace(PLACE, render_nodes=lambda: ("/dev/dri/renderD129", "/dev/dri/renderD131"))
+    for where, node in ((place, "/dev/dri/renderD131"), (PLACE, "/dev/dri/renderD129")):
+        assert unit.service_properties(rocm, where)["DeviceAllow"] == [("/dev/kfd", "rw"), (node, "rw")]
+
+
 @pytest.mark.parametrize("name", ["a$HOME", "${x}", "a;b", "it's", 'say "hi"', "a\\b", "line\nbreak", "100%;", "`id`"])
 def test_what_systemd_would_change_is_quoted_and_the_worker_reads_it(name: str) -> None:
     plan = dataclasses.replace(PLAN, model_paths=(f"/models/{name}.gguf", "/models/plain.gguf"))

@@ -17,9 +17,10 @@ from rbee.config import Settings
 from rbee.daemon.access import Access
 from rbee.daemon.app import body, create_app, empty
 from rbee.errors import ConfigInvalid
+from rbee.pool_core.condition import Condition
 from rbee.pool_core.service import PoolService
 from rbee.pool_managerd.daemon import Daemon
-from rbee.wire.pools import PoolSnapshot
+from rbee.wire.pools import Gpu, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerSpec
 from tests.fakes.pool import FakePool
 from tests.support.serving import served
@@ -32,7 +33,8 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> FakePool:
     """The host that the daemon puts together."""
     fake = FakePool()
 
-    def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str) -> PoolService:
+    def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str, condition: Condition) -> PoolService:
+        fake.condition = condition
         return fake.service
 
     monkeypatch.setattr(host, "open_pool", open_pool)
@@ -102,6 +104,18 @@ async def test_the_queen_gets_the_whole_snapshot_with_secrets_and_our_token(pool
             await daemon.stop()
 
 
+async def test_status_names_the_gpu_that_nothing_can_run_on(pool: FakePool, file: Path) -> None:
+    pool.gpus.gpus = (Gpu(index=1, name="RTX 3070", problem="it has fallen off the bus"),)
+    queen = Queen()
+    async with queen.serve() as url:
+        file.write_text(f'[pool]\nqueen = "{url}"\n')
+        with made(file) as daemon:
+            await daemon.start()
+            await daemon.heartbeat.tell()
+            assert daemon.status() == "0 workers, queen ok, gpu 1 (RTX 3070): it has fallen off the bus"
+            await daemon.stop()
+
+
 async def test_status_says_that_nobody_was_asked_yet_and_later_that_the_queen_is_away(
     pool: FakePool, file: Path
 ) -> None:
@@ -114,7 +128,7 @@ async def test_status_says_that_nobody_was_asked_yet_and_later_that_the_queen_is
             while daemon.heartbeat.trouble == "queen not asked yet":  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         away = "queen at http://127.0.0.1:1 cannot be reached: nothing listens there"
-        assert daemon.status() == f"0 workers, {away}, draining"
+        assert daemon.status() == f"0 workers, {away}, draining: its operator said so"
         await daemon.stop()
 
 

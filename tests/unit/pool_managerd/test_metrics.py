@@ -28,7 +28,7 @@ async def test_a_snapshot_as_metrics() -> None:
     assert value("rbee_worker_memory_bytes", worker="worker-cpu-0", model="tiny") == 1 << 20
     assert value("rbee_gpu_memory_free_bytes", gpu="1", name="RTX 3060", vendor="nvidia") == 11 * GIB
     assert value("rbee_gpu_problem", gpu="1", name="RTX 3060", vendor="nvidia") == 0
-    assert value("rbee_ledger_reserved_bytes", device="host") == snapshot.devices[0].reserved_bytes > 0
+    assert value("rbee_ledger_reserved_bytes", device="host", vendor="") == snapshot.devices[0].reserved_bytes > 0
     assert value("rbee_host_memory_available_bytes") == 8 * GIB
     assert value("rbee_pool_models") == 1
     assert value("rbee_pool_draining") == 0
@@ -36,7 +36,9 @@ async def test_a_snapshot_as_metrics() -> None:
 
 async def test_a_gpu_tells_what_it_can_and_a_lost_one_that_it_is_lost() -> None:
     pool = FakePool()
-    told = Gpu(index=0, name="a", utilisation_percent=63, temperature_c=66, power_w=212.5, memory_used_bytes=GIB)
+    told = Gpu(
+        index=0, name="a", utilisation_percent=63, temperature_c=66, power_w=212.5, xid=79, memory_used_bytes=GIB
+    )
     pool.gpus.gpus = (
         told,
         Gpu(index=1, name="b", problem="it has fallen off the bus"),
@@ -55,3 +57,6 @@ async def test_a_gpu_tells_what_it_can_and_a_lost_one_that_it_is_lost() -> None:
     assert value("rbee_gpu_memory_used_bytes", "0", "a") == GIB
     assert (value("rbee_gpu_power_watts", "1", "b"), value("rbee_gpu_problem", "1", "b")) == (None, 1)
     assert value("rbee_gpu_problem", "0", "c", "amd") == 0
+    assert (value("rbee_gpu_xid", "0", "a"), value("rbee_gpu_xid", "1", "b")) == (79, None)
+    samples = [(sample.name, *sample.labels.items()) for each in registry.collect() for sample in each.samples]
+    assert len(samples) == len(set(samples)), "Prometheus refuses two of the same labels: two vendors' GPU 0"

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from rbee.adapters.policy_script import PolicyScript
+from rbee.adapters.policy import PolicyScript
 from rbee.queen.policy import FAULTS, Policy
-from rbee.wire.jobs import JobSpec, Priority
+from rbee.wire.events import Failure
+from rbee.wire.jobs import JobSpec, JobState, Priority
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import eventually, running, text_of, words
 
@@ -49,6 +50,81 @@ async def test_a_script_has_a_job_wait_until_it_is_changed(tmp_path: Path, capsy
         assert text_of(await queen.ended(later.id)) == words(5)
 
 
+FAULTY = "def decide(ctx):\n    return 1 // 0\n"
+SLOW = """
+def decide(ctx):
+    long = "y" * (1 << 22)
+    return [long.count("z") for each in range(900)] if ctx else None
+"""
+GREEDY = "def decide(ctx):\n    return wait('x' * (ctx.now_ms // 1000))\n"
+BOB_WAITS = """
+def decide(ctx):
+    return wait("bob is away") if ctx.job.session == "bob" else None
+"""
+
+
+async def test_who_is_held_does_not_hold_up_others_and_is_not_lost(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(tmp_path, BOB_WAITS)
+        await queen.hear(pool)
+        held = [await queen.client.submit_job(spec(session="bob")) for _ in range(3)]
+        for _ in range(2):
+            job = await queen.client.submit_job(spec(session="ann"))
+            assert text_of(await queen.ended(job.id)) == words(5)
+
+        async def all_say_so() -> bool:
+            return {(await queen.client.get_job(job.id)).reason for job in held} == {"bob is away"}
+
+        await eventually(all_say_so)
+        told = (await queen.client.explain_job(held[0].id)).decisions
+        assert [each["reason"] for each in told if each["decision"] == "wait"] == ["bob is away"]
+        assert told[-1]["policy"].startswith("the policy decided so; the built-in: dispatch blep:")
+        queen.queen.reconfigure(token="", catalog=(), policy=Policy(), strategy="least-loaded")
+        for job in held:
+            assert text_of(await queen.ended(job.id)) == words(5)
+
+
+async def test_a_policy_that_always_waits_ends_no_job_but_by_its_deadline(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(tmp_path, "def decide(ctx):\n    return wait('never')\n")
+        await queen.hear(pool)
+        patient = await queen.client.submit_job(spec())
+        hasty = await queen.client.submit_job(spec(deadline_ms=300))
+        assert [event.code for _, event in await queen.ended(hasty.id) if isinstance(event, Failure)] == ["timeout"]
+        assert (await queen.client.get_job(patient.id)).state is JobState.QUEUED
+        queen.queen.dispatcher.policy = Policy()
+        queen.queen.jobs.changed.set()
+        assert text_of(await queen.ended(patient.id)) == words(5)
+
+
+async def test_a_job_tells_that_the_policy_failed_for_it(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        queen.queen.dispatcher.policy = policy_of(
+            tmp_path, "def decide(ctx):\n    return wait('x' * (ctx.now_ms // 1000))\n"
+        )
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        assert text_of(await queen.ended(job.id)) == words(5)
+        told = (await queen.client.explain_job(job.id)).decisions
+        run = next(each for each in told if each["decision"] == "run")
+        assert run["policy"].startswith("the built-in decided: policy ")
+        assert "wanted more than 256.0 MiB" in run["policy"]
+        assert "wanted more than" in queen.queen.status_line()
+        assert queen.queen.metrics.registry.get_sample_value("rbee_policy_faults") == 1
+
+
 async def test_a_faulty_script_is_reported_and_the_built_in_decides(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -57,14 +133,17 @@ async def test_a_faulty_script_is_reported_and_the_built_in_decides(
         FakeWorker().serve() as worker,
         FakePool("blep", worker).serve() as pool,
     ):
-        queen.queen.dispatcher.policy = policy_of(tmp_path, "def decide(ctx):\n    return 1 // 0\n")
         await queen.hear(pool)
-        for _ in range(FAULTS + 3):
-            job = await queen.client.submit_job(spec())
-            assert text_of(await queen.ended(job.id)) == words(5)
-        said = capsys.readouterr().err
-        assert said.count("policy.failed") == 2, "the first fault, and that it is left alone now"
-        assert "x.star:2" in said and "rests_s=10" in said
+        for source, reports in ((FAULTY, 1), (SLOW, 2)):
+            queen.queen.dispatcher.policy = policy_of(tmp_path, source)
+            for _ in range(FAULTS + 3):
+                job = await queen.client.submit_job(spec())
+                assert text_of(await queen.ended(job.id)) == words(5)
+            said = capsys.readouterr().err
+            assert said.count("policy.failed") == reports, "once; and once more that it is left alone now"
+            assert ("x.star:2" in said, "rests_s=10" in said) == (source == FAULTY, source == SLOW)
+        assert queen.queen.status_line().endswith("x.star took longer than 50 ms, in one step")
+        assert queen.queen.dispatcher.policy.faults == FAULTS
 
 
 async def test_what_was_decided_is_recorded_without_prompts(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from rbee.queen.entrance import Asker
 from rbee.queen.store import events as stored_events
 from rbee.queen.store.models import execute
 from rbee.wire import continuation
+from rbee.wire.draining import DrainReason
 from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason
 from rbee.wire.jobs import JobSpec, JobState, Priority
 from rbee.wire.workers import WorkerExit, WorkerState
@@ -316,6 +317,43 @@ async def test_at_the_deadline_of_a_drain_jobs_go_on_elsewhere_and_before_it_the
         assert first.cancelled == [job.id]
         told = (await queen.client.explain_job(job.id)).decisions
         assert "pool blep is draining, and its deadline has passed" in str(told)
+
+
+async def test_a_pool_whose_host_leaves_is_left_in_peace_while_its_jobs_go_on_elsewhere(queen: Running) -> None:
+    async with (
+        FakeWorker().serve() as first,
+        FakeWorker("worker-cpu-1").serve() as second,
+        FakePool("blep", first).serve() as blep,
+        FakePool("mac", second).serve() as mac,
+    ):
+        first.pause_at = 3
+        await queen.hear(blep)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        await queen.hear(mac)
+        blep.asked, mac.asked = 0, 0
+        blep.draining, blep.drain_until_ms, blep.drain_reason = True, 1, DrainReason.STOP
+        await queen.hear(blep)
+        events = await queen.ended(job.id)
+        assert (text_of(events), resumed(events)) == (words(5), ["mac:worker-cpu-1"])
+        told = str((await queen.client.explain_job(job.id)).decisions)
+        assert "pool blep is draining: rbee-pool.service is being stopped" in told
+        await queen.queen.pools.refresh()
+        assert (blep.asked, mac.asked > 0) == (0, True)
+        shown = await queen.client.get_pool("blep")
+        assert (shown.drain_reason, shown.why) == (DrainReason.STOP, "rbee-pool.service is being stopped")
+
+
+async def test_a_worker_that_lost_its_gpu_is_said_to_have(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 3
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec(model="tiny"))
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        pool.gone.add(worker.id)
+        pool.casualties[worker.id] = "worker worker-cpu-0 lost its GPU: gpu 1 (a gpu): it has fallen off the bus"
+        await worker.die()
+        await soon(lambda: "lost its GPU" in queen.queen.jobs.live[job.id].reason)
 
 
 async def test_at_the_deadline_of_a_drain_a_job_that_can_go_nowhere_else_is_finished(queen: Running) -> None:

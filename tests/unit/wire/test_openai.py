@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from openai.types import Completion, Model
 from openai.types.chat import ChatCompletion, ChatCompletionChunk
 
@@ -209,6 +211,14 @@ def test_a_streamed_chat_is_what_the_official_client_reads() -> None:
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == "Hello"
     assert [chunk.choices[0].finish_reason for chunk in chunks] == [None, None, None, "stop"]
     assert {(chunk.id, chunk.model, chunk.created) for chunk in chunks} == {("job-1", "tiny", 1_700_000_000)}
+
+
+@given(st.sampled_from(("chat", "completion")), st.booleans(), st.lists(st.text() | st.just('\0"\\u0000'), min_size=2))
+def test_a_frame_says_what_its_chunk_does(kind: str, usage: bool, texts: list[str]) -> None:
+    one, other = renderer(kind, include_usage=usage), renderer(kind, include_usage=usage)
+    tokens = [Token(i=n, t=text) for n, text in enumerate(texts)]
+    frames = [json.loads(frame.data) for token in tokens for frame in one.frames(token)]
+    assert frames == [chunk for token in tokens for chunk in other.chunks(token)]
 
 
 def test_the_role_is_said_once() -> None:

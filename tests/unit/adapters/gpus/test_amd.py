@@ -51,6 +51,13 @@ def test_cards_are_numbered_in_their_order_and_others_are_not_amds(tmp_path: Pat
     ]
 
 
+def test_each_computes_through_its_own_node_whoever_has_the_first(tmp_path: Path) -> None:
+    for number, vendor in ((0, "0x8086"), (1, "0x1002"), (2, "0x1002")):
+        (card(tmp_path, number, vendor=vendor) / f"drm/renderD{128 + number}").mkdir(parents=True)
+    assert amd.render_nodes(tmp_path) == ("/dev/dri/renderD129", "/dev/dri/renderD130")
+    assert amd.render_nodes(tmp_path / "nowhere") == ()
+
+
 def test_who_uses_a_card_counts_each_client_once(tmp_path: Path) -> None:
     card(tmp_path, 0)
     put(tmp_path / "proc/77", comm="blender")

@@ -143,6 +143,17 @@ def test_a_game_that_takes_six_gigabytes_is_seen_with_its_name(look: Look, tmp_p
     ]
 
 
+def test_whose_processes_are_not_for_our_eyes_is_shown_all_the_same(look: Look) -> None:
+    found = one(look(scenario(gpu(0, used=GIB, processes_error=4))))
+    assert (found.memory_used_bytes, found.processes, found.problem) == (GIB, (), "")
+
+
+def test_a_driver_that_is_updated_under_us_says_so_and_is_found_again(look: Look) -> None:
+    assert len(look(scenario(gpu(0), gpu(1))).gpus) == 2
+    assert "of different versions: reboot" in look(scenario(error=18)).reason
+    assert len(look(scenario(gpu(0))).gpus) == 1
+
+
 def test_a_lost_gpu_stays_in_the_list_with_its_problem_and_nothing_free(look: Look) -> None:
     for lost in (gpu(1, lost=1), gpu(1, memory_error=pynvml.NVML_ERROR_GPU_IS_LOST)):
         healthy, gone = look(scenario(gpu(0), lost)).gpus

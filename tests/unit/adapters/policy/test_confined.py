@@ -1,20 +1,21 @@
 """Scripts are bounded, deterministic, and wrong in sentences."""
 
-import subprocess
-import sys
+import contextlib
+import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rbee.adapters.policy_script import LONGEST_BYTES, PolicyScript
+from rbee.adapters.policy.confined import LONGEST_BYTES, PolicyScript
 from rbee.errors import ConfigInvalid, PolicyFailed
 from rbee.keeper.samples import SAMPLES
 
 Load = Callable[[str], PolicyScript]
 CONTEXT: Any = SAMPLES[0]["context"]
-EXAMPLES = Path(__file__).parents[3] / "etc/policies"
+EXAMPLES = Path(__file__).parents[4] / "etc/policies"
 
 
 @pytest.fixture
@@ -122,29 +123,56 @@ def test_there_is_no_way_out(load: Load, word: str) -> None:
 
 
 NEST = ("x = ()", "for i in range(190000):", "    x = (x,)")
+GREEDY = "x = ['x' * 50000000 for each in range(100)]"
+STILL_ASKED = "if ctx.job.id != 'job-1': return None"
 
 
 @pytest.mark.parametrize(
-    "last", ["return x", "return [x]", "str(x)", "'%s' % x", "'{}'.format(x)", "{x: 1}", "fail(x)", "print(x)", "x < x"]
-)
-def test_what_is_nested_deep_does_not_end_the_process(tmp_path: Path, last: str) -> None:
-    """Each of these did, by a full stack: hence a process of its own."""
-    (tmp_path / "x.star").write_text(decide(*NEST, last))
-    done = subprocess.run([sys.executable, "-c", ASK, str(tmp_path / "x.star")], check=False, timeout=60)
-    assert done.returncode == 0
+    ("lines", "words"),
+    [
+        *(((*NEST, last), "") for last in (
+            "return x", "return [x]", "str(x)", "'%s' % x", "'{}'.format(x)", "{x: 1}", "fail(x)", "print(x)", "x < x"
+        )),
+        ((*NEST, "str(x)"), "filled the stack"),
+        (("x = 'x' * (ctx.now_ms // 1000)", "return None"), "wanted more than 256.0 MiB of memory"),
+        ((GREEDY, "return None"), "wanted more than|took longer"),
+        (("return wait('x' * 100000)",), "it returned 100000 bytes|it returned .* bytes, expected at most 65536"),
+        (("return sorted(range(1 << 22), key = lambda v: -v)",), "took longer than 50 ms"),
+    ],
+)  # fmt: skip
+def test_what_nothing_bounds_ends_the_scripts_process_and_not_ours(
+    load: Load, lines: tuple[str, ...], words: str
+) -> None:
+    """Each of these ended the process, or took as much memory as there is: hence a process of its own."""
+    script = load(decide(STILL_ASKED, *lines) if words else decide("if ctx == None: return None", *lines))
+    for _ in range(2):
+        with contextlib.suppress(PolicyFailed) if not words else pytest.raises(PolicyFailed, match=words):
+            script.decide(CONTEXT)
+    if words:
+        assert script.decide(SAMPLES[1]["context"]) is None, "the next decision is made as if nothing had been"
 
 
-ASK = """
-import sys
-from pathlib import Path
-from rbee.adapters.policy_script import PolicyScript
-from rbee.errors import PolicyFailed
-from rbee.keeper.samples import SAMPLES
-try:
-    PolicyScript.load(Path(sys.argv[1])).decide(SAMPLES[0]["context"])
-except PolicyFailed:
-    pass
-"""
+def test_a_script_that_eats_memory_when_it_is_read_is_refused(load: Load) -> None:
+    with pytest.raises(ConfigInvalid, match=r"x\.star: .*wanted more than 256.0 MiB"):
+        load("x = 'x' * 2000000000\n" + decide("return None"))
+
+
+def test_its_process_may_be_killed_and_ends_with_it(load: Load) -> None:
+    before = children()
+    script = load(decide("return wait('so')"))
+    (mine,) = children() - before
+    os.kill(mine, signal.SIGTERM)  # meant for all of a service; whoever is to end is not told so
+    assert script.decide(CONTEXT) == {"action": "wait", "reason": "so"}
+    os.killpg(mine, signal.SIGKILL)
+    with pytest.raises(PolicyFailed, match="its process has ended"):
+        script.decide(CONTEXT)
+    assert script.decide(CONTEXT) == {"action": "wait", "reason": "so"}
+    script.close()
+    assert children() <= before
+
+
+def children() -> set[int]:
+    return {int(pid) for pid in Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()}
 
 
 def test_a_scripts_own_names_are_in_nobodys_way(load: Load) -> None:
@@ -182,9 +210,13 @@ def test_the_night_policy_starts_nothing_for_a_batch_job_and_all_for_a_person() 
 def test_the_cool_policy_spares_a_hot_gpu_if_it_can() -> None:
     script = PolicyScript.load(EXAMPLES / "cool-gpus.star")
     worker = CONTEXT["workers"][0]
-    other = {**worker, "id": "worker-cuda-1", "gpu": 1}
+    other = {**worker, "id": "worker-cuda-1", "gpu": 1, "gpus": [1]}
     hot = {**CONTEXT["gpus"][0], "temperature_c": 90}
     cold = {**hot, "index": 1, "temperature_c": 40}
     two = {**CONTEXT, "workers": [worker, other], "gpus": [hot, cold]}
     assert script.decide(two) == {"action": "dispatch", "pool": "workstation", "worker": "worker-cuda-1"}
     assert script.decide({**two, "workers": [worker]}) is None
+    split = {**other, "id": "worker-cuda-2", "gpus": [1, 0]}
+    assert script.decide({**two, "workers": [split, other]})["worker"] == "worker-cuda-1"
+    game = {**two, "gpus": [{**cold, "index": 0, "foreign_bytes": 6 << 30}, {**cold, "foreign_bytes": 0}]}
+    assert script.decide(game)["worker"] == "worker-cuda-1"

@@ -1,37 +1,23 @@
 """Policies in Starlark (bazel.build/rules/language): no files, no network, no clock, no ``while``, no recursion.
 
-A call is bounded in time and in steps. Memory is not: ``"x" * 10**9`` takes a gigabyte in one step, and only a process
-of its own could prevent that; a policy is its owner's file, as trusted as the configuration that names it.
-
-What Starlark does by native recursion (``str``, hashing, its parser) has no bound of its own and ends the process when
-the stack does. So a script runs on a stack that what its steps can nest does not fill, and is not given ``json``, whose
-``encode`` needs more for three hundred lists in each other than any thread has.
+A call is bounded in time and in steps. What has no such bound (memory; what Starlark does by native recursion; one long
+step) ends the process, which is why ``process`` runs this and nothing else does.
 """
 
-import json
-import threading
 import time
-from collections.abc import Callable, Mapping
-from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn
 
 import starlark
 
 from rbee.errors import ConfigInvalid, PolicyFailed
 
-LONGEST_BYTES = 64 << 10
-LIMIT_S = 0.05
-LOAD_S = 1.0
+LOAD_S, _TRIAL_S = 1.0, 0.05
 TICKS = 200
 """Starlark asks about every 1000 loop turns and calls whether to go on: the same script gets as far on any machine."""
 
 CALLS = 50
-STACK_BYTES = 256 << 20
-"""Address space, not memory: enough to print what 200,000 turns have nested."""
-
 SAID_LINES, SAID_CHARACTERS = 20, 200
 LONGEST_FAULT = 300
-T = TypeVar("T")
 
 # What a script finds there. Actions are plain values, so that they are the same in records.
 PRELUDE = """
@@ -76,61 +62,62 @@ def decided(text):
 """
 
 
-class PolicyScript:
+class Script:
     """A script that was read and found right as far as reading tells.
 
     Attributes:
         said: what it printed in its last call, a line each.
     """
 
-    def __init__(self, path: Path, module: "starlark.FrozenModule", said: list[str]) -> None:
+    def __init__(self, path: str, module: "starlark.FrozenModule", said: list[str]) -> None:
         self.path = path
         self.said = said
         self._module = module
 
     @classmethod
-    def load(cls, path: Path) -> "PolicyScript":
-        """Return the script in ``path``.
+    def load(cls, path: str, source: str) -> "Script":
+        """Return the script whose text is ``source``.
 
         Raises:
-            ConfigInvalid: it cannot be read, is too long, is no Starlark, or has no ``decide``.
+            ConfigInvalid: it is no Starlark, or has no ``decide``.
         """
-        source, said = _source(path), list[str]()
+        said = list[str]()
         try:
-            return cls(path, _deep(lambda: _module(path, source, said)), said)
+            return cls(path, _module(path, source, said), said)
         except (starlark.StarlarkError, ValueError) as error:
             raise ConfigInvalid(f"policy {path}: {_told(error)}", hint=f"rbee-keeper policy test {path}") from None
 
-    def decide(self, context: Mapping[str, Any], limit_s: float = LIMIT_S) -> Any:
+    def decide(self, context: str, limit_s: float) -> Any:
         """Return what the script wants done: an action as ``orchestrator_core.policy`` reads it, or None.
+
+        Args:
+            context: in JSON.
+            limit_s: of processor time, so that a busy neighbour is no fault of the script's.
 
         Raises:
             PolicyFailed: it failed, took too long, or returned what is no value.
         """
         self.said.clear()
-        began_s = time.monotonic()
+        began_s = time.process_time()
         try:
-            bounds, text = _bounds(began_s + limit_s), json.dumps(context)
-            answer = _deep(lambda: self._module.call_with(bounds, "decided", text).value)
+            answer = self._module.call_with(_bounds(began_s + limit_s), "decided", context).value
         except starlark.StarlarkError as error:
             self._require_in_time(began_s, limit_s, error)
             raise PolicyFailed(f"policy {self.path}: {_told(error)}") from None
-        except (ValueError, RecursionError) as error:
-            raise PolicyFailed(f"policy {self.path}: {error}") from None
         self._require_in_time(began_s, limit_s)  # one long step is not interrupted
         return answer
 
     def _require_in_time(self, began_s: float, limit_s: float, error: Exception | None = None) -> None:
-        if time.monotonic() - began_s >= limit_s:
+        if time.process_time() - began_s >= limit_s:
             where = f"; it was {place}" if error is not None and (place := _place(error)) else ""
             raise PolicyFailed(f"policy {self.path} took longer than {limit_s * 1000:g} ms{where}") from None
 
 
-def _module(path: Path, source: str, said: list[str]) -> "starlark.FrozenModule":
+def _module(path: str, source: str, said: list[str]) -> "starlark.FrozenModule":
     module = starlark.Module()
     module.add_callable("print", lambda *words: _say(said, words))
     module.add_callable("fail", _fail)
-    for name, text in (("actions", PRELUDE), (path.name, source)):
+    for name, text in (("actions", PRELUDE), (path.rpartition("/")[2], source)):
         _run(module, name, text)
     if not _has_function(module, "decide"):
         raise ConfigInvalid(f"policy {path} has no function decide(ctx)", hint="docs/policy.md shows one")
@@ -142,38 +129,13 @@ def _module(path: Path, source: str, said: list[str]) -> "starlark.FrozenModule"
     return found
 
 
-def _require_one_argument(path: Path, driver: "starlark.FrozenModule") -> None:
+def _require_one_argument(path: str, driver: "starlark.FrozenModule") -> None:
     """Nothing tells a function's arguments, so it is called: what fails in our own file is the call itself."""
     try:
-        driver.call_with(_bounds(time.monotonic() + LIMIT_S), "takes_one")
+        driver.call_with(_bounds(time.process_time() + _TRIAL_S), "takes_one")
     except starlark.StarlarkError as error:
         if _place(error).startswith("at context:"):
             raise ConfigInvalid(f"policy {path}: decide takes one argument, ctx: {_told(error)}") from None
-
-
-def _deep(work: Callable[[], T]) -> T:
-    """Return what ``work`` does, on a stack of STACK_BYTES. A panic in it, no Exception, becomes one."""
-    done: list[T] = []
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        try:
-            done.append(work())
-        except BaseException as error:  # noqa: BLE001  (raised again below)
-            failed.append(error)
-
-    before = threading.stack_size(STACK_BYTES)
-    try:
-        thread = threading.Thread(target=run, name="policy")
-        thread.start()
-    finally:
-        threading.stack_size(before)
-    thread.join()
-    if failed and not isinstance(failed[0], Exception):
-        raise ValueError(f"Starlark gave up: {str(failed[0])[:LONGEST_FAULT]}") from None
-    if failed:
-        raise failed[0]
-    return done[0]
 
 
 def _run(
@@ -181,7 +143,7 @@ def _run(
 ) -> None:  # only our own file loads, and only it has json
     extensions = starlark.LibraryExtension
     known = [extensions.StructType, extensions.Map, extensions.Filter, *([extensions.Json] if loader else [])]
-    bounds = _bounds(time.monotonic() + LOAD_S)
+    bounds = _bounds(time.process_time() + LOAD_S)
     starlark.eval_with(bounds, module, starlark.parse(name, text), starlark.Globals.extended_by(known), loader)
 
 
@@ -208,22 +170,9 @@ def _bounds(until_s: float | None = None) -> "starlark.EvalOptions":
     def over() -> bool:
         nonlocal ticks
         ticks += 1
-        return ticks > TICKS or (until_s is not None and time.monotonic() > until_s)
+        return ticks > TICKS or (until_s is not None and time.process_time() > until_s)
 
     return starlark.EvalOptions(check_cancelled=over, max_callstack_size=CALLS)
-
-
-def _source(path: Path) -> str:
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ConfigInvalid(f"policy {path}: {error.strerror}", hint="correct [queen] policy") from None
-    if len(data) > LONGEST_BYTES:
-        raise ConfigInvalid(f"policy {path} is {len(data)} bytes long, expected at most {LONGEST_BYTES}")
-    try:
-        return data.decode()
-    except UnicodeDecodeError as error:
-        raise ConfigInvalid(f"policy {path} is not UTF-8: byte {error.start}") from None
 
 
 def _told(error: Exception) -> str:

@@ -1,0 +1,26 @@
+"""What llama.cpp is told of GPUs, where that can be said without one."""
+
+import pytest
+
+from rbee.errors import BackendUnavailable
+from rbee.llm_worker.llama import tensor_split
+
+
+@pytest.mark.parametrize(
+    ("gpus", "split", "visible", "shares"),
+    [
+        ((1, 3), (63, 37), 2, [63, 37, 0, 0, 0]),  # the device policy leaves just those two
+        ((1, 3), (63, 37), 4, [0, 63, 0, 37, 0]),  # a user's manager leaves all
+        ((0, 1), (), 2, [1, 1, 0, 0, 0]),
+    ],
+)
+def test_each_gpu_takes_its_share_and_no_other_gpu_any(
+    gpus: tuple[int, ...], split: tuple[int, ...], visible: int, shares: list[float]
+) -> None:
+    assert tensor_split(gpus, split, visible, 5) == shares
+
+
+def test_a_gpu_that_llama_does_not_see_is_named() -> None:
+    for visible in (0, 1, 3):
+        with pytest.raises(BackendUnavailable, match=f"gpu 3 was asked for, llama.cpp sees {visible}"):
+            tensor_split((1, 3), (50, 50), visible, 5)
