@@ -150,5 +150,6 @@ def _needed(victims: list[Victim], lacking: int) -> Sequence[Victim]:
 def _why(key: Key, worker: WorkerStatus, view: View) -> str:
     idle_s = view.idle_s(key)
     idle = "had no job yet" if idle_s == float("inf") else f"had no job for {idle_s:.0f} s"
+    idle = "had just done its last job" if idle_s < 1 else idle
     load = "" if worker.load_ms is None else f", and is loaded again in {worker.load_ms / 1000:.1f} s"
     return f"{idle}{load}"

@@ -71,7 +71,7 @@ def worker_sentence(key: Key, worker: WorkerStatus, view: View) -> str:
     if kept is not None:
         return f"stays: it {kept.why}"
     idle_s = view.idle_s(key)
-    idle = "" if idle_s == float("inf") else f", idle for {idle_s:.0f} s"
+    idle = "" if idle_s < 1 or idle_s == float("inf") else f", idle for {idle_s:.0f} s"
     return f"may be evicted for another model{idle}"
 
 

@@ -108,7 +108,7 @@ def decide(
         return _run(choose_seat(waking, view), wakes=True)
     starting = next((seat for seat in seats if seat.worker.state is WorkerState.STARTING), None)
     if starting is not None:
-        return Wait(f"worker {starting.worker.id} on {starting.pool} is starting")
+        return Wait(f"{starting.worker.id} on {starting.pool} is starting")
     decision = _with_more(job, view, seats, asleep)
     if isinstance(decision, Wait) and decision.wanted and waited_s >= CLAIMS_AFTER_S:
         decision = dataclasses.replace(decision, claim=clearing.claim(decision.wanted, view))

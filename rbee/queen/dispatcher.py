@@ -133,9 +133,9 @@ class Dispatcher:
         warm = self._errands.warmth.match(blocks_of(spec), spec.session)
         return decide(spec, view, warm=warm, context_tokens=context_tokens)
 
-    def predict_ms(self, job: Job) -> int | None:
+    def predict_ms(self, job: Job, view: View | None = None) -> int | None:
         """Return in how many ms ``job`` may start; None where nothing is known, or it does not wait."""
-        return self._forecast.of(job, self.view())
+        return self._forecast.of(job, view or self.view())
 
     def outlook(self, spec: JobSpec, caller: str, coming: Sequence[JobSpec]) -> Outlook:
         """Return what a new job would have before it; ``coming`` are accepted and not in the queue yet."""

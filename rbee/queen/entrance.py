@@ -100,15 +100,7 @@ class Entrance:
         return await asyncio.shield(entering)
 
     async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        view = self._dispatcher.view()
-        tokens = await prompt_tokens(spec, view, self._pools)
-        decision = self._dispatcher.decide(spec, self._dispatcher.view() if tokens else view, tokens)
-        if isinstance(decision, Refuse):
-            # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
-            await self._pools.refresh()
-            decision = self._dispatcher.decide(spec, self._dispatcher.view(), tokens)
-        if isinstance(decision, Refuse):
-            raise decision.error
+        tokens, decision = await self._decided(spec)
         # From here to where it is among those that come nothing is awaited: whoever is next counts this one.
         outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()))
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
@@ -148,6 +140,19 @@ class Entrance:
             self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
             raise
 
+    async def _decided(self, spec: JobSpec) -> tuple[int, Decision]:
+        """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""
+        view = self._dispatcher.view()
+        tokens = await prompt_tokens(spec, view, self._pools)
+        decision = self._dispatcher.decide(spec, self._dispatcher.view() if tokens else view, tokens)
+        if isinstance(decision, Refuse):
+            # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
+            await self._pools.refresh()
+            decision = self._dispatcher.decide(spec, self._dispatcher.view(), tokens)
+        if isinstance(decision, Refuse):
+            raise decision.error
+        return tokens, decision
+
     def _admit(self, spec: JobSpec, outlook: Outlook) -> Job | None:
         """Return the job that has to leave for this one, if any; raises when it may not enter."""
         admission = admit(
@@ -166,7 +171,7 @@ class Entrance:
     def _first(self, decision: Decision, outlook: Outlook, *, at_once: bool) -> Queued:
         if at_once:
             return Queued(position=0, predicted_start_ms=0, reason="")
-        reason = self._dispatcher.told(decision) or f"{counted(outlook.place, 'job')} to be given a slot before it"
+        reason = self._dispatcher.told(decision) or f"waits for its turn: {counted(outlook.place, 'job')} before it"
         return Queued(position=outlook.place, predicted_start_ms=outlook.start_ms, reason=reason)
 
     @contextlib.contextmanager

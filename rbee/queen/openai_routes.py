@@ -56,7 +56,7 @@ def add_routes(app: App) -> None:
 
 async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPResponse | None:
     queen: Queen = request.app.ctx.queen
-    spec = JobSpec(**wanted.generation, model=wanted.model, id=new_id())
+    spec = JobSpec(**wanted.generation, model=wanted.model, session=wanted.session, id=new_id())
     entries = streams.attached(queen, spec, asker(request))
     renderer = openai.Renderer(
         kind=wanted.kind,

@@ -9,7 +9,7 @@ from rbee.config import Queen as Settings
 from rbee.errors import NotFound
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rates import Sample
-from rbee.orchestrator_core.view import Use
+from rbee.orchestrator_core.view import Use, View
 from rbee.queen.clock import Clock
 from rbee.queen.closing import closing
 from rbee.queen.dispatcher import Dispatcher
@@ -207,15 +207,19 @@ class Queen:
             raise NotFound(f"no job {job}", hint="rbee-keeper jobs list")
         return stored
 
-    def shown(self, status: JobStatus) -> JobStatus:
-        """Return ``status`` with what only memory knows: its place in the queue, and why it waits."""
+    def shown(self, status: JobStatus, view: View | None = None) -> JobStatus:
+        """Return ``status`` with what only memory knows: its place in the queue, and why it waits.
+
+        Args:
+            view: of now, where many are shown.
+        """
         job = self.jobs.live.get(status.id)
         if job is None:
             return status
         return replace(
             status,
             queue_position=self.jobs.queue.position(job.id),
-            predicted_start_ms=self.dispatcher.predict_ms(job),
+            predicted_start_ms=self.dispatcher.predict_ms(job, view),
             reason=self.dispatcher.reasons.of(job),
         )
 

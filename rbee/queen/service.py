@@ -39,7 +39,8 @@ class QueenService:
 
     async def list_jobs(self, query: JobQuery) -> tuple[JobStatus, ...]:
         found = await self._queen.store.read(jobs.search, query, self._asker.caller or None)
-        return tuple(self._queen.shown(status) for status in found)
+        view = self._queen.dispatcher.view()
+        return tuple(self._queen.shown(status, view) for status in found)
 
     async def get_job(self, job: str) -> JobStatus:
         return self._queen.shown((await self._queen.find(job, self._asker)).status)

@@ -155,5 +155,6 @@ class Spawner:
 
 
 def _told(place: Place, event: SpawnEvent) -> str:
-    how_far = "" if event.progress is None else f", {event.progress:.0%}"
-    return f"starting a worker for {place.model} on {place.pool}: {event.message or event.state}{how_far}"
+    how_far = "" if event.progress is None or "%" in event.message else f"{event.progress:.0%}"
+    said = ", ".join(each for each in (event.message, how_far) if each)
+    return f"starting a worker for {place.model} on {place.pool}{': ' if said else ''}{said}"

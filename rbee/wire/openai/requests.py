@@ -1,17 +1,18 @@
 """OpenAI's request bodies, read strictly where they would change the answer and leniently where not.
 
 A field that we know and cannot honour is refused by name: an answer that silently ignores ``logit_bias`` is wrong.
-Optional fields that change nothing (``user``, ``metadata``, ``store``, …) and fields yet unknown are let through.
+Optional fields that change nothing (``metadata``, ``store``, …) and fields yet unknown are let through.
 """
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Literal, TypeAlias, TypeVar
 
 from rbee.errors import InvalidRequest
 from rbee.wire import codec
-from rbee.wire.fields import MEBIBYTE, items, number, plain, text
+from rbee.wire.fields import JOB_ID, MEBIBYTE, items, number, plain, text
 from rbee.wire.jobs import Generation, Message
 
 Kind: TypeAlias = Literal["chat", "completion"]
@@ -65,6 +66,13 @@ class OpenAiRequest:
     stream: bool = False
     include_usage: bool = False
     user: str = ""
+
+    @property
+    def session(self) -> str | None:
+        """Return whom the client speaks for, as a name; what is none is hashed."""
+        if not self.user or JOB_ID.fullmatch(self.user):
+            return self.user or None
+        return f"user-{sha256(self.user.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -82,7 +82,7 @@ def test_an_asleep_worker_is_woken_when_no_other_is_free() -> None:
 
 def test_a_starting_worker_is_waited_for() -> None:
     starting = snapshot("blep", worker(state=WorkerState.STARTING))
-    assert ask(job(), starting) == Wait("worker worker-cpu-0 on blep is starting")
+    assert ask(job(), starting) == Wait("worker-cpu-0 on blep is starting")
 
 
 @pytest.mark.parametrize("state", [WorkerState.DRAINING, WorkerState.FAILED, WorkerState.STOPPED])

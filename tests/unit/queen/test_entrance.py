@@ -167,3 +167,18 @@ async def test_who_was_to_leave_for_a_job_that_cannot_be_stored_stays(tmp_path: 
             await queen.client.submit_job(spec("x" * 100_000))
         assert waiting.id in queen.queen.jobs.queue
         assert [job.id for job in await queen.client.list_jobs(JobQuery())] == [waiting.id]
+
+
+async def test_a_batch_job_that_has_waited_counts_as_interactive(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q", promote_after_s=0) as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        worker.pause_at = 1
+        await queen.hear(pool)
+        await queen.client.submit_job(spec(id="runs"))
+        await queen.until("runs", "running")
+        batch = await queen.client.submit_job(spec(priority=Priority.BATCH))
+        await queen.client.submit_job(spec())
+        assert (await queen.client.get_job(batch.id)).queue_position == 0

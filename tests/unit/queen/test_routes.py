@@ -252,9 +252,10 @@ async def test_an_openai_client_that_goes_away_cancels_its_job(queen: Running) -
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         worker.pause_at = 1
         await queen.hear(pool)
-        hello = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}]}
+        hello = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "user": "ann"}
         asking = asyncio.create_task(queen.http.call("POST", "/v1/chat/completions", body=hello))
         await soon(lambda: worker.requests)
+        assert [job.spec.session for job in queen.queen.jobs.live.values()] == ["ann"], "its share of the queue"
         asking.cancel()
         await soon(lambda: worker.cancelled)
         (job,) = await queen.client.list_jobs(JobQuery())

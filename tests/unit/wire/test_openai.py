@@ -12,6 +12,7 @@ from openai.types.chat import ChatCompletion, ChatCompletionChunk
 from rbee.errors import BY_CODE, Conflict, InvalidRequest, ModelNotFound, QueueFull, RbeeError, Unauthorized, WorkerLost
 from rbee.wire import openai
 from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason, Token
+from rbee.wire.fields import JOB_ID
 from rbee.wire.jobs import Generation, Message, Role
 
 USER = [{"role": "user", "content": "hi"}]
@@ -320,3 +321,11 @@ def test_the_wrong_field_is_the_param() -> None:
 def test_the_model_list_is_what_the_official_client_reads() -> None:
     listed = openai.model_list(["tiny", "qwen"], created=5)
     assert [Model.model_validate(each, strict=True).id for each in listed["data"]] == ["tiny", "qwen"]
+
+
+@pytest.mark.parametrize(
+    ("user", "session"), [(None, None), ("ann", "ann"), ("ann@home.arpa", "user-"), ("x" * 900, "user-")]
+)
+def test_whom_a_client_speaks_for_is_a_session(user: str | None, session: str | None) -> None:
+    found = openai.parse_chat(chat(user=user)).session
+    assert found == session or (session == "user-" and found is not None and JOB_ID.fullmatch(found))
