@@ -16,6 +16,7 @@ RbeeError                internal             exit 70  http 500   a bug, or noth
 ├── NoCapacity           no_capacity          exit 75  http 503   nothing is free, or nothing fits
 │   └── GpuTooHot        gpu_too_hot          exit 75  http 503   … before a GPU has cooled down
 ├── ShuttingDown         shutting_down        exit 75  http 503   this daemon or worker is on its way out
+│   └── Standby          standby              exit 75  http 503   this queen waits in case another one ends
 ├── InsufficientVram     insufficient_vram    exit 75  http 507   needed and free bytes are in the details
 ├── InsufficientMemory   insufficient_memory  exit 75  http 507   likewise
 ├── InsufficientDisk     insufficient_disk    exit 73  http 507   likewise
@@ -152,6 +153,10 @@ class ShuttingDown(RbeeError):
     exit_code = os.EX_TEMPFAIL
     http_status = 503
     retriable = True
+
+
+class Standby(ShuttingDown):
+    code = "standby"
 
 
 class InsufficientVram(RbeeError):

@@ -25,6 +25,7 @@ from rbee.client.worker import HttpWorkerControl
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid
 from rbee.pool_core import catalog
+from rbee.pool_core.condition import Condition
 from rbee.pool_core.ports import PoolFacts
 from rbee.pool_core.service import PoolService
 
@@ -32,11 +33,14 @@ MACHINE_ID = Path("/etc/machine-id")
 _APPLICATION = b"rbee pool instance"
 
 
-def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") -> PoolService:
+def open_pool(
+    settings: Settings, environ: Mapping[str, str], *, url: str = "", condition: Condition | None = None
+) -> PoolService:
     """Return this host's pool.
 
     Args:
         url: where the daemon listens; empty where there is none.
+        condition: what the daemon knows of its host.
 
     Raises:
         ConfigInvalid: a setting names something that is not there, such as the worker program.
@@ -58,8 +62,14 @@ def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str = "") 
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),
         checkout=GitCheckout(Path(settings.pool.repo) if settings.pool.repo else None),
-        now_ms=lambda: int(time.time() * 1000),
+        now_ms=now_ms,
+        condition=condition,
     )
+
+
+def now_ms() -> int:
+    """Return the wall clock, in milliseconds since the epoch."""
+    return int(time.time() * 1000)
 
 
 def _connector(settings: Settings, environ: Mapping[str, str]) -> Callable[[str, str], HttpClient]:

@@ -7,7 +7,7 @@ from pathlib import Path
 from tools import cache, dependencies, wheels
 from tools.run import run, say
 
-EXTRAS = ("worker", "verify")
+EXTRAS = ("worker", "verify", "postgres")
 KEPT = 2  # trees; each has 300 MB, and going back to the last branch should be quick
 NOT_INSTALLED = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence.pth")
 BUILD_REQUIREMENT = "setuptools>=77"  # builds rbee's own wheel

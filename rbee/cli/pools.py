@@ -2,10 +2,11 @@
 
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.cli.units import parse_float
+from rbee.cli.units import parse_float, seconds_text
 from rbee.cli.workers import WORKER_COLUMNS
 from rbee.wire import codec
 from rbee.wire.catalog import ModelFile
+from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.pools import Device, DrainSpec, PoolSnapshot
 from rbee.wire.words import bytes_text, counted
 
@@ -14,6 +15,26 @@ def parse_deadline(args: Args) -> float | None:
     """Return what ``--deadline`` says, in seconds; 0 is at once. Raises InvalidRequest."""
     given = parse_float(args.get("--deadline"), "--deadline")
     return codec.from_dict(DrainSpec, {"deadline_s": given}).deadline_s
+
+
+def drain_text(state: PoolSnapshot) -> str:
+    """Return why a pool takes no work, and what becomes of what runs; empty when it takes work."""
+    if not state.draining:
+        return ""
+    return f"{why_draining(state.drain_reason or DrainReason.OPERATOR)}{until_text(state.drain_until_ms, state.at_ms)}"
+
+
+def until_text(until_ms: int | None, now_ms: float) -> str:
+    """Return as the rest of a sentence when what still runs goes on at other pools; empty where it stays."""
+    return moves_text(None if until_ms is None else (until_ms - now_ms) / 1000)
+
+
+def moves_text(in_s: float | None) -> str:
+    """Return as the rest of a sentence what becomes of what runs; empty where it stays to its end."""
+    if in_s is None:
+        return ""
+    runs = "what runs" if in_s <= 0 else f"what still runs in {seconds_text(in_s)}"
+    return f", and {runs} goes on at other pools, where it can"
 
 
 def show_state(state: PoolSnapshot, output: Output) -> None:
@@ -25,6 +46,7 @@ def show_state(state: PoolSnapshot, output: Output) -> None:
         {
             "pool": state.id,
             "state": "draining" if state.draining else "ready",
+            "why": drain_text(state),
             "address": state.url,
             "version": state.version,
             "cpus": host.cpus,
@@ -59,4 +81,5 @@ def state_line(state: PoolSnapshot) -> str:
     memory = bytes_text(state.host.memory_available_bytes)
     things = ((state.workers, "worker"), (state.models, "model"), (state.gpus.gpus, "GPU"))
     counts = ", ".join(counted(len(each), noun) for each, noun in things)
-    return f"{'draining' if state.draining else 'ready'}, {counts}, {memory} available, version {state.version}"
+    ready = f"draining ({drain_text(state)})" if state.draining else "ready"
+    return f"{ready}, {counts}, {memory} available, version {state.version}"

@@ -29,7 +29,9 @@ class NotHttp(Exception):
 class Transport(Protocol):
     """What the clients of queen, pool and worker send their operations through."""
 
-    source: str
+    @property
+    def source(self) -> str:
+        """What to call the other side in errors."""
 
     async def call(
         self,
@@ -98,6 +100,34 @@ class Endpoint:
         self._same_version = same_version
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
 
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+    ) -> Any:
+        """As ``Transport`` says."""
+        raise NotImplementedError
+
+    def stream(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> "AsyncIterator[Frame]":
+        """As ``Transport`` says."""
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        """Let go of connections that are kept."""
+
     def _answer(self, data: bytes, status: int, version: str) -> Any:
         """Return what was answered, or raise what was refused.
 
@@ -134,7 +164,7 @@ class Endpoint:
         return self._unreachable(
             f"{self.source} at {self.base_url} answered what is no answer of rbee ({problem})",
             hint=f"is it rbee that listens there? curl -si {self.base_url}/health",
-            details={"url": self.base_url},
+            details={"url": self.base_url, "sent": True},
         )
 
     def _late(self, limit_s: float) -> RbeeError:
@@ -148,6 +178,7 @@ class Endpoint:
         """Return that there was no answer, and why, in the same words whichever library found it out."""
         host = urlsplit(self.base_url).hostname or self.base_url
         code = getattr(error, "errno", None)
+        sent = {"sent": True} if code in _CUT or isinstance(error, EOFError | NotHttp) else {}
         hint = "is its socket up? systemctl list-sockets 'rbee-*'"
         if isinstance(error, socket.gaierror | UnicodeError):  # UnicodeError: no DNS name can be like that
             what, hint = f"no address of {host} is known here", f"getent hosts {host}"
@@ -165,7 +196,7 @@ class Endpoint:
         return self._unreachable(
             f"{self.source} at {self.base_url} cannot be reached: {what}",
             hint=hint,
-            details={"url": self.base_url, "refused": code == errno.ECONNREFUSED},
+            details={"url": self.base_url, "refused": code == errno.ECONNREFUSED, **sent},
         )
 
     def _distrusted(self, cause: BaseException) -> RbeeError:

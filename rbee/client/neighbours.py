@@ -11,6 +11,7 @@ from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
 from rbee.client.queen import QueenClient
+from rbee.client.reigning import Reigning
 from rbee.errors import DownloadFailed, RbeeError, Timeout
 from rbee.pool_core.ports import Body, Offer, RemoteFile
 from rbee.wire.catalog import ModelFile, ModelPart
@@ -66,13 +67,16 @@ class QueensNeighbours:
             RbeeError: the queen does not answer, so nobody is known.
         """
         try:
-            async with asyncio.timeout(ASK_S), self.connect(self.queen, "queen") as http:
+            async with asyncio.timeout(ASK_S), Reigning(self.queen, self._to_queen) as http:
                 pools = await QueenClient(http).list_pools()
         except TimeoutError:
             raise Timeout(f"queen at {self.queen} did not answer within {ASK_S:g} s") from None
         there = [pool for pool in pools if pool.id != self.own_id and pool.state is not PoolState.LOST]
         found = await asyncio.gather(*(self._offer(pool, wanted) for pool in there))
         return [offer for offer in found if offer is not None]
+
+    def _to_queen(self, url: str) -> HttpClient:
+        return self.connect(url, "queen")
 
     async def _offer(self, pool: PoolStatus, wanted: Callable[[ModelFile], bool]) -> Offer | None:
         try:

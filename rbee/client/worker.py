@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 from rbee.client.endpoint import part
 from rbee.client.http import HttpClient
+from rbee.client.line import LineClient
 from rbee.errors import WorkerLost
 from rbee.wire import codec, events
 from rbee.wire.events import JobEvent
@@ -26,7 +27,7 @@ class WorkerClient:
     @classmethod
     def at(cls, address: str, secret: str, *, worker: str = "worker") -> "WorkerClient":
         """Return a client for the worker that listens on ``host:port``."""
-        return cls(HttpClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost))
+        return cls(LineClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost))
 
     async def close(self) -> None:
         await self._http.close()
@@ -43,8 +44,8 @@ class WorkerClient:
         headers = {"Last-Event-ID": str(after)} if after else None
         return self._follow(self._http.stream("GET", f"/v1/inference/{part(job)}/events", headers=headers))
 
-    async def cancel(self, job: str) -> None:
-        await self._http.call("DELETE", f"/v1/inference/{part(job)}")
+    async def cancel(self, job: str, *, timeout_s: float | None = None) -> None:
+        await self._http.call("DELETE", f"/v1/inference/{part(job)}", timeout_s=timeout_s)
 
     async def drain(self) -> None:
         await self._http.call("POST", "/v1/drain")

@@ -28,7 +28,7 @@ from rbee.errors import (
     Timeout,
     Unauthorized,
 )
-from rbee.wire import codec, openai
+from rbee.wire import codec, openai, quick
 from rbee.wire.envelope import to_envelope
 from rbee.wire.operations import Operation
 from rbee.wire.version import HEADER
@@ -77,6 +77,7 @@ def create_app(
         ACCESS_LOG=False,
     )
     app.ctx.source = source
+    app.ctx.health = _well
     app.ctx.access = access
     app.ctx.metrics = metrics
     app.ctx.in_flight = Counter()
@@ -169,7 +170,7 @@ def body(request: Request, kind: type[T]) -> T:
 
 def query(request: Request, kind: type[T]) -> T:
     """Return the query string as a ``kind``; where it wants a number one is read, the last of a repeated key wins."""
-    hints = codec.hints_of(kind)  # type: ignore[arg-type]  # classes are hashable
+    hints = quick.hints_of(kind)  # type: ignore[arg-type]  # classes are hashable
     values: dict[str, Any] = {}
     for key, given in request.args.items():
         numeric = int in (hints.get(key), *typing.get_args(hints.get(key)))
@@ -319,8 +320,12 @@ def _id_of(request: Request) -> str:
     return str(found)
 
 
+def _well() -> str:
+    return "ok"
+
+
 async def _health(request: Request) -> HTTPResponse:
-    return reply({"status": "ok", "name": request.app.ctx.source, "version": __version__})
+    return reply({"status": request.app.ctx.health(), "name": request.app.ctx.source, "version": __version__})
 
 
 async def _metrics(request: Request) -> HTTPResponse:

@@ -22,6 +22,7 @@ from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import in_user_manager
 from rbee.client.http import HttpClient
+from rbee.client.reigning import Reigning, addresses
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, InvalidRequest, RbeeError
 from rbee.hive.reach import settings_of
@@ -120,7 +121,7 @@ def _listen(url: str) -> str:
 def _require_seen(url: str, queen: str) -> None:
     """Refuse a name of ours that only we find: workers would listen where it leads here, and that is loopback."""
     name = urlsplit(url).hostname or ""
-    if leads_here_only(name) and not is_own(urlsplit(queen).hostname or ""):
+    if leads_here_only(name) and not is_own(urlsplit(addresses(queen)[0]).hostname or ""):
         raise InvalidRequest(
             f"--url is {url!r}, but on this host {name} is a loopback address, and the queen is elsewhere",
             hint="name this host by its address: ip -brief address",
@@ -139,10 +140,12 @@ def _token() -> str:
 
 async def _ask_queen(queen: str, token: str, settings: Settings) -> None:
     """Raise unless the queen answers this host, and takes the token."""
-    client = HttpClient(
-        queen, token=token.split(maxsplit=1)[0], source="queen", timeout_s=_PROBE_S, ca_file=settings.pool.tls_ca
-    )
-    async with client as http:
+
+    def connect(url: str) -> HttpClient:
+        first = token.split(maxsplit=1)[0]
+        return HttpClient(url, token=first, source="queen", timeout_s=_PROBE_S, ca_file=settings.pool.tls_ca)
+
+    async with Reigning(queen, connect) as http:
         try:
             await http.call("GET", "/v2/meta/version")
         except RbeeError as error:

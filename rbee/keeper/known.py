@@ -1,14 +1,16 @@
 """rbee-keeper pool list and status: pools as the queen knows them, or one as its host's systemd does."""
 
+import time
 from collections.abc import Awaitable
 from typing import Any
 
 from rbee.cli.output import Column, Output
+from rbee.cli.pools import until_text
 from rbee.cli.run import Args
 from rbee.cli.units import seconds_text
 from rbee.cli.workers import WORKER_COLUMNS
 from rbee.keeper.reach import ask
-from rbee.wire.pools import PoolStatus
+from rbee.wire.pools import PoolState, PoolStatus
 from rbee.wire.words import bytes_text
 
 _POOLS = (
@@ -21,10 +23,14 @@ _POOLS = (
     Column("VERSION", "version"),
     Column("URL", "url"),
 )
+_WHY = Column("WHY", "why")
+"""Only there when there is something to say."""
 
 
 def list_pools(args: Args, output: Output) -> None:
-    output.table(ask(args, lambda queen: queen.list_pools()), _POOLS, none="no pools; rbee-keeper pool register HOST")
+    pools = ask(args, lambda queen: queen.list_pools())
+    columns = (*_POOLS, _WHY) if any(pool.why for pool in pools) else _POOLS
+    output.table(pools, columns, none="no pools; rbee-keeper pool register HOST")
 
 
 def get_pool(args: Args, output: Output) -> Awaitable[int | None] | None:
@@ -51,6 +57,7 @@ def _shown(pool: PoolStatus) -> dict[str, Any]:
     return {
         "pool": pool.id,
         "state": pool.state.value,
+        "why": _why(pool),
         "address": pool.url,
         "version": pool.version,
         "heard": heard or "never",
@@ -61,3 +68,8 @@ def _shown(pool: PoolStatus) -> dict[str, Any]:
         else f"{bytes_text(host.memory_available_bytes)} available of {bytes_text(host.memory_total_bytes)}",
         "models": ", ".join(pool.models),
     }
+
+
+def _why(pool: PoolStatus) -> str:
+    lost = pool.state is PoolState.LOST
+    return pool.why if lost or not pool.why else pool.why + until_text(pool.drain_until_ms, time.time() * 1000)

@@ -18,6 +18,7 @@ from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.services import Service, ServiceState, in_user_manager, shown
 from rbee.client.queen import QueenClient
+from rbee.client.reigning import addresses
 from rbee.errors import ConfigInvalid, RbeeError
 from rbee.keeper.hosts import host
 from rbee.keeper.reach import http_to
@@ -112,7 +113,8 @@ def asked_at(settings: config.Settings, name: str | None, listens: Sequence[str]
     Returns:
         Nothing when she cannot be reached from here.
     """
-    configured = urlsplit(settings.keeper.queen)
+    first = addresses(settings.keeper.queen)[0]
+    configured = urlsplit(first)
     there = "127.0.0.1" if name is None else _address(settings.hosts[name], name)
     for listen in listens:
         host, port = split_address(listen)
@@ -120,9 +122,9 @@ def asked_at(settings: config.Settings, name: str | None, listens: Sequence[str]
             continue
         found = there if only_here(host) else host
         if port == configured.port and _leads_to(configured.hostname or "", found, here=name is None):
-            return settings.keeper.queen
+            return first
         return f"{configured.scheme}://{f'[{found}]' if ':' in found else found}:{port}"
-    return "" if listens else settings.keeper.queen
+    return "" if listens else first
 
 
 def _address(known: config.Host, name: str) -> str:
@@ -194,8 +196,9 @@ def _require_token(settings: config.Settings, address: str, folder: Path) -> Non
 
 def _remember(settings: config.Settings, address: str | None) -> None:
     """Write down where this keeper finds her, when that is not where it looks by itself."""
-    if address is not None and address == str(urlsplit(settings.keeper.queen).port):
-        return  # found by whatever name or scheme the owner has chosen
+    queens = addresses(settings.keeper.queen)
+    if len(queens) > 1 or (address is not None and address == str(urlsplit(queens[0]).port)):
+        return  # found by whatever names or scheme the owner has chosen
     url = _found_at(address, "https" if settings.queen.tls_cert else "http")
     if (url or config.Keeper().queen) != settings.keeper.queen:
         toml_file.change(config_file(settings), {("keeper", "queen"): url})

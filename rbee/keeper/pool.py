@@ -5,7 +5,7 @@ import contextlib
 from rbee.cli.confirm import dry_run
 from rbee.cli.gpus import gpus_line, show_gpus
 from rbee.cli.output import Output
-from rbee.cli.pools import parse_deadline, show_state, state_line
+from rbee.cli.pools import moves_text, parse_deadline, show_state, state_line
 from rbee.cli.run import Args
 from rbee.errors import RbeeError
 from rbee.keeper.fleet import Shown, on_pools
@@ -31,7 +31,7 @@ async def drain_pool(args: Args, output: Output) -> int | None:
         return await on_pools(args, output, lambda pool: _drained(pool, deadline_s), Shown(line=str))
     async with reached(args) as queen:
         await queen.drain_pool(pool, deadline_s)
-    output.done(f"{pool} takes no new work", id=pool)
+    output.done(f"{pool} takes no new work{moves_text(deadline_s)}; rbee-keeper pool undrain {pool} ends that", id=pool)
     return None
 
 
@@ -61,7 +61,7 @@ async def _say_who_drains(args: Args, output: Output) -> None:
 
 async def _drained(pool: PoolOps, deadline_s: float | None) -> str:
     await pool.drain_pool(deadline_s)
-    return "takes no new work"
+    return f"takes no new work{moves_text(deadline_s)}"
 
 
 async def _undrained(pool: PoolOps) -> str:

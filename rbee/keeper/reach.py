@@ -12,6 +12,7 @@ from rbee import config
 from rbee.cli.run import Args
 from rbee.cli.units import parse_seconds
 from rbee.client.queen import QueenClient
+from rbee.client.reigning import Reigning
 from rbee.keeper.settings import settings_of
 
 if TYPE_CHECKING:
@@ -25,14 +26,20 @@ def ask(args: Args, question: Callable[[QueenClient], Coroutine[Any, Any, T]]) -
     """Return what the queen of [keeper] queen answers to one question, without a loop."""
     from rbee.client.blocking import BlockingHttp, at_once  # noqa: PLC0415
 
-    queen = settings_of(args).keeper.queen
-    return at_once(question(QueenClient(BlockingHttp(queen, **_as_this_person(args, "queen")))))
+    how = _as_this_person(args, "queen")
+    return at_once(
+        question(QueenClient(Reigning(settings_of(args).keeper.queen, lambda url: BlockingHttp(url, **how))))
+    )
 
 
 @contextlib.asynccontextmanager
 async def reached(args: Args, *, any_version: bool = False) -> AsyncIterator[QueenClient]:
     """Give the queen of [keeper] queen; with ``any_version`` also one of another, as while the house is upgraded."""
-    async with http_to(args, settings_of(args).keeper.queen, "queen", any_version=any_version) as http:
+
+    def connect(url: str) -> "HttpClient":
+        return http_to(args, url, "queen", any_version=any_version)
+
+    async with Reigning(settings_of(args).keeper.queen, connect) as http:
         yield QueenClient(http)
 
 

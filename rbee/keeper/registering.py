@@ -18,6 +18,7 @@ from rbee.cli.confirm import confirm, dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.client.queen import QueenClient
+from rbee.client.reigning import addresses
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NotFound, RbeeError, Timeout, Unauthorized
 from rbee.keeper.hosts import ALL
@@ -89,8 +90,8 @@ async def _enlist(args: Args, output: Output) -> None:
     _say(output, f"looking at {name}")
     state = await SshPool(remote).get_state()
     here, there = _for_others(*await _addresses(remote), settings)
-    queen_url = args["--queen"] or _seen_from_there(settings.keeper.queen, here)
-    if queen_url != (args["--queen"] or settings.keeper.queen) and not is_own(here):
+    queen_url = args["--queen"] or ",".join(_seen_from_there(each, here) for each in addresses(settings.keeper.queen))
+    if queen_url != (args["--queen"] or ",".join(addresses(settings.keeper.queen))) and not is_own(here):
         raise InvalidRequest(
             f"{name} sees us at {here}, which is no address of this machine: a jump host's, or that of a NAT",
             hint=f"rbee-keeper pool register {name} --queen http://{address_towards([]) or 'ADDRESS'}:8080",

@@ -10,7 +10,7 @@ from typing import Any
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.cli.streams import OutputLost
+from rbee.cli.streams import OutputLost, ended_by_reader
 from rbee.cli.units import parse_float, parse_int
 from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound, RbeeError
 from rbee.keeper.reach import reached
@@ -173,7 +173,8 @@ async def _run(queen: QueenOps, submitting: "asyncio.Future[JobStatus]", output:
     if detach:
         _detached(job, output)
         return None
-    return await _follow(queen, job, output)
+    with ended_by_reader():
+        return await _follow(queen, job, output)
 
 
 async def _withdraw(queen: QueenOps, submitting: "asyncio.Future[JobStatus]") -> str:

@@ -1,15 +1,17 @@
 """May this job join the queue? Decided before anything is stored."""
 
+import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee.errors import ContextTooLong, DeadlineUnmet, QueueFull, RbeeError
-from rbee.orchestrator_core.queue import Queue
 from rbee.orchestrator_core.view import View, is_open
 from rbee.wire.jobs import JobSpec
+from rbee.wire.words import counted
 
 UNBOUNDED = -1
-_USUAL_JOB_S = 5.0
+_USUALLY_S = 5
 _LONGEST_RETRY_AFTER_S = 60
 TEMPLATE_TOKENS = 32
 """A chat template puts so many tokens around a message, and around the whole, at the very most."""
@@ -31,37 +33,54 @@ Admission: TypeAlias = Accept | Refuse
 
 
 def admit(
-    spec: JobSpec, queue: Queue, *, capacity: int, policy: str, predicted_start_ms: int | None, job_ms: float | None
+    spec: JobSpec,
+    *,
+    waiting: int,
+    oldest_batch: str | None,
+    capacity: int,
+    policy: str,
+    start_ms: int | None,
+    next_ms: Callable[[], int | None],
 ) -> Admission:
-    """Accept ``spec`` or say why not.
+    """Accept ``spec``, which does not start at once, or say why not.
 
     Args:
+        waiting: how many do.
+        oldest_batch: of the batch jobs among them the one that came first.
         capacity: how many may wait; -1 is unbounded.
         policy: ``reject`` or ``drop-lru``: what to do with one more.
-        predicted_start_ms: from now; None where nothing is known.
-        job_ms: how long a job of this model took lately; None where nothing is known.
+        start_ms: when it would start, from now; None where nothing is known.
+        next_ms: tells when the next of those that wait will start; asked where there is no place.
     """
-    if spec.deadline_ms is not None and predicted_start_ms is not None and predicted_start_ms > spec.deadline_ms:
-        return Refuse(_unmet(spec.deadline_ms, predicted_start_ms))
-    if capacity == UNBOUNDED or len(queue) < capacity:
+    if spec.deadline_ms is not None and start_ms is not None and start_ms > spec.deadline_ms:
+        return Refuse(_unmet(spec.deadline_ms, start_ms))
+    if capacity == UNBOUNDED or waiting < capacity:
         return Accept()
-    displaced = queue.oldest_batch() if policy == "drop-lru" else None
-    if displaced is not None:
-        return Accept(displaces=displaced)
-    return Refuse(full(len(queue), capacity, job_ms))
+    if policy == "drop-lru" and oldest_batch is not None:
+        return Accept(displaces=oldest_batch)
+    return Refuse(full(waiting, capacity, next_ms()))
 
 
-def full(waiting: int, capacity: int, job_ms: float | None = None) -> QueueFull:
-    """Return the error that says how long to stay away: about the time one waiting job takes."""
-    usual_s = job_ms / 1000 if job_ms is not None else _USUAL_JOB_S
+def full(waiting: int, capacity: int, next_ms: float | None = None) -> QueueFull:
+    """Return the error that says how long to stay away: until there is a place in the queue."""
+    soon_s = _USUALLY_S if next_ms is None else math.ceil(next_ms / 1000)
     return QueueFull(
-        f"the queue holds {waiting} jobs, its capacity is {capacity}",
+        f"the queue holds {counted(waiting, 'job')}, its capacity is {capacity}",
         hint="try again later, or raise [queen] queue_capacity",
         details={
-            "retry_after_s": max(1, min(round(usual_s), _LONGEST_RETRY_AFTER_S)),
+            "retry_after_s": max(1, min(soon_s, _LONGEST_RETRY_AFTER_S)),
             "waiting": waiting,
             "capacity": capacity,
         },
+    )
+
+
+def given_up(job: str, capacity: int) -> QueueFull:
+    """Return the error of a job that left for another one."""
+    return QueueFull(
+        f"job {job} was given up for a newer one: the queue is full, and of its batch jobs it had waited longest",
+        hint="submit it again later, or raise [queen] queue_capacity",
+        details={"capacity": capacity, "policy": "drop-lru"},
     )
 
 

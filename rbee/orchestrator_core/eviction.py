@@ -5,16 +5,13 @@ tenure that grows with what its loading took, so that two models that share a GP
 Of the rest the one goes that is worth least: used for batch jobs only, idle longest, loaded again soonest.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rbee.orchestrator_core.view import Key, View, gpus_of, share
+from rbee.orchestrator_core.holders import USUAL_LOAD_MS, Movable, share, tenure_s
+from rbee.orchestrator_core.rooms import Room
+from rbee.orchestrator_core.view import Key, View
 from rbee.wire.workers import WorkerState, WorkerStatus
-
-TENURE_OF_LOAD = 4.0
-SHORTEST_TENURE_S, LONGEST_TENURE_S = 3.0, 60.0
-USUAL_LOAD_MS = 5000
-"""For a worker whose loading nobody has seen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,21 +35,38 @@ class Keeper:
     until_s: float | None = None
 
 
+def promising(rooms: Iterable[Room], view: View) -> Iterator[Room]:
+    """Yield those of ``rooms`` where ``clear`` might find somebody, or somebody is going already; and split ones.
+
+    Where a house is full of workers that have work this is all that there is to see, so it is quick.
+    """
+    going = {pool for pool, _ in view.leaving}
+    work, waiting = view.in_flight.get, view.waiting.get
+    for room in rooms:
+        if room.place.pool in going or len(room.devices) > 1:
+            yield room
+            continue
+        for key, model, left_s, _ in room.holders.movable:
+            if not (work(key) or (left_s and waiting(model))):
+                yield room
+                break
+
+
 def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Victim]:
     """Return whom to evict so that ``lacking`` bytes more are free there; nobody, when that cannot be."""
-    chosen: list[tuple[float, Victim]] = []
-    for worth, victim in sorted(_victims(pool, gpu, view), key=lambda each: each[0]):
-        if sum(each.frees for _, each in chosen) >= lacking:
-            break
-        chosen.append((worth, victim))
-    if sum(victim.frees for _, victim in chosen) < lacking:
+    holders = view.fleet.holders(pool, gpu)
+    if holders.movable_bytes < lacking:
         return ()
-    return _needed([victim for _, victim in chosen], lacking)
-
-
-def ours(pool: str, gpu: int | None, view: View) -> int:
-    """Return the bytes that workers have there who may give them up, now or when their work is done."""
-    return sum(share(worker) for worker in _there(pool, gpu, view) if not worker.pinned)
+    going = [each.worker for each in holders.movable if _goes(each, view)]
+    if sum(map(share, going)) < lacking:
+        return ()
+    chosen: list[Victim] = []
+    for worker in sorted(going, key=lambda each: worth((pool, each.id), each, view)):
+        if sum(victim.frees for victim in chosen) >= lacking:
+            break
+        why = _why((pool, worker.id), worker, view)
+        chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker), why=why))
+    return _needed(chosen, lacking)
 
 
 def keepers(pool: str, gpu: int | None, view: View) -> Sequence[Keeper]:
@@ -86,34 +100,27 @@ def worth(key: Key, worker: WorkerStatus, view: View) -> float:
     return value / 10 if use is not None and use.batch else value
 
 
-def _victims(pool: str, gpu: int | None, view: View) -> list[tuple[float, Victim]]:
-    found = []
-    for worker in _holding(pool, gpu, view):
-        key = (pool, worker.id)
-        if share(worker) > 0 and keeps(key, worker, view) is None:
-            victim = Victim(
-                pool=pool, worker=worker.id, model=worker.model, frees=share(worker), why=_why(key, worker, view)
-            )
-            found.append((worth(key, worker, view), victim))
-    return found
-
-
 def leaving(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
     """Return who is being evicted there and has not gone yet."""
-    return [worker for worker in _there(pool, gpu, view) if (pool, worker.id) in view.leaving]
+    if not view.leaving:
+        return ()
+    return [worker for worker in view.fleet.holders(pool, gpu).all if (pool, worker.id) in view.leaving]
+
+
+def goes_when_done(key: Key, worker: WorkerStatus, view: View) -> bool:
+    """Say whether nothing but the work he may have speaks against evicting ``worker``."""
+    serving = worker.state in (WorkerState.READY, WorkerState.BUSY)
+    return serving and not worker.pinned and share(worker) > 0 and _tenure_ends_s(key, worker, view) is None
+
+
+def _goes(each: Movable, view: View) -> bool:
+    """Say whether nothing that the queen knows speaks against evicting it."""
+    stays = view.in_flight.get(each.key) or (each.tenure_s and view.waiting.get(each.model))
+    return not stays and each.key not in view.leaving
 
 
 def _holding(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
-    return [worker for worker in _there(pool, gpu, view) if (pool, worker.id) not in view.leaving]
-
-
-def _there(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
-    known = view.fleet.find(pool)
-    return [
-        worker
-        for worker in (known.workers if known else ())
-        if gpu in gpus_of(worker) and worker.state not in (WorkerState.ASLEEP, WorkerState.STOPPED, WorkerState.FAILED)
-    ]
+    return [worker for worker in view.fleet.holders(pool, gpu).all if (pool, worker.id) not in view.leaving]
 
 
 def _tenure_ends_s(key: Key, worker: WorkerStatus, view: View) -> float | None:
@@ -122,13 +129,10 @@ def _tenure_ends_s(key: Key, worker: WorkerStatus, view: View) -> float | None:
     Both times are of the pool's own clock: how old the worker was when the pool last spoke.
     """
     pool = view.fleet.find(key[0])
-    at_ms = pool.snapshot.at_ms if pool and pool.snapshot else 0
-    if worker.since_ms is None or not view.waiting.get(view.fleet.names.canonical(worker.model)):
+    if not view.waiting.get(view.fleet.names.canonical(worker.model)):
         return None
-    load_s = (worker.load_ms or USUAL_LOAD_MS) / 1000
-    tenure_s = min(max(TENURE_OF_LOAD * load_s, SHORTEST_TENURE_S), LONGEST_TENURE_S)
-    left_s = tenure_s - (at_ms - worker.since_ms) / 1000
-    return view.now_s + min(left_s, tenure_s) if left_s > 0 else None
+    left_s = tenure_s(worker, pool.snapshot.at_ms if pool and pool.snapshot else 0)
+    return view.now_s + left_s if left_s else None
 
 
 def _needed(victims: list[Victim], lacking: int) -> Sequence[Victim]:

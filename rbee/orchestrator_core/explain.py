@@ -7,9 +7,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
-from rbee.orchestrator_core import eviction, places
+from rbee.orchestrator_core import clearing, eviction, places
 from rbee.orchestrator_core.eviction import Keeper
-from rbee.orchestrator_core.places import Room
+from rbee.orchestrator_core.rooms import Room, place_text
 from rbee.orchestrator_core.scheduling import Evict, Run, Spawn, fits, seats_of
 from rbee.orchestrator_core.strategies import Seat
 from rbee.orchestrator_core.view import Key, View, is_open
@@ -38,16 +38,23 @@ def run_sentence(decision: Run, view: View) -> str:
 
 
 def spawn_sentence(decision: Spawn) -> str:
+    return f"started {_new_worker(decision)}"
+
+
+def spawning_sentence(decision: Spawn) -> str:
+    return f"starting {_new_worker(decision)}"
+
+
+def _new_worker(decision: Spawn) -> str:
     place = decision.place
     kind = "a spare worker" if decision.spec.spare else "a worker"
-    where = _where(place.pool, place.gpu)
     takes = f", which takes {bytes_text(decision.need)}" if decision.need else ""
-    return f"started {kind} of {place.model} on {where}{takes}"
+    return f"{kind} of {place.model} on {place_text(place)}{takes}"
 
 
 def evict_sentence(decision: Evict) -> str:
-    who = "; ".join(f"{each.worker}, which {each.why}" for each in decision.victims)
-    return f"evicted for {decision.place.model} on {_where(decision.place.pool, decision.place.gpu)}: {who}"
+    who = "; ".join(f"{each.worker} has to go, which {each.why}" for each in decision.victims)
+    return f"making room for {decision.place.model} on {place_text(decision.place)}: {who}"
 
 
 def worker_sentence(key: Key, worker: WorkerStatus, view: View) -> str:
@@ -58,6 +65,8 @@ def worker_sentence(key: Key, worker: WorkerStatus, view: View) -> str:
         return f"is {worker.state}"
     if key in view.leaving:
         return "is being evicted"
+    if key in view.claimed:
+        return f"gets no new job, to make room for {view.claimed[key]}, whose turn it is"
     kept = eviction.keeps(key, worker, view)
     if kept is not None:
         return f"stays: it {kept.why}"
@@ -90,19 +99,21 @@ def _closed(job: JobSpec, view: View) -> Iterator[Mapping[str, str]]:
     """Yield the workers of the model that a job may not go to, since their pool is not open."""
     for pool, worker in view.fleet.workers(view.fleet.names.canonical(job.model)):
         if job.placement.pool in (None, pool.id) and not is_open(pool, job.placement):
-            yield {"pool": pool.id, "worker": worker.id, "found": f"pool {pool.id} is {pool.state}"}
+            yield {"pool": pool.id, "worker": worker.id, "found": f"pool {pool.id} is {pool.condition}"}
 
 
 def _of_room(room: Room, view: View) -> str:
     if room.taken:
         return "a worker of this model is there already"
     needs = f"needs {bytes_text(room.need)}, {bytes_text(room.free)} are free"
+    if room.place in view.failed:
+        return f"{needs}, but a worker could not be started there lately"
     if room.fits:
         return needs
-    victims = eviction.clear(room.place.pool, room.place.gpu, room.lacking, view)
+    victims = clearing.victims_for(room, view)
     if victims:
         return f"{needs}; {', '.join(victim.worker for victim in victims)} would have to go"
-    kept = "; ".join(_kept(each) for each in eviction.keepers(room.place.pool, room.place.gpu, view))
+    kept = "; ".join(_kept(each) for each in clearing.keepers(room, view))
     return f"{needs}; {kept}" if kept else needs
 
 
@@ -114,10 +125,6 @@ def _device(room: Room) -> str:
     if room.place.backend.value == "cpu":
         return "cpu"
     return f"{room.place.backend}, " + ("all GPUs" if room.place.gpu is None else f"gpu {room.place.gpu}")
-
-
-def _where(pool: str, gpu: int | None) -> str:
-    return pool if gpu is None else f"gpu {gpu} of {pool}"
 
 
 def waited(history: Sequence[tuple[int, str]], since_ms: int) -> list[Mapping[str, Any]]:

@@ -1,9 +1,11 @@
 """All pools at one moment, found by what they have, so that a decision looks only at those it concerns."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from rbee.orchestrator_core.holders import NOBODY, Holders, holders_of
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.poolview import PoolView
+from rbee.orchestrator_core.rooms import Place, Room, offers
 from rbee.wire.catalog import ModelFile
 from rbee.wire.pools import Device, Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
@@ -32,6 +34,8 @@ class Fleet:
         self._needs: dict[str, dict[tuple[str, Backend], Need]] = {}
         self._spares: dict[str, list[WorkerStatus]] = {}
         self._asleep: dict[str, list[WorkerStatus]] = {}
+        self._holders: dict[str, Mapping[int | None, Holders]] = {}
+        self._rooms: dict[str, dict[str, tuple[Room, ...]]] = {}
         self.overdue: set[str] = set()
         """Pools that drain, and whose jobs should be gone."""
         for pool in pools:
@@ -48,14 +52,16 @@ class Fleet:
         """Take ``pool`` as it is now."""
         before = self._pools.get(pool.id)
         if before is None or before.snapshot is not pool.snapshot:
+            asked = self._rooms.get(pool.id, {})
             self.drop(pool.id)
-            self._index(pool)
+            self._pools[pool.id] = pool
+            self._index(pool, asked)
         self._pools[pool.id] = pool
 
     def drop(self, pool: str) -> None:
         if self._pools.pop(pool, None) is None:
             return
-        del self._devices[pool], self._needs[pool]
+        del self._devices[pool], self._needs[pool], self._holders[pool], self._rooms[pool]
         self._spares.pop(pool, None)
         self._asleep.pop(pool, None)
         self.overdue.discard(pool)
@@ -95,6 +101,20 @@ class Fleet:
         told = self._needs.get(pool, {}).get((file.id, backend))
         return told or Need(model=file.id, backend=backend, bytes=int(file.size_bytes * HEADROOM), ctx=0)
 
+    def rooms(self, pool: str, file: ModelFile) -> Sequence[Room]:
+        """Return what the devices of ``pool`` offer a worker of ``file``, by its last word.
+
+        Worked out when first asked for, and from then on whenever the pool speaks: deciding is not the time for it.
+        """
+        known = self._rooms[pool].get(file.id)
+        if known is None:
+            known = self._rooms[pool][file.id] = tuple(self._offered(pool, file))
+        return known
+
+    def holders(self, pool: str, gpu: int | None) -> Holders:
+        """Return who has memory on a device, by its pool's last word."""
+        return self._holders[pool].get(gpu, NOBODY) if pool in self._holders else NOBODY
+
     def worker(self, pool: str, worker: str) -> WorkerStatus | None:
         view = self._pools.get(pool)
         return view.worker(worker) if view else None
@@ -109,8 +129,19 @@ class Fleet:
             for worker in workers:
                 yield pool, worker
 
-    def _index(self, pool: PoolView) -> None:
+    def _offered(self, pool: str, file: ModelFile) -> Iterator[Room]:
+        snapshot, model = self._pools[pool].snapshot, self.names.canonical(file.id)
+        for backend in snapshot.backends if snapshot else ():
+            devices = [each for each in self._devices[pool] if backend in each.backends and not each.problem]
+            need = self.need(pool, file, backend)
+            there = self.workers_at(pool, model)
+            yield from offers(Place(pool, model, backend), need, devices, there, self._holders[pool])
+
+    def _index(self, pool: PoolView, asked: Collection[str]) -> None:
+        """Args: asked: of which files it was asked before what the pool offers them."""
         self._devices[pool.id], self._needs[pool.id] = (), {}
+        self._holders[pool.id] = holders_of(pool.snapshot, self.names) if pool.snapshot else {}
+        self._rooms[pool.id] = {}
         if pool.snapshot is None:
             return
         until_ms = pool.snapshot.drain_until_ms
@@ -131,6 +162,8 @@ class Fleet:
         for file in pool.snapshot.models:
             for spelling in {self.names.canonical(file.id), self.names.canonical(file.reference)}:
                 self._files.setdefault(spelling, {}).setdefault(pool.id, file)
+            if file.id in asked:
+                self.rooms(pool.id, file)
 
 
 def devices_of(snapshot: PoolSnapshot) -> tuple[Device, ...]:

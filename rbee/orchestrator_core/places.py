@@ -3,7 +3,8 @@
 The pool itself has the last word on what fits; here is what its last snapshot said, less what was begun since.
 """
 
-from collections.abc import Iterator, Sequence
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbee.errors import (
@@ -17,39 +18,15 @@ from rbee.errors import (
 )
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.poolview import PoolView
-from rbee.orchestrator_core.view import Place, View, gpus_of, is_open
+from rbee.orchestrator_core.rooms import Room
+from rbee.orchestrator_core.view import View, is_open
 from rbee.wire.catalog import ModelFile
 from rbee.wire.jobs import JobSpec
-from rbee.wire.pools import Device, Need, PoolState
+from rbee.wire.pools import PoolState
 from rbee.wire.words import bytes_text
 from rbee.wire.workers import Backend, WorkerSpec
 
 PREFERENCE = (Backend.CUDA, Backend.ROCM, Backend.METAL, Backend.VULKAN, Backend.CPU)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Room:
-    """A place with its memory in bytes; ``file`` is what its pool calls the model.
-
-    Args:
-        taken: a worker of this model is there already; a second one would only share the device with it.
-    """
-
-    place: Place
-    file: str
-    need: int
-    free: int
-    total: int
-    load_ms: int | None = None
-    taken: bool = False
-
-    @property
-    def fits(self) -> bool:
-        return self.free >= self.need and not self.taken
-
-    @property
-    def lacking(self) -> int:
-        return max(0, self.need - self.free)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,16 +41,20 @@ class Found:
 
 def search(job: JobSpec, view: View) -> Found:
     """Look for places for a new worker that could run ``job``."""
-    pools = _in_question(job, view)
-    if not pools and job.placement.pool is not None and len(view.fleet):
-        return Found(error=_no_such_pool(job.placement.pool, view.fleet.pools))
+    wanted = job.placement
+    if wanted.pool is not None and len(view.fleet) and view.fleet.find(wanted.pool) is None:
+        return Found(error=_no_such_pool(wanted.pool, view.fleet.pools))
     having = [
         (pool, file)
         for pool, file in view.fleet.files(view.fleet.names.canonical(job.model))
-        if job.placement.pool in (None, pool.id)
+        if wanted.pool in (None, pool.id)
     ]
-    rooms = [room for pool, file in having if is_open(pool, job.placement) for room in _rooms(job, pool, file, view)]
-    return Found(rooms=rooms) if rooms else _nothing(job, pools, having, view)
+    rooms = [room for pool, file in having if is_open(pool, wanted) for room in _rooms(pool, file, view)]
+    if wanted.backend is not None:
+        rooms = [room for room in rooms if room.place.backend.value == wanted.backend]
+    if wanted.gpu is not None:
+        rooms = [room for room in rooms if room.place.gpu == wanted.gpu]
+    return Found(rooms=rooms) if rooms else _nothing(job, having, view)
 
 
 def too_full(job: JobSpec, rooms: Sequence[Room]) -> Found:
@@ -122,10 +103,21 @@ def _in_question(job: JobSpec, view: View) -> Sequence[PoolView]:
     return [] if found is None else [found]
 
 
-def _nothing(
-    job: JobSpec, pools: Sequence[PoolView], having: Sequence[tuple[PoolView, ModelFile]], view: View
-) -> Found:
+def _rooms(pool: PoolView, file: ModelFile, view: View) -> Sequence[Room]:
+    """Return what a pool offered when it last spoke, less what was begun there since."""
+    offered = view.fleet.rooms(pool.id, file)
+    return [_less(room, view) for room in offered] if pool.id in view.promising else offered
+
+
+def _less(room: Room, view: View) -> Room:
+    pool, promised = room.place.pool, view.promised
+    free = sum(max(0, device.free_bytes - promised.get((pool, device.gpu), 0)) for device in room.devices)
+    return dataclasses.replace(room, free=free)
+
+
+def _nothing(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: View) -> Found:
     """Say why there is no room at all."""
+    pools = _in_question(job, view)
     live = [pool for pool in pools if pool.state is not PoolState.LOST and pool.snapshot is not None]
     if not live:
         return Found(patience=_nobody_home(pools), absent=True)
@@ -136,7 +128,7 @@ def _nothing(
     if not any(is_open(pool, job.placement) for pool, _ in having):
         pool = having[0][0]
         lost = pool.state is PoolState.LOST
-        return Found(patience=f"pool {pool.id}, which has {job.model}, is {pool.state}", absent=lost)
+        return Found(patience=f"pool {pool.id}, which has {job.model}, is {pool.condition}", absent=lost)
     hot = _too_hot(job, having, view)
     if hot:
         return Found(patience=hot)
@@ -155,45 +147,6 @@ def _too_hot(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: V
     return ""
 
 
-def _rooms(job: JobSpec, pool: PoolView, file: ModelFile, view: View) -> Iterator[Room]:
-    """Yield the devices of ``pool`` that ``job`` may go to, and all of a kind together where one is too small."""
-    for backend in pool.snapshot.backends if pool.snapshot else ():
-        if job.placement.backend not in (None, backend.value):
-            continue
-        need = view.fleet.need(pool.id, file, backend)
-        devices = [device for device in view.fleet.devices(pool.id) if backend in device.backends]
-        alone = [
-            _room(pool, file, need, [device], view)
-            for device in devices
-            if not device.problem and job.placement.gpu in (None, device.gpu)
-        ]
-        yield from alone
-        if job.placement.gpu is None and len(alone) > 1 and all(room.total < room.need for room in alone):
-            yield _room(pool, file, need, [device for device in devices if not device.problem], view)
-
-
-def _room(pool: PoolView, file: ModelFile, need: Need, devices: Sequence[Device], view: View) -> Room:
-    model = view.fleet.names.canonical(file.id)
-    gpus = {device.gpu for device in devices}
-    place = Place(pool.id, model, need.backend, devices[0].gpu if len(devices) == 1 else None)
-    return Room(
-        place=place,
-        file=file.id,
-        need=need.bytes,
-        free=sum(max(0, device.free_bytes - view.promised[pool.id, device.gpu]) for device in devices),
-        total=sum(device.total_bytes for device in devices),
-        load_ms=need.load_ms,
-        taken=_is_taken(place, gpus, view),
-    )
-
-
-def _is_taken(place: Place, gpus: set[int | None], view: View) -> bool:
-    return any(
-        worker.backend is place.backend and not gpus.isdisjoint(gpus_of(worker))
-        for worker in view.fleet.workers_at(place.pool, place.model)
-    )
-
-
 def _offered(backend: str, live: Sequence[PoolView]) -> bool:
     return backend in {offered.value for pool in live if pool.snapshot for offered in pool.snapshot.backends}
 
@@ -201,7 +154,11 @@ def _offered(backend: str, live: Sequence[PoolView]) -> bool:
 def _nobody_home(pools: Sequence[PoolView]) -> str:
     if not pools:
         return "no pool is connected"
-    return f"no pool is connected; lost: {', '.join(pool.id for pool in pools)}"
+    return f"no pool is connected; lost: {', '.join(map(_lost, pools))}"
+
+
+def _lost(pool: PoolView) -> str:
+    return f"{pool.id} ({pool.why})" if pool.why else pool.id
 
 
 def _no_such_pool(pool: str, pools: Sequence[PoolView]) -> NotFound:

@@ -7,15 +7,18 @@ jobs stand in front of another's one, whoever came first, and a caller who was a
 
 import dataclasses
 import heapq
+import sys
 from bisect import bisect_left, insort
-from collections.abc import Container, Hashable, Iterator, Mapping
+from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee.wire.jobs import Priority
 
 PROMOTED_AFTER_S = 300.0
-"""A batch job that has waited this long counts as interactive."""
+"""A batch job that has waited this long counts as interactive, unless somebody says otherwise."""
+
+_LAST = sys.maxsize
 
 Rank: TypeAlias = tuple[bool, int, int]
 """Batch or not, turn, order of arrival: the line is sorted by it."""
@@ -43,26 +46,28 @@ class Waiting:
     def batch(self) -> bool:
         return self.priority is Priority.BATCH
 
-    def promoted(self, now_s: float) -> bool:
-        return not self.batch or now_s - self.arrived_s >= PROMOTED_AFTER_S
-
 
 class Queue:
     """A sorted line, and one for each need: to find the next job costs the number of needs, not that of jobs.
 
     Clocks are monotonic seconds and are passed in; ``advance`` is called with each before anything else is asked.
+
+    Args:
+        promoted_after_s: a batch job that has waited this long counts as interactive.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, promoted_after_s: float = PROMOTED_AFTER_S) -> None:
+        self._promoted_after_s = promoted_after_s
         self._waiting: dict[str, Waiting] = {}
         self._ranks: dict[str, Rank] = {}
         self._line: list[tuple[Rank, str]] = []
         self._needs: dict[Hashable, list[tuple[Rank, str]]] = {}
         self._batch: list[tuple[int, str]] = []
         self._pausing: list[tuple[float, str]] = []
-        self._promotions: list[tuple[float, str]] = []
+        self._promotions: list[tuple[float, int, str]] = []
         self._turn = {False: 0, True: 0}
         self._last: dict[tuple[bool, str], int] = {}
+        self._promoted: dict[str, int] = {}
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -74,9 +79,10 @@ class Queue:
         """Let ``entry`` wait; ``not_before_s`` keeps it from being next, not from its place."""
         self.remove(entry.job)
         self._waiting[entry.job] = entry
-        late = not entry.promoted(now_s)
+        due_s = entry.arrived_s + self._promoted_after_s
+        late = entry.batch and due_s > now_s
         if late:
-            heapq.heappush(self._promotions, (entry.arrived_s + PROMOTED_AFTER_S, entry.job))
+            heapq.heappush(self._promotions, (due_s, entry.number, entry.job))
         if entry.batch:
             insort(self._batch, (entry.number, entry.job))
         self._enter(entry, late)
@@ -115,12 +121,11 @@ class Queue:
     def advance(self, now_s: float) -> None:
         """Promote batch jobs that have waited long enough, and let pauses end."""
         while self._promotions and self._promotions[0][0] <= now_s:
-            self._promote(heapq.heappop(self._promotions)[1])
+            self._promote(heapq.heappop(self._promotions)[2])
         while self._pausing and self._pausing[0][0] <= now_s:
             due_s, job = heapq.heappop(self._pausing)
-            entry = self._waiting.get(job)
-            if entry is not None and entry.not_before_s == due_s:  # and not of a pause before this one
-                self._open(entry)
+            if not self._stale_pause(due_s, job):
+                self._open(self._waiting[job])
 
     def heads(self, passed: Container[str] = ()) -> Iterator[Waiting]:
         """Yield jobs that may be tried, next first, but only the first of each need.
@@ -154,11 +159,23 @@ class Queue:
         rank = self._ranks.get(job)
         return None if rank is None else bisect_left(self._line, (rank, job))
 
-    def ahead(self, job: str | None, need: Hashable) -> int:
-        """Return how many that need the same come before ``job``; before a new one, if that is None."""
-        line = self._needs.get(need, [])
-        rank = None if job is None else self._ranks.get(job)
-        return len(line) if job is None or rank is None else bisect_left(line, (rank, job))
+    def rank(self, job: str) -> Rank | None:
+        """Return where ``job`` stands, to be compared; None where it does not wait."""
+        return self._ranks.get(job)
+
+    def next_rank(self, priority: Priority, caller: str) -> Rank:
+        """Return where a new job would stand."""
+        late = priority is Priority.BATCH
+        return late, max(self._turn[late], self._last.get((late, caller), 0)) + 1, _LAST
+
+    def place(self, rank: Rank) -> int:
+        """Return how many stand before ``rank``."""
+        return bisect_left(self._line, (rank, ""))
+
+    def before(self, rank: Rank, needs: Iterable[Hashable]) -> list[str]:
+        """Return the jobs with one of ``needs`` that could be tried before ``rank``; of each need in their order."""
+        lines = [self._needs.get(need, []) for need in needs]
+        return [job for line in lines for _, job in line[: bisect_left(line, (rank, ""))]]
 
     def waiting_for(self, need: Hashable) -> tuple[Waiting, ...]:
         """Return all that could be tried and need just this, next first."""
@@ -170,14 +187,21 @@ class Queue:
 
     def next_due_s(self) -> float | None:
         """Return when the first pause ends or the first batch job is promoted; None when neither will happen."""
-        for heap in (self._pausing, self._promotions):
-            while heap and heap[0][1] not in self._waiting:
-                heapq.heappop(heap)
-        return min((heap[0][0] for heap in (self._pausing, self._promotions) if heap), default=None)
+        while self._pausing and self._stale_pause(*self._pausing[0]):
+            heapq.heappop(self._pausing)
+        while self._promotions and self._promotions[0][2] not in self._waiting:
+            heapq.heappop(self._promotions)
+        dues = [*(due_s for due_s, _ in self._pausing[:1]), *(due_s for due_s, _, _ in self._promotions[:1])]
+        return min(dues, default=None)
 
     def oldest_batch(self) -> str | None:
         """Return the batch job that came first: what the policy ``drop-lru`` gives up."""
         return self._batch[0][1] if self._batch else None
+
+    def _stale_pause(self, due_s: float, job: str) -> bool:
+        """Say whether that pause is none any more: the job has gone, or pauses again."""
+        entry = self._waiting.get(job)
+        return entry is None or entry.not_before_s != due_s
 
     def _enter(self, entry: Waiting, late: bool) -> None:
         who = (late, entry.caller)
@@ -207,12 +231,17 @@ class Queue:
         return opened
 
     def _promote(self, job: str) -> None:
-        """It has waited: it is not sent to the end of the other line, but before all whose turn has not come."""
+        """It has waited: it is not sent to the end of the other line, but before all whose turn has not come.
+
+        One of each caller for each turn: else somebody's hundred would stand in front of another's one after all.
+        """
         entry = self._waiting.get(job)
         if entry is None or not self._ranks[job][0]:
             return
         opened = self._leave(entry)
-        rank = self._ranks[job] = (False, self._turn[False], entry.number)
+        turn = max(self._turn[False], self._promoted.get(entry.caller, -1) + 1)
+        self._promoted[entry.caller] = turn
+        rank = self._ranks[job] = (False, turn, entry.number)
         insort(self._line, (rank, job))
         if opened:
             self._open(entry)
@@ -221,6 +250,7 @@ class Queue:
         """Nobody waits, so nobody has to wait for another's turn."""
         self._turn = {False: 0, True: 0}
         self._last.clear()
+        self._promoted.clear()
         self._pausing.clear()
         self._promotions.clear()
 

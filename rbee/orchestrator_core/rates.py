@@ -59,18 +59,15 @@ class Rates:
         self._seen = {key: seen for key, seen in self._seen.items() if key[1] != pool}
 
 
-def start_ms(busy_ms: Sequence[float], free: int, ahead: int, job_ms: float, load_ms: float = 0.0) -> float:
+def start_ms(slots_ms: Sequence[float], ahead: int, job_ms: float) -> float:
     """Return in how many ms a job starts that has ``ahead`` others before it.
 
     Args:
-        busy_ms: how long each slot that is taken will be.
-        free: slots that are not.
+        slots_ms: when each slot will be free; there is one at least.
         job_ms: how long a job takes.
-        load_ms: until there are slots at all, where a worker has to be started first.
     """
-    slots = [*([load_ms] * free), *(load_ms + ms for ms in busy_ms)] or [load_ms]
     skipped = max(0, ahead - _SIMULATED)
-    slots = [ms + skipped / len(slots) * job_ms for ms in slots]
+    slots = [ms + skipped / len(slots_ms) * job_ms for ms in slots_ms]
     heapq.heapify(slots)
     for _ in range(ahead - skipped):
         heapq.heapreplace(slots, slots[0] + job_ms)

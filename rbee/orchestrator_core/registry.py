@@ -157,6 +157,7 @@ class Registry:
             version=known.claim.version,
             age_s=None if known.seen_s is None else max(0.0, now_s - known.seen_s),
             snapshot=known.snapshot,
+            drained=known.claim.draining,
         )
 
 
@@ -169,6 +170,9 @@ def status_of(view: PoolView) -> PoolStatus:
         url=view.url,
         version=view.version,
         last_heartbeat_ms=None if view.age_s is None else int(view.age_s * 1000),
+        drain_reason=view.drain_reason,
+        drain_until_ms=found.drain_until_ms if found else None,
+        why=view.why,
         backends=found.backends if found else (),
         gpus=found.gpus.gpus if found else (),
         host=found.host if found else None,
@@ -193,4 +197,5 @@ def _doubted(worker: WorkerStatus) -> WorkerStatus:
 def _shape(snapshot: PoolSnapshot) -> tuple[object, ...]:
     """Return what a scheduling decision hangs on, free memory aside."""
     workers = frozenset((w.id, w.state, w.address, w.slots) for w in snapshot.workers)
-    return workers, frozenset(model.id for model in snapshot.models), snapshot.draining, snapshot.backends
+    drain = (snapshot.draining, snapshot.drain_reason, snapshot.drain_until_ms)
+    return workers, frozenset(model.id for model in snapshot.models), drain, snapshot.backends

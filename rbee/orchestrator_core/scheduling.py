@@ -5,22 +5,28 @@ starting; a new one where the model lies and fits; one for which others have to 
 patience would not help.
 """
 
+import dataclasses
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
-from rbee.orchestrator_core import eviction, places
-from rbee.orchestrator_core.eviction import USUAL_LOAD_MS, Victim
-from rbee.orchestrator_core.places import Found, Room
+from rbee.orchestrator_core import clearing, places
+from rbee.orchestrator_core.eviction import Victim
+from rbee.orchestrator_core.holders import USUAL_LOAD_MS, gpus_of, share
+from rbee.orchestrator_core.places import Found
+from rbee.orchestrator_core.rooms import Place, Room, place_text
 from rbee.orchestrator_core.strategies import Seat, choose_room, choose_seat
-from rbee.orchestrator_core.view import Key, Place, View, gpus_of, is_open, share
+from rbee.orchestrator_core.view import Claim, Key, View, is_open
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.words import bytes_text
 from rbee.wire.workers import WorkerSpec, WorkerState, WorkerStatus
 
 WARM_BYTES = 512
 """A shorter common beginning is read again sooner than it is worth waiting or crowding for."""
+
+CLAIMS_AFTER_S = 10.0
+"""A job that waits longer for workers that have work has them finish: most jobs are over sooner by themselves."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +41,15 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Spawn:
-    """One spawn answers all who ask for an equal place. ``need`` is in bytes."""
+    """One spawn answers all who ask for an equal place. ``need`` is in bytes.
+
+    ``meanwhile`` says what the job waits for besides; it is empty where this is its only hope.
+    """
 
     place: Place
     spec: WorkerSpec
     need: int = 0
+    meanwhile: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,11 +62,16 @@ class Evict:
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """``absent`` says that a pool that is not here might help; ``until_s`` when to look again at the latest."""
+    """``absent`` says that a pool that is not here might help; ``until_s`` when to look again at the latest.
+
+    ``wanted`` are the rooms that it waits for; ``claim`` is what of them nobody who comes after may have.
+    """
 
     reason: str
     absent: bool = False
     until_s: float | None = None
+    claim: Claim | None = None
+    wanted: Sequence[Room] = field(default=(), compare=False, repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +82,20 @@ class Refuse:
 Decision: TypeAlias = Run | Spawn | Evict | Wait | Refuse
 
 
-def decide(job: JobSpec, view: View, *, warm: Mapping[Key, int] | None = None, context_tokens: int = 0) -> Decision:
+def decide(
+    job: JobSpec,
+    view: View,
+    *,
+    warm: Mapping[Key, int] | None = None,
+    context_tokens: int = 0,
+    waited_s: float = 0.0,
+) -> Decision:
     """Choose what to do with ``job`` now.
 
     Args:
         warm: how many bytes of the prompt's beginning each worker has read before.
         context_tokens: how many it has at least; a worker with less context is none for it.
+        waited_s: how long it waits already.
     """
     there = seats_of(job, view, warm or {})
     seats = [seat for seat in there if holds(seat.worker, context_tokens)]
@@ -87,8 +110,11 @@ def decide(job: JobSpec, view: View, *, warm: Mapping[Key, int] | None = None, c
     if starting is not None:
         return Wait(f"worker {starting.worker.id} on {starting.pool} is starting")
     decision = _with_more(job, view, seats, asleep)
+    if isinstance(decision, Wait) and decision.wanted and waited_s >= CLAIMS_AFTER_S:
+        decision = dataclasses.replace(decision, claim=clearing.claim(decision.wanted, view))
     if there and not seats and isinstance(decision, Wait):
-        return Wait(f"no worker of {job.model} has a context of more than {context_tokens} tokens; {decision.reason}")
+        short = f"no worker of {job.model} has a context of more than {context_tokens} tokens"
+        return dataclasses.replace(decision, reason=f"{short}; {decision.reason}")
     return decision
 
 
@@ -99,7 +125,7 @@ def seats_of(job: JobSpec, view: View, warm: Mapping[Key, int]) -> list[Seat]:
         key = (pool.id, worker.id)
         if is_open(pool, job.placement) and _matches(worker, job.placement) and key not in view.leaving:
             known = warm.get(key, 0)
-            free = worker.slots - view.in_flight.get(key, 0)
+            free = 0 if key in view.claimed else worker.slots - view.in_flight.get(key, 0)
             found.append(
                 Seat(pool=pool.id, worker=worker, free=free, warm_bytes=known if known >= WARM_BYTES else 0)
             )  # fmt: skip
@@ -111,6 +137,8 @@ def fits(seat: Seat, view: View) -> bool:
     if view.in_flight.get((seat.pool, seat.worker.id), 0) > 0:
         return True
     free = {device.gpu: device.free_bytes for device in view.fleet.devices(seat.pool)}
+    if any((seat.pool, gpu) in view.kept for gpu in gpus_of(seat.worker)):
+        return False
     left = {gpu: free[gpu] - view.promised[seat.pool, gpu] for gpu in gpus_of(seat.worker) if gpu in free}
     return all(bytes_left >= share(seat.worker, gpu) for gpu, bytes_left in left.items())
 
@@ -122,40 +150,55 @@ def _run(seat: Seat, *, wakes: bool = False) -> Run:
 def _with_more(job: JobSpec, view: View, seats: Sequence[Seat], asleep: Sequence[Seat]) -> Decision:
     """Nobody has a free slot now: make room, wait, or refuse."""
     serving = [seat for seat in seats if seat.worker.state is not WorkerState.ASLEEP]
-    busy = f"all {sum(seat.worker.slots for seat in serving)} slots for {job.model} are busy"
+    busy = _busy(job, serving, view) if serving else ""
     if serving and not _more_wait_than(serving, job, view):
         return Wait(busy)
     found = places.search(job, view)
-    begun = [room for room in found.rooms if room.place in view.spawning]
-    if begun:
-        return _spawn(begun[0], spare=bool(seats))  # nothing new: whoever performs it knows how far it is
-    rooms = within_reach(found.rooms, view)
-    fitting = [room for room in rooms if room.fits]
+    begun = _begun(found.rooms, view)
+    if begun is not None:
+        return _spawn(begun, spare=bool(seats), meanwhile=busy)  # whoever performs it knows how far it is
+    near = clearing.within_reach(found.rooms, view)
+    rooms = [room for room in near if not _kept_for(room, view)] if view.claims else near
+    fitting = _untried([room for room in rooms if room.fits], view, spare=bool(serving))
     if fitting and (not serving or is_deep(job, view, serving, fitting)):
-        return _spawn(choose_room(fitting, view), spare=bool(seats))
+        return _spawn(choose_room(fitting, view), spare=bool(seats), meanwhile=busy)
     if serving:
         return Wait(busy)
-    making_room = _evict(job, view, rooms, asleep)
-    if making_room is not None:
-        return making_room
-    return _no_way(job, view, found)
+    beds = _beds(asleep, view)
+    return _evict(job, view, rooms, beds) or _turn_of_another((*beds, *near), view) or _no_way(job, view, found)
 
 
-def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
-    """Leave out slower kinds of devices than the best that the model would fit on once our own workers made room.
-
-    A model for the GPU does not go to the CPU for as long as another one is in its place; it does when strangers or
-    pinned workers have the memory, for they may have it for ever.
-    """
-    kinds = sorted({room.place.backend for room in rooms}, key=places.PREFERENCE.index)
-    for rank, kind in enumerate(kinds):
-        if any(room.place.backend is kind and _attainable(room, view) for room in rooms):
-            return [room for room in rooms if kinds.index(room.place.backend) <= rank]
-    return rooms
+def _untried(rooms: Sequence[Room], view: View, *, spare: bool) -> Sequence[Room]:
+    """Leave out where a spawn has failed lately, unless there is nowhere else; a spare worker is not worth a try."""
+    fresh = [room for room in rooms if room.place not in view.failed] if view.failed else rooms
+    return fresh if spare else fresh or rooms
 
 
-def _attainable(room: Room, view: View) -> bool:
-    return room.lacking <= eviction.ours(room.place.pool, room.place.gpu, view)
+def _busy(job: JobSpec, serving: Sequence[Seat], view: View) -> str:
+    claimed = next((seat for seat in serving if (seat.pool, seat.worker.id) in view.claimed), None)
+    if claimed is not None:
+        first = view.claimed[claimed.pool, claimed.worker.id]
+        return f"{claimed.worker.id} on {claimed.pool} takes no more: it is to make room for {first}, whose turn it is"
+    slots = sum(seat.worker.slots for seat in serving)
+    return f"the slot for {job.model} is busy" if slots == 1 else f"all {slots} slots for {job.model} are busy"
+
+
+def _kept_for(room: Room, view: View) -> str | None:
+    """Return the model whose turn it is to have the memory of ``room``."""
+    gpus = [device.gpu for device in room.devices] or [room.place.gpu]
+    return next((model for gpu in gpus if (model := view.kept.get((room.place.pool, gpu)))), None)
+
+
+def _turn_of_another(rooms: Sequence[Room], view: View) -> Wait | None:
+    kept = next((room for room in rooms if _kept_for(room, view)), None)
+    if kept is None:
+        return None
+    return Wait(f"{place_text(kept.place)} is kept for {_kept_for(kept, view)}, whose turn it is")
+
+
+def _begun(rooms: Sequence[Room], view: View) -> Room | None:
+    pools = {place.pool for place in view.spawning}
+    return next((room for room in rooms if room.place.pool in pools and room.place in view.spawning), None)
 
 
 def is_deep(job: JobSpec, view: View, seats: Sequence[Seat], rooms: Sequence[Room]) -> bool:
@@ -177,25 +220,29 @@ def _more_wait_than(seats: Sequence[Seat], job: JobSpec, view: View) -> bool:
     return view.waiting.get(view.fleet.names.canonical(job.model), 0) > sum(seat.worker.slots for seat in seats)
 
 
-def _spawn(room: Room, *, spare: bool) -> Spawn:
+def _spawn(room: Room, *, spare: bool, meanwhile: str) -> Spawn:
     place = room.place
-    return Spawn(place, WorkerSpec(backend=place.backend, model=room.file, gpu=place.gpu, spare=spare), room.need)
+    spec = WorkerSpec(backend=place.backend, model=room.file, gpu=place.gpu, spare=spare)
+    return Spawn(place, spec, room.need, meanwhile)
 
 
-def _evict(job: JobSpec, view: View, rooms: Sequence[Room], asleep: Sequence[Seat]) -> Decision | None:
+def _evict(job: JobSpec, view: View, rooms: Sequence[Room], beds: Sequence[Room]) -> Decision | None:
     """Find whom to evict for ``job``: where the least is lost, a worker that only has to be woken before a new one."""
-    wanted = [*_beds(asleep, view), *(room for room in rooms if not room.taken)]
-    for room in sorted(wanted, key=lambda room: places.PREFERENCE.index(room.place.backend)):
-        pool, gpu = room.place.pool, room.place.gpu
-        going = eviction.leaving(pool, gpu, view)
-        lacking = room.lacking - sum(share(worker) for worker in going)
-        if going and lacking <= 0:
+    beds = [bed for bed in beds if not _kept_for(bed, view)]
+    free = [room for room in rooms if not room.taken]
+    pools = {pool for pool, _ in view.leaving}
+    for room in [room for room in (*beds, *free) if room.place.pool in pools] if pools else ():
+        going = clearing.leaving(room, view)
+        if going:
             are = "is" if len(going) == 1 else "are"
-            return Wait(f"{', '.join(worker.id for worker in going)} {are} being evicted for {job.model}")
-        victims = eviction.clear(pool, gpu, lacking, view) if lacking > 0 else ()
-        if victims:
-            return Evict(room.place, tuple(victims))
-    return _kept(job, view, wanted)
+            return Wait(f"{', '.join(worker.id for worker in going)} {are} being evicted to make room")
+    kinds = {room.place.backend for room in (*beds, *free)}
+    for kind in [kind for kind in places.PREFERENCE if kind in kinds]:
+        for part in (beds, free):
+            found = clearing.cheapest((room for room in part if room.place.backend is kind), view)
+            if found is not None:
+                return Evict(found[0].place, tuple(found[1]))
+    return _kept(job, view, [*beds, *free])
 
 
 def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
@@ -206,21 +253,32 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
         for device in (each for each in devices if each.gpu in gpus_of(worker) and not each.problem):
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
             free = max(0, device.free_bytes - view.promised[seat.pool, device.gpu])
-            need = share(worker, device.gpu)
-            beds.append(Room(place=place, file=worker.model, need=need, free=free, total=device.total_bytes))
+            holders = view.fleet.holders(seat.pool, device.gpu)
+            beds.append(
+                Room(
+                    place=place,
+                    file=worker.model,
+                    need=share(worker, device.gpu),
+                    free=free,
+                    total=device.total_bytes,
+                    devices=(device,),
+                    holders=holders,
+                )
+            )
     return beds
 
 
 def _kept(job: JobSpec, view: View, rooms: Sequence[Room]) -> Wait | None:
     """Say who keeps the memory that ``job`` waits for, where somebody will let it go."""
     for room in rooms:
-        kept = eviction.keepers(room.place.pool, room.place.gpu, view) if room.total >= room.need else ()
+        kept = clearing.keepers(room, view) if room.total >= room.need else ()
         if kept:
             who = "; ".join(f"{each.worker} {each.why}" for each in kept)
             until_s = min((each.until_s for each in kept if each.until_s is not None), default=None)
-            where = room.place.pool if room.place.gpu is None else f"gpu {room.place.gpu} of {room.place.pool}"
-            lacks = f"{job.model} needs {bytes_text(room.need)}, {where} has {bytes_text(room.free)} free"
-            return Wait(f"{lacks}: {who}", until_s=until_s)
+            lacks = (
+                f"{job.model} needs {bytes_text(room.need)}, {place_text(room.place)} has {bytes_text(room.free)} free"
+            )
+            return Wait(f"{lacks}: {who}", until_s=until_s, wanted=rooms)
     return None
 
 

@@ -4,8 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from rbee.orchestrator_core.places import PREFERENCE, Room
-from rbee.orchestrator_core.view import View, gpus_of
+from rbee.orchestrator_core.holders import gpus_of
+from rbee.orchestrator_core.places import PREFERENCE
+from rbee.orchestrator_core.rooms import Room
+from rbee.orchestrator_core.view import View
 from rbee.wire.workers import WorkerStatus
 
 

@@ -1,32 +1,21 @@
 """What is known when deciding: the fleet, and what the queen herself has begun and remembers."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
 from rbee.orchestrator_core.fleet import HOLDING, Fleet
+from rbee.orchestrator_core.holders import gpus_of, share
 from rbee.orchestrator_core.poolview import PoolView
+from rbee.orchestrator_core.rooms import Place
 from rbee.wire.jobs import Placement
 from rbee.wire.pools import PoolState
-from rbee.wire.workers import Backend, WorkerStatus
+from rbee.wire.workers import Backend
 
 Key: TypeAlias = tuple[str, str]
 """Pool and worker."""
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """One device of one pool; ``gpu`` is None for the CPU, and where the pool is to choose or to split.
-
-    ``model`` is in its canonical spelling. Equal places mean the same need: one spawn answers it.
-    """
-
-    pool: str
-    model: str
-    backend: Backend
-    gpu: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +24,21 @@ class Use:
 
     at_s: float
     batch: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """What a job waits for that nobody behind it in the line may have.
+
+    Args:
+        model: the job's, in its canonical spelling.
+        workers: who has to go for it once his work is done.
+        devices: pool and GPU of the memory it needs.
+    """
+
+    model: str
+    workers: frozenset[Key]
+    devices: frozenset[tuple[str, int | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,9 +50,11 @@ class View:
         used: of workers that had a job since this queen started.
         waiting: canonical model → how many jobs wait for it.
         spawning: places where a worker is being made, and the bytes it will take.
+        failed: places where that has failed lately.
         leaving: workers that are being evicted.
         job_ms: canonical model → how long a job of it takes; absent: nothing is known.
         settling: the queen has just started, and pools she knows have not spoken yet.
+        claims: of jobs that are before the one in question.
     """
 
     fleet: Fleet
@@ -57,10 +63,22 @@ class View:
     used: Mapping[Key, Use] = field(default_factory=dict)
     waiting: Mapping[str, int] = field(default_factory=dict)
     spawning: Mapping[Place, int] = field(default_factory=dict)
+    failed: Collection[Place] = frozenset()
     leaving: Collection[Key] = frozenset()
     job_ms: Mapping[str, float] = field(default_factory=dict)
     strategy: str = "least-loaded"
     settling: bool = False
+    claims: tuple[Claim, ...] = ()
+
+    @cached_property
+    def claimed(self) -> Mapping[Key, str]:
+        """Return the workers that get nothing more, and the model that comes first."""
+        return {key: claim.model for claim in self.claims for key in claim.workers}
+
+    @cached_property
+    def kept(self) -> Mapping[tuple[str, int | None], str]:
+        """Return the devices whose memory is kept, and for which model."""
+        return {device: claim.model for claim in self.claims for device in claim.devices}
 
     @cached_property
     def promised(self) -> Counter[tuple[str, int | None]]:
@@ -68,12 +86,19 @@ class View:
         found: Counter[tuple[str, int | None]] = Counter()
         for place, need_bytes in self.spawning.items():
             if not self._has_come_up(place):
-                found[place.pool, place.gpu] += need_bytes
+                devices = self._devices_of(place)
+                for gpu in devices:
+                    found[place.pool, gpu] += need_bytes // len(devices)
         for pool, status in self.fleet.asleep():
             if self.in_flight.get((pool, status.id)):
                 for gpu in gpus_of(status):
                     found[pool, gpu] += share(status, gpu)
         return found
+
+    @cached_property
+    def promising(self) -> Collection[str]:
+        """Return the pools of which something is promised."""
+        return {pool for pool, _ in self.promised}
 
     @cached_property
     def busy(self) -> Counter[str]:
@@ -96,25 +121,20 @@ class View:
         use = self.used.get(key)
         return float("inf") if use is None else max(0.0, self.now_s - use.at_s)
 
+    def _devices_of(self, place: Place) -> Sequence[int | None]:
+        """Return the GPU of ``place``; all of its kind, where it is split or the pool is to choose."""
+        if place.gpu is not None or place.backend is Backend.CPU:
+            return [place.gpu]
+        known = self.fleet.devices(place.pool)
+        able = [device.gpu for device in known if place.backend in device.backends and not device.problem]
+        return able or [place.gpu]
+
     def _has_come_up(self, place: Place) -> bool:
         return any(
             worker.backend is place.backend and place.gpu in (None, *gpus_of(worker))
             for worker in self.fleet.workers_at(place.pool, place.model)
             if worker.state in HOLDING
         )
-
-
-def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
-    """Return the devices a worker's memory is on; the host's is None."""
-    return worker.gpus or (worker.gpu,)
-
-
-def share(worker: WorkerStatus, gpu: int | None = None) -> int:
-    """Return what a worker takes of one of its devices; without naming that, of each on average."""
-    gpus = gpus_of(worker)
-    if gpu is None or gpu not in gpus or len(worker.split) != len(gpus):
-        return worker.need_bytes // len(gpus)
-    return worker.need_bytes * worker.split[gpus.index(gpu)] // sum(worker.split)
 
 
 def is_open(pool: PoolView, wanted: Placement) -> bool:

@@ -172,11 +172,12 @@ def _gpu(gpu: Gpu, survey: Survey) -> Device:
 def _tenants(gpu: int | None, survey: Survey, vendor: str = "") -> Iterator[WorkerStatus]:
     """Yield the workers that have memory there, or will in a moment."""
     for worker in survey.workers:
-        if worker.state in HOLDING and _is_on(worker, gpu, vendor):
+        if worker.state in HOLDING and is_on(worker, gpu, vendor):
             yield worker
 
 
-def _is_on(worker: WorkerStatus, gpu: int | None, vendor: str) -> bool:
+def is_on(worker: WorkerStatus, gpu: int | None, vendor: str) -> bool:
+    """Say whether ``worker`` is one for that device; None is the host's memory."""
     if gpu is None:
         return worker.backend is Backend.CPU
     return gpu in _gpus(worker) and worker.backend in _VENDORS[vendor]

@@ -149,6 +149,8 @@ class WorkerControl(Protocol):
 
 class GpuProbe(Protocol):
     async def inventory(self) -> GpuInventory: ...
+    async def reopened(self) -> GpuInventory:
+        """As ``inventory``, by a driver that was let go and opened anew."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,10 +3,11 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
 from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement
+from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
     Checkout,
     DrainFlag,
@@ -22,8 +23,9 @@ from rbee.pool_core.ports import (
     WorkerPlan,
 )
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, ModelPart, Verification
+from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
-from rbee.wire.pools import GpuInventory, PoolSnapshot
+from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
 from rbee.wire.workers import Backend, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
 
@@ -32,6 +34,7 @@ class PoolService:
 
     Args:
         now_ms: the clock, milliseconds since the epoch.
+        condition: what befalls the host, as long as a daemon is there to see it.
     """
 
     def __init__(
@@ -47,17 +50,19 @@ class PoolService:
         flag: DrainFlag,
         checkout: Checkout,
         now_ms: Callable[[], int],
+        condition: Condition | None = None,
     ) -> None:
         self._facts = facts
         self._units, self._models, self._gpus, self._host = units, models, gpus, host
         self._book = book
         self._control, self._flag, self._checkout, self._now_ms = control, flag, checkout, now_ms
+        self._condition = condition or Condition()
         self._holding = asyncio.Lock()
 
     # The pool
 
     async def get_state(self) -> PoolSnapshot:
-        facts, survey = self._facts, await self._survey()
+        facts, survey, drain = self._facts, await self._survey(), self._drain()
         news = ledger.learn(survey)
         if news:
             await self._book.note(news)
@@ -67,8 +72,9 @@ class PoolService:
             url=facts.url,
             version=facts.version,
             at_ms=self._now_ms(),
-            draining=self._flag.is_set(),
-            drain_until_ms=self._flag.until_ms(),
+            draining=drain is not None,
+            drain_until_ms=drain.until_ms if drain else None,
+            drain_reason=drain.reason if drain else None,
             backends=tuple(Backend(name) for name in facts.backends),
             gpus=ledger.labelled(survey),
             host=survey.host,
@@ -97,7 +103,20 @@ class PoolService:
         self._flag.set(True, until_ms)
 
     async def undrain_pool(self) -> None:
+        """End what the operator began. Raises ShuttingDown when there is another reason, which passes by itself."""
         self._flag.set(False)
+        self._refuse_draining("goes on to drain")
+
+    async def gpus_anew(self) -> GpuInventory:
+        """Return the GPUs by a driver that was let go and opened again, as it must be after a sleep."""
+        return await self._gpus.reopened()
+
+    async def miss(self, gpus: Sequence[Gpu]) -> Mapping[str, str]:
+        """Note which GPUs a sleep has cost; return the workers that were using those, for the caller to stop."""
+        self._condition.missing = {gpu.uuid: gpu for gpu in gpus}
+        casualties = bereft(await self.list_workers(), gpus)
+        self._condition.casualties.update(casualties)
+        return casualties
 
     # Workers
 
@@ -124,6 +143,7 @@ class PoolService:
         """
         async with self._book.exclusive():  # until systemd says that it starts, and the ledger counts it
             plan = await self._create(await self._plan(spec))
+            self._condition.casualties.pop(plan.id, None)
             starting = self._start(plan)
             begun = None if spec.lazy else await anext(starting, None)
         if begun is not None:
@@ -257,7 +277,9 @@ class PoolService:
         return ledger.Survey(
             models=await self.list_models(),
             workers=workers,
-            inventory=inventory.heeding(await self._gpus.inventory(), self._facts.gpu_limit_c),
+            inventory=inventory.heeding(
+                with_missing(await self._gpus.inventory(), self._condition.missing), self._facts.gpu_limit_c
+            ),
             host=await self._host.resources(),
             resident=await self._host.resident([worker.pid for worker in workers if worker.pid is not None]),
             known=await self._book.known(),
@@ -277,13 +299,27 @@ class PoolService:
 
     async def _require(self, worker: str) -> UnitFacts:
         facts = await self._units.find(worker)
+        if facts is None and worker in self._condition.casualties:
+            casualty = self._condition.casualties[worker]
+            raise NotFound(casualty, hint="rbee-hive gpu status", details={"casualty": True})
         if facts is None:
             raise NotFound(f"no worker {worker}", hint="rbee-hive worker list")
         return facts
 
+    def _drain(self) -> Drain | None:
+        return drain_of(self._condition, self._flag)
+
+    def _refuse_draining(self, does: str) -> None:
+        drain = self._drain()
+        if drain is not None:
+            ours = drain.reason is DrainReason.OPERATOR
+            raise ShuttingDown(
+                f"pool {self._facts.id} {does}: {why_draining(drain.reason)}",
+                hint="rbee-hive undrain" if ours else "this passes by itself: rbee-hive status",
+            )
+
     async def _plan(self, spec: WorkerSpec) -> WorkerPlan:
-        if self._flag.is_set():
-            raise ShuttingDown(f"pool {self._facts.id} is draining", hint="rbee-hive undrain")
+        self._refuse_draining("is draining")
         if spec.id is not None:
             names.check(spec.id)
         model = await self.get_model(spec.model)

@@ -147,6 +147,8 @@ def service_properties(plan: WorkerPlan, place: Place) -> dict[str, object]:
     return {
         "Description": f"rbee worker {plan.id}, {plan.model}",
         "CollectMode": "inactive-or-failed",  # leave no corpse that blocks the next start
+        # When the host is switched off its streams go on for the stop grace, or move: the network goes after them.
+        "After": ["network.target"],
         "StartLimitIntervalSec": START_LIMIT_S,
         "StartLimitBurst": _start_limit_burst(plan.idle_s),
         **_life(plan, place),
@@ -178,7 +180,7 @@ def environment(plan: WorkerPlan, place: Place) -> dict[str, str]:
 
 def render(properties: Mapping[str, object]) -> str:
     """Return service properties as the text of a unit file, for ``systemd-analyze`` and for people."""
-    of_unit = {"Description", "CollectMode", "StartLimitIntervalSec", "StartLimitBurst"}
+    of_unit = {"Description", "CollectMode", "After", "StartLimitIntervalSec", "StartLimitBurst"}
     sections = {"Unit": of_unit & properties.keys(), "Service": properties.keys() - of_unit}
     text = []
     for section, keys in sections.items():

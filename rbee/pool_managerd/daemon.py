@@ -5,22 +5,31 @@ import contextlib
 import os
 import socket
 import ssl
+from functools import partial
 
 from prometheus_client import CollectorRegistry
 
 from rbee import config, host
+from rbee.adapters import places
+from rbee.adapters.host import slept_s
+from rbee.adapters.systemd.logind import Logind
+from rbee.adapters.systemd.own_unit import why_stopped
 from rbee.client.http import HttpClient
 from rbee.client.queen import QueenClient
+from rbee.client.reigning import Reigning
 from rbee.config import Settings
 from rbee.daemon import tls
 from rbee.daemon.access import Access
 from rbee.daemon.app import App, create_app, mount
 from rbee.daemon.serve import is_loopback, require_token
 from rbee.errors import RbeeError
+from rbee.pool_core.condition import Condition, told
 from rbee.pool_core.service import PoolService
 from rbee.pool_managerd.heartbeat import Heartbeat
+from rbee.pool_managerd.leaving import Leaving
 from rbee.pool_managerd.metrics import observe
 from rbee.pool_managerd.routes import HANDLERS, add_part_routes, announcing
+from rbee.wire.draining import why_draining
 from rbee.wire.operations import POOL
 from rbee.wire.pools import PoolSnapshot
 from rbee.wire.words import counted
@@ -45,22 +54,39 @@ class Daemon:
         self.sock = sock
         self.tls = _tls(settings)
         self._file = file
+        self._condition = Condition()
+        self._mode = places.mode(settings)
         self._pool = self._opened(settings)
-        self._queen = _queen(settings, tokens)
-        self._replaced: list[HttpClient] = []
+        self._connect = partial(_queen, settings, tokens)
+        self._queen = self._connect()
+        self._replaced: list[Reigning] = []
         self.heartbeat = Heartbeat(self._look, self._send, interval_s=settings.pool.heartbeat_s)
         self._task: asyncio.Task[None] | None = None
-        self._listener: asyncio.Task[None] | None = None
+        self._others: set[asyncio.Task[None]] = set()
+        self._leaving = Leaving(
+            self._condition,
+            self.heartbeat,
+            Logind(),
+            pool=lambda: self._pool,
+            reconnect=self._reconnect,
+            now_ms=host.now_ms,
+            slept_s=slept_s,
+        )
         self.app = self._app(settings, tokens)
 
     async def start(self) -> None:
         """Begin to beat."""
         self._task = asyncio.create_task(self.heartbeat.run(), name="heartbeat")
-        self._listener = asyncio.create_task(self._listen(), name="listener")
+        self._others = {
+            asyncio.create_task(self._listen(), name="listener"),
+            asyncio.create_task(self._leaving.run(), name="power"),
+        }
 
     async def stop(self) -> None:
-        """Stop beating. Workers are systemd's, and go on."""
-        tasks = {task for task in (self._task, self._listener) if task is not None}
+        """Stop beating; when it is for good, the queen hears of it first. Workers are systemd's, and go on."""
+        await self._leaving.stop(await why_stopped(self._mode))
+        await self._leaving.close()
+        tasks = self._others | ({self._task} if self._task is not None else set())
         for task in tasks:
             task.cancel()
         if tasks:
@@ -80,8 +106,8 @@ class Daemon:
         tls.reload(self.tls, settings.pool.tls_cert, settings.pool.tls_key, "pool", os.environ)
         self._pool = self.app.ctx.pool = self._opened(settings)
         self.app.ctx.access = self._access(tokens)
-        self._replaced.append(self._queen)
-        self._queen = _queen(settings, tokens)
+        self._connect = partial(_queen, settings, tokens)
+        self._reconnect()
         self.heartbeat.interval_s = settings.pool.heartbeat_s
         self.heartbeat.changed()
 
@@ -97,13 +123,15 @@ class Daemon:
         parts = [self.heartbeat.trouble or "queen ok"]
         if found is not None:
             parts.insert(0, _workers_line(found))
-            parts += ["draining"] if found.draining else []
+            parts += [f"draining: {why_draining(found.drain_reason)}"] if found.drain_reason else []
+            parts += [told(gpu) for gpu in found.gpus.gpus if gpu.problem and not gpu.mig]
         return ", ".join(parts)
 
     def _opened(self, settings: Settings) -> PoolService:
         ip, port = self.sock.getsockname()[:2]
         address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
-        return host.open_pool(settings, os.environ, url=f"{'https' if self.tls else 'http'}://{address}")
+        scheme = "https" if self.tls else "http"
+        return host.open_pool(settings, os.environ, url=f"{scheme}://{address}", condition=self._condition)
 
     def _app(self, settings: Settings, tokens: tuple[str, ...]) -> App:
         metrics = CollectorRegistry()
@@ -137,7 +165,13 @@ class Daemon:
                         self.heartbeat.changed()
             await asyncio.sleep(LISTEN_AGAIN_S)
 
+    def _reconnect(self) -> None:
+        """Speak to the queen by a new connection; the next beat closes the old one."""
+        self._replaced.append(self._queen)
+        self._queen = self._connect()
+
     async def _look(self) -> PoolSnapshot:
+        self._leaving.look_at_clocks()
         return await self._pool.snapshot_for_queen()
 
     async def _send(self, snapshot: PoolSnapshot) -> None:
@@ -150,14 +184,12 @@ def _tls(settings: Settings) -> ssl.SSLContext | None:
     return tls.context(settings.pool.tls_cert, settings.pool.tls_key, "pool", os.environ)
 
 
-def _queen(settings: Settings, tokens: tuple[str, ...]) -> HttpClient:
-    return HttpClient(
-        settings.pool.queen,
-        token=tokens[0] if tokens else "",
-        source="queen",
-        timeout_s=QUEEN_S,
-        ca_file=settings.pool.tls_ca,
-    )
+def _queen(settings: Settings, tokens: tuple[str, ...]) -> Reigning:
+    def connect(url: str) -> HttpClient:
+        token, ca_file = tokens[0] if tokens else "", settings.pool.tls_ca
+        return HttpClient(url, token=token, source="queen", timeout_s=QUEEN_S, ca_file=ca_file)
+
+    return Reigning(settings.pool.queen, connect)
 
 
 def _workers_line(found: PoolSnapshot) -> str:

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
+import dataclasses
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, assert_never
@@ -12,36 +13,32 @@ from rbee import log
 from rbee.errors import RbeeError, Timeout
 from rbee.orchestrator_core import explain
 from rbee.orchestrator_core.moment import QUEUE_SHOWN, Plain
-from rbee.orchestrator_core.rates import Rates, start_ms
-from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide, seats_of
-from rbee.orchestrator_core.view import Key, Place, View
+from rbee.orchestrator_core.rates import Rates
+from rbee.orchestrator_core.rooms import Place, place_text
+from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
+from rbee.orchestrator_core.view import Claim, Key, View
 from rbee.orchestrator_core.warmth import blocks_of
+from rbee.queen.clock import Clock
 from rbee.queen.deadlines import Deadlines
 from rbee.queen.errands import Errands
 from rbee.queen.evictor import Evictor
-from rbee.queen.held import Held
-from rbee.queen.job import Job, Need, item, need_of, now_ms
+from rbee.queen.forecast import Forecast, Outlook
+from rbee.queen.job import Job, Need
 from rbee.queen.jobs import Jobs
 from rbee.queen.policy import Policy
 from rbee.queen.pools import Pools
+from rbee.queen.reasons import Reasons
 from rbee.queen.spawner import Spawner
 from rbee.queen.store import workers
 from rbee.queen.store.jobs import Stale
 from rbee.queen.store.store import Store
-from rbee.wire.events import Queued
 from rbee.wire.jobs import JobSpec
 from rbee.wire.workers import WorkerState
 
 TICK_S = 1.0
 STUCK_S = 30.0
-REASONS = 50
-"""How many reasons for waiting are remembered for each need."""
-
 PASSED = 10
 """So many whom the policy alone has wait let others of their need go first; the policy is asked about each of those."""
-
-_TELL_FIRST_S, _TELL_GROWTH, _TELL_LONGEST_S = 0.1, 1.15, 30.0
-"""A waiting job's readers are told of a change at once, then less and less often."""
 
 
 class Dispatcher:
@@ -56,6 +53,7 @@ class Dispatcher:
     def __init__(
         self,
         store: Store,
+        clock: Clock,
         jobs: Jobs,
         pools: Pools,
         errands: Errands,
@@ -68,15 +66,16 @@ class Dispatcher:
         self.strategy = strategy
         self.rates = Rates()
         self.deadlines = Deadlines(limits)
-        self._store = store
+        self._store, self._clock = store, clock
         self._jobs = jobs
         self._pools = pools
         self._errands = errands
         self._spawner = Spawner(pools, done=self._spawned, noted=self._noted, changed=jobs.changed.set)
         self._evictor = Evictor(pools, noted=self._noted, changed=jobs.changed.set)
-        self._reasons: dict[Need, deque[tuple[int, str]]] = {}
-        self._held = Held()
+        self._forecast = Forecast(jobs, errands, self._spawner, self.rates)
+        self.reasons = Reasons(clock, jobs, self._forecast, self.aside)
         self._hopes: dict[Need, Place] = {}
+        self._claims: tuple[Claim, ...] = ()
         self._look_again_s: float | None = None
         self._task: asyncio.Task[None] | None = None
         self._side: set[asyncio.Task[None]] = set()
@@ -103,7 +102,10 @@ class Dispatcher:
         return f"the dispatcher has not looked for {still_s:.0f} s" if still_s > STUCK_S else None
 
     def view(self) -> View:
-        """Return what is known now."""
+        """Return what is known now, as it is for whoever comes after all that wait."""
+        return self._view(self._claims)
+
+    def _view(self, claims: tuple[Claim, ...]) -> View:
         waiting: Counter[str] = Counter()
         for need, depth in self._jobs.queue.depths().items():
             waiting[need.model] += depth  # type: ignore[attr-defined]  # all needs are ours
@@ -115,10 +117,12 @@ class Dispatcher:
             used=self._errands.used,
             waiting=waiting,
             spawning=self._spawner.spawning(),
+            failed=self._spawner.failed(),
             leaving=self._evictor.leaving,
             job_ms={model: rate.job_ms(rate.tokens_out) for model, rate in rates.items() if rate is not None},
             strategy=self.strategy,
             settling=self._pools.settling(),
+            claims=claims,
         )
 
     def decide(self, spec: JobSpec, context_tokens: int = 0) -> Decision:
@@ -126,39 +130,28 @@ class Dispatcher:
         warm = self._errands.warmth.match(blocks_of(spec), spec.session)
         return decide(spec, self.view(), warm=warm, context_tokens=context_tokens)
 
-    def predict_ms(self, job: Job | None, spec: JobSpec) -> int | None:
-        """Return in how many ms ``job``, or a new one of that kind, may start; None where nothing is known.
+    def predict_ms(self, job: Job) -> int | None:
+        """Return in how many ms ``job`` may start; None where nothing is known, or it does not wait."""
+        return self._forecast.of(job, self.view())
 
-        From what jobs of this model took lately, and how far those are that run.
-        """
-        names, view = self._jobs.names, self.view()
-        need = need_of(spec, names) if job is None else job.need(names)
-        rate = self.rates.of(need.model)
-        ahead = self._jobs.queue.ahead(None if job is None else job.id, need)
-        up = (WorkerState.READY, WorkerState.BUSY)
-        seats = [seat for seat in seats_of(spec, view, {}) if seat.worker.state in up]
-        busy_ms = self._errands.remaining_ms({(seat.pool, seat.worker.id) for seat in seats}, self.rates, need.model)
-        free = sum(max(0, seat.free) for seat in seats)
-        if free > ahead:
-            return 0
-        load_ms = 0.0 if seats else self._spawner.remaining_ms(need.model, view)
-        if load_ms is None or (rate is None and (ahead or seats)):
-            return None
-        job_ms = 0.0 if rate is None else rate.job_ms(spec.max_tokens)
-        return int(start_ms(busy_ms, free, ahead, job_ms, load_ms))
+    def outlook(self, spec: JobSpec, caller: str, coming: Sequence[JobSpec]) -> Outlook:
+        """Return what a new job would have before it; ``coming`` are accepted and not in the queue yet."""
+        return self._forecast.of_new(spec, caller, coming, self.view())
 
-    def usual_ms(self, spec: JobSpec) -> float | None:
-        """Return how long a job like that takes; None where nothing is known."""
-        rate = self.rates.of(self._jobs.names.canonical(spec.model))
-        return None if rate is None else rate.job_ms(spec.max_tokens)
+    def next_ms(self) -> int | None:
+        """Return in how many ms the next of those that wait may start."""
+        return self._forecast.next_ms(self.view())
 
     def told(self, decision: Decision) -> str:
         """Return what a job that waits is told of ``decision``."""
         match decision:
             case Wait(reason):
                 return reason
-            case Spawn():
-                return explain.spawn_sentence(decision)
+            case Spawn(_, _, _, meanwhile):
+                starting = explain.spawning_sentence(decision)
+                return f"{meanwhile}; {starting}" if meanwhile else starting
+            case Run(pool, worker, wakes=True):
+                return f"waking {worker} on {pool}"
             case Evict():
                 return explain.evict_sentence(decision)
         return ""
@@ -167,15 +160,10 @@ class Dispatcher:
         """Return what is said of a job that waits: what it waited for, and who is considered for it now."""
         view = self.view()
         warm = self._errands.warmth.match(job.blocks, job.spec.session)
-        waited = [{"decision": "wait", "sentence": each["reason"], **each} for each in self.why_waiting(job)]
-        now = {"at_ms": now_ms(), "decision": "consider", "sentence": f"waits: {self.reason_of(job)}"}
+        waited = [{"decision": "wait", "sentence": each["reason"], **each} for each in self.reasons.waited(job)]
+        now = {"at_ms": job.at_ms(), "decision": "consider", "sentence": f"waits: {self.reasons.of(job)}"}
         now |= {"policy": note} if (note := self.policy.note(job.id)) else {}
         return (*waited, {**now, "considered": explain.considered(job.spec, view, warm)})
-
-    def why_waiting(self, job: Job) -> Sequence[Mapping[str, Any]]:
-        """Return what ``job`` waited for so far."""
-        of_need = explain.waited(list(self._reasons.get(job.need(self._jobs.names), ())), job.created_ms)
-        return sorted([*of_need, *self._held.told(job.id)], key=lambda each: each["at_ms"])
 
     def aside(self, work: Coroutine[Any, Any, None], name: str) -> None:
         """Do something that nobody waits for; it is seen through before the queen stops."""
@@ -185,6 +173,7 @@ class Dispatcher:
 
     def refuse(self, job: Job, error: RbeeError) -> None:
         """Take a waiting job out of the queue and end it with ``error``."""
+        job.waited = self.reasons.waited(job)
         self._jobs.queue.remove(job.id)
         self.aside(self._failed(job, error), f"fail-{job.id}")
 
@@ -201,7 +190,9 @@ class Dispatcher:
             self._jobs.queue.advance(self._ticked_s)
             self._expire()
             self._consider_all()
-            self._tell_all()
+            self._hopes = {need: place for need, place in self._hopes.items() if need in self._jobs.queue.depths()}
+            self.reasons.forget()
+            self.reasons.tell_all(self.view())
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(self._nap_s()):
                     await self._jobs.changed.wait()
@@ -214,24 +205,31 @@ class Dispatcher:
     def _consider_all(self) -> None:
         """Look at the first of each need; who is given something makes way for the next of that need."""
         self._look_again_s = None
-        view, passed = self.view(), set[str]()
+        claims: tuple[Claim, ...] = ()
+        view = self._view(claims)
+        passed = set[str]()
         for entry in self._jobs.queue.heads(passed):
             job = self._jobs.live[entry.job]
             warm = self._errands.warmth.match(job.blocks, job.spec.session)
-            builtin = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens)
+            waited_s = view.now_s - job.arrived_s
+            builtin = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens, waited_s=waited_s)
             asked = partial(self._told_to_policy, job)
             decision = self.policy.decide(job.spec, builtin, view, asked, job.context_tokens)
             self._hopes.pop(job.need(self._jobs.names), None)
-            self._held.release(job.id)
+            self.reasons.release(job)
             if isinstance(decision, Wait) and decision is not builtin and len(passed) < PASSED:
-                self._held.hold(job.id, decision.reason)
+                self.reasons.hold(job, decision.reason)
                 passed.add(job.id)
             self._perform(job, decision, view, warm)
-            if not isinstance(decision, Wait) and not (isinstance(decision, Run) and not decision.wakes):
-                view = self.view()  # memory was promised
+            if isinstance(decision, Wait) and decision.claim is not None:
+                claims = (*claims, decision.claim)
+                view = dataclasses.replace(view, claims=claims)
+            elif not isinstance(decision, Wait) and not (isinstance(decision, Run) and not decision.wakes):
+                view = self._view(claims)  # memory was promised
+        self._claims = claims
         self._retire_spares(view)
         for pool in list(view.fleet.overdue):
-            self._errands.move(pool, f"pool {pool} is draining, and its deadline has passed")
+            self._errands.move(pool)
 
     def _told_to_policy(self, job: Job) -> tuple[Plain, list[Plain]]:
         names, first = self._jobs.names, self._jobs.queue.first(QUEUE_SHOWN)
@@ -241,20 +239,21 @@ class Dispatcher:
         match decision:
             case Run(pool, worker):
                 self._errands.begin(job, pool, worker, self._record(job, decision, view, warm))
-            case Spawn(place, spec, need):
-                self._hopes[job.need(self._jobs.names)] = place
-                why = explain.spawn_sentence(decision)
-                self._wait(job, self._spawner.ask(place, spec, need, job=job.id, why=why))
+            case Spawn(place, spec, need, meanwhile):
+                if not meanwhile:
+                    self._hopes[job.need(self._jobs.names)] = place
+                told = self._spawner.ask(place, spec, need, job=job.id, why=explain.spawn_sentence(decision))
+                self.reasons.note(job, f"{meanwhile}; {told}" if meanwhile else told)
             case Evict(place, victims):
-                self._wait(job, explain.evict_sentence(decision))
+                self.reasons.note(job, explain.evict_sentence(decision))
                 for victim in victims:
                     self._evictor.evict(victim, model=place.model, job=job.id)
             case Wait(reason, absent, until_s):
                 if absent:
                     self._pools.wake()
                 self._look_again_s = min(filter(None, (until_s, self._look_again_s)), default=None)
-                if not self._held.reason(job.id):
-                    self._wait(job, reason)
+                if not self.reasons.is_held(job):
+                    self.reasons.note(job, reason)
             case Refuse(error):
                 self.refuse(job, error)
             case _:
@@ -270,64 +269,42 @@ class Dispatcher:
             "sentence": explain.run_sentence(decision, view),
             **({"policy": note} if (note := self.policy.note(job.id)) else {}),
             "considered": explain.considered(job.spec, view, warm),
-            "waited": self.why_waiting(job),
+            "waited": self.reasons.waited(job),
         }
 
-    def _wait(self, job: Job, reason: str) -> None:
-        """Remember why all with the need of ``job`` wait."""
-        told = self._reasons.setdefault(job.need(self._jobs.names), deque(maxlen=REASONS))
-        if not told or told[-1][1] != reason:
-            told.append((now_ms(), reason))
-
-    def reason_of(self, job: Job) -> str:
-        """Return why ``job`` waits; what became of it, once it does not."""
-        held, told = self._held.reason(job.id), self._reasons.get(job.need(self._jobs.names))
-        if held and not job.pausing:
-            return held
-        return told[-1][1] if told and job.id in self._jobs.queue and not job.pausing else job.reason
-
-    def _tell_all(self) -> None:
-        """Let the readers of waiting jobs know that a place, a reason or a prediction changed."""
-        depths = self._jobs.queue.depths()
-        self._reasons = {need: told for need, told in self._reasons.items() if need in depths}
-        self._hopes = {need: place for need, place in self._hopes.items() if need in depths}
-        self._held.keep(self._jobs.queue)
-        now_s = time.monotonic()
-        for each in list(self._jobs.watched):
-            job = self._jobs.live[each]
-            place = self._jobs.queue.position(each)
-            if place is not None and now_s >= job.tell_after_s:
-                self._tell(job, place, now_s)
-
-    def _tell(self, job: Job, place: int, now_s: float) -> None:
-        reason = self.reason_of(job)
-        if job.told == (place, reason):
-            return
-        job.told, job.reason = (place, reason), reason
-        job.tellings += 1
-        job.tell_after_s = now_s + min(_TELL_FIRST_S * _TELL_GROWTH**job.tellings, _TELL_LONGEST_S)
-        event = Queued(position=place, predicted_start_ms=self.predict_ms(job, job.spec), reason=reason)
-        self.aside(job.record([item(event)]), f"tell-{job.id}")
-
     def _spawned(self, place: Place, error: RbeeError | None) -> None:
-        """A spawn ended. If there will be no worker, those who waited for just that one hear why."""
+        """A spawn ended. If there will be no worker, those hear why who waited for just that one and have no other way.
+
+        All with the same need have the same way.
+        """
         hoping = [need for need, hope in self._hopes.items() if hope == place] if error is not None else []
-        for entry in [entry for need in hoping for entry in self._jobs.queue.waiting_for(need)]:
-            if error is not None:
-                self.refuse(self._jobs.live[entry.job], error)
+        for waiting in [self._jobs.queue.waiting_for(need) for need in hoping]:
+            jobs = [self._jobs.live[entry.job] for entry in waiting]
+            if error is not None and jobs and not self._has_another_way(jobs[0], place, error):
+                for job in jobs:
+                    self.refuse(job, error)
         self._jobs.changed.set()
+
+    def _has_another_way(self, job: Job, place: Place, error: RbeeError) -> bool:
+        decision = decide(job.spec, self._view(()), context_tokens=job.context_tokens)
+        stuck = isinstance(decision, Refuse) or (isinstance(decision, Spawn) and decision.place == place)
+        self.reasons.note(job, f"no worker could be started on {place_text(place)}: {error.message}")
+        return not stuck
 
     async def _noted(self, key: Key, what: str, why: str, job: str) -> None:
         """Keep what was decided about a worker, for ``workers explain``."""
         with contextlib.suppress(RbeeError):
-            await self._store.write(workers.note, key, what, why, job, now_ms())
+            await self._store.write(workers.note, key, what, why, job, self._clock.wall_ms())
 
     def _retire_spares(self, view: View) -> None:
+        """Stop the spare workers that sleep and nobody waits for, but never the last of a model."""
         for pool, worker in view.fleet.spares():
             key, model = (pool, worker.id), view.fleet.names.canonical(worker.model)
             idle = worker.state is WorkerState.ASLEEP and not view.in_flight.get(key) and not view.waiting.get(model)
-            if idle and key not in view.leaving:
-                self._evictor.retire(key)
+            if idle and key not in self._evictor.leaving:
+                others = {(other.id, each.id) for other, each in view.fleet.workers(model)} - {key}
+                if others - set(self._evictor.leaving):
+                    self._evictor.retire(key)
 
     async def _failed(self, job: Job, error: RbeeError) -> None:
         await job.fail(error)

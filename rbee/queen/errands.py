@@ -23,11 +23,12 @@ from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.relay import DETACH_S, Relay
 from rbee.queen.store.jobs import Move, Stale
+from rbee.wire.draining import DrainReason
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import JobState, Priority
 
-CANCEL_S = 5.0
-"""A worker that has not ended a job by then is not waited for."""
+CANCEL_S, WAKE_S = 5.0, 300.0
+"""A worker that has not ended a job by then is not waited for; one that wakes is told when it is up."""
 
 _BUSY = (NoCapacity, QueueFull, ShuttingDown)
 """Refusals that say nothing about the job: it goes back to its place and no attempt is counted."""
@@ -41,6 +42,7 @@ class Errand:
     task: "asyncio.Task[None] | None" = None
     client: WorkerClient | None = None
     moving: "asyncio.Task[None] | None" = None
+    resumed: bool = False
 
 
 class Errands:
@@ -56,6 +58,8 @@ class Errands:
         self.warmth = Warmth()
         self._jobs_of: dict[Key, set[str]] = {}
         self._asking: asyncio.Task[None] | None = None
+        self.ending: set[asyncio.Task[bool]] = set()
+        """Workers that are being told to end a job."""
 
     def __contains__(self, job: object) -> bool:
         return job in self._all
@@ -83,7 +87,7 @@ class Errands:
     def resume(self, job: Job) -> None:
         """Go on with a job that its worker had when the queen before us ended."""
         self._jobs.keep(job)
-        self._start(job, Errand(job.pool or "", job.worker or ""), attach=True)
+        self._start(job, Errand(job.pool or "", job.worker or "", resumed=True), attach=True)
 
     async def stop(self, job: Job) -> None:
         """End ``job`` as its ``cancelled`` or ``verdict`` says; its last event is on disk when this returns."""
@@ -97,8 +101,15 @@ class Errands:
                 await self._settle(job, job.verdict or WorkerLost("it was cancelled"))
         self._jobs.ended(job)
 
-    def move(self, pool: str, why: str) -> None:
-        """Let the jobs of ``pool`` go on elsewhere, those that can; each is asked to end there once."""
+    def move(self, pool: str) -> None:
+        """Let the jobs of ``pool``, whose time to drain is over, go on elsewhere, those that can.
+
+        Each is asked to end there once.
+        """
+        view = self._pools.find(pool)
+        why = f"pool {pool} is {view.condition}"
+        if view.drain_reason is DrainReason.OPERATOR:
+            why = f"pool {pool} is draining, and its deadline has passed"
         for job, errand in [(self._jobs.live[job], errand) for job, errand in self._all.items() if errand.pool == pool]:
             if job.moved is None and errand.client is not None and can_go_on_elsewhere(job, pool, self._pools):
                 job.moved = WorkerLost(why, details={"pool": pool, "worker": errand.worker})
@@ -113,19 +124,38 @@ class Errands:
 
     async def leave(self) -> None:
         """Let go of all jobs as they are: their workers go on for a while, and the next queen takes them up."""
-        tasks = [errand.task for errand in self._all.values() if errand.task is not None]
+        tasks: set[asyncio.Task[Any]] = {*self.ending}
+        tasks |= {errand.task for errand in self._all.values() if errand.task is not None}
         for task in tasks:
             task.cancel()
         if tasks:
             await asyncio.wait(tasks)
 
     async def _ask_worker(self, job: Job, errand: Errand) -> None:
-        if errand.client is None or errand.task is None:
-            return
-        with contextlib.suppress(RbeeError, TimeoutError):
+        """Have the worker end ``job``, and wait for that; not for one that is away, or waking."""
+        if errand.task is None or (errand.client is None and not errand.resumed):
+            return  # it was not sent there yet
+        ending = asyncio.create_task(self._end_at_worker(errand, job.generation), name=f"end-{job.id}")
+        self.ending.add(ending)
+        ending.add_done_callback(self.ending.discard)
+        with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(CANCEL_S):
-                await errand.client.cancel(job.generation)
-                await asyncio.wait({errand.task})
+                if await asyncio.shield(ending):
+                    await asyncio.wait({errand.task})
+
+    async def _end_at_worker(self, errand: Errand, generation: str) -> bool:
+        """Say whether the worker was told. After a restart nobody knows where it is before its pool has spoken."""
+        await self._pools.until(self._pools.heard_of(errand.pool), DETACH_S)
+        client = self._pools.worker(errand.pool, errand.worker)
+        if client is None:
+            return False
+        async with contextlib.aclosing(client):
+            try:
+                await client.cancel(generation, timeout_s=WAKE_S)
+            except RbeeError as error:
+                log.warning("job.not_ended", job=generation, worker=errand.worker, error=error.message)
+                return False
+        return True
 
     def _start(self, job: Job, errand: Errand, *, attach: bool) -> None:
         key = (errand.pool, errand.worker)

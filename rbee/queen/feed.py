@@ -92,7 +92,7 @@ class Feed:
         if after >= self.last_id:
             return ()
         if self._recent and self._recent[0].id <= after + 1:
-            return [entry for entry in self._recent if entry.id > after]
+            return [self._recent[-back] for back in range(self.last_id - after, 0, -1)]  # its ids have no gap
         return await self._page(after)
 
     def _place(self, me: object, after: int) -> None:

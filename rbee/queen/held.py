@@ -1,10 +1,7 @@
 """Jobs that the policy has wait though they could go: why, each for itself."""
 
 from collections import deque
-from collections.abc import Container, Mapping, Sequence
-from typing import Any
-
-from rbee.queen.job import now_ms
+from collections.abc import Container, Sequence
 
 REASONS = 10
 
@@ -16,11 +13,11 @@ class Held:
         self._now: dict[str, str] = {}
         self._told: dict[str, deque[tuple[int, str]]] = {}
 
-    def hold(self, job: str, reason: str) -> None:
+    def hold(self, job: str, reason: str, now_ms: int) -> None:
         self._now[job] = reason
         told = self._told.setdefault(job, deque(maxlen=REASONS))
         if not told or told[-1][1] != reason:
-            told.append((now_ms(), reason))
+            told.append((now_ms, reason))
 
     def release(self, job: str) -> None:
         """It is decided anew; what it waited for stays known."""
@@ -30,9 +27,9 @@ class Held:
         """Return why ``job`` is held; empty when it is not."""
         return self._now.get(job, "")
 
-    def told(self, job: str) -> Sequence[Mapping[str, Any]]:
-        """Return all that it was held for."""
-        return [{"at_ms": at_ms, "reason": reason} for at_ms, reason in self._told.get(job, ())]
+    def told(self, job: str) -> Sequence[tuple[int, str]]:
+        """Return all that it was held for, and since when, in ms of the queen's clock."""
+        return tuple(self._told.get(job, ()))
 
     def keep(self, waiting: Container[str]) -> None:
         """Forget who does not wait any more."""

@@ -1,7 +1,6 @@
 """An unfinished job as the queen holds it: the same as on disk, and who reads it."""
 
 import asyncio
-import dataclasses
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -14,6 +13,7 @@ from rbee.orchestrator_core.moment import Plain, job_row, prompt_bytes
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.queue import Waiting
 from rbee.orchestrator_core.warmth import blocks_of
+from rbee.queen.clock import Clock
 from rbee.queen.feed import Feed
 from rbee.queen.store import events, jobs
 from rbee.queen.store.events import Entry
@@ -39,13 +39,8 @@ class Item:
 def item(event: JobEvent, worker_event: int | None = None) -> Item:
     """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
     if isinstance(event, Token) and event.ids:
-        bare = dataclasses.replace(event, ids=())
-        return Item(name_of(event), codec.dump_json(bare), worker_event, event.ids)
+        return Item("token", codec.dump_json(Token(i=event.i, t=event.t)), worker_event, event.ids)
     return Item(name_of(event), codec.dump_json(event), worker_event)
-
-
-def now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 class Need(NamedTuple):
@@ -70,12 +65,15 @@ def share_of(caller: str, spec: JobSpec) -> str:
 class Job:
     """What changes is stored first and told then; one change at a time.
 
-    Clocks: ``…_ms`` is wall time since the epoch, ``…_s`` monotonic.
+    Clocks: ``…_s`` is monotonic, and ``…_ms`` what the wall clock said when the job came and what has passed since,
+    so that nothing is before what came before it, and nothing takes a year because somebody set the clock.
     """
 
-    def __init__(self, store: Store, kept: Unfinished) -> None:
+    def __init__(self, store: Store, clock: Clock, kept: Unfinished) -> None:
         status = kept.status
         self._store = store
+        self._clock = clock
+        self.skew_ms = kept.skew_ms
         self._lock = asyncio.Lock()
         self.seq = kept.seq
         self.id = status.id
@@ -84,6 +82,9 @@ class Job:
         self.request_id = kept.request_id
         self.state = status.state
         self.created_ms = status.created_ms
+        self.waiting_since_ms = status.created_ms
+        self.waited: Sequence[Mapping[str, Any]] = ()
+        """What it waited for to no avail; kept with how it ended."""
         self.attempts = status.attempts
         self.pool = status.pool
         self.worker = status.worker
@@ -108,9 +109,12 @@ class Job:
         self.tellings = 0
         self.tell_after_s = 0.0
         self.context_tokens = 0
-        age_s = max(0, now_ms() - status.created_ms) / 1000
-        self.arrived_s = time.monotonic() - age_s
-        self.began_s = _began_s(status.started_ms)
+        self.arrived_s = self._then_s(status.created_ms)
+        self.began_s = None if status.started_ms is None else self._then_s(status.started_ms)
+
+    def at_ms(self) -> int:
+        """Return what time it is for this job."""
+        return self._clock.now_ms() - self.skew_ms
 
     @property
     def tokens(self) -> int:
@@ -201,15 +205,20 @@ class Job:
     async def fail(self, error: RbeeError) -> None:
         """Raises Stale when it has ended already."""
         failure = Failure.of(error)
-        columns = {"finished_ms": now_ms(), "error": codec.dump_json(failure), "reason": error.message}
-        await self.record([item(failure)], [Move(JobState.FAILED, columns)], patient=True)
+        columns = {"finished_ms": self.at_ms(), "error": codec.dump_json(failure), "reason": error.message}
+        decision = self._end("fail", f"failed: {error.message}") | {"code": error.code}
+        await self.record([item(failure)], [Move(JobState.FAILED, columns)], decision, patient=True)
 
     async def end_cancelled(self) -> None:
         """End it without a word from a worker: there is none, or it does not answer."""
         ran_ms = 0.0 if self.began_s is None else (time.monotonic() - self.began_s) * 1000
         end = End(tokens_in=0, tokens_out=self.tokens, stop_reason=StopReason.CANCELLED, decode_ms=ran_ms, ttft_ms=0.0)
-        columns = {"finished_ms": now_ms(), "stop_reason": StopReason.CANCELLED.value, "tokens_out": self.tokens}
-        await self.record([item(end)], [Move(JobState.CANCELLED, columns)], patient=True)
+        columns = {"finished_ms": self.at_ms(), "stop_reason": StopReason.CANCELLED.value, "tokens_out": self.tokens}
+        decision = self._end("cancel", "was cancelled" if self.told_start else "was cancelled before it started")
+        await self.record([item(end)], [Move(JobState.CANCELLED, columns)], decision, patient=True)
+
+    def _end(self, decision: str, sentence: str) -> dict[str, Any]:
+        return {"decision": decision, "sentence": sentence, "waited": list(self.waited)}
 
     async def _record(self, items: Sequence[Item], moves: Sequence[Move], decision: Mapping[str, Any] | None) -> None:
         async with self._lock:
@@ -219,7 +228,7 @@ class Job:
                 Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens))
                 for n, i in enumerate(items)
             ]
-            await self._store.write(jobs.record, self.seq, entries, moves, decision, now_ms())
+            await self._store.write(jobs.record, self.seq, entries, moves, decision, self.at_ms())
             self._apply(items, moves)
             self.feed.publish(entries, finished=self.finished)
             if self.finished:
@@ -245,14 +254,13 @@ class Job:
             if each.worker_event is not None:
                 self.worker_event = each.worker_event
 
+    def _then_s(self, then_ms: int) -> float:
+        """Return a time of this job's on the monotonic clock."""
+        return time.monotonic() - max(0, self.at_ms() - then_ms) / 1000
+
     async def _page(self, after: int) -> Sequence[Entry]:
         return await self._store.read(events.page, self.seq, after)
 
 
 def _packed(tokens: tuple[int, ...]) -> bytes | None:
     return array("I", tokens).tobytes() if tokens else None
-
-
-def _began_s(started_ms: int | None) -> float | None:
-    """Return when it began on the monotonic clock; a wall clock that was set back makes it now."""
-    return None if started_ms is None else time.monotonic() - max(0, now_ms() - started_ms) / 1000

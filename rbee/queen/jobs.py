@@ -17,14 +17,15 @@ class Jobs:
 
     Args:
         names: of models.
+        promoted_after_s: a batch job that has waited this long counts as interactive.
         ended: called once for each job, when its last event is on disk.
     """
 
-    def __init__(self, names: Names, ended: Callable[[Job], None]) -> None:
+    def __init__(self, names: Names, *, promoted_after_s: float, ended: Callable[[Job], None]) -> None:
         self.names = names
         self.live: dict[str, Job] = {}
         self.watched: set[str] = set()
-        self.queue = Queue()
+        self.queue = Queue(promoted_after_s)
         self.changed = asyncio.Event()
         self._ended = ended
         self._departing: dict[int, Job] = {}
@@ -40,6 +41,7 @@ class Jobs:
         now_s = time.monotonic()
         self.keep(job)
         job.pause_until_s = now_s + pause_s
+        job.waiting_since_ms = job.at_ms() if job.attempts else job.created_ms
         self.queue.push(job.waiting(self.names, now_s + pause_s if pause_s else 0.0), now_s)
         self.changed.set()
 

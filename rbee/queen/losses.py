@@ -26,7 +26,9 @@ async def loss_of(pools: Pools, pool: str, worker: str, *, since_ms: int, patien
         await asyncio.sleep(pause_s)
         try:
             status = await pools.client(pool).get_worker(worker)
-        except NotFound:
+        except NotFound as error:
+            if error.details.get("casualty"):
+                return WorkerLost(error.message, hint=error.hint, details={"pool": pool, "worker": worker})
             return WorkerLost(
                 f"worker {worker} on {pool} was stopped while it had work", hint="rbee-keeper pool worker list"
             )

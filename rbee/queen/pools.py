@@ -10,7 +10,7 @@ from rbee import log
 from rbee.client.http import HttpClient
 from rbee.client.pool import PoolClient
 from rbee.client.worker import WorkerClient
-from rbee.errors import NotFound, RbeeError
+from rbee.errors import NotFound, PoolUnreachable, RbeeError, Timeout
 from rbee.orchestrator_core.fleet import Fleet
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.poolview import PoolView
@@ -118,7 +118,12 @@ class Pools:
             self._changed()
 
     async def set_draining(self, pool: str, draining: bool, deadline_s: float | None = None) -> None:
-        """Mark it here, and tell it; one that cannot be told is still not given work."""
+        """Mark it here, and tell it; one that cannot be told is still not given work.
+
+        Raises:
+            PoolUnreachable: it could not be told of its deadline, so what runs there stays.
+            ShuttingDown: it goes on to drain for a reason of its own.
+        """
         self.find(pool)
         claim = self._registry.claim(pool)
         if claim is not None:
@@ -128,8 +133,11 @@ class Pools:
         self._tell()
         try:
             await (self.client(pool).drain_pool(deadline_s) if draining else self.client(pool).undrain_pool())
-        except RbeeError as error:
+        except (PoolUnreachable, Timeout) as error:
             log.warning("pool.unreachable", pool=pool, error=error.message)
+            if deadline_s is not None:
+                error.message = f"pool {pool} gets no new work, but what runs there stays: {error.message}"
+                raise
 
     async def remove(self, pool: str) -> None:
         self._registry.remove(pool)
@@ -185,7 +193,8 @@ class Pools:
     async def refresh(self) -> None:
         """Let every pool that is there speak now: what it has may have changed since it last did.
 
-        However many want that at once, the pools are asked once.
+        However many want that at once, the pools are asked once. One that said it would leave is left in peace: to
+        ask is to connect, and would start a service anew that somebody has just stopped.
         """
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh(), name="pools-refresh")
@@ -194,13 +203,14 @@ class Pools:
     async def _refresh(self) -> None:
         began_s = time.monotonic()
         views = self.view()
+        left = {view.url.rstrip("/") for view in views if view.left}
         urls = [view.url.rstrip("/") for view in views] + [url.rstrip("/") for url in self.urls]
-        answered = await asyncio.gather(*(self._ask(url) for url in dict.fromkeys(urls)))
+        answered = await asyncio.gather(*(self._ask(url) for url in dict.fromkeys(urls) if url not in left))
         if any(answered):
             await self.until(lambda: self._spoke_since(began_s), REFRESH_S)
 
     def _spoke_since(self, began_s: float) -> bool:
-        ages = [view.age_s for view in self.view() if view.state is not PoolState.LOST]
+        ages = [view.age_s for view in self.view() if view.state is not PoolState.LOST and not view.left]
         return bool(ages) and all(age is not None and time.monotonic() - age >= began_s for age in ages)
 
     async def _claim(self, claim: Claim) -> None:

@@ -1,48 +1,34 @@
 """The queen as a whole: her store, pools, jobs and dispatcher, from start to stop."""
 
-import asyncio
-import hashlib
-import secrets
 import time
 from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from rbee import log
 from rbee.config import Queen as Settings
-from rbee.errors import Conflict, NotFound, NotPermitted
-from rbee.orchestrator_core.admission import Refuse as NotAdmitted
-from rbee.orchestrator_core.admission import admit, full
+from rbee.errors import NotFound
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rates import Sample
-from rbee.orchestrator_core.scheduling import Refuse, Run
+from rbee.queen.clock import Clock
 from rbee.queen.closing import closing
-from rbee.queen.counting import prompt_tokens
 from rbee.queen.dispatcher import Dispatcher
+from rbee.queen.entrance import Asker, Entrance
 from rbee.queen.errands import Errands
-from rbee.queen.job import Job, now_ms
+from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.metrics import Metrics
 from rbee.queen.policy import Policy
 from rbee.queen.pools import Pools
 from rbee.queen.store import events, jobs
 from rbee.queen.store.events import Entry
-from rbee.queen.store.jobs import NewJob, Stored, Unfinished
+from rbee.queen.store.jobs import Stored
 from rbee.queen.store.store import Store
 from rbee.queen.sweeper import Sweeper
-from rbee.wire import codec
 from rbee.wire.catalog import ModelEntry
-from rbee.wire.events import End, JobEvent, Queued, Started, StopReason
+from rbee.wire.events import End, JobEvent, Started, StopReason
 from rbee.wire.jobs import JobSpec, JobState, JobStatus
 from rbee.wire.pools import PoolState
 from rbee.wire.words import counted
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
-    """Who asks. ``caller`` is empty for the operator."""
-
-    caller: str = ""
-    request_id: str = ""
 
 
 class Queen:
@@ -62,14 +48,14 @@ class Queen:
         catalog: Iterable[ModelEntry],
         metrics: Metrics,
         policy: Policy | None = None,
+        clock: Clock | None = None,
     ) -> None:
         self.store = store
+        self.clock = clock or Clock()
         self.settings = settings
         self.metrics = metrics
-        self.stopping = False
-        self._entering = 0
         names = Names(catalog)
-        self.jobs = Jobs(names, self._ended)
+        self.jobs = Jobs(names, promoted_after_s=settings.promote_after_s, ended=self._ended)
         self.pools = Pools(
             store,
             names=names,
@@ -82,6 +68,7 @@ class Queen:
         self.errands = Errands(self.jobs, self.pools, self._observed)
         self.dispatcher = Dispatcher(
             store,
+            self.clock,
             self.jobs,
             self.pools,
             self.errands,
@@ -89,17 +76,33 @@ class Queen:
             strategy=settings.strategy,
             limits=(settings.job_limit_s, settings.job_limit_max_s),
         )
+        self._entrance = Entrance(
+            store,
+            self.clock,
+            self.jobs,
+            self.pools,
+            self.dispatcher,
+            capacity=settings.queue_capacity,
+            policy=settings.queue_policy,
+            shown=self.shown,
+            cancel=self.cancel,
+        )
         self.sweeper = Sweeper(
-            store, self.jobs, retain_jobs_s=settings.retain_jobs_s, retain_text_s=settings.retain_text_s
+            store, self.clock, self.jobs, retain_jobs_s=settings.retain_jobs_s, retain_text_s=settings.retain_text_s
         )
         metrics.watch(self)
 
+    @property
+    def stopping(self) -> bool:
+        return self._entrance.closed
+
     async def start(self) -> None:
         """Go on where the queen before us ended: what waited waits again, what ran is taken up at its worker."""
+        await self.clock.start(self.store)
         await self.pools.start()
         kept = await self.store.read(jobs.unfinished)
         for each in kept:
-            job = Job(self.store, each)
+            job = Job(self.store, self.clock, each)
             if job.state in (JobState.DISPATCHED, JobState.RUNNING):
                 self.errands.resume(job)
             else:
@@ -111,7 +114,7 @@ class Queen:
 
     async def stop(self) -> None:
         """Let go of everything without ending anything; jobs that come now are kept for the next queen."""
-        self.stopping = True
+        self._entrance.closed = True
         await self.dispatcher.stop()
         self.dispatcher.policy.close()
         await self.sweeper.stop()
@@ -147,26 +150,15 @@ class Queen:
         return f"{known}; {trouble}" if trouble else known
 
     async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
-        """Accept ``spec``: when this returns it is on disk. The job is None when it has ended already.
-
-        What was begun is seen through though the asker goes away: a job on disk must be one that runs.
-
-        Raises:
-            Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
-            accepted.
-        """
-        if spec.placement.draining and asker.caller:
-            raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
-        digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
-        if spec.id is not None and (known := await self.store.read(jobs.find, spec.id)) is not None:
-            return self._repeated(known, digest, asker)
-        return await asyncio.shield(asyncio.ensure_future(self._enter(spec, digest, asker)))
+        """Accept ``spec``; see ``Entrance``."""
+        return await self._entrance.submit(spec, asker)
 
     async def cancel(self, job: Job) -> None:
         """End ``job``; its last event is on disk when this returns. One that has ended stays as it is."""
         if job.finished:
             return
         job.cancelled = True
+        job.waited = self.dispatcher.reasons.waited(job) if job.id in self.jobs.queue else ()
         self.jobs.queue.remove(job.id)
         await self.errands.stop(job)
         log.event("job.cancelled", job=job.id)
@@ -210,98 +202,9 @@ class Queen:
         return replace(
             status,
             queue_position=self.jobs.queue.position(job.id),
-            predicted_start_ms=self.dispatcher.predict_ms(job, job.spec) if job.id in self.jobs.queue else None,
-            reason=self.dispatcher.reason_of(job),
+            predicted_start_ms=self.dispatcher.predict_ms(job),
+            reason=self.dispatcher.reasons.of(job),
         )
-
-    async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        self._entering += 1
-        try:
-            return await self._decided(spec, digest, asker)
-        finally:
-            self._entering -= 1
-
-    async def _decided(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        tokens = await prompt_tokens(spec, self.dispatcher.view(), self.pools)
-        decision = self.dispatcher.decide(spec, tokens)
-        if isinstance(decision, Refuse):
-            # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
-            await self.pools.refresh()
-            decision = self.dispatcher.decide(spec, tokens)
-        if isinstance(decision, Refuse):
-            raise decision.error
-        predicted_ms = 0 if isinstance(decision, Run) else self.dispatcher.predict_ms(None, spec)
-        displaced = None if isinstance(decision, Run) else self._admit(spec, predicted_ms)
-        reason = self.dispatcher.told(decision)
-        first = Queued(position=len(self.jobs.queue), predicted_start_ms=predicted_ms, reason=reason)
-        new = NewJob(
-            id=spec.id or new_id(),
-            digest=digest,
-            spec=spec,
-            caller=asker.caller,
-            request_id=asker.request_id,
-            created_ms=now_ms(),
-        )
-        stored = await self.store.write_durably(jobs.submit, new, Entry(1, "queued", codec.dump_json(first)))
-        if not stored.fresh:
-            return self._repeated(stored, digest, asker)
-        job = Job(
-            self.store,
-            Unfinished(
-                seq=stored.seq,
-                spec=spec,
-                request_id=asker.request_id,
-                status=stored.status,
-                last_event=1,
-                last_worker_event=0,
-                delivered=False,
-            ),
-        )
-        job.context_tokens = tokens
-        return self._accepted(job, stored, first, displaced), job
-
-    def _accepted(self, job: Job, stored: Stored, first: Queued, displaced: Job | None) -> Stored:
-        if displaced is not None and self.jobs.queue.remove(displaced.id):
-            waiting, capacity = len(self.jobs.queue), self.settings.queue_capacity
-            self.dispatcher.refuse(displaced, full(waiting, capacity))
-        job.told = (first.position, first.reason)
-        job.reason = first.reason
-        if self.stopping:
-            job.feed.close()
-        self.jobs.wait(job)
-        self.dispatcher.deadlines.watch(job)
-        log.event(
-            "job.accepted", job=job.id, model=job.spec.model, caller=job.caller or None, request_id=job.request_id
-        )
-        status = self.shown(stored.status)
-        return replace(
-            stored,
-            status=replace(status, predicted_start_ms=first.predicted_start_ms, queue_position=first.position),
-        )
-
-    def _admit(self, spec: JobSpec, predicted_ms: int | None) -> Job | None:
-        """Return the job that has to leave for this one, if any; raises when it may not enter."""
-        capacity = self.settings.queue_capacity
-        admission = admit(
-            spec,
-            self.jobs.queue,
-            capacity=capacity if capacity < 0 else max(0, capacity - self._entering + 1),
-            policy=self.settings.queue_policy,
-            predicted_start_ms=predicted_ms,
-            job_ms=self.dispatcher.usual_ms(spec),
-        )
-        if isinstance(admission, NotAdmitted):
-            raise admission.error
-        return self.jobs.live[admission.displaces] if admission.displaces is not None else None
-
-    def _repeated(self, known: Stored, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        if known.digest != digest or known.status.caller != asker.caller:
-            raise Conflict(
-                f"job {known.status.id} exists with another body",
-                hint="choose another id, or none",
-                details={"id": known.status.id},
-            )
-        return replace(known, status=self.shown(known.status)), self.jobs.live.get(known.status.id)
 
     async def _pages(self, seq: int, after: int) -> AsyncIterator[Entry]:
         while page := await self.store.read(events.page, seq, after):
@@ -321,7 +224,3 @@ class Queen:
         self.metrics.ended.labels(job.state.value).inc()
         self.dispatcher.policy.ended(job.id)
         self.sweeper.job_ended()
-
-
-def new_id() -> str:
-    return f"job-{secrets.token_hex(6)}"

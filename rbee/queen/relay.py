@@ -15,7 +15,7 @@ from rbee.client.worker import WorkerClient
 from rbee.errors import Conflict, NotFound, PoolUnreachable, RbeeError, Timeout, Unauthorized, WorkerLost
 from rbee.queen.closing import closing
 from rbee.queen.elsewhere import can_go_on_elsewhere
-from rbee.queen.job import Item, Job, item, now_ms
+from rbee.queen.job import Item, Job, item
 from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.store.jobs import Move, Stale
@@ -55,6 +55,7 @@ class Relay:
         """Args: attach: the worker has it already; go on after the last event on disk."""
         cut_at_s: float | None = None
         pause_s = _FIRST_PAUSE_S
+        unsure = attach and self._job.state is JobState.DISPATCHED
         while True:
             seen = self._job.worker_event
             try:
@@ -66,14 +67,15 @@ class Relay:
                 attach = True
                 continue
             except (NotFound, Unauthorized) as error:
-                return await self._gone() if attach else _changed(error)
+                if not (unsure and isinstance(error, NotFound)):
+                    return await self._gone() if attach else _changed(error)
+                unsure = attach = False  # the queen before us ended before it came there
+                continue
             except Stale:
                 return None
             except _CUT as error:
-                if self._job.verdict is not None or self._job.cancelled or self._job.moved is not None:
+                if self._unwanted() or (not attach and error.details.get("refused")):
                     return self._job.moved or error
-                if not attach and error.details.get("refused"):
-                    return error
                 attach = True
                 log.warning("relay.cut", job=self._job.id, worker=self._worker, error=error.message)
             except RbeeError as error:
@@ -91,6 +93,9 @@ class Relay:
                 return unexplained(self._pool, self._worker)
             await asyncio.sleep(pause_s)
             pause_s = min(pause_s * 2, _LONGEST_PAUSE_S)
+
+    def _unwanted(self) -> bool:
+        return self._job.verdict is not None or self._job.cancelled or self._job.moved is not None
 
     def _begin(self) -> AsyncIterator[Numbered]:
         spec = self._job.spec
@@ -164,7 +169,7 @@ class Relay:
                 break
             kept.append(event)
             items.append(item(self._signed(event), number))
-            moves += _moves(event)
+            moves += _moves(event, self._job.at_ms())
         if items:
             await self._job.record(items, moves, patient=True)
             for event in kept:
@@ -216,14 +221,14 @@ async def _read(events: AsyncIterator[Numbered], ahead: "asyncio.Queue[Numbered 
         await ahead.put(error)
 
 
-def _moves(event: JobEvent) -> list[Move]:
+def _moves(event: JobEvent, at_ms: int) -> list[Move]:
     if isinstance(event, Started):
-        return [Move(JobState.RUNNING, {"started_ms": now_ms(), "seed": event.seed, "reason": ""})]
+        return [Move(JobState.RUNNING, {"started_ms": at_ms, "seed": event.seed, "reason": ""})]
     if not isinstance(event, End):
         return []
     cancelled = event.stop_reason is StopReason.CANCELLED
     columns = {
-        "finished_ms": now_ms(),
+        "finished_ms": at_ms,
         "tokens_in": event.tokens_in,
         "tokens_out": event.tokens_out,
         "stop_reason": event.stop_reason.value,

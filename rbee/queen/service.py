@@ -10,8 +10,9 @@ from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.registry import status_of, workers_of
 from rbee.orchestrator_core.view import View
 from rbee.queen.closing import closing
+from rbee.queen.entrance import Asker
 from rbee.queen.models import models_of
-from rbee.queen.queen import Asker, Queen
+from rbee.queen.queen import Queen
 from rbee.queen.store import jobs, workers
 from rbee.wire import events
 from rbee.wire.catalog import ModelEntry

@@ -3,21 +3,24 @@
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee import log
 from rbee.errors import InsufficientMemory, InsufficientVram, RbeeError
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
-from rbee.orchestrator_core.view import Key, Place, View
+from rbee.orchestrator_core.rooms import Place
+from rbee.orchestrator_core.view import Key
 from rbee.queen.closing import closing
 from rbee.queen.pools import Pools
-from rbee.wire.workers import Backend, SpawnEvent, WorkerSpec
+from rbee.wire.workers import SpawnEvent, WorkerSpec
 
 SEEN_S = 10.0
 """A heartbeat tells of the new worker long before this."""
 
+FAILED_S = 60.0
+"""For so long after it failed for good a place is none for a worker that could be elsewhere, or is only a spare one."""
 
 _FULL = (InsufficientVram, InsufficientMemory)
 Noted: TypeAlias = Callable[[Key, str, str, str], Awaitable[None]]
@@ -58,6 +61,7 @@ class Spawner:
         self._done = done
         self._changed = changed
         self._needs: dict[Place, Need] = {}
+        self._failures: dict[Place, float] = {}
 
     def ask(self, place: Place, spec: WorkerSpec, takes: int, *, job: str, why: str) -> str:
         """See to it that a worker comes up at ``place``, where it takes so many bytes; return how far that is."""
@@ -72,23 +76,17 @@ class Spawner:
         """Return where workers are being made now, and the bytes each takes."""
         return {place: need.bytes for place, need in self._needs.items() if need.task is not None}
 
-    def remaining_ms(self, model: str, view: View) -> float | None:
-        """Return how long it takes until ``model`` has a worker; None where nobody has seen it load."""
-        found = []
-        for pool, file in view.fleet.files(model):
-            for backend in pool.snapshot.backends if pool.snapshot else ():
-                load_ms = view.fleet.need(pool.id, file, backend).load_ms
-                if load_ms is not None:
-                    found.append(max(0.0, load_ms - self._elapsed_ms(pool.id, model, backend)))
-        return min(found, default=None)
+    def failed(self) -> Collection[Place]:
+        """Return where a spawn has failed lately; one that is tried again is not meant once it is."""
+        now_s = time.monotonic()
+        self._failures = {place: until_s for place, until_s in self._failures.items() if until_s > now_s}
+        pausing = {place for place, need in self._needs.items() if need.task is None and need.not_before_s > now_s}
+        return pausing | self._failures.keys()
 
-    def _elapsed_ms(self, pool: str, model: str, backend: Backend) -> float:
-        begun = [
-            need.began_s
-            for place, need in self._needs.items()
-            if need.task is not None and (place.pool, place.model, place.backend) == (pool, model, backend)
-        ]
-        return (time.monotonic() - min(begun)) * 1000 if begun else 0.0
+    def elapsed_ms(self, place: Place) -> float:
+        """Return how long a worker has been in the making at ``place``."""
+        need = self._needs.get(place)
+        return 0.0 if need is None or need.task is None else (time.monotonic() - need.began_s) * 1000
 
     def next_due_s(self) -> float | None:
         """Return when a pause after a failure ends; None when there is none."""
@@ -119,6 +117,7 @@ class Spawner:
         need.task = None
         if error is None:
             del self._needs[place]
+            self._failures.pop(place, None)
         else:
             self._failed(place, need, error)
         final = error is not None and place not in self._needs
@@ -145,6 +144,7 @@ class Spawner:
         log.warning("worker.not_spawned", pool=place.pool, model=place.model, error=error.message, code=error.code)
         if not again:
             del self._needs[place]
+            self._failures[place] = time.monotonic() + FAILED_S
             return
         pause_s = backoff_s(need.failures, random.random())  # noqa: S311  (jitter, no secret)
         need.not_before_s = time.monotonic() + pause_s

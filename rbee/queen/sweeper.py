@@ -5,7 +5,7 @@ import contextlib
 
 from rbee import log
 from rbee.errors import RbeeError
-from rbee.queen.job import now_ms
+from rbee.queen.clock import Clock
 from rbee.queen.jobs import Jobs
 from rbee.queen.store import retention
 from rbee.queen.store.store import Store
@@ -21,10 +21,10 @@ class Sweeper:
         retain_text_s: how long its prompt and output are; 0: no longer than somebody reads them.
     """
 
-    def __init__(self, store: Store, jobs: Jobs, *, retain_jobs_s: float, retain_text_s: float) -> None:
+    def __init__(self, store: Store, clock: Clock, jobs: Jobs, *, retain_jobs_s: float, retain_text_s: float) -> None:
         self.retain_jobs_s = retain_jobs_s
         self.retain_text_s = retain_text_s
-        self._store = store
+        self._store, self._clock = store, clock
         self._jobs = jobs
         self._soon = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -54,12 +54,13 @@ class Sweeper:
             self._soon.clear()
 
     async def sweep(self) -> None:
-        """Erase and delete what is due. A clock that was set back makes it later, never earlier."""
-        now, keep = now_ms(), self._jobs.still_read()
+        """Erase and delete what is due, whatever the clock on the wall was set to meanwhile."""
+        await self._clock.keep(self._store)
+        now, wall, keep = self._clock.now_ms(), self._clock.wall_ms(), self._jobs.still_read()
         text_before, jobs_before = now - int(self.retain_text_s * 1000), now - int(self.retain_jobs_s * 1000)
-        erased = await self._store.write(retention.erase_text, text_before, now, keep)
+        erased = await self._store.write(retention.erase_text, text_before, wall, keep)
         deleted = await self._store.write(retention.delete_finished, jobs_before)
-        await self._store.write(retention.forget_workers, jobs_before)
+        await self._store.write(retention.forget_workers, min(jobs_before, wall - int(self.retain_jobs_s * 1000)))
         if erased or deleted:
             await self._store.checkpoint()
             log.event("jobs.swept", erased=erased, deleted=deleted)

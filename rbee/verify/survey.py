@@ -241,7 +241,7 @@ def tokens(own: bool) -> list[str]:
 
 def ask(url: str, route: str, token: str, ca: str) -> tuple[Any, str]:
     """Return (answer, error) of a daemon."""
-    request = urllib.request.Request(url.rstrip("/") + route)  # noqa: S310  (http or https: config.py checked it)
+    request = urllib.request.Request(url.rstrip("/") + route)  # noqa: S310  (http or https: config checked it)
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
@@ -472,7 +472,10 @@ def survey(mode: str) -> dict[str, Any]:
     if not said["error"]:
         facts["models"] = models(said["models"])
         facts["disk"] = disk(said["models"])
-        facts["queen"] = answers(said["queen"], "/v2/pools", token, said["queen_ca"])
+        for url in said["queen"].split(","):
+            facts["queen"] = answers(url.strip(), "/v2/pools", token, said["queen_ca"])
+            if not facts["queen"]["error"] and not facts["queen"]["refusal"]:
+                break  # she reigns; the others stand by
         facts["pool"] = answers(said["own_pool"], "/v2/state", token, said["own_ca"])
         if facts["pool"]["answer"]:
             facts["pool"]["answer"].pop("worker_secrets", None)

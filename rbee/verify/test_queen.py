@@ -74,9 +74,12 @@ def test_queen_lists_the_pool_here(facts: Facts, wanted: Wanted) -> None:
 async def _listed(wanted: Wanted) -> "tuple[PoolStatus, ...]":
     from rbee.client.http import HttpClient  # noqa: PLC0415  (a third of the time of a run that does not ask)
     from rbee.client.queen import QueenClient  # noqa: PLC0415
+    from rbee.client.reigning import Reigning  # noqa: PLC0415
 
-    http = HttpClient(wanted.queen, token=wanted.token(), source="queen", timeout_s=5.0, ca_file=wanted.tls_ca)
-    async with http:
+    def connect(url: str) -> HttpClient:
+        return HttpClient(url, token=wanted.token(), source="queen", timeout_s=5.0, ca_file=wanted.tls_ca)
+
+    async with Reigning(wanted.queen, connect) as http:
         return await QueenClient(http).list_pools()
 
 

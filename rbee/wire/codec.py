@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin
 
 from rbee.errors import InvalidRequest
+from rbee.wire import quick
 from rbee.wire.fields import Rule
 
 T = TypeVar("T")
@@ -25,9 +26,15 @@ def parse_json(body: bytes) -> Any:
         InvalidRequest: not UTF-8, not JSON, nested too deep, or with a number JSON has no word for.
     """
     try:
-        return json.loads(body.decode("utf-8"), parse_constant=_no_constant)
+        return parse_text(body.decode("utf-8"))
     except UnicodeDecodeError as error:
         raise InvalidRequest(f"body is not UTF-8: byte {error.start} is 0x{body[error.start]:02x}") from None
+
+
+def parse_text(body: str) -> Any:
+    """Return the JSON value in ``body``; raises as ``parse_json``."""
+    try:
+        return _DECODER.decode(body)
     except RecursionError:
         raise InvalidRequest("body is nested too deep") from None
     except ValueError as error:
@@ -36,11 +43,13 @@ def parse_json(body: bytes) -> Any:
 
 def dump_json(value: Any) -> str:
     """Return compact JSON of plain values or wire types."""
-    return json.dumps(plain(value), ensure_ascii=False, separators=(",", ":"))
+    return _ENCODER.encode(plain(value))
 
 
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON-able dicts, lists and scalars."""
+    if type(value) in _ATOMS:
+        return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         told = ((name, getattr(value, name), sparse) for name, sparse in _fields_of(type(value)))
         return {name: plain(item) for name, item, sparse in told if item or not sparse}
@@ -62,6 +71,10 @@ def from_dict(kind: type[T], data: Any, *, lenient: bool = False) -> T:
     Raises:
         InvalidRequest: ``details["fields"]`` lists each wrong field with what was expected.
     """
+    try:
+        return typing.cast(T, quick.reader_of(kind)(data, lenient))  # type: ignore[arg-type]  # classes are hashable
+    except quick.Odd:
+        pass  # what it is that is odd is found out below
     problems: list[Problem] = []
     value = _dataclass(kind, data, "", problems, lenient)
     if problems:
@@ -83,16 +96,15 @@ def _no_constant(word: str) -> Any:
     raise ValueError(f"{word} is not a JSON number")
 
 
+_DECODER = json.JSONDecoder(parse_constant=_no_constant)
+_ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ATOMS = frozenset({str, int, float, bool, type(None)})
+
+
 @functools.cache
 def _fields_of(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
     """Return the names of its fields, and which are left out where they are empty; found out once."""
     return tuple((field.name, field.metadata.get("rule", _EMPTY).sparse) for field in dataclasses.fields(kind))
-
-
-@functools.cache
-def hints_of(kind: type[Any]) -> dict[str, Any]:
-    """Return the types of its fields; found out once."""
-    return typing.get_type_hints(kind)
 
 
 def _dataclass(kind: type[Any], data: Any, where: str, problems: list[Problem], lenient: bool) -> Any:
@@ -103,7 +115,7 @@ def _dataclass(kind: type[Any], data: Any, where: str, problems: list[Problem], 
     before = len(problems)
     if not lenient:
         problems.extend((_join(where, str(key)), "is not a known field") for key in data if key not in known)
-    hints = hints_of(kind)  # type: ignore[arg-type]  # classes are hashable
+    hints = quick.hints_of(kind)  # type: ignore[arg-type]  # classes are hashable
     values: dict[str, Any] = {}
     for field_name, field in known.items():
         here = _join(where, field_name)

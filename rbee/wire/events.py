@@ -129,7 +129,7 @@ async def follow(frames: AsyncIterator[Frame]) -> AsyncIterator[tuple[int, JobEv
         InvalidRequest: an event without a number, or with data of the wrong shape.
     """
     async for frame in frames:
-        event = read(frame.event, codec.parse_json(frame.data.encode()))
+        event = read(frame.event, codec.parse_text(frame.data))
         if event is not None:
             if frame.id is None or not frame.id.isdigit():
                 raise InvalidRequest(f"event {frame.event} has id {frame.id!r}, expected a number")

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from rbee.wire.catalog import ModelFile
+from rbee.wire.draining import DrainReason
 from rbee.wire.fields import items, name, number, plain, text
 from rbee.wire.workers import Backend, WorkerStatus
 
@@ -110,6 +111,7 @@ class PoolSnapshot:
     at_ms: int = number(low=0, high=1 << 53)
     draining: bool = False
     drain_until_ms: int | None = plain(None, doc="on this pool's clock; from then on its jobs are to go on elsewhere")
+    drain_reason: DrainReason | None = None
     backends: tuple[Backend, ...] = (Backend.CPU,)
     gpus: GpuInventory = GpuInventory()
     host: HostResources
@@ -138,6 +140,9 @@ class PoolStatus:
     url: str
     version: str = ""
     last_heartbeat_ms: int | None = plain(None, unit="ms", doc="ago; null before the first")
+    drain_reason: DrainReason | None = None
+    drain_until_ms: int | None = plain(None, doc="on the pool's clock; from then on its jobs go on elsewhere")
+    why: str = plain("", doc="drain_reason as a clause; empty of one that takes work, or was lost without a word")
     backends: tuple[Backend, ...] = ()
     gpus: tuple[Gpu, ...] = ()
     host: HostResources | None = None

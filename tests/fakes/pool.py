@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 
 from rbee.errors import Conflict, ModelNotFound, NotFound
 from rbee.pool_core import names, placement, unit
+from rbee.pool_core.condition import Condition
 from rbee.pool_core.ports import (
     HeldFacts,
     HoldPlan,
@@ -217,6 +218,9 @@ class FakeGpus:
     async def inventory(self) -> GpuInventory:
         return GpuInventory(gpus=tuple(self.gpus), reason="" if self.gpus else self.reason)
 
+    async def reopened(self) -> GpuInventory:
+        return await self.inventory()
+
 
 @dataclass
 class FakeHost:
@@ -326,6 +330,7 @@ class FakePool:
     control: FakeControl = field(default_factory=FakeControl)
     flag: FakeFlag = field(default_factory=FakeFlag)
     checkout: FakeCheckout = field(default_factory=FakeCheckout)
+    condition: Condition = field(default_factory=Condition)
     now_ms: int = 5000
 
     @property
@@ -341,4 +346,5 @@ class FakePool:
             flag=self.flag,
             checkout=self.checkout,
             now_ms=lambda: self.now_ms,
+            condition=self.condition,
         )

@@ -20,6 +20,7 @@ from rbee.daemon.app import App, body, create_app, empty, reply
 from rbee.errors import Conflict, NotFound, RbeeError
 from rbee.wire import codec, continuation
 from rbee.wire.catalog import ModelFile
+from rbee.wire.draining import DrainReason
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token, last, name_of
 from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
 from rbee.wire.pools import Device, GpuInventory, HostResources, Need, PoolSnapshot
@@ -216,6 +217,8 @@ class FakePool:
         self.drained: list[str] = []
         self.draining = False
         self.drain_until_ms: int | None = None
+        self.drain_reason: DrainReason | None = None
+        self.casualties: dict[str, str] = {}
         self.at_ms = 1
         self.speak: Callable[[], Awaitable[None]] | None = None
 
@@ -241,6 +244,7 @@ class FakePool:
             at_ms=self.at_ms,
             draining=self.draining,
             drain_until_ms=self.drain_until_ms,
+            drain_reason=self.drain_reason,
             gpus=GpuInventory(reason="a fake"),
             host=HostResources(
                 cpus=2, memory_total_bytes=8 * GIB, memory_available_bytes=self.free_bytes, disk_free_bytes=GIB
@@ -270,6 +274,8 @@ class FakePool:
 
     async def _get_worker(self, _: Request, worker: str) -> HTTPResponse:
         found = next((each for each in self.workers if each.id == worker and worker not in self.gone), None)
+        if found is None and worker in self.casualties:
+            raise NotFound(self.casualties[worker], details={"casualty": True})
         if found is None:
             raise NotFound(f"no worker {worker}")
         return reply(self._status(found))

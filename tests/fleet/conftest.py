@@ -1,7 +1,12 @@
+from collections.abc import Iterator
+
 import pytest
 
+from rbee.wire.events import End
 from tests.fleet.house import NAMES, House
+from tests.fleet.moving import LONG, ready_workers
 from tests.rig.plugin import Hosts
+from tests.systemd.story import Story
 
 
 @pytest.fixture(scope="module")
@@ -13,3 +18,22 @@ def house(module_hosts: Hosts) -> House:
     for name in NAMES:
         made.lab(name).give_tiny()
     return made
+
+
+@pytest.fixture(scope="module")
+def fleet(house: House) -> Iterator[House]:
+    """The queen on blep, and pools on the other two; blep's own takes nothing."""
+    house.rbee("orchestrator", "listen", "8080")
+    for name in NAMES:
+        house.rbee("pool", "register", name)
+    house.rbee("pool", "drain", "blep")
+    ready_workers(house)
+    yield house
+
+
+@pytest.fixture(scope="module")
+def text(fleet: House) -> str:
+    """What the job says when nothing happens to it."""
+    with Story(fleet.lab("blep"), LONG) as story:
+        assert isinstance(story.finish(), End)
+    return story.text

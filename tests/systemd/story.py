@@ -3,6 +3,7 @@
 import asyncio
 import threading
 
+from rbee.client.endpoint import Transport
 from rbee.client.queen import QueenClient
 from rbee.wire.events import JobEvent, Token
 from rbee.wire.jobs import JobSpec
@@ -29,17 +30,23 @@ class Story:
 
     def _run(self) -> None:
         try:
-            with self.lab.network():
-                asyncio.run(self._read())
+            asyncio.run(self._read())
         except BaseException as error:  # noqa: BLE001  (the test's own thread asks for it)
             self.broke = error
 
     async def _read(self) -> None:
+        with self.lab.network():
+            await self._read_here()
+
+    async def _read_here(self) -> None:
         async with self.lab.http(source="queen", timeout_s=30) as http:
-            queen = QueenClient(http)
-            self.job = (await queen.submit_job(self.spec)).id
-            async for number, event in queen.job_events(self.job):
-                self.seen.append((number, event))
+            await self._read_from(http)
+
+    async def _read_from(self, http: Transport) -> None:
+        queen = QueenClient(http)
+        self.job = (await queen.submit_job(self.spec)).id
+        async for number, event in queen.job_events(self.job):
+            self.seen.append((number, event))
 
     def wait_for_tokens(self, more: int) -> None:
         goal = self.tokens + more

@@ -18,10 +18,10 @@ LONG = JobSpec(model="smollm2", prompt="Once", max_tokens=400, temperature=0, se
 
 @pytest.fixture
 def filler(lab: Lab) -> Iterator[Path]:
-    """Give the queen a disk of two mebibytes; return a file on it, not there yet."""
+    """Give the queen a disk of eight mebibytes (her log alone may grow to four); return a file on it, not there yet."""
     lab.systemctl("stop", UNIT)
     lab.host.run(["mkdir", "-p", "-m", "700", STATE])
-    lab.host.run(["mount", "-t", "tmpfs", "-o", "size=2M,mode=700", "tmpfs", STATE])
+    lab.host.run(["mount", "-t", "tmpfs", "-o", "size=8M,mode=700", "tmpfs", STATE])
     yield Path(f"/proc/{lab.host.pid1}/root{STATE}/filler")
     lab.systemctl("stop", UNIT)
     lab.host.run(["umount", STATE])

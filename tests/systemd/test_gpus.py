@@ -88,7 +88,7 @@ def test_a_model_too_large_for_each_is_split_by_what_is_free_and_its_unit_has_bo
     assert "rbee-hive worker spawn cuda --model long --ctx 16384 --slots 1 would fit" in error["hint"]
     worker = spawn(cuda, "long", "--ctx", "32768")
     assert (worker["gpus"], worker["split"]) == ([0, 1], [41, 59])
-    unit = f"rbee-worker-{worker['id']}.service"
+    unit = worker["unit"]
     assert "--gpu=0,1 --split=41,59" in cuda.show(unit, "ExecStart")
     allowed = cuda.show(unit, "DeviceAllow")
     assert "/dev/nvidia0 " in allowed and "/dev/nvidia1 " in allowed and "/dev/nvidia2 " not in allowed

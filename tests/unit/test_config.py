@@ -121,7 +121,7 @@ def test_a_credential_of_systemd_wins_over_the_file(tmp_path: Path) -> None:
 def test_a_token_handed_on_by_a_reload_wins_over_the_credential_it_is_newer_than(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(config, "HANDED_ON", tmp_path)
+    monkeypatch.setattr(config.secrets, "HANDED_ON", tmp_path)
     credentials = tmp_path / "rbee-queen.service"
     credentials.mkdir()
     environ = {"CREDENTIALS_DIRECTORY": str(credentials)}

@@ -25,6 +25,10 @@ class GpuProbe:
     async def inventory(self) -> GpuInventory:
         return await asyncio.to_thread(self.read)
 
+    async def reopened(self) -> GpuInventory:
+        await asyncio.to_thread(self._let_go)
+        return await self.inventory()
+
     def read(self) -> GpuInventory:
         """Return what there is now; blocks for as long as the driver takes."""
         with self._turn:  # a look that finds a lost GPU closes the driver, which must not be under another's feet
@@ -32,3 +36,7 @@ class GpuProbe:
         others = amd.read(self._root)
         reason = "" if others and not found.gpus else found.reason
         return dataclasses.replace(found, gpus=(*found.gpus, *others), reason=reason)
+
+    def _let_go(self) -> None:
+        with self._turn:
+            self._nvml.close()

@@ -5,9 +5,10 @@ calling from the event loop; what may take long are jobs, and those are awaited 
 """
 
 import errno
+import fcntl
 import os
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import quote
 
 from pystemd.dbusexc import DBusBaseError
@@ -25,8 +26,18 @@ UNITS_PATH = b"/org/freedesktop/systemd1/unit"
 MANAGER, UNIT, SERVICE, SOCKET = (SYSTEMD + b"." + name for name in (b"Manager", b"Unit", b"Service", b"Socket"))
 PROPERTIES = b"org.freedesktop.DBus.Properties"
 
+_CUT = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT})
+
 Properties = Mapping[str, object]
 Signal = Callable[[bytes, bytes, Any], None]
+
+
+class Peer(NamedTuple):
+    """An interface of an object of somebody on the bus who is not systemd itself."""
+
+    name: bytes
+    path: bytes
+    interface: bytes
 
 
 class NoManager(RbeeError):
@@ -66,6 +77,22 @@ class Bus:
         """Call a method of the manager and return its answer."""
         return self._call(MANAGER_PATH, MANAGER, method, signature, *arguments)
 
+    def get(self, path: bytes, interface: bytes, name: bytes) -> Any:
+        """Return one property of an object of the manager's."""
+        return self._call(path, PROPERTIES, b"Get", b"ss", interface, name)
+
+    def ask(self, peer: Peer, method: bytes, signature: bytes = b"", *arguments: Any) -> Any:
+        """Call a method of somebody else and return the answer. Raises RbeeError with what they said."""
+        return self._asked(peer, method, signature, arguments).body
+
+    def ask_property(self, peer: Peer, name: bytes) -> Any:
+        return self.ask(peer._replace(interface=PROPERTIES), b"Get", b"ss", peer.interface, name)
+
+    def ask_descriptor(self, peer: Peer, method: bytes, signature: bytes, *arguments: Any) -> int:
+        """Call a method that answers with a file descriptor; it is the caller's to close."""
+        message = self._asked(peer, method, signature, arguments)
+        return fcntl.fcntl(message.body, fcntl.F_DUPFD_CLOEXEC, 3)  # the message closes the one it came in
+
     def properties(self, unit: str, interface: bytes) -> dict[str, Any]:
         """Return all properties of one interface of a unit."""
         found = self._call(unit_path(unit), PROPERTIES, b"GetAll", b"s", interface)
@@ -90,7 +117,9 @@ class Bus:
             raise self._translated(error, name) from None
         return job
 
-    def on_signal(self, path: bytes | None, interface: bytes, member: bytes, handler: Signal) -> None:
+    def on_signal(
+        self, path: bytes | None, interface: bytes, member: bytes, handler: Signal, *, sender: bytes = SYSTEMD
+    ) -> None:
         """Let ``handler`` have (member, path, body) of each such signal, while ``process`` runs."""
 
         def callback(message: Any, *, error: object, userdata: object) -> None:  # noqa: ARG001  (pystemd's keywords)
@@ -98,16 +127,19 @@ class Bus:
             handler(member, message.get_path(), message.body)
 
         self._callbacks.append(callback)  # libsystemd keeps only its address
-        self._bus.match_signal(SYSTEMD, path, interface, member, callback)
+        self._bus.match_signal(sender, path, interface, member, callback)
 
     def fileno(self) -> int:
         return int(self._bus.get_fd())
 
     def process(self) -> None:
-        """Handle all that has arrived."""
+        """Handle all that has arrived. Raises NoManager when the connection is lost."""
         # pystemd does not pass on "nothing more to do", but a message that it handled is never empty.
-        while not self._bus.process().is_empty():
-            pass
+        try:
+            while not self._bus.process().is_empty():
+                pass
+        except DBusBaseError as error:
+            raise self._unreachable(error) from None
 
     def _call(self, path: bytes, interface: bytes, method: bytes, signature: bytes, *arguments: Any) -> Any:
         try:
@@ -117,6 +149,16 @@ class Bus:
         except DBusBaseError as error:
             named = arguments[0] if arguments and isinstance(arguments[0], bytes) else b""
             raise self._translated(error, named.decode()) from None
+
+    def _asked(self, peer: Peer, method: bytes, signature: bytes, arguments: tuple[Any, ...]) -> Any:
+        words = apply_signature(signature, list(arguments))
+        try:
+            return self._bus.call_method(peer.name, peer.path, peer.interface, method, words)
+        except DBusBaseError as error:
+            if -error.errno in _CUT:
+                raise self._unreachable(error) from None
+            said = _text(error.err_message) or str(error).splitlines()[0]
+            raise RbeeError(f"{peer.name.decode()} refused {method.decode()}: {said}") from None
 
     def _translated(self, error: DBusBaseError, unit: str) -> RbeeError:
         said = _text(error.err_message) or str(error).splitlines()[0]
@@ -130,7 +172,7 @@ class Bus:
                     f"systemd does not let uid {os.geteuid()} manage {unit or 'units'}: {said}",
                     hint='run this as root, or set [pool] mode = "user"',
                 )
-            case errno.ENOTCONN | errno.ECONNRESET | errno.EPIPE | errno.ETIMEDOUT:
+            case number if number in _CUT:
                 return self._unreachable(error)
         if "NoSuchUnit" in f"{_text(error.err_name)} {said}":
             return NotFound(f"no unit {unit}")
@@ -204,6 +246,7 @@ _NAMESPACES = {"cgroup": 0x02000000}  # CLONE_NEWCGROUP: namespaces that may be 
 KNOWN_UNIT_SIGNATURES.update(
     {
         b"StartLimitIntervalSec": _usec(b"StartLimitIntervalUSec"),
+        b"After": _as(b"as"),
         b"CapabilityBoundingSet": _as(b"t", lambda names: 0 if not names else _no_names(names)),
         b"DeviceAllow": _as(b"a(ss)"),
         b"Environment": _as(b"as", lambda pairs: [f"{key}={value}".encode() for key, value in pairs.items()]),

@@ -23,7 +23,7 @@ class Entry:
 
 
 def insert(seq: int, entries: Sequence[Entry]) -> None:
-    """Store ``entries``. This runs for every token, so sqlite3's own loop takes the rows, not peewee's."""
+    """Store ``entries``; this runs for every token."""
     execute_many(
         "INSERT INTO event (job, id, kind, data, attempt, worker_event, tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
         [(seq, each.id, each.kind, each.data, each.attempt, each.worker_event, each.tokens) for each in entries],

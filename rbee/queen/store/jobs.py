@@ -10,9 +10,22 @@ import peewee
 from rbee.orchestrator_core.jobs import may_follow
 from rbee.queen.store import events
 from rbee.queen.store.events import Entry
-from rbee.queen.store.models import Decision, Event, Job
+from rbee.queen.store.models import Decision, Event, Job, execute
 from rbee.wire import codec
 from rbee.wire.jobs import JobQuery, JobSpec, JobState, JobStatus, Priority
+
+_INSERT = (
+    "INSERT INTO job (id, digest, model, caller, priority, request_id, spec, state, reason, attempts, created_ms,"
+    " skew_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING seq"
+)
+"""What runs for each job is written out: to compose it takes longer than to run it."""
+
+
+_SHOWN = (
+    Job.id, Job.state, Job.model, Job.priority, Job.caller, Job.created_ms, Job.started_ms, Job.finished_ms,
+    Job.reason, Job.attempts, Job.pool, Job.worker, Job.seed, Job.tokens_in, Job.tokens_out, Job.stop_reason, Job.error,
+)  # fmt: skip
+"""What a list shows of a job; its prompt, which may be long, is not even read."""
 
 
 class Stale(Exception):
@@ -27,6 +40,7 @@ class NewJob:
     caller: str
     request_id: str
     created_ms: int
+    skew_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,6 +65,7 @@ class Unfinished:
     last_worker_event: int
     delivered: bool
     tokens: bytes = b""
+    skew_ms: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +78,20 @@ class Move:
 
 def submit(new: NewJob, first: Entry) -> Stored:
     """Store ``new`` with its first event, unless a job of that id exists; return what is there now."""
-    known = find(new.id)
+    spec, queued = new.spec, JobState.QUEUED
+    made = execute(
+        _INSERT, new.id, new.digest, spec.model, new.caller, spec.priority.value, new.request_id,
+        codec.dump_json(spec), queued.value, "", 0, new.created_ms, new.skew_ms,
+    ).fetchone()  # fmt: skip
+    known = None if made else find(new.id)
     if known is not None:
         return known
-    row = Job.create(
-        id=new.id,
-        digest=new.digest,
-        model=new.spec.model,
-        caller=new.caller,
-        priority=new.spec.priority.value,
-        request_id=new.request_id,
-        spec=codec.dump_json(new.spec),
-        state=JobState.QUEUED.value,
-        reason="",
-        attempts=0,
-        created_ms=new.created_ms,
-    )
-    events.insert(row.seq, [first])
-    return Stored(seq=row.seq, digest=new.digest, status=_status(row), fresh=True)
+    status = JobStatus(
+        id=new.id, state=queued, model=spec.model, priority=spec.priority, caller=new.caller,
+        created_ms=new.created_ms, events_url=f"/v2/tasks/{new.id}/events",
+    )  # fmt: skip
+    events.insert(made[0], [first])
+    return Stored(seq=made[0], digest=new.digest, status=status, fresh=True)
 
 
 def find(job: str) -> Stored | None:
@@ -94,7 +105,7 @@ def search(query: JobQuery, caller: str | None) -> tuple[JobStatus, ...]:
     Raises:
         InvalidRequest: there is no job to go on after; an empty page would say that all were seen.
     """
-    rows = Job.select().order_by(Job.seq.desc()).limit(query.limit)
+    rows = Job.select(*_SHOWN).order_by(Job.seq.desc()).limit(query.limit)
     if query.state is not None:
         rows = rows.where(Job.state == query.state.value)
     if query.model is not None:
@@ -106,7 +117,7 @@ def search(query: JobQuery, caller: str | None) -> tuple[JobStatus, ...]:
         if after is None or caller not in (None, after.caller):
             raise codec.invalid([("after", f"is {query.after}, which is no job")])
         rows = rows.where(Job.seq < after.seq)
-    return tuple(_status(row) for row in rows)
+    return tuple(_status(row) for row in rows.namedtuples())
 
 
 def record(seq: int, entries: Sequence[Entry], moves: Sequence[Move] = (), decision: Mapping[str, Any] | None = None,
@@ -120,14 +131,16 @@ def record(seq: int, entries: Sequence[Entry], moves: Sequence[Move] = (), decis
     """
     for move in moves:
         before = [state.value for state in may_follow(move.state)]
-        here = (Job.seq == seq) & Job.state.in_(before)
-        if Job.update(state=move.state.value, **move.columns).where(here).execute() == 0:
+        changed = "".join(f", {column} = ?" for column in move.columns)
+        among = ", ".join("?" * len(before))
+        statement = f"UPDATE job SET state = ?{changed} WHERE seq = ? AND state IN ({among})"  # noqa: S608  (our names)
+        if execute(statement, move.state.value, *move.columns.values(), seq, *before).rowcount == 0:
             raise Stale
-    if not moves and Job.select(Job.seq).where(Job.seq == seq, Job.finished_ms.is_null()).get_or_none() is None:
+    if not moves and execute("SELECT 1 FROM job WHERE seq = ? AND finished_ms IS NULL", seq).fetchone() is None:
         raise Stale
     events.insert(seq, entries)
     if decision is not None:
-        Decision.create(job=seq, at_ms=at_ms, data=json.dumps(decision))
+        execute("INSERT INTO decision (job, at_ms, data) VALUES (?, ?, ?)", seq, at_ms, json.dumps(decision))
 
 
 def decisions(seq: int) -> tuple[Mapping[str, Any], ...]:
@@ -152,6 +165,7 @@ def _unfinished(row: Job) -> Unfinished:
         last_worker_event=Event.select(peewee.fn.MAX(Event.worker_event)).where(this).scalar() or 0,
         delivered=Event.select().where(mine, Event.kind == "token").exists(),
         tokens=events.tokens(row.seq),
+        skew_ms=row.skew_ms,
     )
 
 

@@ -5,7 +5,8 @@ from typing import Any
 
 import peewee
 
-database = peewee.SqliteDatabase(None)
+database = peewee.DatabaseProxy()
+"""The database that the store has opened, of whichever kind."""
 
 
 class Table(peewee.Model):
@@ -13,31 +14,42 @@ class Table(peewee.Model):
         database = database
 
 
+class Text(peewee.TextField):
+    """Text that every kind of database takes: PostgreSQL has no NUL."""
+
+    def db_value(self, value: str | None) -> Any:
+        return _without_nul(value)
+
+
 class Job(Table):
-    """``spec`` and the events of kind ``token`` hold people's text; both go when ``erased_ms`` is set."""
+    """``spec`` and the events of kind ``token`` hold people's text; both go when ``erased_ms`` is set.
+
+    Its times are those of the wall clock when it came, and of what has passed since; ``skew_ms`` more is steady time.
+    """
 
     seq = peewee.AutoField()
-    id = peewee.TextField(unique=True)
-    digest = peewee.TextField()
-    model = peewee.TextField()
-    caller = peewee.TextField()
-    priority = peewee.TextField()
-    request_id = peewee.TextField()
-    spec = peewee.TextField()
-    state = peewee.TextField()
-    reason = peewee.TextField()
+    id = Text(unique=True)
+    digest = Text()
+    model = Text()
+    caller = Text()
+    priority = Text()
+    request_id = Text()
+    spec = Text()
+    state = Text()
+    reason = Text()
     attempts = peewee.IntegerField()
-    pool = peewee.TextField(null=True)
-    worker = peewee.TextField(null=True)
+    pool = Text(null=True)
+    worker = Text(null=True)
     seed = peewee.IntegerField(null=True)
     tokens_in = peewee.IntegerField(null=True)
     tokens_out = peewee.IntegerField(null=True)
-    stop_reason = peewee.TextField(null=True)
-    error = peewee.TextField(null=True)
+    stop_reason = Text(null=True)
+    error = Text(null=True)
     created_ms = peewee.IntegerField()
     started_ms = peewee.IntegerField(null=True)
     finished_ms = peewee.IntegerField(null=True)
     erased_ms = peewee.IntegerField(null=True)
+    skew_ms = peewee.IntegerField(default=0)
 
     class Meta:
         table_name = "job"
@@ -51,8 +63,8 @@ class Event(Table):
 
     job = peewee.IntegerField()
     id = peewee.IntegerField()
-    kind = peewee.TextField()
-    data = peewee.TextField()
+    kind = Text()
+    data = Text()
     attempt = peewee.IntegerField()
     worker_event = peewee.IntegerField(null=True)
     tokens = peewee.BlobField(null=True)
@@ -69,7 +81,7 @@ class Decision(Table):
     id = peewee.AutoField()
     job = peewee.IntegerField()
     at_ms = peewee.IntegerField()
-    data = peewee.TextField()
+    data = Text()
 
     class Meta:
         table_name = "decision"
@@ -80,11 +92,11 @@ class WorkerDecision(Table):
 
     id = peewee.AutoField()
     at_ms = peewee.IntegerField()
-    pool = peewee.TextField()
-    worker = peewee.TextField()
-    decision = peewee.TextField()
-    why = peewee.TextField()
-    job = peewee.TextField()
+    pool = Text()
+    worker = Text()
+    decision = Text()
+    why = Text()
+    job = Text()
 
     class Meta:
         table_name = "worker_decision"
@@ -93,28 +105,46 @@ class WorkerDecision(Table):
 class Pool(Table):
     """Whose each pool id is, and where; what a pool can do it says itself, again and again."""
 
-    id = peewee.TextField(primary_key=True)
-    instance = peewee.TextField()
-    url = peewee.TextField()
-    version = peewee.TextField()
+    id = Text(primary_key=True)
+    instance = Text()
+    url = Text()
+    version = Text()
     draining = peewee.BooleanField()
 
     class Meta:
         table_name = "pool"
 
 
+class Clock(Table):
+    """One row: what steady time it was when the queen last looked at the machine's clocks."""
+
+    id = peewee.IntegerField(primary_key=True)
+    boot = Text()
+    up_ms = peewee.IntegerField()
+    wall_ms = peewee.IntegerField()
+    steady_ms = peewee.IntegerField()
+
+    class Meta:
+        table_name = "clock"
+
+
 class Migration(Table):
-    name = peewee.TextField(primary_key=True)
+    name = Text(primary_key=True)
 
     class Meta:
         table_name = "migration"
 
 
-def execute(sql: str) -> Any:
-    """Run what has no place in a model: pragmas and the statements of migrations."""
-    return database.execute_sql(sql)  # type: ignore[no-untyped-call]
+def execute(sql: str, *values: Any) -> Any:
+    """Run what has no place in a model: pragmas, locks, migrations, and what runs for every token. ``?`` is a value."""
+    return database.execute_sql(sql.replace("?", database.param), [_without_nul(value) for value in values])
 
 
 def execute_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run ``sql`` once for each of ``rows``; its failures are sqlite3's own."""
-    database.connection().executemany(sql, rows)  # type: ignore[no-untyped-call]
+    """Run ``sql`` once for each of ``rows``, in the driver's own loop: peewee's costs more than the database does."""
+    with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # what execute_sql wraps itself in
+        database.cursor().executemany(sql.replace("?", database.param), rows)
+
+
+def _without_nul(value: Any) -> Any:
+    return value.replace("\0", "\N{REPLACEMENT CHARACTER}") if isinstance(value, str) else value

@@ -5,9 +5,8 @@ from rbee.queen.store.models import Pool
 
 
 def save(claim: Claim) -> None:
-    Pool.insert(
-        id=claim.id, instance=claim.instance, url=claim.url, version=claim.version, draining=claim.draining
-    ).on_conflict_replace().execute()
+    facts = {"instance": claim.instance, "url": claim.url, "version": claim.version, "draining": claim.draining}
+    Pool.insert(id=claim.id, **facts).on_conflict(conflict_target=[Pool.id], update=facts).execute()
 
 
 def remove(pool: str) -> None:

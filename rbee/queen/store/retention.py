@@ -1,8 +1,10 @@
-"""What is forgotten, and when."""
+"""What is forgotten, and when: in steady time."""
 
 from collections.abc import Collection
 
-from rbee.queen.store.models import Event, Job, WorkerDecision, execute
+from rbee.queen.store.models import Event, Job, WorkerDecision
+
+finished = Job.finished_ms + Job.skew_ms
 
 
 def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ()) -> int:
@@ -13,7 +15,7 @@ def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ())
     """
     due = [
         row.seq
-        for row in Job.select(Job.seq).where(Job.finished_ms <= finished_before_ms, Job.erased_ms.is_null())
+        for row in Job.select(Job.seq).where(finished <= finished_before_ms, Job.erased_ms.is_null())
         if row.seq not in keep
     ]
     for seq in due:
@@ -24,14 +26,9 @@ def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ())
 
 def delete_finished(finished_before_ms: int) -> int:
     """Delete jobs that finished before, with their events; return how many."""
-    return int(Job.delete().where(Job.finished_ms <= finished_before_ms).execute())
+    return int(Job.delete().where(finished <= finished_before_ms).execute())
 
 
 def forget_workers(before_ms: int) -> int:
     """Delete what was decided about workers before; return how much that was."""
     return int(WorkerDecision.delete().where(WorkerDecision.at_ms <= before_ms).execute())
-
-
-def checkpoint() -> None:
-    """Copy the write-ahead log into the database and truncate it; not inside a transaction."""
-    execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

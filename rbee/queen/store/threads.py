@@ -1,22 +1,22 @@
 """Threads that own database connections, so that the event loop never waits for a disk."""
 
 import asyncio
-import contextlib
+import concurrent.futures
 import queue
-import sqlite3
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import peewee
 
 from rbee import log
 from rbee.errors import NoCapacity, ShuttingDown
-from rbee.queen.store.models import database, execute
+from rbee.queen.store.engine import Engine
+from rbee.queen.store.models import database
 
+TROUBLE = (peewee.OperationalError, peewee.InterfaceError)
 _LARGEST_GROUP = 256
 
 
@@ -26,7 +26,6 @@ class Task:
 
     work: Callable[[], Any]
     answer: "asyncio.Future[Any]"
-    durable: bool = False
     alone: bool = False
     result: Any = None
     error: BaseException | None = None
@@ -35,7 +34,8 @@ class Task:
 class Readers:
     """A few threads, each with its own connection, that only read."""
 
-    def __init__(self, count: int) -> None:
+    def __init__(self, engine: Engine, count: int) -> None:
+        self._engine = engine
         self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._threads = [threading.Thread(target=self._run, name=f"reader-{n}", daemon=True) for n in range(count)]
         self._closed = False
@@ -55,12 +55,25 @@ class Readers:
             thread.join()
 
     def _run(self) -> None:
-        with database.connection_context():
-            while (task := self._tasks.get()) is not None:
-                _perform(task)
-                if isinstance(task.error, NoCapacity):
-                    log.error("database.failed", database=database.database, error=task.error.details.get("cause"))
-                _tell([task])
+        while (task := self._tasks.get()) is not None:
+            self._read(task)
+            if isinstance(task.error, NoCapacity):
+                log.error("database.failed", database=self._engine.name, error=task.error.details.get("cause"))
+            _tell([task])
+        database.close()
+
+    def _read(self, task: Task) -> None:
+        """Do it, once more if the connection turns out to have been cut since its last use."""
+        for _ in range(2):
+            task.error = None
+            try:
+                with self._engine.reading():
+                    task.result = task.work()
+                return
+            except Exception as error:  # noqa: BLE001
+                task.error = _explained(error, self._engine)
+                if not isinstance(task.error, NoCapacity):
+                    return
 
 
 class Writer:
@@ -70,26 +83,36 @@ class Writer:
         observe_s: told how long each commit took.
 
     Attributes:
-        trouble: why the last commit failed, in SQLite's words; None after one that did not.
+        trouble: why the last commit failed, in the database's words; None after one that did not.
     """
 
-    def __init__(self, observe_s: Callable[[float], None]) -> None:
+    def __init__(self, engine: Engine, observe_s: Callable[[float], None]) -> None:
         self.trouble: str | None = None
+        self._engine = engine
+        self._opened: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
         self._observe_s = observe_s
-        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
+        self._coming: list[Task] = []
+        self._tasks: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._closed = False
         self._busy_since: float | None = None
         self._thread.start()
 
+    def opened(self) -> list[str]:
+        """Return which migrations were applied, once the database is open; raises as ``Engine.open``."""
+        return self._opened.result()
+
     def submit(self, task: Task) -> None:
         if self._closed:
             raise ShuttingDown("the queen is stopping")
-        self._tasks.put(task)
+        self._coming.append(task)
+        if len(self._coming) == 1:
+            task.answer.get_loop().call_soon(self._hand_over)
 
     def close(self) -> None:
         """Finish what was submitted, then end."""
         self._closed = True
+        self._hand_over()
         self._tasks.put(None)
         self._thread.join()
 
@@ -98,39 +121,50 @@ class Writer:
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
 
+    def _hand_over(self) -> None:
+        """Give the thread all that one turn of the loop brought: to wake it costs more than most writes."""
+        if self._coming:
+            self._tasks.put(self._coming)
+            self._coming = []
+
     def _run(self) -> None:
-        with database.connection_context():
-            more = True
-            while more:
-                group, more = self._group()
-                if group:
-                    self._commit(group)
+        try:
+            applied = self._engine.open()
+        except BaseException as error:  # noqa: BLE001  (it is its caller's)
+            self._opened.set_exception(error)
+            return
+        self._opened.set_result(applied)
+        more = True
+        while more:
+            group, more = self._group()
+            if group:
+                self._commit(group)
+        self._engine.close()
 
     def _group(self) -> tuple[list[Task], bool]:
         """Return everything that waits now, at least one task; and whether there will be more."""
         group: list[Task] = []
         while len(group) < _LARGEST_GROUP:
             try:
-                task = self._tasks.get(block=not group)
+                tasks = self._tasks.get(block=not group)
             except queue.Empty:
                 break
-            if task is None:
+            if tasks is None:
                 return group, False
-            group.append(task)
+            group += tasks
         return group, True
 
     def _commit(self, group: list[Task]) -> None:
         self._busy_since = began = time.monotonic()
         try:
             shared = [task for task in group if not task.alone]
-            with _synced() if any(task.durable for task in shared) else contextlib.nullcontext():
-                _together(shared)
+            self._together(shared)
             for task in group:
                 if task.alone:
-                    _perform(task)
-        except Exception as error:  # noqa: BLE001  (the pragma itself failed: the disk is gone)
+                    task.result = task.work()
+        except Exception as error:  # noqa: BLE001  (handed to whoever waits)
             for task in group:
-                task.error = task.error or _explained(error)
+                task.error = task.error or _explained(error, self._engine)
         finally:
             self._busy_since = None
             self._observe_s(time.monotonic() - began)
@@ -142,65 +176,56 @@ class Writer:
         causes = [error.details.get("cause") for error in errors if isinstance(error, NoCapacity)]
         before, self.trouble = self.trouble, next(filter(None, causes), None)
         if self.trouble not in (None, before):
-            log.error("database.failed", database=database.database, error=self.trouble)
+            log.error("database.failed", database=self._engine.name, error=self.trouble)
         elif before is not None and self.trouble is None:
-            log.event("database.recovered", database=database.database)
+            log.event("database.recovered", database=self._engine.name)
 
+    def _together(self, group: list[Task]) -> None:
+        """Run the tasks in one transaction; one that fails takes back only its own changes.
 
-@contextlib.contextmanager
-def _synced() -> Iterator[None]:
-    """Within it a commit returns only when the disk has it (sqlite.org/pragma.html#pragma_synchronous)."""
-    execute("PRAGMA synchronous = FULL")
-    try:
-        yield
-    finally:
-        execute("PRAGMA synchronous = NORMAL")
-
-
-def _together(group: list[Task]) -> None:
-    """Run the tasks in one transaction; one that fails takes back only its own changes."""
-    if not group:
-        return
-    try:
-        with database.atomic("IMMEDIATE"):
-            for task in group:
+        They hardly ever fail, and a savepoint for each costs as much as most of them: when one does, all are run again.
+        """
+        if not group:
+            return
+        try:
+            try:
+                with self._engine.transaction():
+                    for task in group:
+                        task.result = task.work()
+            except TROUBLE:
+                raise  # the database, not a task
+            except Exception:
                 if len(group) == 1:
-                    task.result = task.work()
-                else:
-                    _apart(task)
-    except Exception as error:  # noqa: BLE001  (handed to whoever waits)
-        for task in group:
-            task.error = task.error or _explained(error)
+                    raise
+                with self._engine.transaction():
+                    for task in group:
+                        self._apart(task)
+        except Exception as error:  # noqa: BLE001  (handed to whoever waits)
+            for task in group:
+                task.error = task.error or _explained(error, self._engine)
+
+    def _apart(self, task: Task) -> None:
+        try:
+            with database.atomic():
+                task.result = task.work()
+        except TROUBLE:
+            raise  # the database, not the task: nothing of this group is kept
+        except Exception as error:  # noqa: BLE001
+            task.error = _explained(error, self._engine)
 
 
-def _apart(task: Task) -> None:
-    try:
-        with database.atomic():
-            task.result = task.work()
-    except (peewee.OperationalError, sqlite3.OperationalError):
-        raise  # the disk, not the task: nothing of this group is kept
-    except Exception as error:  # noqa: BLE001
-        task.error = _explained(error)
-
-
-def _perform(task: Task) -> None:
-    try:
-        task.result = task.work()
-    except Exception as error:  # noqa: BLE001
-        task.error = _explained(error)
-
-
-def _explained(error: Exception) -> Exception:
-    """Return what a caller may hear: a full disk is something that passes."""
-    if not isinstance(error, peewee.OperationalError | sqlite3.OperationalError):
+def _explained(error: Exception, engine: Engine) -> Exception:
+    """Return what a caller may hear: a full disk, or a server that is away, is something that passes."""
+    if not isinstance(error, TROUBLE):
         return error
     cause: BaseException = error
     while cause.__context__ is not None:
-        cause = cause.__context__  # SQLite has rolled back by itself, and peewee's own rollback failed after that
+        cause = cause.__context__  # the rollback failed as well, after what it was to take back
+    said = str(cause).strip().splitlines()[0] if str(cause).strip() else type(cause).__name__
     return NoCapacity(
-        f"the queen's database {database.database} cannot be used: {cause}",
-        hint=f"free space: df -h {Path(database.database).parent}; it heals by itself",
-        details={"retry_after_s": 5, "cause": str(cause)},
+        f"the queen's database {engine.name} cannot be used: {said}",
+        hint=f"{engine.hint}; it heals by itself",
+        details={"retry_after_s": 5, "cause": said},
     )
 
 

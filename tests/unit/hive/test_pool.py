@@ -27,10 +27,20 @@ async def test_drain_and_undrain(pool: FakePool, daemon: str) -> None:
     assert (await run("drain")).code == 0
     assert pool.flag.draining
     assert (await run("status")).out.splitlines()[1] == "state     draining"
+    assert (await run("status")).out.splitlines()[2] == "why       its operator said so"
     refused = await run("worker", "spawn", "cpu", "--model=tiny")
     assert (refused.code, "hint: rbee-hive undrain" in refused.err) == (75, True)
     await run("undrain")
     assert not pool.flag.draining
+
+
+async def test_a_drain_says_what_becomes_of_what_runs(pool: FakePool, daemon: str) -> None:
+    said = "this pool takes no new work, and {} at other pools, where it can; rbee-hive undrain ends that\n"
+    assert (await run("drain", "--deadline=90")).out == said.format("what still runs in 1 min 30 s goes on")
+    shown = (await run("status")).out
+    assert "why       its operator said so, and what still runs in 1 min 30 s goes on at other pools" in shown
+    assert (await run("drain", "--deadline=0")).out == said.format("what runs goes on")
+    await run("undrain")
 
 
 async def test_gpus_or_the_reason_why_there_are_none(pool: FakePool, daemon: str) -> None:

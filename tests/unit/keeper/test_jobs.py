@@ -15,7 +15,7 @@ from rbee.keeper import submitting
 from rbee.wire.events import Failure
 from rbee.wire.jobs import JobSpec, JobState, JobStatus, Message, Role
 from tests.unit.keeper.conftest import House, run
-from tests.unit.queen.conftest import words
+from tests.unit.queen.conftest import soon, words
 
 SUBMIT = ("jobs", "submit", "--model=tiny", "--prompt=hello", "--max-tokens=4")
 
@@ -244,6 +244,20 @@ async def test_a_reader_that_leaves_cancels_the_job_in_silence(house: House) -> 
         assert await asyncio.wait_for(process.wait(), 30) == 0
         assert process.stderr is not None
         assert await process.stderr.read() == b""
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+async def test_a_reader_that_leaves_before_there_is_anything_to_read_cancels_the_job(house: House, form: str) -> None:
+    house.worker.pause_at = 0
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CODE, *SUBMIT, "--id=mine", f"--format={form}", stdout=PIPE, stderr=PIPE
+    )
+    await soon(lambda: house.worker.requests)
+    await house.queen.until("mine", "running")
+    process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
+    assert await asyncio.wait_for(process.wait(), 30) == 0
+    await house.queen.until("mine", "cancelled")
+    assert house.worker.cancelled == ["mine"]
 
 
 async def test_an_interrupt_before_the_queen_has_taken_the_job_cancels_it_all_the_same(

@@ -1,3 +1,4 @@
+from rbee.wire.draining import DrainReason
 from rbee.wire.pools import PoolState
 from tests.fakes.worker_server import FakePool
 from tests.unit.keeper.conftest import House, run
@@ -53,7 +54,9 @@ async def test_a_removal_is_asked_about(house: House) -> None:
 async def test_drain_and_undrain(house: House) -> None:
     assert (await run("pool", "drain", "blep", "--dry-run")).out == "would drain blep\n"
     assert house.pool.drained == []
-    assert (await run("pool", "drain", "blep")).out == "blep takes no new work\n"
+    assert (await run("pool", "drain", "blep")).out == (
+        "blep takes no new work; rbee-keeper pool undrain blep ends that\n"
+    )
     assert (await house.queen.client.get_pool("blep")).state is PoolState.DRAINING
     assert (await run("pool", "undrain", "blep", "--format=json")).document["id"] == "blep"
     assert house.pool.drained == ["drain", "undrain"]
@@ -63,3 +66,23 @@ async def test_the_catalog_says_which_pool_has_what(house: House) -> None:
     tiny = (await run("pool", "models", "catalog", "--format=json")).document[0]
     assert (tiny["id"], tiny["pools"]) == ("tiny", ["blep"])
     assert (await run("pool", "models", "catalog")).out.splitlines()[1].split()[:2] == ["tiny", "blep"]
+
+
+async def test_a_pool_that_takes_no_work_says_why_and_the_column_is_there_for_nobody_else(house: House) -> None:
+    house.pool.draining, house.pool.drain_reason = True, DrainReason.SHUTDOWN
+    house.pool.drain_until_ms = 0
+    await house.queen.say(house.pool)
+    heading, line = (await run("pool", "list")).out.splitlines()
+    assert heading.split()[-1] == "WHY"
+    assert line.endswith("its host is shutting down")
+    why = "its host is shutting down, and what runs goes on at other pools, where it can"
+    assert f"why       {why}\n" in (await run("pool", "status", "blep")).out
+    assert (await run("pool", "list", "--format=json")).document[0]["drain_reason"] == "shutdown"
+
+
+async def test_a_deadline_that_a_pool_cannot_be_told_of_is_no_deadline(house: House) -> None:
+    house.pool.url = "http://127.0.0.1:1"
+    await house.queen.say(house.pool)
+    assert (await run("pool", "drain", "blep")).code == 0
+    done = await run("pool", "drain", "blep", "--deadline=60")
+    assert (done.code, "pool blep gets no new work, but what runs there stays" in done.err) == (69, True)

@@ -6,6 +6,7 @@ from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.registry import Claim, Registry
 from rbee.orchestrator_core.view import View
 from rbee.wire.catalog import ModelFile
+from rbee.wire.draining import DrainReason
 from rbee.wire.pools import Device, Gpu, GpuInventory, HostResources, Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 
@@ -44,6 +45,7 @@ def snapshot(
     free_bytes: int = 8 * GIB,
     gpus: int = 0,
     draining: bool = False,
+    drain_reason: DrainReason | None = None,
     instance: str = "",
     devices: tuple[Device, ...] = (),
     needs: tuple[Need, ...] = (),
@@ -55,6 +57,7 @@ def snapshot(
         version="0",
         at_ms=0,
         draining=draining,
+        drain_reason=drain_reason,
         backends=tuple(_backends(gpus, devices)),
         gpus=GpuInventory(
             gpus=tuple(

@@ -1,5 +1,6 @@
 """Who may join the queue."""
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,52 +16,60 @@ from rbee.orchestrator_core.admission import (
     tokens_at_least,
     too_long,
 )
-from rbee.orchestrator_core.queue import Queue
-from rbee.wire.jobs import JobSpec, Priority
+from rbee.wire.jobs import JobSpec
 from rbee.wire.workers import Backend
 from tests.unit.orchestrator_core.snapshots import device, need, snapshot, view, worker
-from tests.unit.orchestrator_core.test_queue import waiting
 
 
-def ask(queue: Queue, *, capacity: int = 2, policy: str = "reject", predicted: int | None = None,
-        deadline: int | None = None, job_ms: float | None = None) -> Admission:  # fmt: skip
-    spec = JobSpec(model="tiny", prompt="hello", priority=Priority.INTERACTIVE, deadline_ms=deadline)
-    return admit(spec, queue, capacity=capacity, policy=policy, predicted_start_ms=predicted, job_ms=job_ms)
-
-
-def filled(*, batch: bool = False) -> Queue:
-    queue = Queue()
-    queue.push(waiting(1, batch=batch), 0.0)
-    queue.push(waiting(2, batch=batch), 0.0)
-    return queue
+def ask(
+    waiting: int = 0,
+    *,
+    oldest_batch: str | None = None,
+    policy: str = "reject",
+    capacity: int = 2,
+    start_ms: int | None = None,
+    deadline_ms: int | None = None,
+    next_ms: int | None = None,
+) -> Admission:
+    return admit(
+        JobSpec(model="tiny", prompt="hello", deadline_ms=deadline_ms),
+        waiting=waiting,
+        oldest_batch=oldest_batch,
+        capacity=capacity,
+        policy=policy,
+        start_ms=start_ms,
+        next_ms=lambda: next_ms,
+    )
 
 
 def test_there_is_room() -> None:
-    assert ask(Queue()) == Accept()
+    assert ask() == Accept()
 
 
-def test_a_full_queue_says_when_to_come_back() -> None:
-    refused = ask(filled(), job_ms=12_000)
+@pytest.mark.parametrize(("next_ms", "retry_after_s"), [(11_200, 12), (3, 1), (3_600_000, 60), (None, 5)])
+def test_a_full_queue_says_when_to_come_back(next_ms: int | None, retry_after_s: int) -> None:
+    refused = ask(2, next_ms=next_ms)
     assert isinstance(refused, Refuse) and isinstance(refused.error, QueueFull)
-    assert refused.error.details["retry_after_s"] == 12
+    assert refused.error.details == {"retry_after_s": retry_after_s, "waiting": 2, "capacity": 2}
     assert refused.error.retriable
 
 
 def test_unbounded_is_never_full() -> None:
-    assert ask(filled(), capacity=-1) == Accept()
+    assert ask(2, capacity=-1) == Accept()
 
 
 def test_drop_lru_displaces_a_batch_job_but_never_an_interactive_one() -> None:
-    assert ask(filled(batch=True), policy="drop-lru") == Accept(displaces="job-1")
-    assert isinstance(ask(filled(), policy="drop-lru"), Refuse)
+    assert ask(2, oldest_batch="job-1", policy="drop-lru") == Accept(displaces="job-1")
+    assert isinstance(ask(2, policy="drop-lru"), Refuse)
+    assert isinstance(ask(2, oldest_batch="job-1"), Refuse)
 
 
 def test_a_deadline_that_cannot_be_met_is_refused_with_both_numbers() -> None:
-    refused = ask(Queue(), predicted=5000, deadline=1000)
+    refused = ask(start_ms=5000, deadline_ms=1000)
     assert isinstance(refused, Refuse) and isinstance(refused.error, DeadlineUnmet)
     assert refused.error.details == {"deadline_ms": 1000, "predicted_start_ms": 5000}
-    assert ask(Queue(), predicted=500, deadline=1000) == Accept()
-    assert ask(Queue(), predicted=None, deadline=1000) == Accept()
+    assert ask(start_ms=500, deadline_ms=1000) == Accept()
+    assert ask(start_ms=None, deadline_ms=1000) == Accept()
 
 
 def sizes(*, token_bytes: int = 4, ctx: int = 4096) -> Context:

@@ -125,10 +125,31 @@ def test_only_the_first_of_each_need_is_looked_at_until_it_is_served() -> None:
     assert queue.depths() == {"tiny": 2}
 
 
-def test_how_many_are_ahead_counts_those_with_the_same_need() -> None:
-    queue = filled(waiting(1), waiting(2, need="big"), waiting(3))
-    assert [queue.ahead(job, "tiny") for job in ("job-1", "job-3", None)] == [0, 1, 2]
-    assert queue.ahead(None, "nobody's") == 0
+def test_who_is_ahead_are_those_with_the_same_needs() -> None:
+    queue = filled(waiting(1), waiting(2, need="big"), waiting(3), waiting(4, need="tiny, on mac"))
+    third, new = queue.rank("job-3"), queue.next_rank(Priority.INTERACTIVE, "")
+    assert third is not None
+    assert queue.before(third, ["tiny"]) == ["job-1"]
+    assert queue.before(new, ["tiny", "tiny, on mac"]) == ["job-1", "job-3", "job-4"]
+    assert queue.before(new, ["nobody's"]) == []
+
+
+def test_a_new_one_is_told_the_place_it_will_have() -> None:
+    queue = filled(waiting(1, caller="ann"), waiting(2, caller="ann"), waiting(3, batch=True), waiting(4, batch=True))
+    assert queue.place(queue.next_rank(Priority.INTERACTIVE, "ann")) == 2
+    assert queue.place(queue.next_rank(Priority.INTERACTIVE, "bob")) == 1, "bob takes his turn before ann's second"
+    assert queue.place(queue.next_rank(Priority.BATCH, "")) == 4
+
+
+def test_many_jobs_that_waited_long_do_not_stand_in_front_of_another_callers_one() -> None:
+    queue = Queue(promoted_after_s=60.0)
+    for number in range(1, 6):
+        queue.push(waiting(number, batch=True, caller="ann"), 0.0)
+    queue.advance(60.0)
+    queue.push(waiting(6, caller="bob", at=60.0), 60.0)
+    order = [entry.number for entry in queue.order()]
+    assert order.index(6) == 2, order
+    assert [number for number in order if number != 6] == [1, 2, 3, 4, 5]
 
 
 def test_the_oldest_batch_job_is_the_one_to_give_up() -> None:
@@ -188,6 +209,18 @@ class QueueMachine(RuleBasedStateMachine):
         self.now_s += seconds
         self.queue.advance(self.now_s)
 
+    def _late(self, entry: Waiting) -> bool:
+        return entry.batch and self.now_s < entry.arrived_s + PROMOTED_AFTER_S
+
+    @invariant()
+    def a_new_one_comes_last_of_its_caller_and_class(self) -> None:
+        for caller in ("", "ann", "bob"):
+            for priority in Priority:
+                place = self.queue.place(self.queue.next_rank(priority, caller))
+                mine = [e for e in self.queue.order() if e.caller == caller and e.priority is priority and not e.again]
+                alike = [entry for entry in mine if self._late(entry) is entry.batch]
+                assert all((self.queue.position(entry.job) or 0) < max(1, place) for entry in alike)
+
     @invariant()
     def nobody_is_lost_or_doubled(self) -> None:
         assert len(self.queue) == len(self.model)
@@ -196,7 +229,7 @@ class QueueMachine(RuleBasedStateMachine):
 
     @invariant()
     def classes_do_not_mix(self) -> None:
-        late = [not entry.promoted(self.now_s) for entry in self.queue.order()]
+        late = [self._late(entry) for entry in self.queue.order()]
         assert late == sorted(late)
 
     @invariant()
@@ -217,7 +250,7 @@ class QueueMachine(RuleBasedStateMachine):
     @invariant()
     def it_says_when_it_has_to_be_looked_at_again(self) -> None:
         dues = [e.not_before_s for e in self.model.values() if e.not_before_s > self.now_s]
-        dues += [e.arrived_s + PROMOTED_AFTER_S for e in self.model.values() if not e.promoted(self.now_s)]
+        dues += [e.arrived_s + PROMOTED_AFTER_S for e in self.model.values() if self._late(e)]
         due_s = self.queue.next_due_s()
         assert due_s is None if not dues else due_s is not None and due_s <= min(dues)
 

@@ -7,7 +7,8 @@ import pytest
 from rbee.errors import Conflict, NotFound
 from rbee.orchestrator_core.registry import Claim, Registry, status_of, workers_of
 from rbee.wire import codec
-from rbee.wire.pools import PoolState
+from rbee.wire.draining import DrainReason
+from rbee.wire.pools import PoolSnapshot, PoolState
 from rbee.wire.workers import WorkerState
 from tests.unit.orchestrator_core.snapshots import registry, snapshot, worker
 
@@ -85,3 +86,46 @@ def test_a_lost_pools_workers_are_lost_and_not_what_they_were() -> None:
     assert [each.state for each in workers_of(known.find("blep", 0.0))] == [worker().state]
     assert [each.state for each in workers_of(known.find("blep", 100.0))] == [WorkerState.LOST]
     assert [each.state for each in status_of(known.find("blep", 100.0)).workers] == [WorkerState.LOST]
+
+
+@pytest.mark.parametrize(
+    ("reason", "now", "later"),
+    [
+        (DrainReason.SHUTDOWN, "draining: its host is shutting down", "lost: its host was shut down"),
+        (DrainReason.STOP, "draining: rbee-pool.service is being stopped", "lost: rbee-pool.service was stopped"),
+        (DrainReason.SLEEP, "draining: its host is going to sleep", "lost: its host went to sleep"),
+        (DrainReason.GPU_CHECK, "draining: its host woke up, and its GPUs are being checked", "lost"),
+        (DrainReason.OPERATOR, "draining: its operator said so", "lost"),
+        (None, "draining: its operator said so", "lost"),
+    ],
+)
+def test_why_a_pool_takes_no_work_and_later_why_it_is_silent(reason: DrainReason | None, now: str, later: str) -> None:
+    known = registry(snapshot(draining=True, drain_reason=reason))
+    assert known.find("blep", 0.0).condition == now
+    assert known.find("blep", 7.0).condition == later
+
+
+def test_a_pool_that_takes_work_gives_no_reason_and_neither_does_one_that_is_lost() -> None:
+    known = registry(snapshot())
+    assert (known.find("blep", 0.0).condition, known.find("blep", 7.0).condition) == ("ready", "lost")
+    assert (status_of(known.find("blep", 0.0)).why, status_of(known.find("blep", 0.0)).drain_reason) == ("", None)
+
+
+def test_what_befalls_the_host_is_told_before_what_the_operator_wants() -> None:
+    known = registry(snapshot(draining=True, drain_reason=DrainReason.SLEEP))
+    known.register(dataclasses.replace(CLAIM, draining=True))
+    assert known.find("blep", 0.0).drain_reason is DrainReason.SLEEP
+    known.heartbeat(snapshot(), 1.0)
+    assert known.find("blep", 1.0).drain_reason is DrainReason.OPERATOR
+
+
+def test_another_reason_is_news() -> None:
+    known = registry(snapshot(draining=True, drain_reason=DrainReason.OPERATOR))
+    assert not known.heartbeat(snapshot(draining=True, drain_reason=DrainReason.OPERATOR), 1.0)
+    assert known.heartbeat(snapshot(draining=True, drain_reason=DrainReason.SHUTDOWN), 2.0)
+
+
+def test_a_pool_of_before_that_gives_no_reason_is_understood() -> None:
+    told = codec.plain(snapshot(draining=True))
+    del told["drain_reason"]
+    assert codec.from_dict(PoolSnapshot, told) == dataclasses.replace(snapshot(draining=True), drain_reason=None)

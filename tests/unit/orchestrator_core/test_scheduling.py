@@ -15,12 +15,13 @@ from rbee.errors import (
 )
 from rbee.orchestrator_core import places
 from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
 from rbee.orchestrator_core.strategies import STRATEGIES
-from rbee.orchestrator_core.view import Place, Use, View
+from rbee.orchestrator_core.view import Claim, Use, View
 from rbee.wire.catalog import ModelEntry
 from rbee.wire.jobs import JobSpec, Placement
-from rbee.wire.pools import PoolSnapshot
+from rbee.wire.pools import Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerSpec, WorkerState
 from tests.unit.orchestrator_core.snapshots import GIB, cuda, device, need, registry, snapshot, view, worker
 
@@ -42,12 +43,13 @@ def ask(
     busy: dict[str, int] | None = None,
     warm: dict[str, int] | None = None,
     context_tokens: int = 0,
+    waited_s: float = 0.0,
     **known: object,
 ) -> Decision:
     in_flight = {("blep", name): jobs for name, jobs in (busy or {}).items()}
     seen = view(*snapshots, names=NAMES, in_flight=in_flight, **known)  # type: ignore[arg-type]
     read = {("blep", name): length for name, length in (warm or {}).items()}
-    return decide(wanted, seen, warm=read, context_tokens=context_tokens)
+    return decide(wanted, seen, warm=read, context_tokens=context_tokens, waited_s=waited_s)
 
 
 def refused(decision: Decision) -> RbeeError:
@@ -91,12 +93,12 @@ def test_a_worker_that_takes_nothing_is_no_worker(state: WorkerState) -> None:
 
 
 def test_a_second_worker_of_a_model_is_not_put_on_the_same_device() -> None:
-    assert ask(job(), snapshot("blep", worker()), busy={"worker-cpu-0": 1}) == Wait("all 1 slots for tiny are busy")
+    assert ask(job(), snapshot("blep", worker()), busy={"worker-cpu-0": 1}) == Wait("the slot for tiny is busy")
 
 
 def test_but_on_another_pool_that_has_the_model_once_the_queue_is_deep() -> None:
     pools = snapshot("blep", worker()), snapshot("mac")
-    assert ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 1}) == Wait("all 1 slots for tiny are busy")
+    assert ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 1}) == Wait("the slot for tiny is busy")
     decision = ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 2})
     assert isinstance(decision, Spawn)
     assert decision.place == Place("mac", "tiny", Backend.CPU)
@@ -107,7 +109,7 @@ def test_a_queue_that_is_done_before_another_worker_is_up_is_not_deep() -> None:
     mac = snapshot("mac", devices=(device(),), needs=(need(backend=Backend.CPU, load_ms=9000),))
     pools = snapshot("blep", worker()), mac
     quick = ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 4}, job_ms={"tiny": 100.0})
-    assert quick == Wait("all 1 slots for tiny are busy")
+    assert quick == Wait("the slot for tiny is busy")
     slow = ask(job(), *pools, busy={"worker-cpu-0": 1}, waiting={"tiny": 4}, job_ms={"tiny": 9000.0})
     assert isinstance(slow, Spawn)
 
@@ -181,7 +183,9 @@ def test_a_lost_pool_that_has_the_model_is_waited_for() -> None:
 
 
 def test_a_draining_pool_gets_nothing_new() -> None:
-    assert ask(job(), snapshot("blep", worker(), draining=True)) == Wait("pool blep, which has tiny, is draining")
+    assert ask(job(), snapshot("blep", worker(), draining=True)) == Wait(
+        "pool blep, which has tiny, is draining: its operator said so"
+    )
 
 
 def test_a_worker_asked_for_by_hand_goes_where_the_model_and_most_memory_are() -> None:
@@ -246,6 +250,18 @@ def one_gpu(*workers: object, free: int = 2 * GIB) -> PoolSnapshot:
     )
 
 
+def two_gpus(*workers: object, needs: tuple[Need, ...] = (BIG, SMALL)) -> PoolSnapshot:
+    """Two GPUs of 8 GiB, with nothing on them but ``workers``, and a CPU with no memory left."""
+    held = {each.gpu: each.need_bytes for each in workers}  # type: ignore[attr-defined]
+    return snapshot(
+        "blep",
+        *workers,  # type: ignore[arg-type]
+        models=("tiny", "big"),
+        devices=(device(None, free=0), *(device(gpu, free=8 * GIB - held.get(gpu, 0)) for gpu in (0, 1))),
+        needs=needs,
+    )
+
+
 def evicted(decision: Decision) -> list[str]:
     assert isinstance(decision, Evict), decision
     return [victim.worker for victim in decision.victims]
@@ -304,12 +320,78 @@ def test_a_worker_just_loaded_keeps_its_place_while_its_own_jobs_wait() -> None:
     old = dataclasses.replace(young, at_ms=18_000)
     assert evicted(ask(job("big"), old, waiting={"tiny": 3, "big": 1})) == ["worker-cuda-0"]
     assert evicted(ask(job("big"), young, waiting={"big": 1})) == ["worker-cuda-0"], "nobody else wants it"
+    set_back = dataclasses.replace(young, at_ms=8_000)
+    assert evicted(ask(job("big"), set_back, waiting={"tiny": 3, "big": 1})) == ["worker-cuda-0"], "a clock set back"
 
 
 def test_one_that_is_being_evicted_is_waited_for_and_no_other_has_to_go() -> None:
     pool = one_gpu(cuda(0, need=6 * GIB), cuda(1, need=6 * GIB))
     decision = ask(job("big"), pool, leaving={("blep", "worker-cuda-0")}, spawning={})
-    assert decision == Wait("worker-cuda-0 is being evicted for big")
+    assert decision == Wait("worker-cuda-0 is being evicted to make room")
+
+
+def test_of_two_gpus_the_one_is_cleared_where_less_is_lost() -> None:
+    pool = two_gpus(cuda(0, gpu=0, need=7 * GIB), cuda(1, gpu=1, need=7 * GIB))
+    used = {("blep", "worker-cuda-0"): Use(4.9), ("blep", "worker-cuda-1"): Use(1.0)}
+    assert evicted(ask(job("big"), pool, used=used, now_s=5.0)) == ["worker-cuda-1"], "it was idle for longer"
+    swapped = {("blep", "worker-cuda-0"): Use(1.0), ("blep", "worker-cuda-1"): Use(4.9)}
+    assert evicted(ask(job("big"), pool, used=swapped, now_s=5.0)) == ["worker-cuda-0"]
+
+
+def test_for_a_split_model_each_gpu_is_cleared_and_the_hosts_memory_left_alone() -> None:
+    on_cpu = worker(7, model="tiny", need_bytes=7 * GIB)
+    pool = two_gpus(cuda(0, gpu=0, need=6 * GIB), on_cpu, needs=(need("big", takes=12 * GIB),))
+    assert evicted(ask(job("big"), pool)) == ["worker-cuda-0"]
+    both = two_gpus(cuda(0, gpu=0, need=6 * GIB), cuda(1, gpu=1, need=6 * GIB), needs=(need("big", takes=12 * GIB),))
+    assert evicted(ask(job("big"), both)) == ["worker-cuda-0", "worker-cuda-1"]
+    one_works = ask(job("big"), both, busy={"worker-cuda-0": 1})
+    assert isinstance(one_works, Wait) and "the GPUs of blep" in one_works.reason
+
+
+def test_a_split_spawn_under_way_has_the_memory_of_the_gpus_promised() -> None:
+    place = Place("blep", "big", Backend.CUDA, None)
+    seen = view(two_gpus(needs=(need("big", takes=12 * GIB),)), names=NAMES, spawning={place: 12 * GIB})
+    assert seen.promised == {("blep", 0): 6 * GIB, ("blep", 1): 6 * GIB}
+
+
+# Whose turn it is
+
+
+BUSY_GPU = {"worker-cuda-0": 1}
+
+
+def test_who_waits_for_long_has_those_finish_that_are_in_its_way() -> None:
+    pool = one_gpu(cuda(0, need=6 * GIB, slots=4))
+    soon = ask(job("big"), pool, busy=BUSY_GPU, waited_s=1.0)
+    assert isinstance(soon, Wait) and soon.claim is None, "most jobs are over soon"
+    late = ask(job("big"), pool, busy=BUSY_GPU, waited_s=60.0)
+    assert isinstance(late, Wait)
+    assert late.claim == Claim(
+        model="big", workers=frozenset({("blep", "worker-cuda-0")}), devices=frozenset({("blep", 0)})
+    )
+
+
+def test_who_is_behind_gets_nothing_that_is_claimed() -> None:
+    pool = one_gpu(cuda(0, need=6 * GIB, slots=4), cuda(1, model="third", need=GIB, state=WorkerState.ASLEEP))
+    late = ask(job("big"), pool, busy=BUSY_GPU, waited_s=60.0)
+    assert isinstance(late, Wait) and late.claim is not None
+    for model in ("tiny", "third"):
+        behind = ask(job(model), pool, busy=BUSY_GPU, claims=(late.claim,))
+        assert isinstance(behind, Wait) and "big, whose turn it is" in behind.reason, behind
+    assert isinstance(ask(job("third"), pool, busy=BUSY_GPU), Run)
+
+
+def test_who_may_not_go_is_not_claimed_and_of_two_gpus_the_one_that_is_done_sooner() -> None:
+    pinned = one_gpu(cuda(0, need=6 * GIB, pinned=True))
+    held = ask(job("big"), pinned, waited_s=60.0)
+    assert isinstance(held, Wait) and held.claim is None
+    young = dataclasses.replace(one_gpu(cuda(0, need=6 * GIB, load_ms=2000, since_ms=9000, slots=2)), at_ms=12_000)
+    tenant = ask(job("big"), young, busy=BUSY_GPU, waiting={"tiny": 3, "big": 1}, waited_s=60.0)
+    assert isinstance(tenant, Wait) and tenant.claim is None, "it was loaded for those who wait for it"
+    both = two_gpus(cuda(0, gpu=0, need=7 * GIB, slots=4), cuda(1, gpu=1, need=7 * GIB, slots=4))
+    sooner = ask(job("big"), both, busy={"worker-cuda-0": 3, "worker-cuda-1": 1}, waited_s=60.0)
+    assert isinstance(sooner, Wait) and sooner.claim is not None
+    assert sooner.claim.workers == {("blep", "worker-cuda-1")}
 
 
 def test_an_asleep_worker_wakes_only_where_its_memory_is_free() -> None:

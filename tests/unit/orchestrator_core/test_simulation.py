@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from rbee.orchestrator_core.queue import Queue, Waiting
+from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Evict, Refuse, Run, Spawn, Wait, decide
-from rbee.orchestrator_core.view import Place, Use, View
+from rbee.orchestrator_core.view import Use, View
 from rbee.wire.jobs import JobSpec, Priority
 from rbee.wire.pools import Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
@@ -23,6 +24,7 @@ from tests.unit.orchestrator_core.snapshots import GIB, device, registry, snapsh
 NEEDS = {"small": 2, "middle": 4, "large": 7}
 """GiB that a worker of each model takes; a GPU has 8."""
 
+SLOTS = {"small": 3, "middle": 1, "large": 1}
 TOTAL = 8
 POOLS = ("blep", "mac")
 LOAD_TICKS, EVICT_TICKS, LONGEST_TICKS = 2, 1, 400
@@ -54,6 +56,7 @@ class Houses(RuleBasedStateMachine):
         self.spawning: dict[Place, int] = {}
         self.told: list[PoolSnapshot] = []
         self.used: dict[tuple[str, str], Use] = {}
+        self.arrived_s: dict[str, float] = {}
         self.now_s = 0.0
         self.made = 0
 
@@ -69,6 +72,7 @@ class Houses(RuleBasedStateMachine):
     def submit(self, model: str, batch: bool, caller: str) -> None:
         job = f"job-{len(self.specs)}"
         self.specs[job] = JobSpec(model=model, prompt="x", priority=Priority.BATCH if batch else Priority.INTERACTIVE)
+        self.arrived_s[job] = self.now_s
         entry = Waiting(
             job=job, number=len(self.specs), priority=self.specs[job].priority, caller=caller,
             arrived_s=self.now_s, need=model,
@@ -108,7 +112,7 @@ class Houses(RuleBasedStateMachine):
 
     @invariant()
     def no_worker_has_more_than_its_slots(self) -> None:
-        assert all(len(worker.jobs) <= 1 for worker in self.workers.values())
+        assert all(len(worker.jobs) <= SLOTS[worker.model] for worker in self.workers.values())
 
     def teardown(self) -> None:
         for _ in range(LONGEST_TICKS):
@@ -152,7 +156,7 @@ class Houses(RuleBasedStateMachine):
             WorkerStatus(
                 id=w.id, state=w.state, model=w.model,
                 backend=Backend.CUDA, gpu=0, address="", need_bytes=NEEDS[w.model] * GIB, pinned=w.pinned, load_ms=2000,
-                since_ms=0,
+                since_ms=0, slots=SLOTS[w.model],
             )
             for w in here
         )  # fmt: skip
@@ -165,9 +169,9 @@ class Houses(RuleBasedStateMachine):
 
     def _decide_all(self) -> None:
         self.queue.advance(self.now_s)
-        view = self._view()
+        view, claims = self._view(), ()
         for head in self.queue.heads():
-            decision = decide(self.specs[head.job], view)
+            decision = decide(self.specs[head.job], view, waited_s=self.now_s - self.arrived_s[head.job])
             match decision:
                 case Run(pool, worker, wakes):
                     self._run(head.job, self.workers[pool, worker], wakes=wakes)
@@ -177,17 +181,17 @@ class Houses(RuleBasedStateMachine):
                     for victim in victims:
                         self._evict(self.workers[victim.pool, victim.worker])
                 case Wait():
-                    continue
+                    claims = claims if decision.claim is None else (*claims, decision.claim)
                 case Refuse(error):
                     raise AssertionError(f"{head.job} was refused: {error.message}")
-            view = self._view()
+            view = dataclasses.replace(self._view(), claims=claims)
 
     def _run(self, job: str, worker: Worker, *, wakes: bool) -> None:
-        assert worker.leaving is None and not worker.jobs
-        assert (worker.state is WorkerState.ASLEEP) == wakes
+        assert worker.leaving is None and len(worker.jobs) < SLOTS[worker.model]
+        assert (worker.state is WorkerState.ASLEEP) == wakes or worker.jobs, "one who is being woken looks asleep still"
         if wakes:
             worker.state, worker.ticks = WorkerState.STARTING, LOAD_TICKS
-        worker.jobs[job] = 3
+        worker.jobs[job] = 2 + int(job.removeprefix("job-")) % 3
         self.queue.serve(job)
         self.used[worker.pool, worker.id] = Use(self.now_s)
 
@@ -206,3 +210,26 @@ class Houses(RuleBasedStateMachine):
 
 Houses.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
 TestHouses = Houses.TestCase
+
+
+def test_a_large_model_gets_its_turn_though_small_ones_never_cease() -> None:
+    house = Houses()
+    house.begin(pinned=False, asleep=set())
+    for _ in range(30):
+        _flood(house)
+    house.submit(model="large", batch=False, caller="bob")
+    large = next(reversed(house.specs))
+    for _ in range(25):
+        _flood(house)
+        house.no_gpu_holds_more_than_it_has()
+        if large in house.done:
+            break
+    assert large in house.done, f"it waits still: {house.workers}"
+    assert len(house.done) > house.now_s, "and the small ones were not stopped for it"
+
+
+def _flood(house: Houses) -> None:
+    """Let more jobs come than there are slots for."""
+    for _ in range(3):
+        house.submit(model="small", batch=False, caller="ann")
+    house.tick()

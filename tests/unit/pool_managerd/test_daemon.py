@@ -17,6 +17,7 @@ from rbee.config import Settings
 from rbee.daemon.access import Access
 from rbee.daemon.app import body, create_app, empty
 from rbee.errors import ConfigInvalid
+from rbee.pool_core.condition import Condition
 from rbee.pool_core.service import PoolService
 from rbee.pool_managerd.daemon import Daemon
 from rbee.wire.pools import PoolSnapshot
@@ -32,7 +33,8 @@ def pool(monkeypatch: pytest.MonkeyPatch) -> FakePool:
     """The host that the daemon puts together."""
     fake = FakePool()
 
-    def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str) -> PoolService:
+    def open_pool(settings: Settings, environ: Mapping[str, str], *, url: str, condition: Condition) -> PoolService:
+        fake.condition = condition
         return fake.service
 
     monkeypatch.setattr(host, "open_pool", open_pool)
@@ -114,7 +116,7 @@ async def test_status_says_that_nobody_was_asked_yet_and_later_that_the_queen_is
             while daemon.heartbeat.trouble == "queen not asked yet":  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         away = "queen at http://127.0.0.1:1 cannot be reached: nothing listens there"
-        assert daemon.status() == f"0 workers, {away}, draining"
+        assert daemon.status() == f"0 workers, {away}, draining: its operator said so"
         await daemon.stop()
 
 

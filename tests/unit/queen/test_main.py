@@ -62,7 +62,13 @@ def test_a_unit_without_its_socket_does_not_listen_where_nobody_looks(tmp_path: 
     [
         ("[queen]\nqueue_capacity = -7\n", "queen.queue_capacity: is -7, expected -1..1000000 jobs"),
         ("[queen]\ncolour = 'red'\n", "queen.colour: is not a known field"),
-        ("[queen]\ndatabase = 'postgresql://me:secret@there/db'\n", "expected the path of an SQLite file"),
+        ("[queen]\ndatabase = 'mysql://there/db'\n", "expected the path of an SQLite file, or postgresql://"),
+        (
+            "[queen]\ndatabase = 'postgresql://me:secret@there/db'\n",
+            "which belongs into a file: database_password_file",
+        ),
+        ("[queen]\ndatabase = 'postgresql://me@there/db?password=secret'\n", "database: holds a password"),
+        ("[queen]\ndatabase = 'postgresql:///db'\ndatabase_password_file = '/none'\n", "/none: No such file"),
         ("this is no toml", "is not TOML"),
     ],
 )

@@ -176,7 +176,7 @@ async def test_drain_stops_the_flow_and_undrain_opens_it(queen: Running) -> None
         await queen.client.drain_pool("blep")
         assert (await queen.client.get_pool("blep")).state == "draining"
         job = await queen.client.submit_job(SPEC)
-        assert job.reason == "pool blep, which has tiny, is draining"
+        assert job.reason == "pool blep, which has tiny, is draining: its operator said so"
         await queen.client.undrain_pool("blep")
         assert text_of(await queen.ended(job.id)) == words(3)
         assert pool.drained == ["drain", "undrain"]

@@ -8,29 +8,21 @@ from pathlib import Path
 import pytest
 
 from rbee.errors import (
-    BackendUnavailable,
     Conflict,
-    ContextTooLong,
-    InsufficientMemory,
-    ModelLoadFailed,
-    ModelNotFound,
     NoCapacity,
-    NotFound,
-    QueueFull,
-    WorkerLost,
 )
 from rbee.orchestrator_core.jobs import ATTEMPTS
 from rbee.queen import errands, relay
 from rbee.queen import job as live_job
-from rbee.queen.queen import Asker
+from rbee.queen.entrance import Asker
 from rbee.queen.store import events as stored_events
 from rbee.queen.store.models import execute
 from rbee.wire import continuation
+from rbee.wire.draining import DrainReason
 from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason
-from rbee.wire.jobs import JobQuery, JobSpec, JobState, Placement, Priority
-from rbee.wire.pools import Device, Need
-from rbee.wire.workers import Backend, WorkerExit, WorkerState
-from tests.fakes.worker_server import GIB, FakePool, FakeWorker
+from rbee.wire.jobs import JobSpec, JobState, Priority
+from rbee.wire.workers import WorkerExit, WorkerState
+from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import Running, eventually, running, soon, text_of, words
 
 
@@ -92,7 +84,7 @@ async def test_jobs_wait_for_a_slot_and_run_in_order(queen: Running) -> None:
         later = await queen.client.submit_job(spec())
         assert (await queen.client.get_job(later.id)).queue_position == 0
         waiting = await queen.client.get_job(batch.id)
-        assert (waiting.queue_position, waiting.reason) == (1, "all 1 slots for tiny are busy")
+        assert (waiting.queue_position, waiting.reason) == (1, "the slot for tiny is busy")
         worker.pause_at = None
         worker.open.set()
         for job in (first, batch, later):
@@ -327,6 +319,43 @@ async def test_at_the_deadline_of_a_drain_jobs_go_on_elsewhere_and_before_it_the
         assert "pool blep is draining, and its deadline has passed" in str(told)
 
 
+async def test_a_pool_whose_host_leaves_is_left_in_peace_while_its_jobs_go_on_elsewhere(queen: Running) -> None:
+    async with (
+        FakeWorker().serve() as first,
+        FakeWorker("worker-cpu-1").serve() as second,
+        FakePool("blep", first).serve() as blep,
+        FakePool("mac", second).serve() as mac,
+    ):
+        first.pause_at = 3
+        await queen.hear(blep)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        await queen.hear(mac)
+        blep.asked, mac.asked = 0, 0
+        blep.draining, blep.drain_until_ms, blep.drain_reason = True, 1, DrainReason.STOP
+        await queen.hear(blep)
+        events = await queen.ended(job.id)
+        assert (text_of(events), resumed(events)) == (words(5), ["mac:worker-cpu-1"])
+        told = str((await queen.client.explain_job(job.id)).decisions)
+        assert "pool blep is draining: rbee-pool.service is being stopped" in told
+        await queen.queen.pools.refresh()
+        assert (blep.asked, mac.asked > 0) == (0, True)
+        shown = await queen.client.get_pool("blep")
+        assert (shown.drain_reason, shown.why) == (DrainReason.STOP, "rbee-pool.service is being stopped")
+
+
+async def test_a_worker_that_lost_its_gpu_is_said_to_have(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 3
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec(model="tiny"))
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 3)
+        pool.gone.add(worker.id)
+        pool.casualties[worker.id] = "worker worker-cpu-0 lost its GPU: gpu 1 (a gpu): it has fallen off the bus"
+        await worker.die()
+        await soon(lambda: "lost its GPU" in queen.queen.jobs.live[job.id].reason)
+
+
 async def test_at_the_deadline_of_a_drain_a_job_that_can_go_nowhere_else_is_finished(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         worker.pause_at = 3
@@ -451,132 +480,11 @@ async def test_a_job_that_runs_too_long_is_stopped(tmp_path: Path) -> None:
         assert events[-1][1].message == f"job {job.id} ran longer than 1 s"
 
 
-async def test_one_worker_is_spawned_however_many_jobs_need_it(queen: Running) -> None:
-    async with FakeWorker(slots=4).serve() as worker, FakePool("blep").serve() as pool:
-        pool.to_spawn = [worker]
-        pool.spawning.clear()
-        await queen.hear(pool)
-        jobs = [await queen.client.submit_job(spec()) for _ in range(4)]
-        await soon(lambda: pool.spawned)
-        await soon(lambda: "loading" in queen.queen.dispatcher.reason_of(queen.queen.jobs.live[jobs[0].id]))
-        pool.spawning.set()
-        await soon(lambda: pool.workers)
-        await queen.hear(pool)
-        for job in jobs:
-            assert text_of(await queen.ended(job.id)) == words(5)
-        assert [(asked.model, asked.backend.value) for asked in pool.spawned] == [("tiny", "cpu")]
-
-
-async def test_a_spawn_that_fails_for_good_fails_the_jobs_that_wait_for_it(queen: Running) -> None:
-    async with FakePool("blep").serve() as pool:
-        pool.spawn_failures = [ModelLoadFailed("tensor 'x' is truncated")]
-        await queen.hear(pool)
-        job = await queen.client.submit_job(spec())
-        events = await queen.ended(job.id)
-        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "model_load_failed"
-        assert len(pool.spawned) == 1
-
-
-async def test_a_pool_that_has_less_memory_than_it_said_is_asked_again(queen: Running) -> None:
-    async with FakeWorker().serve() as worker, FakePool("blep").serve() as pool:
-        pool.spawn_failures = [InsufficientMemory("tiny needs 9 bytes, 8 are free", details={"needed_bytes": 9})]
-        pool.to_spawn = [worker]
-        await queen.hear(pool)
-        asked = pool.asked
-        job = await queen.client.submit_job(spec())
-        await soon(lambda: pool.workers)
-        assert pool.asked > asked, "nobody asked the pool how it is"
-        await queen.hear(pool)
-        assert text_of(await queen.ended(job.id)) == words(5)
-
-
-async def test_a_spawn_that_fails_for_now_is_tried_again(queen: Running) -> None:
-    async with FakeWorker().serve() as worker, FakePool("blep").serve() as pool:
-        pool.spawn_failures = [WorkerLost("it died at birth")]
-        pool.to_spawn = [worker]
-        await queen.hear(pool)
-        job = await queen.client.submit_job(spec())
-        await soon(lambda: pool.workers)
-        await queen.hear(pool)
-        assert text_of(await queen.ended(job.id)) == words(5)
-        assert len(pool.spawned) == 2
-
-
-async def test_what_no_pool_can_do_is_refused_at_once(queen: Running) -> None:
-    async with FakePool("blep").serve() as pool:
-        await queen.hear(pool)
-        with pytest.raises(ModelNotFound, match="no pool has a model nonsense"):
-            await queen.client.submit_job(spec(model="nonsense"))
-        with pytest.raises(BackendUnavailable) as refused:
-            await queen.client.submit_job(spec(placement=Placement(backend="cuda")))
-        assert refused.value.details["available"] == ["cpu"]
-        with pytest.raises(NotFound, match="no pool mac; there are blep"):
-            await queen.client.submit_job(spec(placement=Placement(pool="mac")))
-        assert await queen.client.list_jobs(JobQuery()) == ()
-
-
 async def test_an_alias_means_the_same_model(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         await queen.hear(pool)
         job = await queen.client.submit_job(spec(model="tiny-0.5m"))
         assert text_of(await queen.ended(job.id)) == words(5)
-
-
-async def test_an_asleep_worker_is_used(queen: Running) -> None:
-    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
-        pool.states[worker.id] = WorkerState.ASLEEP
-        await queen.hear(pool)
-        job = await queen.client.submit_job(spec())
-        assert text_of(await queen.ended(job.id)) == words(5)
-        assert pool.spawned == []
-
-
-async def test_a_spare_worker_that_fell_asleep_is_stopped_and_others_are_not(queen: Running) -> None:
-    async with (
-        FakeWorker().serve() as usual,
-        FakeWorker("worker-cpu-1").serve() as spare,
-        FakePool("blep", usual, spare).serve() as pool,
-    ):
-        pool.states = {usual.id: WorkerState.ASLEEP}
-        pool.facts = {spare.id: {"spare": True}}
-        await queen.hear(pool)
-        await queen.client.submit_job(spec(id="first"))
-        await queen.ended("first")
-        assert pool.gone == set(), "it is awake"
-        pool.states[spare.id] = WorkerState.ASLEEP
-        await queen.hear(pool)
-        await soon(lambda: pool.gone)
-        assert pool.gone == {spare.id}
-
-
-async def test_an_idle_model_is_evicted_for_another_and_both_are_told_why(queen: Running) -> None:
-    def device() -> Device:
-        free = 8 * GIB if pool.states.get(idle.id) is WorkerState.ASLEEP else 2 * GIB
-        return Device(backends=(Backend.CPU,), total_bytes=8 * GIB, free_bytes=free)
-
-    async with (
-        FakeWorker(model="other").serve() as idle,
-        FakeWorker("worker-cpu-1").serve() as made,
-        FakePool("blep", idle, models=("tiny", "other")).serve() as pool,
-    ):
-        pool.facts = {idle.id: {"need_bytes": 6 * GIB}}
-        pool.devices = (device(),)
-        pool.needs = (Need(model="tiny", backend=Backend.CPU, bytes=5 * GIB, ctx=512),)
-        pool.to_spawn = [made]
-        await queen.hear(pool)
-        job = await queen.client.submit_job(spec())
-        await soon(lambda: pool.evicted)
-        pool.devices = (device(),)
-        await queen.hear(pool)
-        await soon(lambda: pool.spawned)
-        await queen.hear(pool)
-        assert text_of(await queen.ended(job.id)) == words(5)
-        assert pool.evicted == [idle.id]
-        (ran,) = [each for each in (await queen.client.explain_job(job.id)).decisions if each["decision"] == "run"]
-        assert "evicted for tiny on blep: worker-cpu-0, which had no job yet" in str(ran["waited"])
-        told = {each.worker: each for each in await queen.client.explain_workers()}
-        assert [(each.decision, each.job) for each in told[idle.id].decisions] == [("evict", job.id)]
-        assert [(each.decision, each.job) for each in told[made.id].decisions] == [("spawn", job.id)]
 
 
 async def test_places_and_predictions_move_as_the_queue_does(queen: Running) -> None:
@@ -592,44 +500,11 @@ async def test_places_and_predictions_move_as_the_queue_does(queen: Running) -> 
         starts = [each.predicted_start_ms for each in told[1:]]
         assert all(each is not None for each in starts) and starts == sorted(starts, key=lambda each: each or 0)
         assert starts[2] != starts[0]
-        assert told[1].reason == "all 1 slots for tiny are busy"
+        assert told[1].reason == "the slot for tiny is busy"
         worker.pause_at = None
         worker.open.set()
         for job in jobs:
             assert text_of(await queen.ended(job.id)) == words(5)
-
-
-async def test_a_prompt_that_has_no_room_is_refused_before_it_is_accepted(queen: Running) -> None:
-    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
-        worker.ctx = 512
-        await queen.hear(pool)
-        with pytest.raises(ContextTooLong) as refused:
-            await queen.client.submit_job(spec("word " * 600))
-        assert refused.value.details == {"prompt_tokens": 600, "context_tokens": 512}
-        assert await queen.client.list_jobs(JobQuery()) == ()
-        many_bytes = await queen.client.submit_job(spec("long-word-of-a-few-bytes " * 400))
-        assert text_of(await queen.ended(many_bytes.id)) == words(5)
-        counted = worker.counted
-        await queen.client.submit_job(spec("short"))
-        assert worker.counted == counted, "who surely fits is not counted"
-
-
-async def test_a_full_queue_refuses_and_says_when_to_come_back(tmp_path: Path) -> None:
-    async with running(tmp_path / "q", queue_capacity=2) as queen:
-        for _ in range(2):
-            await queen.client.submit_job(spec())
-        with pytest.raises(QueueFull) as refused:
-            await queen.client.submit_job(spec())
-        assert refused.value.details["retry_after_s"] >= 1
-
-
-async def test_drop_lru_gives_up_the_oldest_batch_job(tmp_path: Path) -> None:
-    async with running(tmp_path / "q", queue_capacity=2, queue_policy="drop-lru") as queen:
-        oldest = await queen.client.submit_job(spec(priority=Priority.BATCH))
-        await queen.client.submit_job(spec(priority=Priority.BATCH))
-        await queen.client.submit_job(spec())
-        events = await queen.ended(oldest.id)
-        assert isinstance(events[-1][1], Failure) and events[-1][1].code == "queue_full"
 
 
 async def test_a_slow_attached_reader_slows_the_worker_and_loses_nothing(queen: Running) -> None:

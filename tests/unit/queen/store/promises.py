@@ -1,11 +1,8 @@
-"""The store on real SQLite files: what it promises when processes die, disks fill and versions differ."""
+"""What every kind of database promises; ``test_sqlite`` and ``tests/postgres`` each say ``where``."""
 
 import asyncio
 import hashlib
-import os
 import signal
-import sqlite3
-import stat
 import subprocess
 import sys
 from collections.abc import AsyncIterator
@@ -13,12 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NoCapacity, ShuttingDown
+from rbee.errors import ConfigInvalid, InvalidRequest, ShuttingDown
 from rbee.orchestrator_core.registry import Claim
 from rbee.queen.store import events, jobs, pools, retention
 from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Move, NewJob, Stale
 from rbee.queen.store.models import execute
+from rbee.queen.store.postgres import Postgres
 from rbee.queen.store.store import Store
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 
@@ -37,17 +35,13 @@ def new(job: str = "job-1", prompt: str = "hello", caller: str = "", model: str 
     )
 
 
-def everything(directory: Path) -> bytes:
-    return b"".join(file.read_bytes() for file in directory.iterdir())
-
-
-def modes(directory: Path) -> set[int]:
-    return {stat.S_IMODE(file.stat().st_mode) for file in directory.iterdir()}
+def opened(where: str) -> Store:
+    return Store(Postgres(where) if "://" in where else Path(where))
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> AsyncIterator[Store]:
-    made = Store(tmp_path / "queen.sqlite")
+async def store(where: str) -> AsyncIterator[Store]:
+    made = opened(where)
     yield made
     made.close()
 
@@ -135,18 +129,6 @@ async def test_worker_events_of_an_earlier_attempt_do_not_count(store: Store) ->
     assert (left.last_event, left.last_worker_event, left.delivered) == (2, 0, False)
 
 
-async def test_erased_text_is_in_no_file(store: Store, tmp_path: Path) -> None:
-    seq = (await store.write(jobs.submit, new(prompt="the launch code"), QUEUED)).seq
-    await run_to_end(store, seq)
-    assert await store.write(retention.erase_text, 1300, 1300, {seq}) == 0
-    assert await store.write(retention.erase_text, 1300, 1300) == 1
-    await store.checkpoint()
-    content = everything(tmp_path)
-    assert b"launch code" not in content
-    assert b"secret" not in content
-    assert [entry.kind for entry in await store.read(events.page, seq, 0)] == ["queued", "started", "end"]
-
-
 async def test_deleting_a_job_takes_its_events_along(store: Store) -> None:
     seq = (await store.write(jobs.submit, new(), QUEUED)).seq
     await run_to_end(store, seq)
@@ -165,85 +147,63 @@ async def test_pools_are_kept_until_removed(store: Store) -> None:
     assert await store.read(pools.known) == ()
 
 
-async def test_the_files_are_private(store: Store, tmp_path: Path) -> None:
-    await store.write(jobs.submit, new(), QUEUED)
-    assert modes(tmp_path) == {0o600}
+async def test_text_is_erased_but_for_who_still_reads(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(prompt="the launch code"), QUEUED)).seq
+    await run_to_end(store, seq)
+    assert await store.write(retention.erase_text, 1300, 1300, {seq}) == 0
+    assert await store.write(retention.erase_text, 1300, 1300) == 1
+    await store.checkpoint()
+    assert [entry.kind for entry in await store.read(events.page, seq, 0)] == ["queued", "started", "end"]
 
 
-async def test_a_second_queen_is_refused(store: Store) -> None:
-    with pytest.raises(Conflict, match="another queen uses the database") as refused:
-        Store(store.path)
-    assert refused.value.exit_code == os.EX_CANTCREAT
+async def test_the_models_tokens_come_back_as_they_were(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    entries = [Entry(2, "token", "{}", 1, 1, b"\x00\x01\xff\x00"), Entry(3, "token", "{}", 1, 2, b"\x07\x00\x00\x00")]
+    await store.write(jobs.record, seq, entries)
+    assert await store.read(events.tokens, seq) == b"\x00\x01\xff\x00\x07\x00\x00\x00"
 
 
-async def test_acceptance_waits_for_the_disk_and_events_do_not(store: Store) -> None:
-    seen: list[int] = []
-
-    def look() -> None:
-        seen.append(execute("PRAGMA synchronous").fetchone()[0])
-
-    await store.write(look)
-    await store.write_durably(look)
-    await store.write(look)
-    assert seen == [1, 2, 1]
-
-
-async def test_a_full_disk_is_an_error_that_heals(store: Store) -> None:
-    def limit(pages: int) -> None:
-        execute(f"PRAGMA max_page_count = {pages}")
-
-    await store.write(limit, 1)
-    for _ in range(3):
-        with pytest.raises(NoCapacity, match="full") as caught:
-            await store.write_durably(jobs.submit, new(prompt="x" * 500_000), QUEUED)
-    assert str(store.path.parent) in caught.value.hint
-    assert store.trouble() == f"database or disk is full: {store.path}"
-    assert await store.read(jobs.find, "job-1") is None
-    await store.write(limit, 1 << 30)
-    assert (await store.write_durably(jobs.submit, new(), QUEUED)).fresh
-    assert store.trouble() is None
+async def test_text_may_hold_anything(store: Store) -> None:
+    """PostgreSQL's has no NUL; no prompt has one either, but what a worker said in its last moment may."""
+    told = "quote ' \" \\ % ? {} \N{SNOWMAN}"
+    seq = (await store.write(jobs.submit, new(prompt=told), QUEUED)).seq
+    moves = [Move(JobState.DISPATCHED, {"attempts": 1, "reason": f"{told}\0"})]
+    await store.write(jobs.record, seq, [], moves)
+    (left,) = await store.read(jobs.unfinished)
+    assert left.spec.prompt == told
+    assert left.status.reason == f"{told}\N{REPLACEMENT CHARACTER}"
 
 
-async def test_after_closing_writes_are_refused_and_earlier_ones_are_kept(tmp_path: Path) -> None:
-    store = Store(tmp_path / "queen.sqlite")
+async def test_after_closing_writes_are_refused_and_earlier_ones_are_kept(where: str) -> None:
+    store = opened(where)
     writing = asyncio.gather(*(store.write(jobs.submit, new(f"job-{n}"), QUEUED) for n in range(50)))
     await asyncio.sleep(0)
     store.close()
     await writing
     with pytest.raises(ShuttingDown):
         await store.write(jobs.submit, new("late"), QUEUED)
-    again = Store(tmp_path / "queen.sqlite")
+    again = opened(where)
     assert len(await again.read(jobs.search, JobQuery(), None)) == 50
     again.close()
 
 
-async def test_a_database_of_a_newer_rbee_is_refused(tmp_path: Path) -> None:
-    Store(tmp_path / "queen.sqlite").close()
-    with sqlite3.connect(tmp_path / "queen.sqlite") as raw:
-        raw.execute("INSERT INTO migration VALUES ('m999_from_the_future')")
-    raw.close()
+async def test_a_database_of_a_newer_rbee_is_refused(where: str) -> None:
+    store = opened(where)
+    await store.write(execute, "INSERT INTO migration VALUES ('m999_from_the_future')")
+    store.close()
     with pytest.raises(ConfigInvalid, match="newer rbee: it has m999_from_the_future"):
-        Store(tmp_path / "queen.sqlite")
-
-
-async def test_a_file_that_is_no_database_is_refused_and_left_alone(tmp_path: Path) -> None:
-    file = tmp_path / "queen.sqlite"
-    file.write_bytes(b"this is a letter to my aunt" * 100)
-    with pytest.raises(ConfigInvalid, match="cannot be used"):
-        Store(file)
-    assert file.read_bytes().startswith(b"this is a letter")
+        opened(where)
 
 
 WRITER = """
 import asyncio, sys
-from pathlib import Path
 from rbee.queen.store import jobs
 from rbee.queen.store.events import Entry
-from rbee.queen.store.store import Store
 from rbee.wire.jobs import JobSpec
+from tests.unit.queen.store.promises import opened
 
 async def main() -> None:
-    store = Store(Path(sys.argv[1]))
+    store = opened(sys.argv[1])
     for n in range(1_000_000):
         spec = JobSpec(model="tiny", prompt="hello", id=f"job-{n}")
         new = jobs.NewJob(id=f"job-{n}", digest="d", spec=spec, caller="", request_id="", created_ms=1)
@@ -254,9 +214,9 @@ asyncio.run(main())
 """
 
 
-def write_until_killed(path: Path) -> int:
+def write_until_killed(where: str) -> int:
     """Return the number of the last job that was acknowledged before SIGKILL."""
-    writer = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, where], stdout=subprocess.PIPE, text=True)
     assert writer.stdout is not None
     for line in writer.stdout:
         if int(line) >= 200:
@@ -268,9 +228,9 @@ def write_until_killed(path: Path) -> int:
     return acknowledged[-1]
 
 
-async def test_what_a_killed_writer_acknowledged_is_there(tmp_path: Path) -> None:
-    last = write_until_killed(tmp_path / "queen.sqlite")
-    store = Store(tmp_path / "queen.sqlite")
+async def test_what_a_killed_writer_acknowledged_is_there(where: str) -> None:
+    last = write_until_killed(where)
+    store = opened(where)
     left = await store.read(jobs.unfinished)
     store.close()
     assert len(left) in (last + 1, last + 2)

@@ -1,0 +1,83 @@
+"""What a bench found: a table that reads the same on a terminal and in docs/performance.md, and as json."""
+
+import argparse
+import asyncio
+import json
+import sys
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+Cell: TypeAlias = float | int | str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Table:
+    """
+    Args:
+        ran: what was run, how often, against what.
+        goal: of the row, empty where it has none; by the row's first cell.
+    """
+
+    name: str
+    ran: str
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Cell]]
+
+    def markdown(self) -> str:
+        shown = [self.columns, *([_shown(cell) for cell in row] for row in self.rows)]
+        widths = [max(len(row[n]) for row in shown) for n in range(len(self.columns))]
+        lines = ["| " + " | ".join(_padded(row, widths, self.rows)) + " |" for row in shown]
+        rule = "|" + "|".join("-" * (width + 2) for width in widths) + "|"
+        return "\n".join([lines[0], rule, *lines[1:]])
+
+    def plain(self) -> dict[str, Any]:
+        """Return it as json has it."""
+        return {
+            "name": self.name,
+            "ran": self.ran,
+            "rows": [dict(zip(self.columns, row, strict=True)) for row in self.rows],
+        }
+
+
+def goal(value: float, most: float, unit: str = "ms") -> str:
+    """Return a goal, and whether ``value`` meets it: nobody has to compare numbers, and nothing is passed over."""
+    return f"at most {most:g} {unit}: {'met' if value <= most else 'MISSED'}"
+
+
+def percentile(values: Sequence[float], share: float) -> float:
+    """Return what ``share`` of ``values`` do not exceed."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
+
+
+def program(doc: str | None, measure: Callable[..., Table | Coroutine[Any, Any, Table]], **options: Any) -> None:
+    """Run one bench from the command line; ``options`` are its numbers and words, with their defaults."""
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--format", choices=("text", "json"), default="text")
+    for name, default in options.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"[{default}]")
+    given = vars(parser.parse_args())
+    form = given.pop("format")
+    found = measure(**given)
+    table = asyncio.run(found) if isinstance(found, Coroutine) else found
+    if form == "json":
+        json.dump(table.plain(), sys.stdout, indent=1)
+        print()
+    else:
+        print(f"{table.ran}\n\n{table.markdown()}")
+
+
+def _shown(cell: Cell) -> str:
+    if isinstance(cell, float):
+        return f"{cell:.2f}" if abs(cell) < 10 else f"{cell:.1f}" if abs(cell) < 100 else f"{cell:,.0f}"
+    return f"{cell:,}" if isinstance(cell, int) else cell
+
+
+def _padded(row: Sequence[str], widths: Sequence[int], rows: Sequence[Sequence[Cell]]) -> list[str]:
+    """Return cells as wide as their columns, numbers to the right."""
+    numeric = [bool(rows) and all(isinstance(each[n], float | int) for each in rows) for n in range(len(widths))]
+    return [
+        cell.rjust(width) if right else cell.ljust(width)
+        for cell, width, right in zip(row, widths, numeric, strict=True)
+    ]

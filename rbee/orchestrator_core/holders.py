@@ -1,0 +1,96 @@
+"""Who has the memory of a device, and who of them could be moved. Sorted out once for each snapshot, by the fleet."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from rbee.orchestrator_core.names import Names
+from rbee.wire.pools import PoolSnapshot
+from rbee.wire.workers import WorkerState, WorkerStatus
+
+TENURE_OF_LOAD = 4.0
+SHORTEST_TENURE_S, LONGEST_TENURE_S = 3.0, 60.0
+USUAL_LOAD_MS = 5000
+"""For a worker whose loading nobody has seen."""
+
+_GONE = frozenset({WorkerState.ASLEEP, WorkerState.STOPPED, WorkerState.FAILED})
+"""States in which a worker has no memory."""
+
+
+class Movable(NamedTuple):
+    """A worker that might be evicted, by what its pool says; what the queen knows may speak against it.
+
+    ``model`` is in its canonical spelling; ``tenure_s`` is what was left of its tenure when the pool spoke.
+    """
+
+    key: tuple[str, str]
+    model: str
+    tenure_s: float
+    worker: WorkerStatus
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Holders:
+    """
+    Args:
+        all: whoever has memory there.
+        movable: those of them who are ready, not pinned, and have any.
+        movable_bytes: what all of ``movable`` have there.
+        ours: bytes that those have who may give them up, now or when their work is done.
+    """
+
+    all: tuple[WorkerStatus, ...] = ()
+    movable: tuple[Movable, ...] = ()
+    movable_bytes: int = 0
+    ours: int = 0
+
+
+NOBODY = Holders()
+
+
+def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
+    """Return the devices a worker's memory is on; the host's is None."""
+    return worker.gpus or (worker.gpu,)
+
+
+def share(worker: WorkerStatus, gpu: int | None = None) -> int:
+    """Return what a worker takes of one of its devices; without naming that, of each on average."""
+    gpus = gpus_of(worker)
+    if gpu is None or gpu not in gpus or len(worker.split) != len(gpus):
+        return worker.need_bytes // len(gpus)
+    return worker.need_bytes * worker.split[gpus.index(gpu)] // sum(worker.split)
+
+
+def tenure_s(worker: WorkerStatus, at_ms: int) -> float:
+    """Return how long a worker was still to keep its place when its pool's clock showed ``at_ms``; 0: no longer.
+
+    Where that clock was set back since, nobody knows, and a tenure that does not end would be worse than none.
+    """
+    if worker.since_ms is None or worker.since_ms > at_ms:
+        return 0.0
+    load_s = (worker.load_ms or USUAL_LOAD_MS) / 1000
+    whole_s = min(max(TENURE_OF_LOAD * load_s, SHORTEST_TENURE_S), LONGEST_TENURE_S)
+    return min(max(0.0, whole_s - (at_ms - worker.since_ms) / 1000), whole_s)
+
+
+def holders_of(snapshot: PoolSnapshot, names: Names) -> Mapping[int | None, Holders]:
+    """Return who has the memory of each device; the host's is None."""
+    there: dict[int | None, list[WorkerStatus]] = {}
+    for worker in snapshot.workers:
+        if worker.state not in _GONE:
+            for gpu in dict.fromkeys(gpus_of(worker)):
+                there.setdefault(gpu, []).append(worker)
+    return {gpu: _sorted_out(gpu, having, snapshot, names) for gpu, having in there.items()}
+
+
+def _sorted_out(gpu: int | None, having: list[WorkerStatus], snapshot: PoolSnapshot, names: Names) -> Holders:
+    movable = [each for each in having if each.state is WorkerState.READY and not each.pinned and share(each) > 0]
+    return Holders(
+        all=tuple(having),
+        movable=tuple(
+            Movable((snapshot.id, each.id), names.canonical(each.model), tenure_s(each, snapshot.at_ms), each)
+            for each in movable
+        ),
+        movable_bytes=sum(share(each, gpu) for each in movable),
+        ours=sum(share(each, gpu) for each in having if not each.pinned),
+    )

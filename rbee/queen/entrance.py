@@ -1,0 +1,232 @@
+"""The way in: every check before a job is accepted, then the disk, then the answer."""
+
+import asyncio
+import contextlib
+import hashlib
+import itertools
+import secrets
+from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rbee import log
+from rbee.errors import Conflict, NoCapacity, NotPermitted
+from rbee.orchestrator_core.admission import Refuse as NotAdmitted
+from rbee.orchestrator_core.admission import admit, given_up
+from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
+from rbee.queen.clock import Clock
+from rbee.queen.counting import prompt_tokens
+from rbee.queen.dispatcher import Dispatcher
+from rbee.queen.forecast import Outlook
+from rbee.queen.job import Job
+from rbee.queen.jobs import Jobs
+from rbee.queen.pools import Pools
+from rbee.queen.store import jobs
+from rbee.queen.store.events import Entry
+from rbee.queen.store.jobs import NewJob, Stored, Unfinished
+from rbee.queen.store.store import Store
+from rbee.wire import codec
+from rbee.wire.events import Queued
+from rbee.wire.jobs import JobSpec, JobStatus
+from rbee.wire.words import counted
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Asker:
+    """Who asks. ``caller`` is empty for the operator."""
+
+    caller: str = ""
+    request_id: str = ""
+
+
+class Entrance:
+    """
+    Args:
+        capacity: how many may wait; -1 is unbounded.
+        policy: what to do with one more.
+        shown: a status with what only memory knows.
+        cancel: ends a job that cannot be kept.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        jobs: Jobs,
+        pools: Pools,
+        dispatcher: Dispatcher,
+        *,
+        capacity: int,
+        policy: str,
+        shown: Callable[[JobStatus], JobStatus],
+        cancel: Callable[[Job], Coroutine[Any, Any, None]],
+    ) -> None:
+        self.closed = False
+        """The queen is stopping: who is accepted now is kept for the next one."""
+        self._store = store
+        self._clock = clock
+        self._jobs = jobs
+        self._pools = pools
+        self._dispatcher = dispatcher
+        self._capacity = capacity
+        self._policy = policy
+        self._shown = shown
+        self._cancel = cancel
+        self._numbers = itertools.count()
+        self._coming: dict[int, JobSpec] = {}
+        self._waiting: set[int] = set()
+        self._arriving: dict[str, asyncio.Future[tuple[Stored, Job | None]]] = {}
+
+    async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
+        """Accept ``spec``: when this returns it is on disk. The job is None when it has ended already.
+
+        What was begun is seen through though the asker goes away: a job on disk must be one that runs.
+
+        Raises:
+            Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
+            accepted.
+        """
+        if spec.placement.draining and asker.caller:
+            raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
+        digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
+        if spec.id is not None and spec.id in self._arriving:
+            await asyncio.wait({self._arriving[spec.id]})
+        if spec.id is not None and (known := await self._store.read(jobs.find, spec.id)) is not None:
+            return self._repeated(known, digest, asker)
+        entering = asyncio.ensure_future(self._enter(spec, digest, asker))
+        if spec.id is not None and spec.id not in self._arriving:
+            self._arriving[spec.id] = entering
+            entering.add_done_callback(lambda _, job=spec.id: self._arriving.pop(job))  # type: ignore[misc]
+        return await asyncio.shield(entering)
+
+    async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
+        tokens = await prompt_tokens(spec, self._dispatcher.view(), self._pools)
+        decision = self._dispatcher.decide(spec, tokens)
+        if isinstance(decision, Refuse):
+            # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
+            await self._pools.refresh()
+            decision = self._dispatcher.decide(spec, tokens)
+        if isinstance(decision, Refuse):
+            raise decision.error
+        # From here to where it is among those that come nothing is awaited: whoever is next counts this one.
+        outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()))
+        at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
+        displaced = None if at_once else self._admit(spec, outlook)
+        first = self._first(decision, outlook, at_once=at_once)
+        created_ms = self._clock.wall_ms()
+        new = NewJob(
+            id=spec.id or new_id(),
+            digest=digest,
+            spec=spec,
+            caller=asker.caller,
+            request_id=asker.request_id,
+            created_ms=created_ms,
+            skew_ms=self._clock.now_ms() - created_ms,
+        )
+        entry = Entry(1, "queued", codec.dump_json(first))
+        with self._among_those_that_come(spec, waits=not at_once), self._in_place_of(displaced):
+            stored = await self._store.write(jobs.submit, new, entry)
+        if not stored.fresh:
+            if displaced is not None:
+                self._jobs.wait(displaced)
+            return self._repeated(stored, digest, asker)
+        job = Job(self._store, self._clock, _unfinished(stored, new))
+        job.feed.publish([entry])
+        job.context_tokens = tokens
+        if displaced is not None:
+            self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
+        accepted = self._accepted(job, stored, first)
+        await self._on_disk(job)
+        return accepted, job
+
+    async def _on_disk(self, job: Job) -> None:
+        """Wait for the disk, while the job is on its way to a worker already."""
+        try:
+            await self._store.synced()
+        except NoCapacity:
+            self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
+            raise
+
+    def _admit(self, spec: JobSpec, outlook: Outlook) -> Job | None:
+        """Return the job that has to leave for this one, if any; raises when it may not enter."""
+        admission = admit(
+            spec,
+            waiting=len(self._jobs.queue) + len(self._waiting),
+            oldest_batch=self._jobs.queue.oldest_batch(),
+            capacity=self._capacity,
+            policy=self._policy,
+            start_ms=outlook.start_ms,
+            next_ms=self._dispatcher.next_ms,
+        )
+        if isinstance(admission, NotAdmitted):
+            raise admission.error
+        return self._jobs.live[admission.displaces] if admission.displaces is not None else None
+
+    def _first(self, decision: Decision, outlook: Outlook, *, at_once: bool) -> Queued:
+        if at_once:
+            return Queued(position=0, predicted_start_ms=0, reason="")
+        reason = self._dispatcher.told(decision) or f"{counted(outlook.place, 'job')} to be given a slot before it"
+        return Queued(position=outlook.place, predicted_start_ms=outlook.start_ms, reason=reason)
+
+    @contextlib.contextmanager
+    def _among_those_that_come(self, spec: JobSpec, *, waits: bool) -> Iterator[None]:
+        number = next(self._numbers)
+        self._coming[number] = spec
+        if waits:
+            self._waiting.add(number)
+        try:
+            yield
+        finally:
+            del self._coming[number]
+            self._waiting.discard(number)
+
+    @contextlib.contextmanager
+    def _in_place_of(self, displaced: Job | None) -> Iterator[None]:
+        """Take ``displaced`` out of the queue; it is back if the other one cannot be stored."""
+        if displaced is not None:
+            self._jobs.queue.remove(displaced.id)
+        try:
+            yield
+        except BaseException:
+            if displaced is not None and not displaced.finished and not displaced.cancelled:
+                self._jobs.wait(displaced)
+            raise
+
+    def _accepted(self, job: Job, stored: Stored, first: Queued) -> Stored:
+        job.told, job.reason = (first.position, first.reason), first.reason
+        if self.closed:
+            job.feed.close()
+        self._jobs.wait(job)
+        self._dispatcher.deadlines.watch(job)
+        log.event(
+            "job.accepted", job=job.id, model=job.spec.model, caller=job.caller or None, request_id=job.request_id
+        )
+        place = first.position if first.predicted_start_ms == 0 else self._jobs.queue.position(job.id)
+        status = replace(stored.status, reason=first.reason, queue_position=place)
+        return replace(stored, status=replace(status, predicted_start_ms=first.predicted_start_ms))
+
+    def _repeated(self, known: Stored, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
+        if known.digest != digest or known.status.caller != asker.caller:
+            raise Conflict(
+                f"job {known.status.id} exists with another body",
+                hint="choose another id, or none",
+                details={"id": known.status.id},
+            )
+        return replace(known, status=self._shown(known.status)), self._jobs.live.get(known.status.id)
+
+
+def _unfinished(stored: Stored, new: NewJob) -> Unfinished:
+    return Unfinished(
+        seq=stored.seq,
+        spec=new.spec,
+        request_id=new.request_id,
+        status=stored.status,
+        last_event=0,
+        last_worker_event=0,
+        delivered=False,
+        skew_ms=new.skew_ms,
+    )
+
+
+def new_id() -> str:
+    return f"job-{secrets.token_hex(6)}"

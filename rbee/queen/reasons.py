@@ -1,0 +1,95 @@
+"""Why jobs wait: remembered for all with the same need together, and told to those who read them."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from typing import Any
+
+from rbee.orchestrator_core import explain
+from rbee.orchestrator_core.view import View
+from rbee.queen.clock import Clock
+from rbee.queen.forecast import Forecast
+from rbee.queen.held import Held
+from rbee.queen.job import Job, Need, item
+from rbee.queen.jobs import Jobs
+from rbee.wire.events import Queued
+
+REMEMBERED = 50
+"""How many reasons are remembered for each need."""
+
+_TELL_FIRST_S, _TELL_GROWTH, _TELL_LONGEST_S = 0.1, 1.15, 30.0
+"""A waiting job's readers are told of a change at once, then less and less often."""
+
+
+class Reasons:
+    """
+    Args:
+        aside: does something that nobody waits for.
+    """
+
+    def __init__(
+        self, clock: Clock, jobs: Jobs, forecast: Forecast, aside: Callable[[Coroutine[Any, Any, None], str], None]
+    ) -> None:
+        self._clock = clock
+        self._jobs = jobs
+        self._forecast = forecast
+        self._aside = aside
+        self._told: dict[Need, deque[tuple[int, str]]] = {}
+        self._held = Held()
+
+    def note(self, job: Job, reason: str) -> None:
+        """Remember why all with the need of ``job`` wait."""
+        told = self._told.setdefault(job.need(self._jobs.names), deque(maxlen=REMEMBERED))
+        if not told or told[-1][1] != reason:
+            told.append((self._clock.now_ms(), reason))
+
+    def hold(self, job: Job, reason: str) -> None:
+        """Remember why the policy has ``job`` wait, though it could go, and for itself alone."""
+        self._held.hold(job.id, reason, self._clock.now_ms())
+
+    def release(self, job: Job) -> None:
+        """It is decided anew."""
+        self._held.release(job.id)
+
+    def is_held(self, job: Job) -> bool:
+        return bool(self._held.reason(job.id))
+
+    def of(self, job: Job) -> str:
+        """Return why ``job`` waits; what became of it, once it does not."""
+        held = self._held.reason(job.id)
+        if held and not job.pausing:
+            return held
+        told = self._told.get(job.need(self._jobs.names))
+        return told[-1][1] if told and job.id in self._jobs.queue and not job.pausing else job.reason
+
+    def waited(self, job: Job) -> Sequence[Mapping[str, Any]]:
+        """Return what ``job`` waited for, this time."""
+        told, held = self._told.get(job.need(self._jobs.names), ()), self._held.told(job.id)
+        of_need = explain.waited([(at_ms - job.skew_ms, reason) for at_ms, reason in told], job.waiting_since_ms)
+        alone = [{"at_ms": at_ms - job.skew_ms, "reason": reason} for at_ms, reason in held]
+        return sorted([*of_need, *alone], key=lambda each: int(each["at_ms"]))
+
+    def forget(self) -> None:
+        """Forget the needs that nobody has any more."""
+        depths = self._jobs.queue.depths()
+        self._told = {need: told for need, told in self._told.items() if need in depths}
+        self._held.keep(self._jobs.queue)
+
+    def tell_all(self, view: View) -> None:
+        """Let the readers of waiting jobs know that a place, a reason or a prediction changed."""
+        now_s = time.monotonic()
+        for each in list(self._jobs.watched):
+            job = self._jobs.live[each]
+            place = self._jobs.queue.position(each)
+            if place is not None and now_s >= job.tell_after_s:
+                self._tell(job, place, view)
+
+    def _tell(self, job: Job, place: int, view: View) -> None:
+        reason = self.of(job)
+        if job.told == (place, reason):
+            return
+        job.told, job.reason = (place, reason), reason
+        job.tellings += 1
+        job.tell_after_s = time.monotonic() + min(_TELL_FIRST_S * _TELL_GROWTH**job.tellings, _TELL_LONGEST_S)
+        event = Queued(position=place, predicted_start_ms=self._forecast.of(job, view), reason=reason)
+        self._aside(job.record([item(event)]), f"tell-{job.id}")

@@ -1,0 +1,91 @@
+"""The queen is killed two hundred times at random moments. Nobody who asked her for something may notice."""
+
+import asyncio
+import contextlib
+import random
+import secrets
+import sqlite3
+from collections import Counter
+from functools import partial
+from itertools import product
+from pathlib import Path
+
+from rbee.client.http import HttpClient
+from rbee.client.queen import QueenClient
+from rbee.errors import RbeeError
+from rbee.wire.inference import InferenceRequest
+from tests.fakes.worker_server import FakePool
+from tests.support.real_worker import RealWorker, real_worker
+from tests.unit.queen.kills.caller import LENGTHS, PROMPTS, Caller, Texts
+from tests.unit.queen.kills.nursery import Nursery, nursery
+
+KILLS = 200
+CALLERS = 6
+LONGEST_LIFE_S = 0.4
+MOMENTS = ("submitting", "waiting", "streaming", "cancelling")
+
+
+async def undisturbed(worker: RealWorker) -> Texts:
+    """Return what it says to each of the prompts when nobody is killed."""
+    texts = {}
+    for prompt, length in product(PROMPTS, LENGTHS):
+        request = InferenceRequest(prompt=prompt, max_tokens=length, temperature=0, ignore_eos=True)
+        texts[prompt, length] = await worker.says(request)
+    return texts
+
+
+async def test_two_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path) -> None:
+    """Each job has one end, was done once, and says what it would have said; its reader saw each event once."""
+    seed = secrets.randbelow(1 << 32)
+    print(f"seed {seed}")
+    rng = random.Random(seed)
+    async with (
+        real_worker(tmp_path) as worker,
+        FakePool("blep", worker.face).serve() as pool,
+        nursery(tmp_path, RBEE_QUEEN_POOLS=pool.url) as queens,
+        HttpClient(queens.url) as http,
+    ):
+        pool.speak = partial(speak, pool, QueenClient(http))
+        texts = await undisturbed(worker)
+        callers = [Caller(f"caller{n}", http, random.Random(rng.random())) for n in range(CALLERS)]
+        struck = await killed(queens, callers, rng)
+        print(f"they struck callers while {dict(struck)}")
+        told = [job for caller in callers for job in caller.told]
+        for job in told:
+            job.check(texts)
+            assert await callers[0].again(job) == job.seen
+        done = Counter(
+            each["job"].partition(".")[0] for each in worker.endings() if each["stop_reason"] == "max_tokens"
+        )
+        assert {job.id: done[job.id] for job in told if not job.cancelled and done[job.id] != 1} == {}
+    assert min(struck[doing] for doing in MOMENTS) > 0, struck
+    assert len(told) > KILLS, "hardly anything got done between the kills"
+    on_disk(tmp_path / "queen.sqlite", len(told))
+
+
+async def speak(pool: FakePool, queen: QueenClient) -> None:
+    with contextlib.suppress(RbeeError):
+        await queen.heartbeat(pool.id, pool.snapshot())
+
+
+async def killed(queens: Nursery, callers: list[Caller], rng: random.Random) -> Counter[str]:
+    """Kill one queen after the other; return what the callers waited for in those moments."""
+    struck: Counter[str] = Counter()
+    enough = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        for caller in callers:
+            group.create_task(caller.live(enough))
+        for _ in range(KILLS):
+            await queens.bear()
+            await asyncio.sleep(rng.uniform(0, LONGEST_LIFE_S))
+            struck.update(caller.doing for caller in callers)
+            await queens.kill()
+        await queens.bear()
+        enough.set()
+    return struck
+
+
+def on_disk(path: Path, jobs: int) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+        assert database.execute("SELECT count(*), count(finished_ms) FROM job").fetchone() == (jobs, jobs)
