@@ -7,6 +7,7 @@ from typing import Any
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.keeper.reach import ask
+from rbee.wire.words import counted
 from rbee.wire.workers import WorkerExplanation
 
 
@@ -14,8 +15,9 @@ def explain_job(args: Args, output: Output) -> None:
     found = ask(args, lambda queen: queen.explain_job(args["<job>"]))
     output.facts(found, {"job": found.id, "state": found.state.value, "reason": found.reason})
     if not output.as_json:
-        for decision in found.decisions:
-            output.text("".join(_decision(decision)))
+        lines = [line for decision in found.decisions for line in _decision(decision)]
+        for at_ms, line in sorted(lines, key=lambda line: line[0]):
+            output.text(f"{_clock(at_ms)}  {line}")
 
 
 def explain_workers(args: Args, output: Output) -> None:
@@ -27,21 +29,23 @@ def explain_workers(args: Args, output: Output) -> None:
         output.text("".join(_worker(worker)))
 
 
-def _decision(decision: Mapping[str, Any]) -> Iterator[str]:
-    """Yield the lines of one decision, what it waited for before it and who else was considered below it."""
+def _decision(decision: Mapping[str, Any]) -> Iterator[tuple[int, str]]:
+    """Yield what a job waited for before a decision; then the decision, with who else was considered below it."""
     for waited in decision.get("waited", ()):
-        yield f"{_clock(waited['at_ms'])}  waited: {waited['reason']}\n"
-    yield f"{_clock(decision.get('at_ms', 0))}  {decision.get('sentence') or decision.get('decision', '')}\n"
+        yield waited["at_ms"], f"waited: {waited['reason']}\n"
+    lines = [f"{decision.get('sentence') or decision.get('decision', '')}\n"]
     if decision.get("policy"):
-        yield f"            {decision['policy']}\n"
+        lines.append(f"    {decision['policy']}\n")
     for each in decision.get("considered", ()):
         what = each.get("worker") or each.get("device", "")
-        yield f"            {what} of {each['pool']}: {each['found']}\n"
+        lines.append(f"    {what} of {each['pool']}: {each['found']}\n")
+    yield decision.get("at_ms", 0), "".join(lines)
 
 
 def _worker(worker: WorkerExplanation) -> Iterator[str]:
-    jobs = f", {worker.jobs} of our jobs" if worker.jobs else ""
-    yield f"{worker.id}  {worker.model}, {worker.state}{jobs}\n"
+    jobs = f", {counted(worker.jobs, 'job')}" if worker.jobs else ""
+    of_model = f"{worker.model}, " if worker.model else ""
+    yield f"{worker.id}  {of_model}{worker.state}{jobs}\n"
     yield f"  {worker.sentence}\n"
     for decision in worker.decisions:
         of_job = f" ({decision.job})" if decision.job else ""
@@ -49,4 +53,7 @@ def _worker(worker: WorkerExplanation) -> Iterator[str]:
 
 
 def _clock(at_ms: int) -> str:
-    return time.strftime("%H:%M:%S", time.localtime(at_ms / 1000))
+    """Return the time of today, the day as well where it was another."""
+    then, now = time.localtime(at_ms / 1000), time.localtime()
+    today = (then.tm_year, then.tm_yday) == (now.tm_year, now.tm_yday)
+    return time.strftime("%H:%M:%S" if today else "%Y-%m-%d %H:%M:%S", then)

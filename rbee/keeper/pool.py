@@ -12,6 +12,7 @@ from rbee.keeper.fleet import Shown, on_pools
 from rbee.keeper.hosts import chosen, named
 from rbee.keeper.reach import reached
 from rbee.pool_core.ops import PoolOps
+from rbee.wire.draining import DrainReason
 from rbee.wire.pools import PoolState
 
 
@@ -55,7 +56,8 @@ async def _say_who_drains(args: Args, output: Output) -> None:
     with contextlib.suppress(RbeeError):
         async with reached(args, any_version=True) as queen:
             for pool in await queen.list_pools():
-                if pool.state is PoolState.DRAINING and (pool.id in hosts or pool.url in hosts.values()):
+                by_operator = pool.state is PoolState.DRAINING and pool.drain_reason is DrainReason.OPERATOR
+                if by_operator and (pool.id in hosts or pool.url in hosts.values()):
                     output.say(f"the queen still drains {pool.id}: rbee-keeper pool undrain {pool.id}")
 
 

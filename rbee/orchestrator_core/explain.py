@@ -90,7 +90,7 @@ def _of_seat(seat: Seat, view: View) -> str:
         case WorkerState.ASLEEP:
             return "is asleep, and fits" if fits(seat, view) else "is asleep, and its memory is not free"
     if seat.free <= 0:
-        return f"all of its {counted(seat.worker.slots, 'slot')} are busy"
+        return "its slot is busy" if seat.worker.slots == 1 else f"all of its {seat.worker.slots} slots are busy"
     warm = f", {bytes_text(seat.warm_bytes)} of the prompt are warm" if seat.warm_bytes else ""
     return f"{counted(seat.free, 'free slot')}{warm}"
 

@@ -11,6 +11,7 @@ import sys
 from bisect import bisect_left, insort
 from collections.abc import Container, Hashable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TypeAlias
 
 from rbee.wire.jobs import Priority
@@ -172,10 +173,12 @@ class Queue:
         """Return how many stand before ``rank``."""
         return bisect_left(self._line, (rank, ""))
 
-    def before(self, rank: Rank, needs: Iterable[Hashable]) -> list[str]:
-        """Return the jobs with one of ``needs`` that could be tried before ``rank``; of each need in their order."""
+    def before(self, rank: Rank, needs: Iterable[Hashable], most: int) -> tuple[int, list[str]]:
+        """Return how many jobs with one of ``needs`` could be tried before ``rank``, and at most so many of them."""
         lines = [self._needs.get(need, []) for need in needs]
-        return [job for line in lines for _, job in line[: bisect_left(line, (rank, ""))]]
+        counts = [bisect_left(line, (rank, "")) for line in lines]
+        jobs = (job for line, count in zip(lines, counts, strict=True) for _, job in line[: min(count, most)])
+        return sum(counts), list(islice(jobs, most))
 
     def waiting_for(self, need: Hashable) -> tuple[Waiting, ...]:
         """Return all that could be tried and need just this, next first."""

@@ -2,10 +2,13 @@
 
 import heapq
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 REMEMBERED = 20
+FADES = 0.8
+"""What a job counts of what the one after it does."""
+
 _SIMULATED = 500
 """So many jobs ahead are let run one by one in mind; those before them are taken together."""
 
@@ -51,9 +54,9 @@ class Rates:
         """Return the rate of ``model`` at ``pool``; where it never ran there, at all pools; None: it never ran."""
         here = self._seen.get((model, pool or ""))
         if here:
-            return _rate(here)
-        everywhere = [sample for (what, _), seen in self._seen.items() if what == model for sample in seen]
-        return _rate(everywhere) if everywhere else None
+            return _rate(list(here))
+        everywhere = [_rate(list(seen)) for (what, _), seen in self._seen.items() if what == model]
+        return _mean(everywhere) if everywhere else None
 
     def forget(self, pool: str) -> None:
         self._seen = {key: seen for key, seen in self._seen.items() if key[1] != pool}
@@ -74,11 +77,22 @@ def start_ms(slots_ms: Sequence[float], ahead: int, job_ms: float) -> float:
     return slots[0]
 
 
-def _rate(samples: Iterable[Sample]) -> Rate:
-    known = list(samples)
-    tokens = sum(sample.tokens_out for sample in known)
+def _rate(samples: Sequence[Sample]) -> Rate:
+    """Weigh the last jobs most: what else the machine does changes how fast it is."""
+    weights = [FADES ** (len(samples) - 1 - n) for n in range(len(samples))]
+    weighed = list(zip(weights, samples, strict=True))
+    tokens = sum(weight * sample.tokens_out for weight, sample in weighed)
     return Rate(
-        ttft_ms=sum(sample.ttft_ms for sample in known) / len(known),
-        token_ms=sum(sample.decode_ms for sample in known) / max(1, tokens),
-        tokens_out=tokens / len(known),
+        ttft_ms=sum(weight * sample.ttft_ms for weight, sample in weighed) / sum(weights),
+        token_ms=sum(weight * sample.decode_ms for weight, sample in weighed) / max(sum(weights), tokens),
+        tokens_out=tokens / sum(weights),
+    )
+
+
+def _mean(rates: Sequence[Rate]) -> Rate:
+    count = len(rates)
+    return Rate(
+        ttft_ms=sum(rate.ttft_ms for rate in rates) / count,
+        token_ms=sum(rate.token_ms for rate in rates) / count,
+        tokens_out=sum(rate.tokens_out for rate in rates) / count,
     )

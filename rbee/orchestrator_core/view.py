@@ -47,7 +47,7 @@ class View:
 
     Args:
         in_flight: how many of our jobs each worker has.
-        used: of workers that had a job since this queen started.
+        used: of workers that had a job, as far as is remembered.
         waiting: canonical model → how many jobs wait for it.
         spawning: places where a worker is being made, and the bytes it will take.
         failed: places where that has failed lately.
@@ -117,7 +117,7 @@ class View:
         return found
 
     def idle_s(self, key: Key) -> float:
-        """Return how long ``key`` has had no job; for ever, when it had none since this queen started."""
+        """Return how long ``key`` has had no job; for ever, when none is remembered."""
         use = self.used.get(key)
         return float("inf") if use is None else max(0.0, self.now_s - use.at_s)
 

@@ -85,7 +85,6 @@ class Daemon:
     async def stop(self) -> None:
         """Stop beating; when it is for good, the queen hears of it first. Workers are systemd's, and go on."""
         await self._leaving.stop(await why_stopped(self._mode))
-        await self._leaving.close()
         tasks = self._others | ({self._task} if self._task is not None else set())
         for task in tasks:
             task.cancel()

@@ -2,7 +2,7 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Protocol, assert_never
 
@@ -84,7 +84,7 @@ class Leaving:
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     async def close(self) -> None:
-        """End the check of the GPUs, if it goes on."""
+        """End the check of the GPUs, if it goes on; it would let the pool take work again."""
         if self._check is not None:
             self._check.cancel()
             await asyncio.wait({self._check})
@@ -97,6 +97,7 @@ class Leaving:
     async def stop(self, reason: DrainReason | None) -> None:
         """The daemon ends; None: only to be there again. Tell the queen unless she knows, before it is too late."""
         known = self._condition.drain is not None and self._condition.drain.reason is DrainReason.SHUTDOWN
+        await self.close()
         if reason is None or known:
             return
         # Workers outlive a stop of this service, but not the host.
@@ -105,6 +106,7 @@ class Leaving:
     async def _on(self, power: Power) -> None:
         match power:
             case Power.OFF:
+                await self.close()
                 await self._leave(DrainReason.SHUTDOWN, self._power.delay_s - MARGIN_S)
                 self._power.go_ahead(power)
             case Power.SLEEPS:
@@ -115,7 +117,8 @@ class Leaving:
             case Power.STAYS_ON:
                 self._stay()
             case Power.AWAKE:
-                self._wake()
+                if self._check is None or self._check.done():  # else the clocks have told us first
+                    self._wake()
             case _:
                 assert_never(power)
 
@@ -170,18 +173,26 @@ class Leaving:
 
     async def _take_roll(self) -> None:
         """Take work again once the GPUs of before have answered, or have had their time."""
+        casualties: Mapping[str, str] = {}
+        try:
+            casualties = await self._miss()
+        except RbeeError as error:
+            log.error("gpu.unchecked", reason=error.message)
+        self._before = self._condition.drain = None
+        log.event("pool.back", gpus_missing=len(self._condition.missing))
+        await self._heartbeat.tell()
+        await asyncio.gather(*map(self._pool().stop_worker, casualties), return_exceptions=True)
+        self._heartbeat.changed()
+
+    async def _miss(self) -> Mapping[str, str]:
+        """Note who is missing and say so; return the workers that cannot go on."""
         missing = await self._missing()
-        self._before = None
         for gpu in missing:
             log.warning("gpu.missing", gpu=told(gpu))
         casualties = await self._pool().miss(missing)
         for why in casualties.values():
             log.warning("worker.bereft", reason=why)
-        self._condition.drain = None
-        log.event("pool.back", gpus_missing=len(missing))
-        await self._heartbeat.tell()
-        await asyncio.gather(*map(self._pool().stop_worker, casualties), return_exceptions=True)
-        self._heartbeat.changed()
+        return casualties
 
     async def _missing(self) -> Sequence[Gpu]:
         deadline_s = asyncio.get_running_loop().time() + GPUS_BACK_S

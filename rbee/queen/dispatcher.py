@@ -66,7 +66,7 @@ class Dispatcher:
         self.strategy = strategy
         self.rates = Rates()
         self.deadlines = Deadlines(limits)
-        self._store, self._clock = store, clock
+        self._store = store
         self._jobs = jobs
         self._pools = pools
         self._errands = errands
@@ -291,10 +291,10 @@ class Dispatcher:
         self.reasons.note(job, f"no worker could be started on {place_text(place)}: {error.message}")
         return not stuck
 
-    async def _noted(self, key: Key, what: str, why: str, job: str) -> None:
+    async def _noted(self, key: Key, what: str, why: str, job: str, at_ms: int) -> None:
         """Keep what was decided about a worker, for ``workers explain``."""
         with contextlib.suppress(RbeeError):
-            await self._store.write(workers.note, key, what, why, job, self._clock.wall_ms())
+            await self._store.write(workers.note, key, what, why, job, at_ms)
 
     def _retire_spares(self, view: View) -> None:
         """Stop the spare workers that sleep and nobody waits for, but never the last of a model."""

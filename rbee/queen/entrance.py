@@ -194,6 +194,7 @@ class Entrance:
 
     def _accepted(self, job: Job, stored: Stored, first: Queued) -> Stored:
         job.told, job.reason = (first.position, first.reason), first.reason
+        job.first_reason = first.reason
         if self.closed:
             job.feed.close()
         self._jobs.wait(job)

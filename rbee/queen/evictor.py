@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any
 
 from rbee import log
+from rbee.adapters import clocks
 from rbee.client.pool import PoolClient
 from rbee.errors import RbeeError
 from rbee.orchestrator_core.eviction import Victim
@@ -28,7 +29,7 @@ class Evictor:
     """
 
     def __init__(
-        self, pools: Pools, *, noted: Callable[[Key, str, str, str], Awaitable[None]], changed: Callable[[], None]
+        self, pools: Pools, *, noted: Callable[[Key, str, str, str, int], Awaitable[None]], changed: Callable[[], None]
     ) -> None:
         self._pools = pools
         self._noted = noted
@@ -69,9 +70,10 @@ class Evictor:
     async def _go(self, key: Key, why: str, job: str, ask: Callable[[PoolClient], Awaitable[None]]) -> None:
         pool, worker = key
         try:
+            at_ms = clocks.wall_ms()
             await ask(self._pools.client(pool))
             log.event("worker.evicted", worker=worker, pool=pool, job=job or None, why=why)
-            await self._noted(key, "evict" if job else "retire", why, job)
+            await self._noted(key, "evict" if job else "retire", why, job, at_ms)
             await self._pools.until(lambda: self._is_gone(key), SEEN_S)
         except RbeeError as error:
             log.warning("worker.not_evicted", worker=worker, pool=pool, code=error.code, error=error.message)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from rbee.orchestrator_core import clearing, places
 from rbee.orchestrator_core.eviction import Keeper
+from rbee.orchestrator_core.queue import Rank
 from rbee.orchestrator_core.rates import Rates, start_ms
 from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.scheduling import fits, seats_of
@@ -51,8 +52,7 @@ class Forecast:
         rank = self._jobs.queue.rank(job.id)
         if rank is None:
             return None
-        before = self._jobs.queue.before(rank, self._rivals(job.need(self._jobs.names)))
-        found = self._start_ms(job.spec, [self._jobs.live[each].spec for each in before], view)
+        found = self._start_ms(job.spec, *self._before(rank, job.need(self._jobs.names)), view)
         pause_ms = int((job.pause_until_s - time.monotonic()) * 1000)
         return None if found is None else max(found, pause_ms)
 
@@ -66,12 +66,12 @@ class Forecast:
         rank = queue.next_rank(spec.priority, share_of(caller, spec))
         sooner = [each for each in coming if spec.priority is Priority.BATCH or each.priority is not Priority.BATCH]
         rivals = [each for each in sooner if _rival(need_of(each, self._jobs.names), need)]
-        before = [self._jobs.live[each].spec for each in queue.before(rank, self._rivals(need))]
-        before += rivals
+        ahead, asked = self._before(rank, need)
+        ahead += len(rivals)
         return Outlook(
             place=queue.place(rank) + len(sooner),
-            at_once=_free(_up(spec, view)) > len(before),
-            start_ms=self._start_ms(spec, before, view),
+            at_once=_free(_up(spec, view)) > ahead,
+            start_ms=self._start_ms(spec, ahead, [*asked, *rivals][:_ASKED], view),
         )
 
     def next_ms(self, view: View) -> int | None:
@@ -79,26 +79,30 @@ class Forecast:
         head = next(self._jobs.queue.heads(), None)
         return None if head is None else self.of(self._jobs.live[head.job], view)
 
+    def _before(self, rank: Rank, need: Need) -> tuple[int, list[JobSpec]]:
+        ahead, some = self._jobs.queue.before(rank, self._rivals(need), _ASKED)
+        return ahead, [self._jobs.live[each].spec for each in some]
+
     def _rivals(self, need: Need) -> list[Need]:
         """Return the needs of those who wait for the same workers."""
         return [each for each in self._jobs.queue.depths() if isinstance(each, Need) and _rival(each, need)]
 
-    def _start_ms(self, spec: JobSpec, before: Sequence[JobSpec], view: View) -> int | None:
+    def _start_ms(self, spec: JobSpec, ahead: int, asked: Sequence[JobSpec], view: View) -> int | None:
+        """Args: ahead: how many are, for the same workers; asked: some of them."""
         up = _up(spec, view)
-        if _free(up) > len(before):
+        if _free(up) > ahead:
             return 0
         model = self._jobs.names.canonical(spec.model)
         rate = self._rates.of(model)
         claimed = any((seat.pool, seat.worker.id) in view.claimed for seat in up)
-        if (rate is None and (before or up)) or claimed:
+        if (rate is None and (ahead or up)) or claimed:
             return None
-        asked = before[:_ASKED]
         job_ms = sum(rate.job_ms(each.max_tokens) for each in asked) / len(asked) if rate and asked else 0.0
         running = self._errands.remaining_ms({(seat.pool, seat.worker.id) for seat in up}, self._rates, model)
         slots = [*[0.0] * _free(up), *running, *self._loading_ms(spec, job_ms, view)]
         new_ms = None if slots else self._new_ms(spec, view)
         slots = slots if new_ms is None else [new_ms]
-        return int(start_ms(slots, len(before), job_ms)) if slots else None
+        return int(start_ms(slots, ahead, job_ms)) if slots else None
 
     def _loading_ms(self, spec: JobSpec, job_ms: float, view: View) -> Iterator[float]:
         """Yield when each slot of the workers is free that are starting, or asleep and may be woken."""

@@ -83,6 +83,8 @@ class Job:
         self.state = status.state
         self.created_ms = status.created_ms
         self.waiting_since_ms = status.created_ms
+        self.first_reason = ""
+        """What it was told when it was accepted."""
         self.waited: Sequence[Mapping[str, Any]] = ()
         """What it waited for to no avail; kept with how it ended."""
         self.attempts = status.attempts

@@ -9,6 +9,7 @@ from rbee.config import Queen as Settings
 from rbee.errors import NotFound
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rates import Sample
+from rbee.orchestrator_core.view import Use
 from rbee.queen.clock import Clock
 from rbee.queen.closing import closing
 from rbee.queen.dispatcher import Dispatcher
@@ -19,9 +20,10 @@ from rbee.queen.jobs import Jobs
 from rbee.queen.metrics import Metrics
 from rbee.queen.policy import Policy
 from rbee.queen.pools import Pools
-from rbee.queen.store import events, jobs
+from rbee.queen.store import events, jobs, past
 from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Stored
+from rbee.queen.store.past import Worked
 from rbee.queen.store.store import Store
 from rbee.queen.sweeper import Sweeper
 from rbee.wire.catalog import ModelEntry
@@ -101,8 +103,11 @@ class Queen:
         await self.clock.start(self.store)
         await self.pools.start()
         kept = await self.store.read(jobs.unfinished)
+        reasons = await self.store.read(past.first_reasons)
+        self._remember(await self.store.read(past.worked))
         for each in kept:
             job = Job(self.store, self.clock, each)
+            job.first_reason = reasons.get(job.seq, "")
             if job.state in (JobState.DISPATCHED, JobState.RUNNING):
                 self.errands.resume(job)
             else:
@@ -111,6 +116,15 @@ class Queen:
         self.dispatcher.start()
         self.sweeper.start()
         log.event("queen.started", jobs=len(kept), waiting=len(self.jobs.queue))
+
+    def _remember(self, worked: Iterable[Worked]) -> None:
+        """Know from those before us who has been idle for how long, and how long a job takes."""
+        now_s = time.monotonic()
+        for each in worked:
+            used = Use(now_s - max(0, self.clock.now_ms() - each.at_ms) / 1000, batch=each.batch)
+            self.errands.used[each.pool, each.worker] = used
+            if each.end is not None:
+                self.dispatcher.rates.note(self.jobs.names.canonical(each.model), each.pool, _sample(each.end))
 
     async def stop(self) -> None:
         """Let go of everything without ending anything; jobs that come now are kept for the next queen."""
@@ -217,10 +231,13 @@ class Queen:
         if isinstance(event, Started):
             self.dispatcher.deadlines.watch(job)
         if isinstance(event, End) and event.stop_reason is not StopReason.CANCELLED and job.pool:
-            sample = Sample(tokens_out=event.tokens_out, ttft_ms=event.ttft_ms, decode_ms=event.decode_ms)
-            self.dispatcher.rates.note(self.jobs.names.canonical(job.spec.model), job.pool, sample)
+            self.dispatcher.rates.note(self.jobs.names.canonical(job.spec.model), job.pool, _sample(event))
 
     def _ended(self, job: Job) -> None:
         self.metrics.ended.labels(job.state.value).inc()
         self.dispatcher.policy.ended(job.id)
         self.sweeper.job_ended()
+
+
+def _sample(end: End) -> Sample:
+    return Sample(tokens_out=end.tokens_out, ttft_ms=end.ttft_ms, decode_ms=end.decode_ms)

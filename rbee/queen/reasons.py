@@ -17,6 +17,7 @@ from rbee.wire.events import Queued
 REMEMBERED = 50
 """How many reasons are remembered for each need."""
 
+_FORGOTTEN_MS = 1000
 _TELL_FIRST_S, _TELL_GROWTH, _TELL_LONGEST_S = 0.1, 1.15, 30.0
 """A waiting job's readers are told of a change at once, then less and less often."""
 
@@ -64,10 +65,16 @@ class Reasons:
 
     def waited(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return what ``job`` waited for, this time."""
-        told, held = self._told.get(job.need(self._jobs.names), ()), self._held.told(job.id)
-        of_need = explain.waited([(at_ms - job.skew_ms, reason) for at_ms, reason in told], job.waiting_since_ms)
-        alone = [{"at_ms": at_ms - job.skew_ms, "reason": reason} for at_ms, reason in held]
-        return sorted([*of_need, *alone], key=lambda each: int(each["at_ms"]))
+        held = [{"at_ms": at_ms - job.skew_ms, "reason": reason} for at_ms, reason in self._held.told(job.id)]
+        return sorted([*self._waited_for_need(job), *held], key=lambda each: int(each["at_ms"]))
+
+    def _waited_for_need(self, job: Job) -> Sequence[Mapping[str, Any]]:
+        noted = [(at_ms - job.skew_ms, reason) for at_ms, reason in self._told.get(job.need(self._jobs.names), ())]
+        told = explain.waited(noted, job.waiting_since_ms)
+        since_ms = told[0]["at_ms"] if told else job.at_ms()
+        if job.attempts or not job.first_reason or since_ms - job.created_ms < _FORGOTTEN_MS:
+            return told
+        return [{"at_ms": job.created_ms, "reason": job.first_reason}, *told]  # a queen before us said so
 
     def forget(self) -> None:
         """Forget the needs that nobody has any more."""

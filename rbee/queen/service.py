@@ -8,6 +8,7 @@ from rbee.errors import Conflict, NotFound, NotPermitted
 from rbee.orchestrator_core import explain, places
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.registry import status_of, workers_of
+from rbee.orchestrator_core.timeline import timeline
 from rbee.orchestrator_core.view import View
 from rbee.queen.closing import closing
 from rbee.queen.entrance import Asker
@@ -19,7 +20,7 @@ from rbee.wire.catalog import ModelEntry
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import Explanation, JobQuery, JobSpec, JobStatus
 from rbee.wire.pools import Capabilities, PoolRegistration, PoolSnapshot, PoolStatus, Version
-from rbee.wire.workers import SpawnEvent, WorkerDecision, WorkerExplanation, WorkerSpec, WorkerStatus
+from rbee.wire.workers import SpawnEvent, WorkerDecision, WorkerExplanation, WorkerSpec, WorkerState, WorkerStatus
 
 DECISIONS, DECISIONS_EACH = 500, 10
 """So many of the last decisions about workers are looked through, and shown of each."""
@@ -61,6 +62,8 @@ class QueenService:
         stored = await self._queen.find(job, self._asker)
         status = self._queen.shown(stored.status)
         decisions = await self._queen.store.read(jobs.decisions, stored.seq)
+        about_workers = await self._queen.store.read(workers.for_job, status.id)
+        decisions = timeline(status, decisions, about_workers)
         live = self._queen.jobs.live.get(stored.status.id)
         if live is not None and live.id in self._queen.jobs.queue:
             decisions = (*decisions, *self._queen.dispatcher.considering(live))
@@ -119,10 +122,11 @@ class QueenService:
         self._operator("look at workers")
         decided = await self._queen.store.read(workers.decisions, DECISIONS)
         view = self._queen.dispatcher.view()
-        return tuple(
-            _explained(pool, worker, view, decided.get((pool.id, worker.id), ()))
-            for pool in view.fleet.pools
-            for worker in workers_of(pool)
+        there = [(pool, worker) for pool in view.fleet.pools for worker in workers_of(pool)]
+        gone = sorted(decided.keys() - {(pool.id, worker.id) for pool, worker in there})
+        return (
+            *(_explained(pool, worker, view, decided.get((pool.id, worker.id), ())) for pool, worker in there),
+            *(_gone(pool, worker, decided[pool, worker]) for pool, worker in gone),
         )
 
     async def list_models(self) -> tuple[ModelEntry, ...]:
@@ -188,5 +192,18 @@ def _explained(
         idle_ms=None if idle_s == float("inf") else int(idle_s * 1000),
         need_bytes=worker.need_bytes,
         sentence=explain.worker_sentence(key, worker, view),
+        decisions=tuple(decided[-DECISIONS_EACH:]),
+    )
+
+
+def _gone(pool: str, worker: str, decided: Sequence[WorkerDecision]) -> WorkerExplanation:
+    """Return what is remembered of a worker that is no more."""
+    return WorkerExplanation(
+        id=f"{pool}:{worker}",
+        pool=pool,
+        worker=worker,
+        model="",
+        state=WorkerState.STOPPED,
+        sentence="is there no more",
         decisions=tuple(decided[-DECISIONS_EACH:]),
     )

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee import log
+from rbee.adapters import clocks
 from rbee.errors import InsufficientMemory, InsufficientVram, RbeeError
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rooms import Place
@@ -23,7 +24,8 @@ FAILED_S = 60.0
 """For so long after it failed for good a place is none for a worker that could be elsewhere, or is only a spare one."""
 
 _FULL = (InsufficientVram, InsufficientMemory)
-Noted: TypeAlias = Callable[[Key, str, str, str], Awaitable[None]]
+Noted: TypeAlias = Callable[[Key, str, str, str, int], Awaitable[None]]
+"""Worker, decision, why, for which job, and when."""
 
 
 @dataclass(slots=True)
@@ -37,6 +39,7 @@ class Need:
     task: "asyncio.Task[None] | None" = None
     failures: int = 0
     began_s: float = 0.0
+    began_ms: int = 0
     not_before_s: float = 0.0
 
 
@@ -68,7 +71,7 @@ class Spawner:
         message = f"starting a worker for {place.model} on {place.pool}"
         need = self._needs.setdefault(place, Need(message, takes, job, why))
         if need.task is None and time.monotonic() >= need.not_before_s:
-            need.began_s = time.monotonic()
+            need.began_s, need.began_ms = time.monotonic(), clocks.wall_ms()
             need.task = asyncio.create_task(self._spawn(place, spec, need), name=f"spawn-{place.pool}-{place.model}")
         return need.message
 
@@ -108,7 +111,7 @@ class Spawner:
         try:
             worker = await self._follow(place, spec, need)
             log.event("worker.spawned", worker=worker, pool=place.pool, model=place.model)
-            await self._noted((place.pool, worker), "spawn", need.why, need.job)
+            await self._noted((place.pool, worker), "spawn", need.why, need.job, need.began_ms)
             await self._pools.until(lambda: self._pools.status(place.pool, worker) is not None, SEEN_S)
         except RbeeError as failed:
             error = failed

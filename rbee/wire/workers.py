@@ -112,15 +112,15 @@ class WorkerDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerExplanation:
-    """Why a worker is there, and what would become of it if its memory were wanted."""
+    """Why a worker is there, and what would become of it if its memory were wanted; or why it is there no more."""
 
     id: str = plain(doc="pool:worker")
     pool: str
     worker: str
-    model: str
+    model: str = plain(doc="empty once the worker is gone")
     state: WorkerState
     jobs: int = plain(0, doc="of this queen's, that it has now")
-    idle_ms: int | None = plain(None, unit="ms", doc="since its last job; null: none since the queen started")
+    idle_ms: int | None = plain(None, unit="ms", doc="since its last job; null: none is remembered")
     need_bytes: int = 0
     sentence: str = ""
     decisions: tuple[WorkerDecision, ...] = ()

@@ -128,5 +128,5 @@ def test_the_lock_is_taken_again_from_a_logind_that_was_away(fleet: House) -> No
     lab.systemctl("start", "systemd-logind.service")
     wait_for(lambda: inhibitors(lab.host) == {"shutdown", "sleep"}, "the locks", 20)
     lab.systemctl("stop", POOL)
-    assert inhibitors(lab.host) == set()
+    wait_for(lambda: inhibitors(lab.host) == set(), "logind to have its locks back", 10)
     lab.systemctl("start", POOL)

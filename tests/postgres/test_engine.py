@@ -168,7 +168,7 @@ async def test_a_session_that_the_server_still_has_is_ended_for_the_new_one(cord
 
 async def test_a_commit_whose_answer_was_lost_is_known_to_have_happened(cord: Cable, where: str) -> None:
     store = opened(through(cord, where))
-    cord.cut_after = b"COMMIT"
+    cord.lose_answer = b"COMMIT\0"
     stored = await store.write_durably(jobs.submit, new(), QUEUED)
     assert cord.cuts == 1
     assert stored.fresh
@@ -183,7 +183,7 @@ async def test_a_commit_that_never_arrived_is_known_not_to_have_happened(
     asked: list[bool] = []
     happened = Postgres._happened
     monkeypatch.setattr(Postgres, "_happened", lambda self, number: asked.append(happened(self, number)) or asked[-1])
-    cord.swallow_after = b"COMMIT"
+    cord.lose_question = b"COMMIT"
     with pytest.raises(NoCapacity):
         await store.write_durably(jobs.submit, new(), QUEUED)
     assert (cord.cuts, asked) == (1, [False])

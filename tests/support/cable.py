@@ -15,16 +15,16 @@ class Cable:
 
     Attributes:
         port: where to connect instead.
-        cut_after: once the client says this, it is passed on, and the client is cut off without an answer.
-        swallow_after: as that, but it is not passed on either, and the server is cut off, too.
+        lose_answer: once the server says this, the client does not hear it but is cut off.
+        lose_question: once the client says this, the server does not hear it, and both are cut off.
     """
 
     def __init__(self, to: int) -> None:
         self._to = to
         self._listening = bind_socket("127.0.0.1:0")
         self.port = int(self._listening.getsockname()[1])
-        self.cut_after: bytes | None = None
-        self.swallow_after: bytes | None = None
+        self.lose_answer: bytes | None = None
+        self.lose_question: bytes | None = None
         self.cuts = 0
         self._servers: list[socket.socket] = []
         self._clients: list[socket.socket] = []
@@ -58,11 +58,8 @@ class Cable:
     def _up(self, client: socket.socket, server: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := client.recv(_PIECE):
-                if self.cut_after is not None and self.cut_after in piece:
-                    self.cut_after = None
-                    self._hang_up(client)
-                elif self.swallow_after is not None and self.swallow_after in piece:
-                    self.swallow_after = None
+                if self.lose_question is not None and self.lose_question in piece:
+                    self.lose_question = None
                     self._hang_up(client)
                     server.shutdown(socket.SHUT_RDWR)
                     return
@@ -72,10 +69,13 @@ class Cable:
         self.cuts += 1
         client.shutdown(socket.SHUT_RDWR)
 
-    @staticmethod
-    def _down(server: socket.socket, client: socket.socket) -> None:
+    def _down(self, server: socket.socket, client: socket.socket) -> None:
         with contextlib.suppress(OSError):
             while piece := server.recv(_PIECE):
+                if self.lose_answer is not None and self.lose_answer in piece:
+                    self.lose_answer = None
+                    self._hang_up(client)
+                    return
                 client.sendall(piece)
 
 

@@ -6,8 +6,11 @@ import signal
 
 import pytest
 
+from rbee.wire.events import End
+from rbee.wire.jobs import JobSpec
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Hammer, Lab
+from tests.systemd.story import Story
 
 DAEMONS = {"rbee-queen": 8080, "rbee-pool": 9200}
 daemon = pytest.mark.parametrize(("unit", "port"), DAEMONS.items(), ids=DAEMONS.keys())
@@ -116,6 +119,34 @@ def test_a_token_is_changed_by_reloads_alone(lab: Lab) -> None:
     assert {unit: lab.pid(f"{unit}.service") for unit in DAEMONS} == before
     kept = lab.host.run(["stat", "-c", "%a %U %G", "/run/rbee/rbee-queen.token", "/run/rbee/rbee-pool.token"]).stdout
     assert set(kept.splitlines()) == {"640 root rbee-token"}
+
+
+SECOND = """
+[Service]
+Environment=RBEE_QUEEN_DATABASE=/var/lib/private/rbee-queen/queen.sqlite
+ExecStart=/usr/local/bin/queen-rbee --bind=127.0.0.1:8099
+Type=notify
+Restart=on-failure
+RestartPreventExitStatus=USAGE CANTCREAT CONFIG
+"""
+
+
+def test_a_second_queen_on_the_database_refuses_and_the_first_goes_on(lab: Lab) -> None:
+    lab.spawn("smollm2", "--ctx", "1024")
+    lab.host.write("/run/systemd/system/second.service", SECOND)
+    lab.systemctl("daemon-reload")
+    with Story(lab, JobSpec(model="smollm2", prompt="Once", max_tokens=200, temperature=0, ignore_eos=True)) as story:
+        story.wait_for_tokens(5)
+        first = lab.pid("rbee-queen.service")
+        assert lab.systemctl("start", "second.service", check=False).returncode != 0
+        assert isinstance(story.finish(), End)
+    assert (lab.show("second.service", "ExecMainStatus"), lab.show("second.service", "NRestarts")) == ("73", "0")
+    said = lab.host.journal("-u", "second.service")
+    assert "another queen uses the database /var/lib/private/rbee-queen/queen.sqlite" in said
+    assert "systemctl status rbee-queen" in said
+    assert [number for number, _ in story.seen] == list(range(1, len(story.seen) + 1))
+    assert lab.pid("rbee-queen.service") == first
+    assert "database.failed" not in lab.host.journal("-u", "rbee-queen.service")
 
 
 def _give_tokens(lab: Lab, *tokens: str) -> None:

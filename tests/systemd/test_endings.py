@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,10 @@ def whole(story: Story) -> None:
     assert sum(isinstance(event, Started) for _, event in story.seen) == 1
 
 
+def resumed_on(story: Story) -> list[str]:
+    return [event.resumed_on for _, event in story.seen if isinstance(event, Metrics) and event.resumed_on]
+
+
 def tried(lab: Lab, story: Story) -> list[str]:
     """Return why each attempt but the last came to nothing."""
     decisions = lab.rbee_json("jobs", "explain", story.job)["decisions"]
@@ -79,8 +84,7 @@ def test_a_killed_worker_comes_back_and_goes_on_where_it_was(busy: tuple[Lab, St
     lab.systemctl("kill", "--signal=KILL", UNIT)
     whole(story)
     assert lab.pid(UNIT) not in (0, before)
-    resumed = [event.resumed_on for _, event in story.seen if isinstance(event, Metrics) and event.resumed_on]
-    assert resumed == ["blep:worker-cpu-0"]
+    assert resumed_on(story) == ["blep:worker-cpu-0"]
     assert tried(lab, story) == [WorkerLost.code]
     assert story.text == undisturbed(lab)
 
@@ -97,6 +101,31 @@ def test_a_job_whose_worker_is_killed_goes_on_at_a_sibling_with_the_same_text(la
     other = second if victim == first else first
     assert lab.rbee_json("jobs", "status", story.job)["worker"] == other
     assert story.text == expected
+
+
+def test_a_worker_that_is_stopped_lets_its_job_go_on_at_a_sibling(lab: Lab) -> None:
+    """It has half a minute for what ends by itself; this one asks for more, and is not missed."""
+    first, second = (lab.spawn("smollm2", "--ctx", "8192")["id"] for _ in range(2))
+    with Story(lab, replace(LONG, max_tokens=8000)) as story:
+        story.wait_for_tokens(5)
+        stopped = lab.rbee_json("jobs", "status", story.job)["worker"]
+        lab.hive("worker", "stop", stopped, "--yes")
+        assert [worker["id"] for worker in lab.hive_json("worker", "list")] == [second if stopped == first else first]
+        wait_for(lambda: resumed_on(story), "the job to go on", 30)
+        story.wait_for_tokens(5)
+        lab.rbee("jobs", "cancel", story.job)
+        whole(story)
+    assert tried(lab, story) == [WorkerLost.code]
+
+
+def test_sampled_text_goes_on_as_well_and_says_where(lab: Lab) -> None:
+    lab.spawn("smollm2", "--ctx", "1024")
+    with Story(lab, replace(LONG, temperature=1.0, seed=7)) as story:
+        story.wait_for_tokens(5)
+        lab.systemctl("kill", "--signal=KILL", UNIT)
+        whole(story)
+    assert resumed_on(story) == ["blep:worker-cpu-0"]
+    assert lab.rbee_json("jobs", "status", story.job)["tokens_out"] == LONG.max_tokens
 
 
 def test_a_worker_out_of_memory_dies_alone_and_the_job_says_so(busy: tuple[Lab, Story]) -> None:

@@ -142,7 +142,7 @@ def test_an_idle_worker_goes_to_sleep_for_another_model_and_comes_back(cuda: Lab
     assert submit(cuda, asleep[0])["state"] == "completed"
     assert sorted(states(cuda).values()) == ["asleep", "ready", "ready"]
     said = cuda.rbee("jobs", "explain", "pushy").stdout
-    assert "waited: evicted for three on gpu 0 of" in said
+    assert "waited: making room for three on gpu 0 of" in said
     assert "started a worker of three on gpu 0 of" in cuda.rbee("workers", "explain").stdout
     assert "evicted for three: it had no job for" in cuda.rbee("workers", "explain").stdout
 

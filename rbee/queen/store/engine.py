@@ -10,10 +10,12 @@ class Engine(Protocol):
     Attributes:
         name: what it is called where it is in trouble.
         hint: what to do about trouble, as a clause.
+        writes_go_on: while ``checkpoint`` runs; where they cannot, the writer runs it.
     """
 
     name: str
     hint: str
+    writes_go_on: bool
 
     def open(self) -> list[str]:
         """Take the database for this queen alone, on the thread that will write; return the migrations applied.

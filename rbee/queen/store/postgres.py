@@ -62,6 +62,8 @@ class Postgres:
         waits: told, each time it changes, why this queen does not reign yet; None: she does not wait but fails.
     """
 
+    writes_go_on = True
+
     def __init__(self, url: str, *, password: str = "", address: str = "") -> None:
         self.name = url.partition("?")[0]
         self.hint = f"pg_isready --dbname={self.name}"
@@ -128,7 +130,6 @@ class Postgres:
 
     def checkpoint(self) -> None:
         """Have the rows that were deleted or changed overwritten in time, as VACUUM prepares it."""
-        self._reach()
         execute("VACUUM event, job, decision")
 
     def deposed(self) -> str | None:
@@ -225,7 +226,9 @@ class Postgres:
         while self.deposed() is None:
             with contextlib.suppress(*AWAY):
                 self._reach()
-                return bool(execute("SELECT pg_xact_status(?::xid8)", number).fetchone()[0] == "committed")
+                status = execute("SELECT pg_xact_status(?::xid8)", number).fetchone()[0]
+                if status != "in progress":
+                    return bool(status == "committed")
             self._left.wait(_AGAIN_S)
         return False
 

@@ -25,6 +25,8 @@ _PRAGMAS = {
 class Sqlite:
     """``Engine`` over the file ``path``. A lock beside it keeps a second queen out."""
 
+    writes_go_on = False
+
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = str(path)

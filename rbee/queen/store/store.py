@@ -69,7 +69,10 @@ class Store:
 
     async def checkpoint(self) -> None:
         """See to it that what was erased is nowhere any more."""
-        await self._submit(self._writer.submit, self._engine.checkpoint, alone=True)
+        if self._engine.writes_go_on:
+            await self.read(self._engine.checkpoint)
+        else:
+            await self._submit(self._writer.submit, self._engine.checkpoint, alone=True)
 
     async def touch(self) -> None:
         """Find out whether the database is there and ours.

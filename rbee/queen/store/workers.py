@@ -17,3 +17,11 @@ def decisions(limit: int) -> dict[tuple[str, str], list[Told]]:
         told = Told(at_ms=row.at_ms, decision=row.decision, why=row.why, job=row.job)
         found.setdefault((row.pool, row.worker), []).append(told)
     return found
+
+
+def for_job(job: str) -> tuple[tuple[str, str, Told], ...]:
+    """Return what was decided about workers for ``job``, with pool and worker."""
+    rows = WorkerDecision.select().where(WorkerDecision.job == job).order_by(WorkerDecision.id)
+    return tuple(
+        (row.pool, row.worker, Told(at_ms=row.at_ms, decision=row.decision, why=row.why, job=row.job)) for row in rows
+    )

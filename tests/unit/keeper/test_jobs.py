@@ -160,10 +160,14 @@ async def test_a_job_is_explained(house: House) -> None:
     await run(*SUBMIT, "--id=mine")
     done = await run("jobs", "explain", "mine")
     assert done.out.startswith("job    mine\nstate  completed\n")
-    assert "  ran on worker-cpu-0 on blep: it had 1 free slot\n" in done.out
-    assert done.out.endswith(
-        "worker-cpu-0 of blep: 1 free slot\n            cpu of blep: a worker of this model is there already\n"
-    )
+    told = [line[len("00:00:00  ") :] if line[0].isdigit() else line for line in done.out.splitlines()[2:]]
+    assert told == [
+        "accepted as an interactive job for tiny",
+        "ran on worker-cpu-0 on blep: it had 1 free slot",
+        "    worker-cpu-0 of blep: 1 free slot",
+        "    cpu of blep: a worker of this model is there already",
+        "completed with 4 tokens",
+    ]
     assert (await run("jobs", "explain", "mine", "--format=json")).document["id"] == "mine"
 
 

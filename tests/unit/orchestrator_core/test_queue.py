@@ -129,9 +129,10 @@ def test_who_is_ahead_are_those_with_the_same_needs() -> None:
     queue = filled(waiting(1), waiting(2, need="big"), waiting(3), waiting(4, need="tiny, on mac"))
     third, new = queue.rank("job-3"), queue.next_rank(Priority.INTERACTIVE, "")
     assert third is not None
-    assert queue.before(third, ["tiny"]) == ["job-1"]
-    assert queue.before(new, ["tiny", "tiny, on mac"]) == ["job-1", "job-3", "job-4"]
-    assert queue.before(new, ["nobody's"]) == []
+    assert queue.before(third, ["tiny"], 9) == (1, ["job-1"])
+    assert queue.before(new, ["tiny", "tiny, on mac"], 9) == (3, ["job-1", "job-3", "job-4"])
+    assert queue.before(new, ["tiny", "tiny, on mac"], 2) == (3, ["job-1", "job-3"])
+    assert queue.before(new, ["nobody's"], 9) == (0, [])
 
 
 def test_a_new_one_is_told_the_place_it_will_have() -> None:

@@ -24,11 +24,16 @@ def test_a_rate_is_of_the_last_jobs_at_that_pool_else_of_all() -> None:
     rates.note("tiny", "fast", sample())
     fast, slow, new = rates.of("tiny", "fast"), rates.of("tiny", "slow"), rates.of("tiny", "new")
     assert fast and slow and new
-    assert (fast.token_ms, slow.token_ms) == (10.0, 90.0)
+    assert (fast.token_ms, slow.token_ms) == (pytest.approx(10.0), pytest.approx(90.0))
     assert fast.token_ms < new.token_ms < slow.token_ms
+    for _ in range(5):
+        rates.note("tiny", "slow", sample())
+    quicker = rates.of("tiny", "slow")
+    assert quicker and quicker.token_ms < (fast.token_ms + slow.token_ms) / 2, "the last jobs count most"
     for _ in range(REMEMBERED):
         rates.note("tiny", "slow", sample())
-    assert rates.of("tiny", "slow") == fast
+    again = rates.of("tiny", "slow")
+    assert again and again.token_ms == pytest.approx(fast.token_ms)
     rates.forget("slow")
     assert rates.of("tiny", "slow") == fast, "as fast as at the pools that are left"
 

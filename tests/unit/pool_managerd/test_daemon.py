@@ -20,7 +20,7 @@ from rbee.errors import ConfigInvalid
 from rbee.pool_core.condition import Condition
 from rbee.pool_core.service import PoolService
 from rbee.pool_managerd.daemon import Daemon
-from rbee.wire.pools import PoolSnapshot
+from rbee.wire.pools import Gpu, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerSpec
 from tests.fakes.pool import FakePool
 from tests.support.serving import served
@@ -101,6 +101,18 @@ async def test_the_queen_gets_the_whole_snapshot_with_secrets_and_our_token(pool
             assert authorization == f"Bearer {TOKEN}"
             assert snapshot.worker_secrets == {"worker-cpu-0": "secret of worker-cpu-0"}
             assert (daemon.status(), daemon.vital()) == ("1 worker (1 ready), queen ok", None)
+            await daemon.stop()
+
+
+async def test_status_names_the_gpu_that_nothing_can_run_on(pool: FakePool, file: Path) -> None:
+    pool.gpus.gpus = (Gpu(index=1, name="RTX 3070", problem="it has fallen off the bus"),)
+    queen = Queen()
+    async with queen.serve() as url:
+        file.write_text(f'[pool]\nqueen = "{url}"\n')
+        with made(file) as daemon:
+            await daemon.start()
+            await daemon.heartbeat.tell()
+            assert daemon.status() == "0 workers, queen ok, gpu 1 (RTX 3070): it has fallen off the bus"
             await daemon.stop()
 
 

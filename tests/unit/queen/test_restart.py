@@ -242,6 +242,7 @@ async def test_the_second_queen_on_a_database_exits_73(tmp_path: Path) -> None:
         _, said = await process.communicate()
         assert process.returncode == os.EX_CANTCREAT
         assert b"another queen uses the database" in said
+        assert b'hint="systemctl status rbee-queen, or name another [queen] database"' in said
         assert await first.serves()
 
 

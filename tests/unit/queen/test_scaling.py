@@ -5,7 +5,7 @@ from rbee.wire.events import Failure
 from rbee.wire.pools import Device, Need
 from rbee.wire.workers import Backend, WorkerState
 from tests.fakes.worker_server import GIB, FakePool, FakeWorker
-from tests.unit.queen.conftest import Running, soon, text_of, words
+from tests.unit.queen.conftest import Running, eventually, soon, text_of, words
 from tests.unit.queen.test_service import spec
 
 
@@ -147,7 +147,17 @@ async def test_what_cannot_be_started_at_one_pool_is_started_at_another(queen: R
         await queen.hear(mac)
         for job in jobs:
             assert text_of(await queen.ended(job.id)) == words(5)
-        (ran,) = (await queen.client.explain_job(jobs[0].id)).decisions
+        story = (await queen.client.explain_job(jobs[-1].id)).decisions
+        assert [each["decision"] for each in story] == ["accept", "run", "end"]
+
+        async def noted() -> bool:
+            return len((await queen.client.explain_job(jobs[0].id)).decisions) == 4
+
+        await eventually(noted)
+        story = (await queen.client.explain_job(jobs[0].id)).decisions
+        assert [each["decision"] for each in story] == ["accept", "spawn", "run", "end"]
+        assert story[1]["sentence"].startswith("started a worker of tiny on mac, which takes")
+        ran = story[2]
         assert "no worker could be started on blep: tensor 'x' is truncated" in [w["reason"] for w in ran["waited"]]
         assert {"pool": "blep", "device": "cpu"}.items() <= ran["considered"][1].items()
         assert ran["considered"][1]["found"].endswith("but a worker could not be started there lately")

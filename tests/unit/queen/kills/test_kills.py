@@ -5,6 +5,7 @@ import contextlib
 import random
 import secrets
 import sqlite3
+import time
 from collections import Counter
 from functools import partial
 from itertools import product
@@ -21,7 +22,9 @@ from tests.unit.queen.kills.nursery import Nursery, nursery
 
 KILLS = 200
 CALLERS = 6
-LONGEST_LIFE_S = 0.4
+LIVES, LONGEST_S = 4, 0.8
+"""The longest life of a queen, in times of what she takes to be up: some are killed before, on any machine."""
+
 MOMENTS = ("submitting", "waiting", "streaming", "cancelling")
 
 
@@ -48,7 +51,8 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path)
         pool.speak = partial(speak, pool, QueenClient(http))
         texts = await undisturbed(worker)
         callers = [Caller(f"caller{n}", http, random.Random(rng.random())) for n in range(CALLERS)]
-        struck = await killed(queens, callers, rng)
+        longest_life_s = min(LIVES * await time_to_be_up_s(queens, http), LONGEST_S)
+        struck = await killed(queens, callers, rng, longest_life_s)
         print(f"they struck callers while {dict(struck)}")
         told = [job for caller in callers for job in caller.told]
         for job in told:
@@ -59,7 +63,7 @@ async def test_two_hundred_kills_lose_nothing_and_double_nothing(tmp_path: Path)
         )
         assert {job.id: done[job.id] for job in told if not job.cancelled and done[job.id] != 1} == {}
     assert min(struck[doing] for doing in MOMENTS) > 0, struck
-    assert len(told) > KILLS, "hardly anything got done between the kills"
+    assert len(told) > KILLS / 2, "hardly anything got done between the kills"
     on_disk(tmp_path / "queen.sqlite", len(told))
 
 
@@ -68,7 +72,16 @@ async def speak(pool: FakePool, queen: QueenClient) -> None:
         await queen.heartbeat(pool.id, pool.snapshot())
 
 
-async def killed(queens: Nursery, callers: list[Caller], rng: random.Random) -> Counter[str]:
+async def time_to_be_up_s(queens: Nursery, http: HttpClient) -> float:
+    began_s = time.monotonic()
+    await queens.bear()
+    await http.call("GET", "/health")
+    took_s = time.monotonic() - began_s
+    await queens.kill()
+    return took_s
+
+
+async def killed(queens: Nursery, callers: list[Caller], rng: random.Random, longest_life_s: float) -> Counter[str]:
     """Kill one queen after the other; return what the callers waited for in those moments."""
     struck: Counter[str] = Counter()
     enough = asyncio.Event()
@@ -77,7 +90,7 @@ async def killed(queens: Nursery, callers: list[Caller], rng: random.Random) -> 
             group.create_task(caller.live(enough))
         for _ in range(KILLS):
             await queens.bear()
-            await asyncio.sleep(rng.uniform(0, LONGEST_LIFE_S))
+            await asyncio.sleep(rng.uniform(0, longest_life_s))
             struck.update(caller.doing for caller in callers)
             await queens.kill()
         await queens.bear()
