@@ -205,6 +205,11 @@ def test_the_night_policy_starts_nothing_for_a_batch_job_and_all_for_a_person() 
     answers = {sample["context"]["job"]["id"]: script.decide(sample["context"]) for sample in SAMPLES}
     assert answers["job-4"] is None
     assert answers["job-5"]["action"] == "wait"
+    sample = SAMPLES[1]["context"]
+    asleep = {**sample, "workers": [{**sample["workers"][0], "state": "asleep"}]}
+    assert script.decide(asleep) == {"action": "wait", "reason": "it is for later: nothing is woken for batch jobs"}
+    patient = {**asleep, "job": {**sample["job"], "waited_ms": 6 * 3600 * 1000 + 1}}
+    assert script.decide(patient) is None, "a job must not wait for ever"
 
 
 def test_the_cool_policy_spares_a_hot_gpu_if_it_can() -> None:
