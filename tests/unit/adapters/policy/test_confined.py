@@ -157,6 +157,12 @@ def test_a_script_that_eats_memory_when_it_is_read_is_refused(load: Load) -> Non
         load("x = 'x' * 2000000000\n" + decide("return None"))
 
 
+def test_one_that_is_never_done_being_read_is_refused(load: Load) -> None:
+    forever = "long = 'y' * (1 << 22)\nx = [long.count('z') for each in range(100000)]\n"
+    with pytest.raises(ConfigInvalid, match=r"x\.star: .*(took longer than 2000 ms|loop turns|by the clock)"):
+        load(forever + decide("return None"))
+
+
 def test_its_process_may_be_killed_and_ends_with_it(load: Load) -> None:
     before = children()
     script = load(decide("return wait('so')"))
