@@ -75,7 +75,7 @@ def leaving(room: Room, view: View) -> Sequence[WorkerStatus]:
     going: dict[str, WorkerStatus] = {}
     for gpu, lack in lacking(room, view):
         there = eviction.leaving(room.place.pool, gpu, view)
-        if sum(share(worker) for worker in there) < lack:
+        if sum(share(worker, gpu) for worker in there) < lack:
             return ()
         going |= {worker.id: worker for worker in there}
     return tuple(going.values())
@@ -112,7 +112,7 @@ def _done_for(room: Room, view: View) -> dict[Key, int]:
         for work, key, worker in sorted(candidates, key=lambda each: (each[0], each[1])):
             if lack > 0:
                 found[key] = work
-                lack -= share(worker)  # noqa: PLW2901
+                lack -= share(worker, gpu)  # noqa: PLW2901
         if lack > 0:
             return {}
     return found

@@ -58,14 +58,14 @@ def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Vict
     if holders.movable_bytes < lacking:
         return ()
     going = [each.worker for each in holders.movable if _goes(each, view)]
-    if sum(map(share, going)) < lacking:
+    if sum(share(worker, gpu) for worker in going) < lacking:
         return ()
     chosen: list[Victim] = []
     for worker in sorted(going, key=lambda each: worth((pool, each.id), each, view)):
         if sum(victim.frees for victim in chosen) >= lacking:
             break
         why = _why((pool, worker.id), worker, view)
-        chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker), why=why))
+        chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker, gpu), why=why))
     return _needed(chosen, lacking)
 
 

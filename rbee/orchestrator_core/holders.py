@@ -84,7 +84,7 @@ def holders_of(snapshot: PoolSnapshot, names: Names) -> Mapping[int | None, Hold
 
 
 def _sorted_out(gpu: int | None, having: list[WorkerStatus], snapshot: PoolSnapshot, names: Names) -> Holders:
-    movable = [each for each in having if each.state is WorkerState.READY and not each.pinned and share(each) > 0]
+    movable = [each for each in having if each.state is WorkerState.READY and not each.pinned and share(each, gpu) > 0]
     return Holders(
         all=tuple(having),
         movable=tuple(

@@ -277,8 +277,8 @@ class PoolService:
         return ledger.Survey(
             models=await self.list_models(),
             workers=workers,
-            inventory=inventory.heeding(
-                with_missing(await self._gpus.inventory(), self._condition.missing), self._facts.gpu_limit_c
+            inventory=with_missing(
+                inventory.heeding(await self._gpus.inventory(), self._facts.gpu_limit_c), self._condition.missing
             ),
             host=await self._host.resources(),
             resident=await self._host.resident([worker.pid for worker in workers if worker.pid is not None]),

@@ -23,6 +23,7 @@ from rbee.queen.deadlines import Deadlines
 from rbee.queen.errands import Errands
 from rbee.queen.evictor import Evictor
 from rbee.queen.forecast import Forecast, Outlook
+from rbee.queen.held import Held
 from rbee.queen.job import Job, Need
 from rbee.queen.jobs import Jobs
 from rbee.queen.policy import Policy
@@ -37,6 +38,7 @@ from rbee.wire.workers import WorkerState
 
 TICK_S = 1.0
 STUCK_S = 30.0
+
 PASSED = 10
 """So many whom the policy alone has wait let others of their need go first; the policy is asked about each of those."""
 
@@ -73,7 +75,8 @@ class Dispatcher:
         self._spawner = Spawner(pools, done=self._spawned, noted=self._noted, changed=jobs.changed.set)
         self._evictor = Evictor(pools, noted=self._noted, changed=jobs.changed.set)
         self._forecast = Forecast(jobs, errands, self._spawner, self.rates)
-        self.reasons = Reasons(clock, jobs, self._forecast, self.aside)
+        self._held = Held(clock)
+        self.reasons = Reasons(clock, jobs, self._forecast, self._held, self.aside)
         self._hopes: dict[Need, Place] = {}
         self._claims: tuple[Claim, ...] = ()
         self._look_again_s: float | None = None
@@ -206,8 +209,7 @@ class Dispatcher:
         """Look at the first of each need; who is given something makes way for the next of that need."""
         self._look_again_s = None
         claims: tuple[Claim, ...] = ()
-        view = self._view(claims)
-        passed = set[str]()
+        view, passed = self._view(claims), set[str]()
         for entry in self._jobs.queue.heads(passed):
             job = self._jobs.live[entry.job]
             warm = self._errands.warmth.match(job.blocks, job.spec.session)
@@ -216,9 +218,9 @@ class Dispatcher:
             asked = partial(self._told_to_policy, job)
             decision = self.policy.decide(job.spec, builtin, view, asked, job.context_tokens)
             self._hopes.pop(job.need(self._jobs.names), None)
-            self.reasons.release(job)
+            self._held.release(job.id)
             if isinstance(decision, Wait) and decision is not builtin and len(passed) < PASSED:
-                self.reasons.hold(job, decision.reason)
+                self._held.hold(job.id, decision.reason)
                 passed.add(job.id)
             self._perform(job, decision, view, warm)
             if isinstance(decision, Wait) and decision.claim is not None:
@@ -252,7 +254,7 @@ class Dispatcher:
                 if absent:
                     self._pools.wake()
                 self._look_again_s = min(filter(None, (until_s, self._look_again_s)), default=None)
-                if not self.reasons.is_held(job):
+                if not self._held.reason(job.id):
                     self.reasons.note(job, reason)
             case Refuse(error):
                 self.refuse(job, error)

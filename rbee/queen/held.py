@@ -1,7 +1,11 @@
 """Jobs that the policy has wait though they could go: why, each for itself."""
 
 from collections import deque
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
+from typing import Any
+
+from rbee.queen.clock import Clock
+from rbee.queen.job import Job
 
 REASONS = 10
 
@@ -9,15 +13,16 @@ REASONS = 10
 class Held:
     """Others that need the same wait for other reasons, or not at all."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
         self._now: dict[str, str] = {}
         self._told: dict[str, deque[tuple[int, str]]] = {}
 
-    def hold(self, job: str, reason: str, now_ms: int) -> None:
+    def hold(self, job: str, reason: str) -> None:
         self._now[job] = reason
         told = self._told.setdefault(job, deque(maxlen=REASONS))
         if not told or told[-1][1] != reason:
-            told.append((now_ms, reason))
+            told.append((self._clock.now_ms(), reason))
 
     def release(self, job: str) -> None:
         """It is decided anew; what it waited for stays known."""
@@ -27,9 +32,9 @@ class Held:
         """Return why ``job`` is held; empty when it is not."""
         return self._now.get(job, "")
 
-    def told(self, job: str) -> Sequence[tuple[int, str]]:
-        """Return all that it was held for, and since when, in ms of the queen's clock."""
-        return tuple(self._told.get(job, ()))
+    def told(self, job: Job) -> Sequence[Mapping[str, Any]]:
+        """Return all that it was held for."""
+        return [{"at_ms": at_ms - job.skew_ms, "reason": reason} for at_ms, reason in self._told.get(job.id, ())]
 
     def keep(self, waiting: Container[str]) -> None:
         """Forget who does not wait any more."""

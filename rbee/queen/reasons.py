@@ -25,18 +25,24 @@ _TELL_FIRST_S, _TELL_GROWTH, _TELL_LONGEST_S = 0.1, 1.15, 30.0
 class Reasons:
     """
     Args:
+        held: whom the policy has wait, each for a reason of its own.
         aside: does something that nobody waits for.
     """
 
     def __init__(
-        self, clock: Clock, jobs: Jobs, forecast: Forecast, aside: Callable[[Coroutine[Any, Any, None], str], None]
+        self,
+        clock: Clock,
+        jobs: Jobs,
+        forecast: Forecast,
+        held: Held,
+        aside: Callable[[Coroutine[Any, Any, None], str], None],
     ) -> None:
         self._clock = clock
         self._jobs = jobs
         self._forecast = forecast
+        self._held = held
         self._aside = aside
         self._told: dict[Need, deque[tuple[int, str]]] = {}
-        self._held = Held()
 
     def note(self, job: Job, reason: str) -> None:
         """Remember why all with the need of ``job`` wait."""
@@ -44,33 +50,18 @@ class Reasons:
         if not told or told[-1][1] != reason:
             told.append((self._clock.now_ms(), reason))
 
-    def hold(self, job: Job, reason: str) -> None:
-        """Remember why the policy has ``job`` wait, though it could go, and for itself alone."""
-        self._held.hold(job.id, reason, self._clock.now_ms())
-
-    def release(self, job: Job) -> None:
-        """It is decided anew."""
-        self._held.release(job.id)
-
-    def is_held(self, job: Job) -> bool:
-        return bool(self._held.reason(job.id))
-
     def of(self, job: Job) -> str:
         """Return why ``job`` waits; what became of it, once it does not."""
-        held = self._held.reason(job.id)
+        held, told = self._held.reason(job.id), self._told.get(job.need(self._jobs.names))
         if held and not job.pausing:
             return held
-        told = self._told.get(job.need(self._jobs.names))
         return told[-1][1] if told and job.id in self._jobs.queue and not job.pausing else job.reason
 
     def waited(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return what ``job`` waited for, this time."""
-        held = [{"at_ms": at_ms - job.skew_ms, "reason": reason} for at_ms, reason in self._held.told(job.id)]
-        return sorted([*self._waited_for_need(job), *held], key=lambda each: int(each["at_ms"]))
-
-    def _waited_for_need(self, job: Job) -> Sequence[Mapping[str, Any]]:
         noted = [(at_ms - job.skew_ms, reason) for at_ms, reason in self._told.get(job.need(self._jobs.names), ())]
-        told = explain.waited(noted, job.waiting_since_ms)
+        told = [*explain.waited(noted, job.waiting_since_ms), *self._held.told(job)]
+        told.sort(key=lambda each: each["at_ms"])
         since_ms = told[0]["at_ms"] if told else job.at_ms()
         if job.attempts or not job.first_reason or since_ms - job.created_ms < _FORGOTTEN_MS:
             return told
@@ -78,9 +69,9 @@ class Reasons:
 
     def forget(self) -> None:
         """Forget the needs that nobody has any more."""
+        self._held.keep(self._jobs.queue)
         depths = self._jobs.queue.depths()
         self._told = {need: told for need, told in self._told.items() if need in depths}
-        self._held.keep(self._jobs.queue)
 
     def tell_all(self, view: View) -> None:
         """Let the readers of waiting jobs know that a place, a reason or a prediction changed."""

@@ -117,8 +117,8 @@ async def test_a_job_tells_that_the_policy_failed_for_it(tmp_path: Path) -> None
         await queen.hear(pool)
         job = await queen.client.submit_job(spec())
         assert text_of(await queen.ended(job.id)) == words(5)
-        story = (await queen.client.explain_job(job.id)).decisions
-        (run,) = (each for each in story if each["decision"] == "run")
+        told = (await queen.client.explain_job(job.id)).decisions
+        run = next(each for each in told if each["decision"] == "run")
         assert run["policy"].startswith("the built-in decided: policy ")
         assert "wanted more than 256.0 MiB" in run["policy"]
         assert "wanted more than" in queen.queen.status_line()
