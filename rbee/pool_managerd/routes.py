@@ -10,6 +10,7 @@ from sanic.compat import stat_async
 from sanic.handlers import ContentRangeHandler
 from sanic.response import HTTPResponse, ResponseStream, file_stream
 
+from rbee import log
 from rbee.daemon import sse
 from rbee.daemon.app import App, Handler, body, empty, limited, query, reply, wants_stream
 from rbee.errors import NotFound, RbeeError
@@ -64,7 +65,19 @@ async def get_worker(request: Request, worker: str) -> HTTPResponse:
 
 async def spawn_worker(request: Request) -> HTTPResponse | None:
     events = _pool(request).spawn_worker(body(request, WorkerSpec))
-    return await _followed(request, events, status=201)
+    return await _followed(request, _logged(events), status=201)
+
+
+async def _logged(events: AsyncIterator[SpawnEvent]) -> AsyncIterator[SpawnEvent]:
+    """Yield ``events``, and log what came of them: where the worker is, and what it takes there."""
+    async with contextlib.aclosing(events):  # type: ignore[type-var]  # each is a generator
+        async for event in events:
+            made = event.worker
+            if made is not None:
+                gpu, takes = ",".join(map(str, made.gpus)) or made.gpu, made.need_bytes
+                where = made.backend.value
+                log.event("worker.made", worker=made.id, model=made.model, backend=where, gpu=gpu, need_bytes=takes)
+            yield event
 
 
 async def stop_worker(request: Request, worker: str) -> HTTPResponse:

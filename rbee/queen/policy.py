@@ -68,7 +68,8 @@ class Policy:
         self._notes.pop(job["id"], None)
         decision = self._asked(spec, context, view, context_tokens)
         if isinstance(decision, Wait) and isinstance(builtin, Wait):
-            decision = replace(builtin, reason=decision.reason)  # and whatever else there is to wait for
+            # Whatever else there is to wait for stays; but it claims no memory that others could have meanwhile.
+            decision = replace(builtin, reason=decision.reason, claim=None)
         elif decision is not None and policy.action_of(decision) != policy.action_of(builtin):
             self._notes[job["id"]] = (
                 f"the policy decided so; the built-in: {policy.in_words(policy.action_of(builtin))}"

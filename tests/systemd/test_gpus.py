@@ -88,8 +88,9 @@ def test_a_model_too_large_for_each_is_split_by_what_is_free_and_its_unit_has_bo
     assert "rbee-hive worker spawn cuda --model long --ctx 16384 --slots 1 would fit" in error["hint"]
     worker = spawn(cuda, "long", "--ctx", "32768")
     assert (worker["gpus"], worker["split"]) == ([0, 1], [41, 59])
-    unit = f"rbee-worker-{worker['id']}.service"
+    unit = worker["unit"]
     assert "--gpu=0,1 --split=41,59" in cuda.show(unit, "ExecStart")
+    assert "backend=cuda gpu=0,1 need_bytes=" in cuda.host.journal("-u", "rbee-pool.service", "-g", "worker.made")
     allowed = cuda.show(unit, "DeviceAllow")
     assert "/dev/nvidia0 " in allowed and "/dev/nvidia1 " in allowed and "/dev/nvidia2 " not in allowed
     wait_for(lambda: line(cuda, 0)["foreign_bytes"] == line(cuda, 1)["foreign_bytes"] == 0, "the ledger", 10)

@@ -19,8 +19,8 @@ from rbee.wire.words import bytes_text
 LIMIT_S = 0.05  # of processor time
 LONGEST_BYTES = 64 << 10
 MEMORY_BYTES = 256 << 20
-_START_S = 10.0
-"""A machine that boots may take so long to start a program and to read the script."""
+_START_S, _START_AGAIN_S = 10.0, 1.0
+"""A machine that boots may take so long to start a program and to read the script; jobs that wait may not."""
 
 _LATE_S = 0.5  # the script is long killed by then; only its whole process can be at fault
 
@@ -38,7 +38,7 @@ class PolicyScript:
         self.said: list[str] = []
         self._source = source
         self._started: _Started | None = None
-        self._start()
+        self._start(_START_S)
 
     @classmethod
     def load(cls, path: Path) -> "PolicyScript":
@@ -57,7 +57,7 @@ class PolicyScript:
         """
         self.said = []
         try:
-            started = self._started or self._start()
+            started = self._started or self._start(_START_AGAIN_S)
             answer = started.ask(json.dumps(context).encode(), limit_s)
         except (OSError, EOFError, ConfigInvalid) as error:
             self.close()
@@ -75,11 +75,11 @@ class PolicyScript:
         self._end()
         self._started = None
 
-    def _start(self) -> "_Started":
+    def _start(self, within_s: float) -> "_Started":
         started = _Started()
         self._end = weakref.finalize(self, started.close)
         try:
-            started.read(self.path, self._source)
+            started.read(self.path, self._source, within_s)
         except ConfigInvalid:
             self._end()
             raise
@@ -98,15 +98,15 @@ class _Started:
             env = {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each), "LANG": "C.UTF-8"}
             self._process = process.beside(argv, stdin=theirs.fileno(), env=env)
 
-    def read(self, path: Path, source: str) -> None:
+    def read(self, path: Path, source: str, within_s: float) -> None:
         """Raises ConfigInvalid: it is no policy."""
         message = json.dumps({"path": str(path), "source": source, "memory_bytes": MEMORY_BYTES}).encode()
         try:
-            self._socket.settimeout(_START_S)
+            self._socket.settimeout(within_s)
             frames.send(self._socket, message)
             answer = json.loads(frames.receive(self._socket)[0])
         except (OSError, EOFError) as error:
-            why = _end(-(self.close() or 0), _START_S) if isinstance(error, EOFError) else str(error)
+            why = _end(-(self.close() or 0), frames.READ_S) if isinstance(error, EOFError) else str(error)
             raise ConfigInvalid(f"policy {path}: as it was read, it {why}", hint="docs/policy.md") from None
         if "wrong" in answer:
             raise ConfigInvalid(answer["wrong"], hint=answer["hint"])

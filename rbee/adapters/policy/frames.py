@@ -5,6 +5,9 @@ import struct
 
 _HEAD = struct.Struct("!Id")
 LONGEST_BYTES = 64 << 20
+READ_S = 2.0
+"""Of processor time, for reading a script."""
+
 PATIENCE = 5
 """So many times its limit a script may take by the clock, where others have the processor."""
 

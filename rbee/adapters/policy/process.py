@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from rbee.adapters.policy import frames
-from rbee.adapters.policy.script import LOAD_S, Script
+from rbee.adapters.policy.script import Script
 from rbee.errors import ConfigInvalid, PolicyFailed
 
 LONGEST_ANSWER_BYTES = 64 << 10
@@ -30,7 +30,7 @@ def main() -> None:
     told = json.loads(frames.receive(queen)[0])
     _confine(told["memory_bytes"])
     try:
-        _alarm(LOAD_S * 2, LOAD_S * 4)
+        _alarm(frames.READ_S, frames.READ_S * frames.PATIENCE)
         script = Script.load(told["path"], told["source"])
     except (ConfigInvalid, MemoryError) as error:
         wrong, hint = getattr(error, "message", "it takes too much memory"), getattr(error, "hint", "")

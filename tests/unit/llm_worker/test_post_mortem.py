@@ -1,6 +1,6 @@
 """How a worker ended, from systemd's environment and the counters of both cgroup layouts."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,13 @@ V1 = """12:pids:/system.slice/rbee-worker-cpu-0.service
 0::/system.slice/rbee-worker-cpu-0.service
 """
 KILLED = {"SERVICE_RESULT": "signal", "EXIT_CODE": "killed", "EXIT_STATUS": "KILL"}
+
+
+@pytest.fixture(autouse=True)
+def _the_log_is_nobodys() -> Iterator[None]:
+    """A post-mortem names the speaker for its process, and that is the one of all tests here."""
+    yield
+    log.setup("rbee")
 
 
 def read_from(files: Mapping[str, str]) -> post_mortem.Read:

@@ -46,9 +46,12 @@ async def test_each_answer_has_its_status(method: str, path: str, body: object, 
         assert response.status == status
 
 
-async def test_a_spawn_waits_and_answers_with_the_worker_when_no_stream_is_asked_for() -> None:
+async def test_a_spawn_waits_and_answers_with_the_worker_when_no_stream_is_asked_for(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     async with asking(FakePool()) as http:
         assert (await http.call("POST", "/v2/workers", body=SPEC))["id"] == "worker-cpu-0"
+    assert "worker.made worker=worker-cpu-0 model=tiny backend=cpu need_bytes=" in capsys.readouterr().err
 
 
 async def test_a_spawn_as_a_stream_is_progress_and_then_ready() -> None:

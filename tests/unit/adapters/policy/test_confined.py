@@ -94,8 +94,8 @@ def test_files_that_are_none(tmp_path: Path, load: Load) -> None:
         (["return ctx.nothing"], "nothing"),
         (["fail('no')"], "no"),
         (["return decide(ctx)"], "overflow"),
-        (["x = sorted(range(1 << 22), key = lambda v: -v)"], "took longer than 50 ms"),
-        (["fail('x' * 100000)"], "x{300} at x.star:2|took longer"),
+        (["x = sorted(range(1 << 22), key = lambda v: -v)"], "took longer than 50 ms|by the clock"),
+        (["fail('x' * 100000)"], "x{300} at x.star:2|took longer|by the clock"),
         (["return decide"], "serialize"),
         (["x = 0", "for i in range(1 << 30):", "    x += 1"], "took longer than|x.star"),
         (["return [y for x in range(1 << 30) for y in range(1 << 30)]"], "took longer than|x.star"),
@@ -135,9 +135,9 @@ STILL_ASKED = "if ctx.job.id != 'job-1': return None"
         )),
         ((*NEST, "str(x)"), "filled the stack"),
         (("x = 'x' * (ctx.now_ms // 1000)", "return None"), "wanted more than 256.0 MiB of memory"),
-        ((GREEDY, "return None"), "wanted more than|took longer"),
+        ((GREEDY, "return None"), "wanted more than|took longer|by the clock"),
         (("return wait('x' * 100000)",), "it returned 100000 bytes|it returned .* bytes, expected at most 65536"),
-        (("return sorted(range(1 << 22), key = lambda v: -v)",), "took longer than 50 ms"),
+        (("return sorted(range(1 << 22), key = lambda v: -v)",), "took longer than 50 ms|by the clock"),
     ],
 )  # fmt: skip
 def test_what_nothing_bounds_ends_the_scripts_process_and_not_ours(
@@ -155,6 +155,12 @@ def test_what_nothing_bounds_ends_the_scripts_process_and_not_ours(
 def test_a_script_that_eats_memory_when_it_is_read_is_refused(load: Load) -> None:
     with pytest.raises(ConfigInvalid, match=r"x\.star: .*wanted more than 256.0 MiB"):
         load("x = 'x' * 2000000000\n" + decide("return None"))
+
+
+def test_one_that_is_never_done_being_read_is_refused(load: Load) -> None:
+    forever = "long = 'y' * (1 << 22)\nx = [long.count('z') for each in range(100000)]\n"
+    with pytest.raises(ConfigInvalid, match=r"x\.star: .*(took longer than 2000 ms|loop turns|by the clock)"):
+        load(forever + decide("return None"))
 
 
 def test_its_process_may_be_killed_and_ends_with_it(load: Load) -> None:
@@ -205,6 +211,11 @@ def test_the_night_policy_starts_nothing_for_a_batch_job_and_all_for_a_person() 
     answers = {sample["context"]["job"]["id"]: script.decide(sample["context"]) for sample in SAMPLES}
     assert answers["job-4"] is None
     assert answers["job-5"]["action"] == "wait"
+    sample = SAMPLES[1]["context"]
+    asleep = {**sample, "workers": [{**sample["workers"][0], "state": "asleep"}]}
+    assert script.decide(asleep) == {"action": "wait", "reason": "it is for later: nothing is woken for batch jobs"}
+    patient = {**asleep, "job": {**sample["job"], "waited_ms": 6 * 3600 * 1000 + 1}}
+    assert script.decide(patient) is None, "a job must not wait for ever"
 
 
 def test_the_cool_policy_spares_a_hot_gpu_if_it_can() -> None:
