@@ -46,6 +46,8 @@ _WHOLE = re.compile(r"-?[0-9]{1,18}")
 _HEADER_LIMIT_BYTES = 16 << 10
 _UNREAD = "NONE"
 """The method that Sanic gives to what was no request; no route has it."""
+_QUIET = frozenset({"heartbeat"})
+"""Operations that come all the time: what they change in the STATUS line may wait for its next turn."""
 _LISTED = "GET /openapi.json lists the routes"
 
 
@@ -124,6 +126,8 @@ def limited(operation: str, handler: Handler) -> Handler:
     A stream counts until its last byte, which is why this wraps the handler and is no middleware.
     """
 
+    quiet = operation in _QUIET
+
     async def bounded(request: Request, **path: str) -> HTTPResponse | None:
         app = request.app
         who = f"{request.ctx.caller or 'operator'}@{request.ip}"
@@ -134,7 +138,8 @@ def limited(operation: str, handler: Handler) -> Handler:
                 details={"retry_after_s": 1, "limit": app.ctx.connections},
             )
         app.ctx.in_flight[who] += 1
-        app.ctx.moved.set()
+        if not quiet:
+            app.ctx.moved.set()
         try:
             response = await handler(request, **{key: decoded(value) for key, value in path.items()})
             app.ctx.requests.labels(operation, str(response.status if response else 200)).inc()
@@ -143,7 +148,8 @@ def limited(operation: str, handler: Handler) -> Handler:
             app.ctx.in_flight[who] -= 1
             if not app.ctx.in_flight[who]:
                 del app.ctx.in_flight[who]
-            app.ctx.moved.set()
+            if not quiet:
+                app.ctx.moved.set()
 
     return bounded
 
