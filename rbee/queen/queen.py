@@ -83,6 +83,7 @@ class Queen:
             self.jobs,
             self.pools,
             self.dispatcher,
+            self.errands,
             capacity=settings.queue_capacity,
             policy=settings.queue_policy,
             shown=self.shown,
