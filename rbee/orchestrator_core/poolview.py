@@ -45,6 +45,11 @@ class PoolView:
         return self.drain_reason in LEAVING
 
     @property
+    def stays_away(self) -> bool:
+        """Whether it is to be left in peace: it is about to go, or its service was stopped."""
+        return self.left and (self.drain_reason is DrainReason.STOP or self.state is not PoolState.LOST)
+
+    @property
     def why(self) -> str:
         """Return why it takes no work, as a clause; empty where that is not known."""
         reason = self.drain_reason

@@ -197,8 +197,9 @@ class Pools:
     async def refresh(self) -> None:
         """Let every pool that is there speak now: what it has may have changed since it last did.
 
-        However many want that at once, the pools are asked once. One that said it would leave is left in peace: to
-        ask is to connect, and would start a service anew that somebody has just stopped.
+        However many want that at once, the pools are asked once. One that said it would leave is left in peace while it
+        does, and one whose service was stopped also afterwards: to ask is to connect, and would start it anew. A host
+        that was shut down may be up again, and then nobody else wakes its pool.
         """
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.create_task(self._refresh(), name="pools-refresh")
@@ -207,7 +208,7 @@ class Pools:
     async def _refresh(self) -> None:
         began_s = time.monotonic()
         views = self.view()
-        left = {view.url.rstrip("/") for view in views if view.left}
+        left = {view.url.rstrip("/") for view in views if view.stays_away}
         urls = [view.url.rstrip("/") for view in views] + [url.rstrip("/") for url in self.urls]
         answered = await asyncio.gather(*(self._ask(url) for url in dict.fromkeys(urls) if url not in left))
         if any(answered):
