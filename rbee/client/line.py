@@ -5,7 +5,7 @@ For the token path: what a worker says comes here, at thousands of events a seco
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any, cast
 from urllib.parse import urlencode, urlsplit
 
@@ -25,6 +25,7 @@ class LineClient(HttpClient):
     """A ``Transport`` whose streams are read here, over plain HTTP; a TLS one reads them as its parent does."""
 
     _ahead: "asyncio.Task[_Line] | None" = None
+    _line: "_Line | None" = None
 
     async def stream(
         self,
@@ -35,17 +36,33 @@ class LineClient(HttpClient):
         params: Params | None = None,
         headers: Mapping[str, str] | None = None,
     ) -> AsyncIterator[Frame]:
+        async for batch in self.batches(method, path, body=body, params=params, headers=headers):
+            for frame in batch:
+                yield frame
+
+    async def batches(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        params: Params | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> AsyncGenerator[Sequence[Frame], None]:
+        """As ``stream``, but whatever has come since is given at once: to give each by itself costs more than it."""
         if self.base_url.startswith("https:"):
             async for frame in super().stream(method, path, body=body, params=params, headers=headers):
-                yield frame
+                yield (frame,)
             return
-        line = await self._taken()
+        line = self._line = await self._taken()
         try:
             line.ask(self._request(method, path, body, params, headers or {}))
             while True:
-                while line.frames:
-                    yield line.frames.popleft()
-                if line.ended is None:
+                if line.frames:
+                    batch = tuple(line.frames)
+                    line.frames.clear()
+                    yield batch
+                elif line.ended is None:
                     await line.more()
                 elif line.ended is not _WHOLE:
                     raise self._meant(line, line.ended)
@@ -55,6 +72,11 @@ class LineClient(HttpClient):
                     return
         finally:
             line.close()
+
+    def hang_up(self) -> None:
+        """End the stream that is read, as if the other side had."""
+        if self._line is not None:
+            self._line.close()
 
     def prepare(self) -> None:
         """Begin to connect for the next stream, while its caller has something else to wait for."""

@@ -1,10 +1,10 @@
 """A worker's own API: the token path, which the queen speaks, and the drain, which its pool speaks."""
 
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from typing import TypeAlias
 
 from rbee.client.endpoint import part
-from rbee.client.http import HttpClient
 from rbee.client.line import LineClient
 from rbee.errors import WorkerLost
 from rbee.wire import codec, events
@@ -13,15 +13,17 @@ from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
 from rbee.wire.sse import Frame
 
 DRAINING_S = 1800.0
+Numbered: TypeAlias = Sequence[tuple[int, JobEvent]]
+"""Events with the worker's own ids."""
 
 
 class WorkerClient:
-    """One worker at the other end of ``http``. Streams give ``(the worker's event id, event)``.
+    """One worker at the other end of ``http``.
 
     A worker that goes away is WorkerLost, whatever the socket said.
     """
 
-    def __init__(self, http: HttpClient) -> None:
+    def __init__(self, http: LineClient) -> None:
         self._http = http
 
     @classmethod
@@ -31,23 +33,26 @@ class WorkerClient:
 
     def prepare(self) -> None:
         """Begin to connect: an ``infer`` or ``attach`` follows."""
-        if isinstance(self._http, LineClient):
-            self._http.prepare()
+        self._http.prepare()
 
     async def close(self) -> None:
         await self._http.close()
 
     aclose = close
 
-    def infer(self, request: InferenceRequest, *, request_id: str = "") -> AsyncIterator[tuple[int, JobEvent]]:
-        """Start a generation and follow it."""
+    def infer(self, request: InferenceRequest, *, request_id: str = "") -> AsyncIterator[Numbered]:
+        """Start a generation and follow it: whatever has come since the last time, at once."""
         headers = {"X-Request-Id": request_id} if request_id else None
-        return self._follow(self._http.stream("POST", "/v1/inference", body=request, headers=headers))
+        return self._follow(self._http.batches("POST", "/v1/inference", body=request, headers=headers))
 
-    def attach(self, job: str, *, after: int = 0) -> AsyncIterator[tuple[int, JobEvent]]:
+    def attach(self, job: str, *, after: int = 0) -> AsyncIterator[Numbered]:
         """Follow a generation that runs, or ended a while ago, from the event after ``after``."""
         headers = {"Last-Event-ID": str(after)} if after else None
-        return self._follow(self._http.stream("GET", f"/v1/inference/{part(job)}/events", headers=headers))
+        return self._follow(self._http.batches("GET", f"/v1/inference/{part(job)}/events", headers=headers))
+
+    def hang_up(self) -> None:
+        """End what is followed, as WorkerLost."""
+        self._http.hang_up()
 
     async def cancel(self, job: str, *, timeout_s: float | None = None) -> None:
         await self._http.call("DELETE", f"/v1/inference/{part(job)}", timeout_s=timeout_s)
@@ -66,16 +71,18 @@ class WorkerClient:
     async def readiness(self) -> Readiness:
         return codec.from_dict(Readiness, await self._http.call("GET", "/v1/ready"), lenient=True)
 
-    async def _follow(self, frames: AsyncIterator[Frame]) -> AsyncIterator[tuple[int, JobEvent]]:
+    async def _follow(self, batches: AsyncGenerator[Sequence[Frame], None]) -> AsyncIterator[Numbered]:
         """Yield events until the last one.
 
         Raises:
             WorkerLost: the stream was cut before it.
         """
-        async for number, event in events.follow(frames):
-            yield number, event
-            if events.last(event):
-                return
+        async with contextlib.aclosing(batches) as stream:
+            async for batch in stream:
+                found = [numbered for frame in batch if (numbered := events.numbered(frame)) is not None]
+                yield found
+                if found and events.last(found[-1][1]):
+                    return
         raise WorkerLost(f"{self._http.source} closed the stream before its end")
 
 

@@ -5,13 +5,12 @@ A cut line is taken up where it was cut: the worker goes on for ``DETACH_S`` wit
 """
 
 import asyncio
-import contextlib
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable
 
 from rbee import log
-from rbee.client.worker import WorkerClient
+from rbee.client.worker import Numbered, WorkerClient
 from rbee.errors import Conflict, NotFound, PoolUnreachable, RbeeError, Timeout, Unauthorized, WorkerLost
 from rbee.queen.closing import closing
 from rbee.queen.elsewhere import can_go_on_elsewhere
@@ -25,15 +24,10 @@ from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Generation, JobState
 
 DETACH_S = 60.0
-AHEAD = 256
-"""Events taken from the worker beyond what is committed; then it has to wait."""
-
 WATCH_S, PROBE_S = 2.0, 3.0
 EXIT_SLACK_MS = 500
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.2, 2.0
 _CUT = (WorkerLost, Timeout, PoolUnreachable)
-
-Numbered = tuple[int, JobEvent]
 
 
 class Relay:
@@ -119,32 +113,26 @@ class Relay:
         since_ms = min(self._began_ms, self._job.created_ms) if patient else self._began_ms
         return await loss_of(self._pools, self._pool, self._worker, since_ms=since_ms, patient=patient)
 
-    async def _pump(self, events: AsyncIterator[Numbered]) -> None:
+    async def _pump(self, told: AsyncIterator[Numbered]) -> None:
         """Return when the job's last event is on disk; else raise why the stream ended."""
-        ahead: asyncio.Queue[Numbered | Exception] = asyncio.Queue(AHEAD)
-        reading = asyncio.create_task(_read(events, ahead), name=f"read-{self._job.id}")
-        watching = asyncio.create_task(self._watch(reading), name=f"watch-{self._job.id}")
+        watching = asyncio.create_task(self._watch(), name=f"watch-{self._job.id}")
         try:
-            while not self._job.finished:
-                batch = [await ahead.get()]
-                while not ahead.empty():
-                    batch.append(ahead.get_nowait())
-                await self._keep([each for each in batch if isinstance(each, tuple)])
-                ended = batch[-1]
-                if isinstance(ended, Exception) and not self._job.finished:
-                    raise ended
-                await self._job.feed.room()
+            async with closing(told) as stream:
+                async for batch in stream:
+                    await self._keep(batch)
+                    if self._job.finished:
+                        return
+                    await self._job.feed.room()
         finally:
             watching.cancel()
-            reading.cancel()
-            await asyncio.wait({reading, watching})
+            await asyncio.wait({watching})
 
-    async def _watch(self, reading: "asyncio.Task[None]") -> None:
+    async def _watch(self) -> None:
         """A pulled cable says nothing. When the pool falls silent, see whether the worker still answers."""
         while True:
             await asyncio.sleep(WATCH_S)
             if self._pool in self._pools.absent() and not await self._answers():
-                reading.cancel("the worker does not answer")
+                self._client.hang_up()
 
     async def _answers(self) -> bool:
         try:
@@ -156,7 +144,7 @@ class Relay:
             return True
         return True
 
-    async def _keep(self, batch: list[Numbered]) -> None:
+    async def _keep(self, batch: Numbered) -> None:
         items: list[Item] = []
         moves: list[Move] = []
         kept: list[JobEvent] = []
@@ -204,21 +192,6 @@ class Relay:
 
 def _changed(error: RbeeError) -> WorkerLost:
     return WorkerLost(f"the worker is not the one its pool told of: {error.message}", details=error.details)
-
-
-async def _read(events: AsyncIterator[Numbered], ahead: "asyncio.Queue[Numbered | Exception]") -> None:
-    """Move events into ``ahead``; the last thing in it is why there are no more."""
-    try:
-        async with closing(events) as stream:
-            async for numbered in stream:
-                await ahead.put(numbered)
-        await ahead.put(WorkerLost("the worker closed the stream before its end"))
-    except asyncio.CancelledError:
-        with contextlib.suppress(asyncio.QueueFull):
-            ahead.put_nowait(WorkerLost("the worker does not answer"))
-        raise
-    except Exception as error:  # noqa: BLE001  (raised again by who takes from the queue)
-        await ahead.put(error)
 
 
 def _moves(event: JobEvent, at_ms: int) -> list[Move]:

@@ -129,8 +129,16 @@ async def follow(frames: AsyncIterator[Frame]) -> AsyncIterator[tuple[int, JobEv
         InvalidRequest: an event without a number, or with data of the wrong shape.
     """
     async for frame in frames:
-        event = read(frame.event, codec.parse_text(frame.data))
-        if event is not None:
-            if frame.id is None or not frame.id.isdigit():
-                raise InvalidRequest(f"event {frame.event} has id {frame.id!r}, expected a number")
-            yield int(frame.id), event
+        found = numbered(frame)
+        if found is not None:
+            yield found
+
+
+def numbered(frame: Frame) -> tuple[int, JobEvent] | None:
+    """Return the id and the event that ``frame`` is; None where this version does not know it. Raises as ``follow``."""
+    event = read(frame.event, codec.parse_text(frame.data))
+    if event is None:
+        return None
+    if frame.id is None or not frame.id.isdigit():
+        raise InvalidRequest(f"event {frame.event} has id {frame.id!r}, expected a number")
+    return int(frame.id), event

@@ -45,7 +45,8 @@ class RealWorker:
     async def says(self, request: InferenceRequest) -> str:
         """Return what it says when nothing happens to it."""
         async with contextlib.aclosing(self.client()) as client:
-            return "".join([event.t async for _, event in client.infer(request) if isinstance(event, Token)])
+            told = [event async for batch in client.infer(request) for _, event in batch]
+            return "".join(event.t for event in told if isinstance(event, Token))
 
     def endings(self) -> Sequence[dict[str, str]]:
         """Return what its log says of each generation that ended."""

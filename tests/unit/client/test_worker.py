@@ -26,11 +26,11 @@ async def speaking(worker: FakeWorker, secret: str = SECRET) -> AsyncIterator[Wo
 
 async def test_a_generation_is_followed_to_its_end() -> None:
     async with FakeWorker().serve() as worker, speaking(worker) as client:
-        events = [numbered async for numbered in client.infer(ASKED, request_id="trace-me")]
+        events = [each async for told in client.infer(ASKED, request_id="trace-me") for each in told]
         assert [number for number, _ in events] == [1, 2, 3, 4, 5]
         assert [type(event) for _, event in events] == [Started, Token, Token, Token, End]
         assert worker.request_ids == ["trace-me"]
-        assert [number async for number, _ in client.attach("job-1", after=3)] == [4, 5]
+        assert [number async for told in client.attach("job-1", after=3) for number, _ in told] == [4, 5]
 
 
 async def test_a_refusal_arrives_as_what_it_was() -> None:
@@ -55,9 +55,9 @@ async def test_a_stream_that_breaks_off_is_a_lost_worker() -> None:
         worker.pause_at = 1
         seen = 0
         with pytest.raises(WorkerLost):
-            async for _, event in client.infer(ASKED):
-                seen += 1
-                if isinstance(event, Token):
+            async for told in client.infer(ASKED):
+                seen += len(told)
+                if any(isinstance(event, Token) for _, event in told):
                     await worker.die()
         assert seen == 2
 
@@ -78,7 +78,7 @@ async def test_cancelling_ends_the_generation() -> None:
         stream = client.infer(ASKED)
         await anext(stream)
         await client.cancel("job-1")
-        events = [event async for _, event in stream]
+        events = [event async for told in stream for _, event in told]
         assert isinstance(events[-1], End) and events[-1].stop_reason == "cancelled"
 
 
