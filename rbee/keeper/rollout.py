@@ -25,6 +25,7 @@ from rbee.keeper.reach import reached
 from rbee.keeper.rollout_plan import Plan, PlanFile
 from rbee.keeper.settings import settings_of
 from rbee.wire import codec
+from rbee.wire.draining import LEAVING
 from rbee.wire.envelope import to_envelope
 from rbee.wire.events import End, Failure
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
@@ -196,7 +197,8 @@ class _Step:
                 asked = time.monotonic()
                 seen = await queen.get_pool(pool)
                 heard_s = (seen.last_heartbeat_ms or 10**9) / 1000
-                if seen.state is not PoolState.LOST and asked - heard_s > began:
+                here = seen.state is not PoolState.LOST and seen.drain_reason not in LEAVING
+                if here and asked - heard_s > began:
                     await self._host.remote.run(_BOOTED, timeout_s=BACK_S, check=False)
                     self._say(f"back after {seconds_text(time.monotonic() - began)}")
                     return
