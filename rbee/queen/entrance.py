@@ -126,8 +126,9 @@ class Entrance:
         coming = _Coming(
             self._new(spec, digest, asker, fresh_id), first, Entry(1, "queued", codec.dump_json(first)), tokens
         )
-        if at_once and isinstance(decision, Run) and not self.closed and self._dispatcher.policy.silent:
-            stored, job = await self._give(coming, decision, view)
+        given = self._dispatcher.given(spec, decision, view) if at_once and not self.closed else None
+        if given is not None:
+            stored, job = await self._give(coming, given)
         else:
             stored, job = await self._line_up(coming, displaced, waits=not at_once)
         if job is None:
@@ -135,16 +136,11 @@ class Entrance:
         await self._on_disk(job)
         return stored, job
 
-    async def _give(self, coming: "_Coming", run: Run, view: View) -> tuple[Stored, Job | None]:
-        """Store a job as one that its worker is about to get, and let it go there.
-
-        What is decided once is not decided again: that and a write of its own is half the time before it runs.
-        """
-        with self._errands.slot_for(coming.new, run.pool, run.worker) as client:
+    async def _give(self, coming: "_Coming", given: Given) -> tuple[Stored, Job | None]:
+        """Store a job as one that its worker is about to get, and let it go there."""
+        with self._errands.slot_for(coming.new, given.pool, given.worker) as client:
             job = None
             try:
-                record = self._dispatcher.record_of(coming.new.spec, run, view)
-                given = Given(pool=run.pool, worker=run.worker, record=record)
                 stored = await self._store.write(jobs.submit, coming.new, coming.entry, given)
                 if stored.fresh:
                     job = self._made(coming, stored)
