@@ -91,13 +91,10 @@ class Entrance:
         self._waiting: set[int] = set()
         self._arriving: dict[str, asyncio.Future[tuple[Stored, Job | None]]] = {}
 
-    async def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> tuple[Stored, Job | None]:
+    async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
         """Accept ``spec``: when this returns it is on disk. The job is None when it has ended already.
 
         What was begun is seen through though the asker goes away: a job on disk must be one that runs.
-
-        Args:
-            fresh_id: what to call it when ``spec`` has no id; made by ``new_id``, so that nobody has used it.
 
         Raises:
             Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
@@ -110,22 +107,20 @@ class Entrance:
             await asyncio.wait({self._arriving[spec.id]})
         if spec.id is not None and (known := await self._store.read(jobs.find, spec.id)) is not None:
             return self._repeated(known, digest, asker)
-        entering = asyncio.ensure_future(self._enter(spec, digest, asker, fresh_id))
+        entering = asyncio.ensure_future(self._enter(spec, digest, asker))
         if spec.id is not None and spec.id not in self._arriving:
             self._arriving[spec.id] = entering
             entering.add_done_callback(lambda _, job=spec.id: self._arriving.pop(job))  # type: ignore[misc]
         return await asyncio.shield(entering)
 
-    async def _enter(self, spec: JobSpec, digest: str, asker: Asker, fresh_id: str) -> tuple[Stored, Job | None]:
+    async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
         tokens, decision, view = await self._decided(spec)
         # From here to where it has a slot, or is among those that come, nothing is awaited: whoever is next counts it.
         outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()), view)
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
         displaced = None if at_once else self._admit(spec, outlook)
         first = self._first(decision, outlook, at_once=at_once)
-        coming = _Coming(
-            self._new(spec, digest, asker, fresh_id), first, Entry(1, "queued", codec.dump_json(first)), tokens
-        )
+        coming = _Coming(self._new(spec, digest, asker), first, Entry(1, "queued", codec.dump_json(first)), tokens)
         given = self._dispatcher.given(spec, decision, view) if at_once and not self.closed else None
         if given is not None:
             stored, job = await self._give(coming, given)
@@ -164,10 +159,10 @@ class Entrance:
         job = self._made(coming, stored)
         return self._accepted(job, stored, coming.first), job
 
-    def _new(self, spec: JobSpec, digest: str, asker: Asker, fresh_id: str) -> NewJob:
+    def _new(self, spec: JobSpec, digest: str, asker: Asker) -> NewJob:
         created_ms = self._clock.wall_ms()
         return NewJob(
-            id=spec.id or fresh_id or new_id(),
+            id=spec.id or new_id(),
             digest=digest,
             spec=spec,
             caller=asker.caller,

@@ -56,12 +56,11 @@ def add_routes(app: App) -> None:
 
 async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPResponse | None:
     queen: Queen = request.app.ctx.queen
-    fresh_id = new_id()
-    spec = JobSpec(**wanted.generation, model=wanted.model, session=wanted.session)
-    entries = streams.attached(queen, spec, asker(request), fresh_id=fresh_id)
+    spec = JobSpec(**wanted.generation, model=wanted.model, session=wanted.session, id=new_id())
+    entries = streams.attached(queen, spec, asker(request))
     renderer = openai.Renderer(
         kind=wanted.kind,
-        id=fresh_id,
+        id=str(spec.id),
         model=wanted.model,
         created=int(time.time()),
         include_usage=wanted.include_usage,

@@ -163,9 +163,9 @@ class Queen:
         trouble = self.store.trouble() or self.dispatcher.policy.trouble()
         return f"{known}; {trouble}" if trouble else known
 
-    async def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> tuple[Stored, Job | None]:
+    async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
         """Accept ``spec``; see ``Entrance``."""
-        return await self._entrance.submit(spec, asker, fresh_id)
+        return await self._entrance.submit(spec, asker)
 
     async def cancel(self, job: Job) -> None:
         """End ``job``; its last event is on disk when this returns. One that has ended stays as it is."""
