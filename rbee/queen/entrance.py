@@ -133,7 +133,7 @@ class Entrance:
 
     async def _give(self, coming: "_Coming", given: Given) -> tuple[Stored, Job | None]:
         """Store a job as one that its worker is about to get, and let it go there."""
-        with self._errands.slot_for(coming.new, given.pool, given.worker) as client:
+        with self._errands.slot_for(given.pool, given.worker) as client:
             job = None
             try:
                 stored = await self._store.write(jobs.submit, coming.new, coming.entry, given)
@@ -143,7 +143,7 @@ class Entrance:
                     self._errands.begin_stored(job, client)
             finally:
                 if client is not None and job is None:
-                    self._dispatcher.aside(self._errands.take_back(coming.new, client), f"take-back-{coming.new.id}")
+                    await client.close()
         return stored, job
 
     async def _line_up(self, coming: "_Coming", displaced: Job | None, *, waits: bool) -> tuple[Stored, Job | None]:

@@ -16,14 +16,13 @@ from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
 from rbee.orchestrator_core.warmth import Warmth
-from rbee.queen.closing import closing
 from rbee.queen.elsewhere import can_go_on_elsewhere
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
-from rbee.queen.relay import DETACH_S, Relay, request_of
-from rbee.queen.store.jobs import Move, NewJob, Stale
+from rbee.queen.relay import DETACH_S, Relay
+from rbee.queen.store.jobs import Move, Stale
 from rbee.wire.draining import DrainReason
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import JobState, Priority
@@ -79,35 +78,16 @@ class Errands:
         self._start(job, Errand(pool, worker, record), attach=False)
 
     @contextlib.contextmanager
-    def slot_for(self, new: NewJob, pool: str, worker: str) -> Iterator[WorkerClient | None]:
-        """Keep a slot for a job that is being stored; ``begin_stored`` or the end lets it go.
-
-        The worker is asked at once where nobody else can know of the job: should the queen end before it is stored,
-        a worker generates for a while for nobody. What has an id of its caller's may be known, and waits.
-        """
+    def slot_for(self, pool: str, worker: str) -> Iterator[WorkerClient | None]:
+        """Keep a slot for a job that is being stored, and begin to connect; ``begin_stored`` or the end lets it go."""
         self.in_flight[pool, worker] += 1
         client = self._pools.worker(pool, worker)
-        if client is not None and new.spec.id is None:
-            client.infer_ahead(request_of(new.spec, new.id), request_id=new.request_id)
-        elif client is not None:
+        if client is not None:
             client.prepare()
         try:
             yield client
         finally:
             self._let_go((pool, worker))
-
-    async def take_back(self, new: NewJob, client: WorkerClient) -> None:
-        """Let a worker end what could not be stored, if it was asked."""
-        try:
-            if new.spec.id is None:
-                async with asyncio.timeout(CANCEL_S):
-                    async with closing(client.infer(request_of(new.spec, new.id))) as told:
-                        await anext(told)  # once it has it, it can be told
-                        await client.cancel(new.id)
-        except (RbeeError, TimeoutError, StopAsyncIteration) as error:
-            log.warning("job.not_taken_back", job=new.id, error=str(error))
-        finally:
-            await client.close()
 
     def begin_stored(self, job: Job, client: WorkerClient | None) -> None:
         """As ``begin``, with a job that was stored as dispatched, and with the client that ``slot_for`` gave."""

@@ -16,8 +16,7 @@ from rbee.wire.jobs import JobQuery, JobSpec, JobState, JobStatus, Priority
 
 _INSERT = (
     "INSERT INTO job (id, digest, model, caller, priority, request_id, spec, state, reason, attempts, created_ms,"
-    " skew_ms, pool, worker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
-    " ON CONFLICT (id) DO NOTHING RETURNING seq"
+    " skew_ms, pool, worker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING seq"
 )
 """What runs for each job is written out: to compose it takes longer than to run it."""
 
