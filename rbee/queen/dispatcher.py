@@ -147,9 +147,9 @@ class Dispatcher:
         """Return in how many ms ``job`` may start; None where nothing is known, or it does not wait."""
         return self._forecast.of(job, view or self.view())
 
-    def outlook(self, spec: JobSpec, caller: str, coming: Sequence[JobSpec], view: View) -> Outlook:
+    def outlook(self, spec: JobSpec, caller: str, coming: Sequence[JobSpec]) -> Outlook:
         """Return what a new job would have before it; ``coming`` are accepted and not in the queue yet."""
-        return self._forecast.of_new(spec, caller, coming, view)
+        return self._forecast.of_new(spec, caller, coming, self.view())
 
     def next_ms(self) -> int | None:
         """Return in how many ms the next of those that wait may start."""

@@ -116,7 +116,7 @@ class Entrance:
     async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
         tokens, decision, view = await self._decided(spec)
         # From here to where it has a slot, or is among those that come, nothing is awaited: whoever is next counts it.
-        outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()), view)
+        outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()))
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
         displaced = None if at_once else self._admit(spec, outlook)
         first = self._first(decision, outlook, at_once=at_once)
