@@ -31,7 +31,7 @@ from rbee.queen.pools import Pools
 from rbee.queen.reasons import Reasons
 from rbee.queen.spawner import Spawner
 from rbee.queen.store import workers
-from rbee.queen.store.jobs import Given, Stale
+from rbee.queen.store.jobs import Stale
 from rbee.queen.store.store import Store
 from rbee.wire.jobs import JobSpec
 from rbee.wire.workers import WorkerState
@@ -132,16 +132,6 @@ class Dispatcher:
         """Return what would be done with a job of that kind now."""
         warm = self._errands.warmth.match(blocks_of(spec), spec.session)
         return decide(spec, view, warm=warm, context_tokens=context_tokens)
-
-    def given(self, spec: JobSpec, decision: Decision, view: View) -> Given | None:
-        """Return whom a new job is given to without being queued first; None where it is looked at in its turn.
-
-        What is decided once is not decided again: that and a write of its own is half the time before it runs.
-        """
-        if not isinstance(decision, Run) or decision.wakes or not self.policy.silent:
-            return None
-        warm = self._errands.warmth.match(blocks_of(spec), spec.session)
-        return Given(pool=decision.pool, worker=decision.worker, record=_run_record(spec, decision, view, warm, 1))
 
     def predict_ms(self, job: Job, view: View | None = None) -> int | None:
         """Return in how many ms ``job`` may start; None where nothing is known, or it does not wait."""
@@ -273,9 +263,16 @@ class Dispatcher:
 
     def _record(self, job: Job, decision: Run, view: View, warm: Mapping[Key, int]) -> Mapping[str, Any]:
         """Return what is kept of the decision that ends a job's waiting."""
-        said = {"policy": note} if (note := self.policy.note(job.id)) else {}
-        record = _run_record(job.spec, decision, view, warm, job.attempts + 1)
-        return {**record, **said, "waited": self.reasons.waited(job)}
+        return {
+            "decision": "run",
+            "pool": decision.pool,
+            "worker": decision.worker,
+            "attempt": job.attempts + 1,
+            "sentence": explain.run_sentence(decision, view),
+            **({"policy": note} if (note := self.policy.note(job.id)) else {}),
+            "considered": explain.considered(job.spec, view, warm),
+            "waited": self.reasons.waited(job),
+        }
 
     def _spawned(self, place: Place, error: RbeeError | None) -> None:
         """A spawn ended. If there will be no worker, those hear why who waited for just that one and have no other way.
@@ -325,15 +322,3 @@ class Dispatcher:
                 self.refuse(job, job.verdict)
             else:
                 self.aside(self._errands.stop(job), f"stop-{job.id}")
-
-
-def _run_record(spec: JobSpec, decision: Run, view: View, warm: Mapping[Key, int], attempt: int) -> Mapping[str, Any]:
-    return {
-        "decision": "run",
-        "pool": decision.pool,
-        "worker": decision.worker,
-        "attempt": attempt,
-        "sentence": explain.run_sentence(decision, view),
-        "considered": explain.considered(spec, view, warm),
-        "waited": (),
-    }

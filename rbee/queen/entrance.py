@@ -14,18 +14,16 @@ from rbee.errors import Conflict, NoCapacity, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
-from rbee.orchestrator_core.view import View
 from rbee.queen.clock import Clock
 from rbee.queen.counting import prompt_tokens
 from rbee.queen.dispatcher import Dispatcher
-from rbee.queen.errands import Errands
 from rbee.queen.forecast import Outlook
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.pools import Pools
 from rbee.queen.store import jobs
 from rbee.queen.store.events import Entry
-from rbee.queen.store.jobs import Given, NewJob, Stored, Unfinished
+from rbee.queen.store.jobs import NewJob, Stored, Unfinished
 from rbee.queen.store.store import Store
 from rbee.wire import codec
 from rbee.wire.events import Queued
@@ -39,16 +37,6 @@ class Asker:
 
     caller: str = ""
     request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Coming:
-    """A job that may enter. ``tokens`` are how many its prompt has at least."""
-
-    new: NewJob
-    first: Queued
-    entry: Entry
-    tokens: int
 
 
 class Entrance:
@@ -67,7 +55,6 @@ class Entrance:
         jobs: Jobs,
         pools: Pools,
         dispatcher: Dispatcher,
-        errands: Errands,
         *,
         capacity: int,
         policy: str,
@@ -81,7 +68,6 @@ class Entrance:
         self._jobs = jobs
         self._pools = pools
         self._dispatcher = dispatcher
-        self._errands = errands
         self._capacity = capacity
         self._policy = policy
         self._shown = shown
@@ -114,54 +100,14 @@ class Entrance:
         return await asyncio.shield(entering)
 
     async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        tokens, decision, view = await self._decided(spec)
-        # From here to where it has a slot, or is among those that come, nothing is awaited: whoever is next counts it.
+        tokens, decision = await self._decided(spec)
+        # From here to where it is among those that come nothing is awaited: whoever is next counts this one.
         outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()))
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
         displaced = None if at_once else self._admit(spec, outlook)
         first = self._first(decision, outlook, at_once=at_once)
-        coming = _Coming(self._new(spec, digest, asker), first, Entry(1, "queued", codec.dump_json(first)), tokens)
-        given = self._dispatcher.given(spec, decision, view) if at_once and not self.closed else None
-        if given is not None:
-            stored, job = await self._give(coming, given)
-        else:
-            stored, job = await self._line_up(coming, displaced, waits=not at_once)
-        if job is None:
-            return self._repeated(stored, digest, asker)
-        await self._on_disk(job)
-        return stored, job
-
-    async def _give(self, coming: "_Coming", given: Given) -> tuple[Stored, Job | None]:
-        """Store a job as one that its worker is about to get, and let it go there."""
-        with self._errands.slot_for(given.pool, given.worker) as client:
-            job = None
-            try:
-                stored = await self._store.write(jobs.submit, coming.new, coming.entry, given)
-                if stored.fresh:
-                    job = self._made(coming, stored)
-                    stored = self._accepted(job, stored, coming.first)
-                    self._errands.begin_stored(job, client)
-            finally:
-                if client is not None and job is None:
-                    await client.close()
-        return stored, job
-
-    async def _line_up(self, coming: "_Coming", displaced: Job | None, *, waits: bool) -> tuple[Stored, Job | None]:
-        """Store a job as one of those that wait; whoever is ``displaced`` by it has to leave."""
-        with self._among_those_that_come(coming.new.spec, waits=waits), self._in_place_of(displaced):
-            stored = await self._store.write(jobs.submit, coming.new, coming.entry)
-        if not stored.fresh:
-            if displaced is not None:
-                self._jobs.wait(displaced)
-            return stored, None
-        if displaced is not None:
-            self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
-        job = self._made(coming, stored)
-        return self._accepted(job, stored, coming.first), job
-
-    def _new(self, spec: JobSpec, digest: str, asker: Asker) -> NewJob:
         created_ms = self._clock.wall_ms()
-        return NewJob(
+        new = NewJob(
             id=spec.id or new_id(),
             digest=digest,
             spec=spec,
@@ -170,12 +116,21 @@ class Entrance:
             created_ms=created_ms,
             skew_ms=self._clock.now_ms() - created_ms,
         )
-
-    def _made(self, coming: "_Coming", stored: Stored) -> Job:
-        job = Job(self._store, self._clock, _unfinished(stored, coming.new))
-        job.feed.publish([coming.entry])
-        job.context_tokens = coming.tokens
-        return job
+        entry = Entry(1, "queued", codec.dump_json(first))
+        with self._among_those_that_come(spec, waits=not at_once), self._in_place_of(displaced):
+            stored = await self._store.write(jobs.submit, new, entry)
+        if not stored.fresh:
+            if displaced is not None:
+                self._jobs.wait(displaced)
+            return self._repeated(stored, digest, asker)
+        job = Job(self._store, self._clock, _unfinished(stored, new))
+        job.feed.publish([entry])
+        job.context_tokens = tokens
+        if displaced is not None:
+            self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
+        accepted = self._accepted(job, stored, first)
+        await self._on_disk(job)
+        return accepted, job
 
     async def _on_disk(self, job: Job) -> None:
         """Wait for the disk, while the job is on its way to a worker already."""
@@ -185,20 +140,18 @@ class Entrance:
             self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
             raise
 
-    async def _decided(self, spec: JobSpec) -> tuple[int, Decision, View]:
+    async def _decided(self, spec: JobSpec) -> tuple[int, Decision]:
         """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""
         view = self._dispatcher.view()
         tokens = await prompt_tokens(spec, view, self._pools)
-        view = self._dispatcher.view() if tokens else view
-        decision = self._dispatcher.decide(spec, view, tokens)
+        decision = self._dispatcher.decide(spec, self._dispatcher.view() if tokens else view, tokens)
         if isinstance(decision, Refuse):
             # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
             await self._pools.refresh()
-            view = self._dispatcher.view()
-            decision = self._dispatcher.decide(spec, view, tokens)
+            decision = self._dispatcher.decide(spec, self._dispatcher.view(), tokens)
         if isinstance(decision, Refuse):
             raise decision.error
-        return tokens, decision, view
+        return tokens, decision
 
     def _admit(self, spec: JobSpec, outlook: Outlook) -> Job | None:
         """Return the job that has to leave for this one, if any; raises when it may not enter."""

@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -43,8 +43,6 @@ class Errand:
     client: WorkerClient | None = None
     moving: "asyncio.Task[None] | None" = None
     resumed: bool = False
-    stored: bool = False
-    """That it is dispatched is on disk already."""
 
 
 class Errands:
@@ -76,27 +74,6 @@ class Errands:
         status = self._pools.status(pool, worker)
         self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
         self._start(job, Errand(pool, worker, record), attach=False)
-
-    @contextlib.contextmanager
-    def slot_for(self, pool: str, worker: str) -> Iterator[WorkerClient | None]:
-        """Keep a slot for a job that is being stored, and begin to connect; ``begin_stored`` or the end lets it go."""
-        self.in_flight[pool, worker] += 1
-        client = self._pools.worker(pool, worker)
-        if client is not None:
-            client.prepare()
-        try:
-            yield client
-        finally:
-            self._let_go((pool, worker))
-
-    def begin_stored(self, job: Job, client: WorkerClient | None) -> None:
-        """As ``begin``, with a job that was stored as dispatched, and with the client that ``slot_for`` gave."""
-        pool, worker = job.pool or "", job.worker or ""
-        self._jobs.queue.serve(job.id)
-        status = self._pools.status(pool, worker)
-        self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
-        _log_dispatched(job)
-        self._start(job, Errand(pool, worker, client=client, stored=True), attach=False)
 
     def remaining_ms(self, workers: Collection[Key], rates: Rates, model: str) -> list[float]:
         """Return how long each job at ``workers`` probably goes on."""
@@ -206,15 +183,12 @@ class Errands:
                 self._jobs.ended(job)
             self._jobs.changed.set()
 
-    def _let_go(self, key: Key) -> None:
-        self.in_flight[key] -= 1
-        if not self.in_flight[key]:
-            del self.in_flight[key]
-
     def _leave(self, job: Job, errand: Errand) -> None:
         key = (errand.pool, errand.worker)
         del self._all[job.id]
-        self._let_go(key)
+        self.in_flight[key] -= 1
+        if not self.in_flight[key]:
+            del self.in_flight[key]
         self._jobs_of[key].discard(job.id)
         self.used[key] = Use(time.monotonic(), batch=job.spec.priority is Priority.BATCH)
 
@@ -223,11 +197,10 @@ class Errands:
             await job.fail(RbeeError("the queen failed inside", hint=f"journalctl JOB={job.id}"))
 
     async def _carry(self, job: Job, errand: Errand) -> RbeeError | None:
-        errand.client = errand.client or self._pools.worker(errand.pool, errand.worker)
+        errand.client = self._pools.worker(errand.pool, errand.worker)
         if errand.client is not None:
             errand.client.prepare()
-        if not errand.stored:
-            await self._dispatched(job, errand)
+        await self._dispatched(job, errand)
         if errand.client is None:
             return unexplained(errand.pool, errand.worker)
         return await self._relay(job, errand.client).run(attach=False)
@@ -250,7 +223,10 @@ class Errands:
     async def _dispatched(self, job: Job, errand: Errand) -> None:
         columns = {"attempts": job.attempts + 1, "pool": errand.pool, "worker": errand.worker, "reason": ""}
         await job.record([], [Move(JobState.DISPATCHED, columns)], errand.record, patient=True)
-        _log_dispatched(job)
+        log.event(
+            "job.dispatched", job=job.id, worker=errand.worker, pool=errand.pool, model=job.spec.model,
+            attempt=job.attempts, request_id=job.request_id or None,
+        )  # fmt: skip
 
     async def _settle(self, job: Job, error: RbeeError) -> None:
         """Decide what a failed attempt means: the end of the job, or another try."""
@@ -314,10 +290,3 @@ def _again_sentence(job: Job, error: RbeeError, pause_s: float) -> str:
     when = "at once" if not pause_s else f"after {pause_s:.1f} s"
     how = f"went on {when} from token {job.tokens}" if job.delivered else f"tried again {when}"
     return f"{how}: {error.message}"
-
-
-def _log_dispatched(job: Job) -> None:
-    log.event(
-        "job.dispatched", job=job.id, worker=job.worker, pool=job.pool, model=job.spec.model, attempt=job.attempts,
-        request_id=job.request_id or None,
-    )  # fmt: skip

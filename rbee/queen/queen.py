@@ -83,7 +83,6 @@ class Queen:
             self.jobs,
             self.pools,
             self.dispatcher,
-            self.errands,
             capacity=settings.queue_capacity,
             policy=settings.queue_policy,
             shown=self.shown,

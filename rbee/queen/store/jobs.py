@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import peewee
@@ -76,16 +76,7 @@ class Move:
     columns: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Given:
-    """Whom a job is given to as it is accepted, and the record of that decision."""
-
-    pool: str
-    worker: str
-    record: Mapping[str, Any]
-
-
-def submit(new: NewJob, first: Entry, given: Given | None = None) -> Stored:
+def submit(new: NewJob, first: Entry) -> Stored:
     """Store ``new`` with its first event, unless a job of that id exists; return what is there now."""
     spec, queued = new.spec, JobState.QUEUED
     made = execute(
@@ -100,10 +91,6 @@ def submit(new: NewJob, first: Entry, given: Given | None = None) -> Stored:
         created_ms=new.created_ms, events_url=f"/v2/tasks/{new.id}/events",
     )  # fmt: skip
     events.insert(made[0], [first])
-    if given is not None:
-        status = replace(status, state=JobState.DISPATCHED, attempts=1, pool=given.pool, worker=given.worker)
-        columns = {"attempts": 1, "pool": given.pool, "worker": given.worker}
-        record(made[0], [], [Move(status.state, columns)], given.record, new.created_ms)
     return Stored(seq=made[0], digest=new.digest, status=status, fresh=True)
 
 
