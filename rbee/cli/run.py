@@ -154,7 +154,10 @@ def _run(command: Command, args: Args, output: Any) -> int:
 
 def _waited_for(doing: Awaitable[int | None]) -> int:
     import asyncio  # noqa: PLC0415  (the other half)
+    import logging  # noqa: PLC0415
     import signal  # noqa: PLC0415
+
+    logging.getLogger("asyncio").setLevel(logging.ERROR)  # that a child outlived our loop is no word to a person
 
     async def call() -> int | None:
         task = asyncio.current_task()
