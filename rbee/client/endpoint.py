@@ -67,6 +67,9 @@ class Transport(Protocol):
     def broken(self, problem: str) -> RbeeError:
         """Return the error that says of an answer that rbee gives no such one."""
 
+    async def close(self) -> None:
+        """Let go of connections that are kept."""
+
 
 class Endpoint:
     """One daemon at ``base_url``.
@@ -99,31 +102,6 @@ class Endpoint:
         self._ca_file = ca_file
         self._same_version = same_version
         self._headers = {"Authorization": f"Bearer {token}"} if token else {}
-
-    async def call(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-        timeout_s: float | None = None,
-    ) -> Any:
-        """As ``Transport`` says."""
-        raise NotImplementedError
-
-    def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> "AsyncIterator[Frame]":
-        """As ``Transport`` says."""
-        raise NotImplementedError
 
     async def close(self) -> None:
         """Let go of connections that are kept."""

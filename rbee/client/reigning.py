@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from rbee.client.endpoint import Endpoint, Params
+from rbee.client.endpoint import Params, Transport
 from rbee.errors import PoolUnreachable, RbeeError, Standby
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Reigning:
         connect: makes the way to one of them.
     """
 
-    def __init__(self, queens: str, connect: Callable[[str], Endpoint]) -> None:
+    def __init__(self, queens: str, connect: Callable[[str], Transport]) -> None:
         self._queens = [connect(url) for url in addresses(queens)]
         self._at = 0
 
@@ -52,7 +52,7 @@ class Reigning:
         headers: Mapping[str, str] | None = None,
         timeout_s: float | None = None,
     ) -> Any:
-        def ask(queen: Endpoint) -> Awaitable[Any]:
+        def ask(queen: Transport) -> Awaitable[Any]:
             return queen.call(method, path, body=body, params=params, headers=headers, timeout_s=timeout_s)
 
         return await self._first(ask)
@@ -86,7 +86,7 @@ class Reigning:
         for queen in self._queens:
             await queen.close()
 
-    async def _first(self, ask: Callable[[Endpoint], Awaitable[Any]]) -> Any:
+    async def _first(self, ask: Callable[[Transport], Awaitable[Any]]) -> Any:
         refusals: list[RbeeError] = []
         for _ in self._queens:
             try:
