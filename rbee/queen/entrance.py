@@ -89,15 +89,19 @@ class Entrance:
         if spec.placement.draining and asker.caller:
             raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
         digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
-        if spec.id is not None and spec.id in self._arriving:
+        if spec.id is None:
+            return await asyncio.shield(asyncio.ensure_future(self._enter(spec, digest, asker)))
+        while spec.id in self._arriving:
             await asyncio.wait({self._arriving[spec.id]})
-        if spec.id is not None and (known := await self._store.read(jobs.find, spec.id)) is not None:
-            return self._repeated(known, digest, asker)
-        entering = asyncio.ensure_future(self._enter(spec, digest, asker))
-        if spec.id is not None and spec.id not in self._arriving:
-            self._arriving[spec.id] = entering
-            entering.add_done_callback(lambda _, job=spec.id: self._arriving.pop(job))  # type: ignore[misc]
+        entering = asyncio.ensure_future(self._known_or_new(spec, spec.id, digest, asker))
+        self._arriving[spec.id] = entering
+        entering.add_done_callback(lambda _, job=spec.id: self._arriving.pop(job))  # type: ignore[misc]
         return await asyncio.shield(entering)
+
+    async def _known_or_new(self, spec: JobSpec, job: str, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
+        """Look for the id, then enter; one at a time for each id, since a job is on disk before it is in memory."""
+        known = await self._store.read(jobs.find, job)
+        return await self._enter(spec, digest, asker) if known is None else self._repeated(known, digest, asker)
 
     async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
         tokens, decision = await self._decided(spec)

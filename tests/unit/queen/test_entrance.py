@@ -1,7 +1,9 @@
 """Who is let in, and what he is told on the way."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -14,6 +16,8 @@ from rbee.errors import (
     NotFound,
     QueueFull,
 )
+from rbee.queen.entrance import Asker
+from rbee.queen.store import jobs
 from rbee.queen.store.models import execute
 from rbee.wire.events import End, Failure
 from rbee.wire.jobs import JobQuery, JobStatus, Placement, Priority
@@ -157,6 +161,37 @@ async def test_one_id_many_times_at_the_same_moment_is_one_job(queen: Running) -
         streams = await asyncio.gather(*(kinds() for _ in range(20)))
         assert {stream[-1] for stream in streams} == {"end"}
         assert len(worker.requests) == 1
+
+
+async def test_an_id_that_is_on_disk_and_not_in_memory_yet_is_waited_for(
+    queen: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, on_disk, told = queen.queen.store, asyncio.Event(), asyncio.Event()
+    read, write = store.read, store.write
+    found = 0
+
+    async def slow_to_find(function: Callable[..., Any], *args: Any) -> Any:
+        nonlocal found
+        found += function is jobs.find
+        if function is jobs.find and found == 2:
+            await on_disk.wait()
+        return await read(function, *args)
+
+    async def slow_to_tell(function: Callable[..., Any], *args: Any) -> Any:
+        answer = await write(function, *args)
+        if function is jobs.submit:
+            on_disk.set()
+            await told.wait()
+        return answer
+
+    monkeypatch.setattr(store, "read", slow_to_find)
+    monkeypatch.setattr(store, "write", slow_to_tell)
+    asked = [asyncio.create_task(queen.queen.submit(spec(id="same"), Asker())) for _ in range(2)]
+    await on_disk.wait()
+    assert not (await asyncio.wait(asked, timeout=0.3))[0], "there is nothing yet that could be told"
+    told.set()
+    (_, first), (_, second) = await asyncio.gather(*asked)
+    assert first is second is not None
 
 
 async def test_who_was_to_leave_for_a_job_that_cannot_be_stored_stays(tmp_path: Path) -> None:
