@@ -56,7 +56,8 @@ class LineClient(HttpClient):
             return
         line = self._line = await self._taken()
         try:
-            line.ask(self._request(method, path, body, params, headers or {}))
+            if not line.asked:
+                line.ask(self._request(method, path, body, params, headers or {}))
             while True:
                 if line.frames:
                     batch = tuple(line.frames)
@@ -83,6 +84,11 @@ class LineClient(HttpClient):
         if self._ahead is None and not self.base_url.startswith("https:"):
             self._ahead = asyncio.create_task(self._connected(), name="connect-ahead")
 
+    def ask_ahead(self, method: str, path: str, *, body: Any, headers: Mapping[str, str] | None = None) -> None:
+        """As ``prepare``, and ask as well: the next stream is to be of just that, and reads what came meanwhile."""
+        request = self._request(method, path, body, None, headers or {})
+        self._ahead = asyncio.create_task(self._asked(request), name="ask-ahead")
+
     async def close(self) -> None:
         ahead, self._ahead = self._ahead, None
         if ahead is not None:
@@ -100,7 +106,7 @@ class LineClient(HttpClient):
         except asyncio.CancelledError:
             ahead.add_done_callback(_hung_up)
             raise
-        if line.ended is None:
+        if line.ended is None or line.asked:
             return line
         line.close()
         return await self._connected()
@@ -114,6 +120,11 @@ class LineClient(HttpClient):
             raise self._unanswered(CONNECT_S) from None
         except (OSError, ValueError) as error:
             raise self._away(error) from None
+        return line
+
+    async def _asked(self, request: bytes) -> "_Line":
+        line = await self._connected()
+        line.ask(request)
         return line
 
     def _request(
@@ -153,6 +164,7 @@ class _Line(asyncio.Protocol):
         self.body = bytearray()
         self.status = 0
         self.is_stream = False
+        self.asked = False
         self.ended: Exception | None = None
         self._events = Parser()
         self._http = httptools.HttpResponseParser(self)
@@ -168,6 +180,7 @@ class _Line(asyncio.Protocol):
         return bool(self.status) and self.status // 100 != 2
 
     def ask(self, request: bytes) -> None:
+        self.asked = True
         if self._transport is not None:
             self._transport.write(request)
 

@@ -42,13 +42,20 @@ class WorkerClient:
 
     def infer(self, request: InferenceRequest, *, request_id: str = "") -> AsyncIterator[Numbered]:
         """Start a generation and follow it: whatever has come since the last time, at once."""
-        headers = {"X-Request-Id": request_id} if request_id else None
-        return self._follow(self._http.batches("POST", "/v1/inference", body=request, headers=headers))
+        return self._follow(self._http.batches("POST", "/v1/inference", body=request, headers=_traced(request_id)))
 
     def attach(self, job: str, *, after: int = 0) -> AsyncIterator[Numbered]:
         """Follow a generation that runs, or ended a while ago, from the event after ``after``."""
         headers = {"Last-Event-ID": str(after)} if after else None
         return self._follow(self._http.batches("GET", f"/v1/inference/{part(job)}/events", headers=headers))
+
+    def infer_ahead(self, request: InferenceRequest, *, request_id: str = "") -> None:
+        """Start a generation that ``infer`` will follow, though its caller has something else to wait for first.
+
+        It starts over plain HTTP only; elsewhere ``infer`` does that.
+        """
+        if not self._http.base_url.startswith("https:"):
+            self._http.ask_ahead("POST", "/v1/inference", body=request, headers=_traced(request_id))
 
     def hang_up(self) -> None:
         """End what is followed, as WorkerLost."""
@@ -84,6 +91,10 @@ class WorkerClient:
                 if found and events.last(found[-1][1]):
                     return
         raise WorkerLost(f"{self._http.source} closed the stream before its end")
+
+
+def _traced(request_id: str) -> dict[str, str]:
+    return {"X-Request-Id": request_id} if request_id else {}
 
 
 class HttpWorkerControl:

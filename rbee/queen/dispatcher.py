@@ -133,13 +133,18 @@ class Dispatcher:
         warm = self._errands.warmth.match(blocks_of(spec), spec.session)
         return decide(spec, view, warm=warm, context_tokens=context_tokens)
 
+    def record_of(self, spec: JobSpec, decision: Run, view: View) -> Mapping[str, Any]:
+        """Return what is kept of the decision about a new job that does not wait."""
+        warm = self._errands.warmth.match(blocks_of(spec), spec.session)
+        return _run_record(spec, decision, view, warm, 1)
+
     def predict_ms(self, job: Job, view: View | None = None) -> int | None:
         """Return in how many ms ``job`` may start; None where nothing is known, or it does not wait."""
         return self._forecast.of(job, view or self.view())
 
-    def outlook(self, spec: JobSpec, caller: str, coming: Sequence[JobSpec]) -> Outlook:
+    def outlook(self, spec: JobSpec, caller: str, coming: Sequence[JobSpec], view: View) -> Outlook:
         """Return what a new job would have before it; ``coming`` are accepted and not in the queue yet."""
-        return self._forecast.of_new(spec, caller, coming, self.view())
+        return self._forecast.of_new(spec, caller, coming, view)
 
     def next_ms(self) -> int | None:
         """Return in how many ms the next of those that wait may start."""
@@ -263,16 +268,9 @@ class Dispatcher:
 
     def _record(self, job: Job, decision: Run, view: View, warm: Mapping[Key, int]) -> Mapping[str, Any]:
         """Return what is kept of the decision that ends a job's waiting."""
-        return {
-            "decision": "run",
-            "pool": decision.pool,
-            "worker": decision.worker,
-            "attempt": job.attempts + 1,
-            "sentence": explain.run_sentence(decision, view),
-            **({"policy": note} if (note := self.policy.note(job.id)) else {}),
-            "considered": explain.considered(job.spec, view, warm),
-            "waited": self.reasons.waited(job),
-        }
+        said = {"policy": note} if (note := self.policy.note(job.id)) else {}
+        record = _run_record(job.spec, decision, view, warm, job.attempts + 1)
+        return {**record, **said, "waited": self.reasons.waited(job)}
 
     def _spawned(self, place: Place, error: RbeeError | None) -> None:
         """A spawn ended. If there will be no worker, those hear why who waited for just that one and have no other way.
@@ -322,3 +320,15 @@ class Dispatcher:
                 self.refuse(job, job.verdict)
             else:
                 self.aside(self._errands.stop(job), f"stop-{job.id}")
+
+
+def _run_record(spec: JobSpec, decision: Run, view: View, warm: Mapping[Key, int], attempt: int) -> Mapping[str, Any]:
+    return {
+        "decision": "run",
+        "pool": decision.pool,
+        "worker": decision.worker,
+        "attempt": attempt,
+        "sentence": explain.run_sentence(decision, view),
+        "considered": explain.considered(spec, view, warm),
+        "waited": (),
+    }

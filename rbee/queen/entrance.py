@@ -14,16 +14,18 @@ from rbee.errors import Conflict, NoCapacity, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
+from rbee.orchestrator_core.view import View
 from rbee.queen.clock import Clock
 from rbee.queen.counting import prompt_tokens
 from rbee.queen.dispatcher import Dispatcher
+from rbee.queen.errands import Errands
 from rbee.queen.forecast import Outlook
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.pools import Pools
 from rbee.queen.store import jobs
 from rbee.queen.store.events import Entry
-from rbee.queen.store.jobs import NewJob, Stored, Unfinished
+from rbee.queen.store.jobs import Given, NewJob, Stored, Unfinished
 from rbee.queen.store.store import Store
 from rbee.wire import codec
 from rbee.wire.events import Queued
@@ -37,6 +39,16 @@ class Asker:
 
     caller: str = ""
     request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class _Coming:
+    """A job that may enter. ``tokens`` are how many its prompt has at least."""
+
+    new: NewJob
+    first: Queued
+    entry: Entry
+    tokens: int
 
 
 class Entrance:
@@ -55,6 +67,7 @@ class Entrance:
         jobs: Jobs,
         pools: Pools,
         dispatcher: Dispatcher,
+        errands: Errands,
         *,
         capacity: int,
         policy: str,
@@ -68,6 +81,7 @@ class Entrance:
         self._jobs = jobs
         self._pools = pools
         self._dispatcher = dispatcher
+        self._errands = errands
         self._capacity = capacity
         self._policy = policy
         self._shown = shown
@@ -77,10 +91,13 @@ class Entrance:
         self._waiting: set[int] = set()
         self._arriving: dict[str, asyncio.Future[tuple[Stored, Job | None]]] = {}
 
-    async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
+    async def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> tuple[Stored, Job | None]:
         """Accept ``spec``: when this returns it is on disk. The job is None when it has ended already.
 
         What was begun is seen through though the asker goes away: a job on disk must be one that runs.
+
+        Args:
+            fresh_id: what to call it when ``spec`` has no id; made by ``new_id``, so that nobody has used it.
 
         Raises:
             Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
@@ -90,7 +107,8 @@ class Entrance:
             raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
         digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
         if spec.id is None:
-            return await asyncio.shield(asyncio.ensure_future(self._enter(spec, digest, asker)))
+            new = self._enter(spec, fresh_id or new_id(), digest, asker)
+            return await asyncio.shield(asyncio.ensure_future(new))
         while spec.id in self._arriving:
             await asyncio.wait({self._arriving[spec.id]})
         entering = asyncio.ensure_future(self._known_or_new(spec, spec.id, digest, asker))
@@ -101,18 +119,64 @@ class Entrance:
     async def _known_or_new(self, spec: JobSpec, job: str, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
         """Look for the id, then enter; one at a time for each id, since a job is on disk before it is in memory."""
         known = await self._store.read(jobs.find, job)
-        return await self._enter(spec, digest, asker) if known is None else self._repeated(known, digest, asker)
+        return await self._enter(spec, job, digest, asker) if known is None else self._repeated(known, digest, asker)
 
-    async def _enter(self, spec: JobSpec, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        tokens, decision = await self._decided(spec)
-        # From here to where it is among those that come nothing is awaited: whoever is next counts this one.
-        outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()))
+    async def _enter(self, spec: JobSpec, job_id: str, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
+        tokens, decision, view = await self._decided(spec)
+        # From here to where it has a slot, or is among those that come, nothing is awaited: whoever is next counts it.
+        outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()), view)
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
         displaced = None if at_once else self._admit(spec, outlook)
         first = self._first(decision, outlook, at_once=at_once)
+        coming = _Coming(
+            self._new(spec, job_id, digest, asker), first, Entry(1, "queued", codec.dump_json(first)), tokens
+        )
+        if at_once and isinstance(decision, Run) and not self.closed and self._dispatcher.policy.silent:
+            stored, job = await self._give(coming, decision, view)
+        else:
+            stored, job = await self._line_up(coming, displaced, waits=not at_once)
+        if job is None:
+            return self._repeated(stored, digest, asker)
+        await self._on_disk(job)
+        return stored, job
+
+    async def _give(self, coming: "_Coming", run: Run, view: View) -> tuple[Stored, Job | None]:
+        """Store a job as one that its worker is about to get, and let it go there.
+
+        What is decided once is not decided again: that and a write of its own is half the time before it runs.
+        """
+        record = self._dispatcher.record_of(coming.new.spec, run, view)
+        given = Given(pool=run.pool, worker=run.worker, record=record)
+        with self._errands.slot_for(coming.new, run.pool, run.worker) as client:
+            job = None
+            try:
+                stored = await self._store.write(jobs.submit, coming.new, coming.entry, given)
+                if stored.fresh:
+                    job = self._made(coming, stored)
+                    stored = self._accepted(job, stored, coming.first)
+                    self._errands.begin_stored(job, client)
+            finally:
+                if client is not None and job is None:
+                    self._dispatcher.aside(self._errands.take_back(coming.new, client), f"take-back-{coming.new.id}")
+        return stored, job
+
+    async def _line_up(self, coming: "_Coming", displaced: Job | None, *, waits: bool) -> tuple[Stored, Job | None]:
+        """Store a job as one of those that wait; whoever is ``displaced`` by it has to leave."""
+        with self._among_those_that_come(coming.new.spec, waits=waits), self._in_place_of(displaced):
+            stored = await self._store.write(jobs.submit, coming.new, coming.entry)
+        if not stored.fresh:
+            if displaced is not None:
+                self._jobs.wait(displaced)
+            return stored, None
+        if displaced is not None:
+            self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
+        job = self._made(coming, stored)
+        return self._accepted(job, stored, coming.first), job
+
+    def _new(self, spec: JobSpec, job_id: str, digest: str, asker: Asker) -> NewJob:
         created_ms = self._clock.wall_ms()
-        new = NewJob(
-            id=spec.id or new_id(),
+        return NewJob(
+            id=job_id,
             digest=digest,
             spec=spec,
             caller=asker.caller,
@@ -120,21 +184,12 @@ class Entrance:
             created_ms=created_ms,
             skew_ms=self._clock.now_ms() - created_ms,
         )
-        entry = Entry(1, "queued", codec.dump_json(first))
-        with self._among_those_that_come(spec, waits=not at_once), self._in_place_of(displaced):
-            stored = await self._store.write(jobs.submit, new, entry)
-        if not stored.fresh:
-            if displaced is not None:
-                self._jobs.wait(displaced)
-            return self._repeated(stored, digest, asker)
-        job = Job(self._store, self._clock, _unfinished(stored, new))
-        job.feed.publish([entry])
-        job.context_tokens = tokens
-        if displaced is not None:
-            self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
-        accepted = self._accepted(job, stored, first)
-        await self._on_disk(job)
-        return accepted, job
+
+    def _made(self, coming: "_Coming", stored: Stored) -> Job:
+        job = Job(self._store, self._clock, _unfinished(stored, coming.new))
+        job.feed.publish([coming.entry])
+        job.context_tokens = coming.tokens
+        return job
 
     async def _on_disk(self, job: Job) -> None:
         """Wait for the disk, while the job is on its way to a worker already."""
@@ -144,18 +199,20 @@ class Entrance:
             self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
             raise
 
-    async def _decided(self, spec: JobSpec) -> tuple[int, Decision]:
+    async def _decided(self, spec: JobSpec) -> tuple[int, Decision, View]:
         """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""
         view = self._dispatcher.view()
         tokens = await prompt_tokens(spec, view, self._pools)
-        decision = self._dispatcher.decide(spec, self._dispatcher.view() if tokens else view, tokens)
+        view = self._dispatcher.view() if tokens else view
+        decision = self._dispatcher.decide(spec, view, tokens)
         if isinstance(decision, Refuse):
             # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
             await self._pools.refresh()
-            decision = self._dispatcher.decide(spec, self._dispatcher.view(), tokens)
+            view = self._dispatcher.view()
+            decision = self._dispatcher.decide(spec, view, tokens)
         if isinstance(decision, Refuse):
             raise decision.error
-        return tokens, decision
+        return tokens, decision, view
 
     def _admit(self, spec: JobSpec, outlook: Outlook) -> Job | None:
         """Return the job that has to leave for this one, if any; raises when it may not enter."""

@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,16 +16,17 @@ from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
 from rbee.orchestrator_core.warmth import Warmth
+from rbee.queen.closing import closing
 from rbee.queen.elsewhere import can_go_on_elsewhere
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
-from rbee.queen.relay import DETACH_S, Relay
-from rbee.queen.store.jobs import Move, Stale
+from rbee.queen.relay import DETACH_S, Relay, request_of
+from rbee.queen.store.jobs import Move, NewJob, Stale
 from rbee.wire.draining import DrainReason
 from rbee.wire.events import JobEvent
-from rbee.wire.jobs import JobState, Priority
+from rbee.wire.jobs import JobSpec, JobState, Priority
 
 CANCEL_S, WAKE_S = 5.0, 300.0
 """A worker that has not ended a job by then is not waited for; one that wakes is told when it is up."""
@@ -43,6 +44,8 @@ class Errand:
     client: WorkerClient | None = None
     moving: "asyncio.Task[None] | None" = None
     resumed: bool = False
+    stored: bool = False
+    """That it is dispatched is on disk already."""
 
 
 class Errands:
@@ -57,6 +60,8 @@ class Errands:
         self.used: dict[Key, Use] = {}
         self.warmth = Warmth()
         self._jobs_of: dict[Key, set[str]] = {}
+        self._coming: dict[str, tuple[Key, JobSpec]] = {}
+        """Jobs that have a slot and are being stored."""
         self._asking: asyncio.Task[None] | None = None
         self.ending: set[asyncio.Task[bool]] = set()
         """Workers that are being told to end a job."""
@@ -75,13 +80,58 @@ class Errands:
         self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
         self._start(job, Errand(pool, worker, record), attach=False)
 
+    @contextlib.contextmanager
+    def slot_for(self, new: NewJob, pool: str, worker: str) -> Iterator[WorkerClient | None]:
+        """Keep a slot for a job that is being stored; ``begin_stored`` or the end lets it go.
+
+        The worker is asked at once where nobody else can know of the job: should the queen end before it is stored,
+        a worker generates for a while for nobody. What has an id of its caller's may be known, and waits.
+        """
+        key = (pool, worker)
+        self.in_flight[key] += 1
+        self._coming[new.id] = (key, new.spec)
+        client = self._pools.worker(pool, worker)
+        if client is not None and new.spec.id is None:
+            client.infer_ahead(request_of(new.spec, new.id), request_id=new.request_id)
+        elif client is not None:
+            client.prepare()
+        try:
+            yield client
+        finally:
+            del self._coming[new.id]
+            self._let_go(key)
+
+    async def take_back(self, new: NewJob, client: WorkerClient) -> None:
+        """Let a worker end what could not be stored, if it was asked."""
+        try:
+            if new.spec.id is None:
+                async with asyncio.timeout(CANCEL_S):
+                    async with closing(client.infer(request_of(new.spec, new.id))) as told:
+                        await anext(told)  # once it has it, it can be told
+                        await client.cancel(new.id)
+        except (RbeeError, TimeoutError, StopAsyncIteration) as error:
+            log.warning("job.not_taken_back", job=new.id, error=str(error))
+        finally:
+            await client.close()
+
+    def begin_stored(self, job: Job, client: WorkerClient | None) -> None:
+        """As ``begin``, with a job that was stored as dispatched, and with the client that ``slot_for`` gave."""
+        pool, worker = job.pool or "", job.worker or ""
+        self._jobs.queue.serve(job.id)
+        status = self._pools.status(pool, worker)
+        self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
+        _log_dispatched(job)
+        self._start(job, Errand(pool, worker, client=client, stored=True), attach=False)
+
     def remaining_ms(self, workers: Collection[Key], rates: Rates, model: str) -> list[float]:
         """Return how long each job at ``workers`` probably goes on."""
         found = []
         for key in workers:
             rate = rates.of(model, key[0])
             running = [self._jobs.live[job] for job in self._jobs_of.get(key, ()) if job in self._jobs.live]
-            found += [rate.remaining_ms(job.tokens, job.spec.max_tokens) for job in running if rate is not None]
+            left = [(job.tokens, job.spec) for job in running]
+            left += [(0, spec) for where, spec in self._coming.values() if where == key]
+            found += [rate.remaining_ms(told, spec.max_tokens) for told, spec in left if rate is not None]
         return found
 
     def resume(self, job: Job) -> None:
@@ -183,12 +233,15 @@ class Errands:
                 self._jobs.ended(job)
             self._jobs.changed.set()
 
-    def _leave(self, job: Job, errand: Errand) -> None:
-        key = (errand.pool, errand.worker)
-        del self._all[job.id]
+    def _let_go(self, key: Key) -> None:
         self.in_flight[key] -= 1
         if not self.in_flight[key]:
             del self.in_flight[key]
+
+    def _leave(self, job: Job, errand: Errand) -> None:
+        key = (errand.pool, errand.worker)
+        del self._all[job.id]
+        self._let_go(key)
         self._jobs_of[key].discard(job.id)
         self.used[key] = Use(time.monotonic(), batch=job.spec.priority is Priority.BATCH)
 
@@ -197,10 +250,11 @@ class Errands:
             await job.fail(RbeeError("the queen failed inside", hint=f"journalctl JOB={job.id}"))
 
     async def _carry(self, job: Job, errand: Errand) -> RbeeError | None:
-        errand.client = self._pools.worker(errand.pool, errand.worker)
+        errand.client = errand.client or self._pools.worker(errand.pool, errand.worker)
         if errand.client is not None:
             errand.client.prepare()
-        await self._dispatched(job, errand)
+        if not errand.stored:
+            await self._dispatched(job, errand)
         if errand.client is None:
             return unexplained(errand.pool, errand.worker)
         return await self._relay(job, errand.client).run(attach=False)
@@ -223,10 +277,7 @@ class Errands:
     async def _dispatched(self, job: Job, errand: Errand) -> None:
         columns = {"attempts": job.attempts + 1, "pool": errand.pool, "worker": errand.worker, "reason": ""}
         await job.record([], [Move(JobState.DISPATCHED, columns)], errand.record, patient=True)
-        log.event(
-            "job.dispatched", job=job.id, worker=errand.worker, pool=errand.pool, model=job.spec.model,
-            attempt=job.attempts, request_id=job.request_id or None,
-        )  # fmt: skip
+        _log_dispatched(job)
 
     async def _settle(self, job: Job, error: RbeeError) -> None:
         """Decide what a failed attempt means: the end of the job, or another try."""
@@ -290,3 +341,10 @@ def _again_sentence(job: Job, error: RbeeError, pause_s: float) -> str:
     when = "at once" if not pause_s else f"after {pause_s:.1f} s"
     how = f"went on {when} from token {job.tokens}" if job.delivered else f"tried again {when}"
     return f"{how}: {error.message}"
+
+
+def _log_dispatched(job: Job) -> None:
+    log.event(
+        "job.dispatched", job=job.id, worker=job.worker, pool=job.pool, model=job.spec.model, attempt=job.attempts,
+        request_id=job.request_id or None,
+    )  # fmt: skip

@@ -56,11 +56,12 @@ def add_routes(app: App) -> None:
 
 async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPResponse | None:
     queen: Queen = request.app.ctx.queen
-    spec = JobSpec(**wanted.generation, model=wanted.model, session=wanted.session, id=new_id())
-    entries = streams.attached(queen, spec, asker(request))
+    fresh_id = new_id()
+    spec = JobSpec(**wanted.generation, model=wanted.model, session=wanted.session)
+    entries = streams.attached(queen, spec, asker(request), fresh_id=fresh_id)
     renderer = openai.Renderer(
         kind=wanted.kind,
-        id=str(spec.id),
+        id=fresh_id,
         model=wanted.model,
         created=int(time.time()),
         include_usage=wanted.include_usage,

@@ -61,7 +61,7 @@ class Policy:
             told: gives the job and the queue as a script sees them; asked only when somebody looks.
             context_tokens: how many the prompt has at least.
         """
-        if (self._script is None and self._record is None) or isinstance(builtin, Refuse):
+        if self.silent or isinstance(builtin, Refuse):
             return builtin
         job, queue = told()
         context = moment.context(job, queue, view, policy.action_of(builtin), now_ms=int(time.time() * 1000))
@@ -77,6 +77,11 @@ class Policy:
         decision = decision or builtin
         self._note(job["id"], context, decision)
         return decision
+
+    @property
+    def silent(self) -> bool:
+        """Whether it has no say, and keeps no record."""
+        return self._script is None and self._record is None
 
     def note(self, job: str) -> str:
         """Return whose the last decision about ``job`` was, in a sentence; empty: the built-in's, as it should be."""

@@ -83,6 +83,7 @@ class Queen:
             self.jobs,
             self.pools,
             self.dispatcher,
+            self.errands,
             capacity=settings.queue_capacity,
             policy=settings.queue_policy,
             shown=self.shown,
@@ -162,9 +163,9 @@ class Queen:
         trouble = self.store.trouble() or self.dispatcher.policy.trouble()
         return f"{known}; {trouble}" if trouble else known
 
-    async def submit(self, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
+    async def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> tuple[Stored, Job | None]:
         """Accept ``spec``; see ``Entrance``."""
-        return await self._entrance.submit(spec, asker)
+        return await self._entrance.submit(spec, asker, fresh_id)
 
     async def cancel(self, job: Job) -> None:
         """End ``job``; its last event is on disk when this returns. One that has ended stays as it is."""

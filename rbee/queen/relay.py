@@ -8,6 +8,7 @@ import asyncio
 import dataclasses
 import time
 from collections.abc import AsyncIterator, Callable
+from typing import Any
 
 from rbee import log
 from rbee.client.worker import Numbered, WorkerClient
@@ -21,7 +22,7 @@ from rbee.queen.store.jobs import Move, Stale
 from rbee.wire import continuation
 from rbee.wire.events import End, Failure, JobEvent, Metrics, Started, StopReason
 from rbee.wire.inference import InferenceRequest
-from rbee.wire.jobs import Generation, JobState
+from rbee.wire.jobs import Generation, JobSpec, JobState
 
 DETACH_S = 60.0
 WATCH_S, PROBE_S = 2.0, 3.0
@@ -92,17 +93,9 @@ class Relay:
         return self._job.verdict is not None or self._job.cancelled or self._job.moved is not None
 
     def _begin(self) -> AsyncIterator[Numbered]:
-        spec = self._job.spec
-        asked = {field.name: getattr(spec, field.name) for field in dataclasses.fields(Generation)}
-        if self._job.tokens:
-            asked["seed"] = self._job.seed
-        request = InferenceRequest(
-            **asked,
-            id=self._job.generation,
-            detach_s=DETACH_S,
-            continue_from=continuation.packed(self._job.said) if self._job.tokens else "",
-        )
-        return self._client.infer(request, request_id=self._job.request_id)
+        job = self._job
+        known = {"seed": job.seed, "continue_from": continuation.packed(job.said)} if job.tokens else {}
+        return self._client.infer(request_of(job.spec, job.generation, **known), request_id=job.request_id)
 
     async def _gone(self) -> RbeeError:
         """The worker answers, but knows nothing of the job: it is another process than it was."""
@@ -188,6 +181,17 @@ class Relay:
                 )
             )
         return None
+
+
+def request_of(spec: JobSpec, generation: str, **known: Any) -> InferenceRequest:
+    """Return what a worker is asked for a job.
+
+    Args:
+        generation: what the worker is to call it.
+        known: of one that goes on: the seed it has, and what was told.
+    """
+    asked = {field.name: getattr(spec, field.name) for field in dataclasses.fields(Generation)}
+    return InferenceRequest(**{**asked, "id": generation, "detach_s": DETACH_S, **known})
 
 
 def _changed(error: RbeeError) -> WorkerLost:

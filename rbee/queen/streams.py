@@ -23,7 +23,9 @@ _STATUS_STILL_OURS_S = KEEP_ALIVE_S - 1
 """Later the response may have begun with 200 and a comment; a failure has to be an event in it."""
 
 
-async def attached(queen: Queen, spec: JobSpec, asker: Asker, after: int = 0) -> AsyncIterator[Entry]:
+async def attached(
+    queen: Queen, spec: JobSpec, asker: Asker, after: int = 0, fresh_id: str = ""
+) -> AsyncIterator[Entry]:
     """Submit ``spec`` and yield its events; closing this cancels the job, unless the queen herself is stopping.
 
     Raises:
@@ -31,7 +33,7 @@ async def attached(queen: Queen, spec: JobSpec, asker: Asker, after: int = 0) ->
     """
     if queen.stopping:
         raise ShuttingDown("the queen is stopping", hint="try again in a moment", details={"retry_after_s": 1})
-    entering = asyncio.ensure_future(queen.submit(spec, asker))
+    entering = asyncio.ensure_future(queen.submit(spec, asker, fresh_id))
     try:
         stored, job = await asyncio.shield(entering)
     except asyncio.CancelledError:

@@ -16,7 +16,8 @@ from rbee.wire.jobs import JobQuery, JobSpec, JobState, JobStatus, Priority
 
 _INSERT = (
     "INSERT INTO job (id, digest, model, caller, priority, request_id, spec, state, reason, attempts, created_ms,"
-    " skew_ms) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (id) DO NOTHING RETURNING seq"
+    " skew_ms, pool, worker) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (id) DO NOTHING RETURNING seq"
 )
 """What runs for each job is written out: to compose it takes longer than to run it."""
 
@@ -76,21 +77,33 @@ class Move:
     columns: Mapping[str, Any]
 
 
-def submit(new: NewJob, first: Entry) -> Stored:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Given:
+    """Whom a job is given to as it is accepted, and the record of that decision."""
+
+    pool: str
+    worker: str
+    record: Mapping[str, Any]
+
+
+def submit(new: NewJob, first: Entry, given: Given | None = None) -> Stored:
     """Store ``new`` with its first event, unless a job of that id exists; return what is there now."""
-    spec, queued = new.spec, JobState.QUEUED
+    spec, state = new.spec, JobState.QUEUED if given is None else JobState.DISPATCHED
+    attempts, pool, worker = (0, None, None) if given is None else (1, given.pool, given.worker)
     made = execute(
         _INSERT, new.id, new.digest, spec.model, new.caller, spec.priority.value, new.request_id,
-        codec.dump_json(spec), queued.value, "", 0, new.created_ms, new.skew_ms,
+        codec.dump_json(spec), state.value, "", attempts, new.created_ms, new.skew_ms, pool, worker,
     ).fetchone()  # fmt: skip
     known = None if made else find(new.id)
     if known is not None:
         return known
     status = JobStatus(
-        id=new.id, state=queued, model=spec.model, priority=spec.priority, caller=new.caller,
-        created_ms=new.created_ms, events_url=f"/v2/tasks/{new.id}/events",
+        id=new.id, state=state, model=spec.model, priority=spec.priority, caller=new.caller, attempts=attempts,
+        pool=pool, worker=worker, created_ms=new.created_ms, events_url=f"/v2/tasks/{new.id}/events",
     )  # fmt: skip
     events.insert(made[0], [first])
+    if given is not None:
+        _keep(made[0], given.record, new.created_ms)
     return Stored(seq=made[0], digest=new.digest, status=status, fresh=True)
 
 
@@ -140,7 +153,11 @@ def record(seq: int, entries: Sequence[Entry], moves: Sequence[Move] = (), decis
         raise Stale
     events.insert(seq, entries)
     if decision is not None:
-        execute("INSERT INTO decision (job, at_ms, data) VALUES (?, ?, ?)", seq, at_ms, json.dumps(decision))
+        _keep(seq, decision, at_ms)
+
+
+def _keep(seq: int, decision: Mapping[str, Any], at_ms: int) -> None:
+    execute("INSERT INTO decision (job, at_ms, data) VALUES (?, ?, ?)", seq, at_ms, json.dumps(decision))
 
 
 def decisions(seq: int) -> tuple[Mapping[str, Any], ...]:

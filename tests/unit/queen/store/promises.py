@@ -14,7 +14,7 @@ from rbee.errors import ConfigInvalid, InvalidRequest, ShuttingDown
 from rbee.orchestrator_core.registry import Claim
 from rbee.queen.store import events, jobs, pools, retention
 from rbee.queen.store.events import Entry
-from rbee.queen.store.jobs import Move, NewJob, Stale
+from rbee.queen.store.jobs import Given, Move, NewJob, Stale
 from rbee.queen.store.models import execute
 from rbee.queen.store.postgres import Postgres
 from rbee.queen.store.store import Store
@@ -71,6 +71,17 @@ async def test_a_second_submit_of_an_id_returns_the_first(store: Store) -> None:
     second = await store.write_durably(jobs.submit, new(prompt="other"), QUEUED)
     assert not second.fresh
     assert second.digest == new().digest
+
+
+async def test_a_job_may_be_given_to_a_worker_by_the_write_that_stores_it(store: Store) -> None:
+    given = Given(pool="blep", worker="w", record={"decision": "run", "sentence": "it was free"})
+    stored = await store.write_durably(jobs.submit, new(), QUEUED, given)
+    assert (stored.status.state, stored.status.attempts, stored.status.pool) == (JobState.DISPATCHED, 1, "blep")
+    (left,) = await store.read(jobs.unfinished)
+    assert (left.status.state, left.status.attempts, left.status.worker) == (JobState.DISPATCHED, 1, "w")
+    assert await store.read(jobs.decisions, stored.seq) == ({"at_ms": 1000, **given.record},)
+    again = await store.write_durably(jobs.submit, new(), QUEUED, given)
+    assert (again.fresh, len(await store.read(jobs.decisions, stored.seq))) == (False, 1)
 
 
 async def test_a_move_the_state_forbids_stores_nothing(store: Store) -> None:
