@@ -1,199 +1,114 @@
-"""A stream of events on a connection of its own, with little between the socket and whoever reads.
-
-For the token path: what a worker says comes here, at thousands of events a second. Calls go as with any ``HttpClient``.
-"""
+"""A connection for streams, with little between the socket and whoever reads: one question at a time, its answer."""
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from typing import Any, cast
-from urllib.parse import urlencode, urlsplit
+from collections.abc import Callable
+from typing import cast
 
 import httptools
 
-from rbee.client.endpoint import CONNECT_S, NotHttp, Params, texts
-from rbee.client.http import SILENCE_S, HttpClient
-from rbee.errors import RbeeError, Timeout
-from rbee.wire import codec
+from rbee.client.endpoint import NotHttp
+from rbee.client.http import SILENCE_S
 from rbee.wire.sse import Frame, Parser
 
 AHEAD = 512
 """Frames that nobody has taken yet; then the other side has to wait."""
 
+IDLE_S = 20.0
+"""So long one waits for the next question; the other side keeps it for 75 s."""
 
-class LineClient(HttpClient):
-    """A ``Transport`` whose streams are read here, over plain HTTP; a TLS one reads them as its parent does."""
+LINGER_S = 1.0
+"""So long the end of an answer may take whose last event has been read."""
 
-    _ahead: "asyncio.Task[_Line] | None" = None
-    _line: "_Line | None" = None
+STALE_S = 1.0
+"""A kept connection that breaks so soon after a question, without a word, was broken before it."""
 
-    async def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[Frame]:
-        async for batch in self.batches(method, path, body=body, params=params, headers=headers):
-            for frame in batch:
-                yield frame
-
-    async def batches(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> AsyncGenerator[Sequence[Frame], None]:
-        """As ``stream``, but whatever has come since is given at once: to give each by itself costs more than it."""
-        if self.base_url.startswith("https:"):
-            async for frame in super().stream(method, path, body=body, params=params, headers=headers):
-                yield (frame,)
-            return
-        line = self._line = await self._taken()
-        try:
-            if not line.asked:
-                line.ask(self._request(method, path, body, params, headers or {}))
-            while True:
-                if line.frames:
-                    batch = tuple(line.frames)
-                    line.frames.clear()
-                    yield batch
-                elif line.ended is None:
-                    await line.more()
-                elif line.ended is not _WHOLE:
-                    raise self._meant(line, line.ended)
-                elif line.refused:
-                    raise self._refused(bytes(line.body), line.status)
-                else:
-                    return
-        finally:
-            line.close()
-
-    def hang_up(self) -> None:
-        """End the stream that is read, as if the other side had."""
-        if self._line is not None:
-            self._line.close()
-
-    def prepare(self) -> None:
-        """Begin to connect for the next stream, while its caller has something else to wait for."""
-        if self._ahead is None and not self.base_url.startswith("https:"):
-            self._ahead = asyncio.create_task(self._connected(), name="connect-ahead")
-
-    def ask_ahead(self, method: str, path: str, *, body: Any, headers: Mapping[str, str] | None = None) -> None:
-        """As ``prepare``, and ask as well: the next stream is to be of just that, and reads what came meanwhile."""
-        request = self._request(method, path, body, None, headers or {})
-        self._ahead = asyncio.create_task(self._asked(request), name="ask-ahead")
-
-    async def close(self) -> None:
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None:
-            ahead.add_done_callback(_hung_up)
-            ahead.cancel()
-        await super().close()
-
-    async def _taken(self) -> "_Line":
-        """Return the connection that was prepared, if it is any good, else a new one."""
-        ahead, self._ahead = self._ahead, None
-        if ahead is None:
-            return await self._connected()
-        try:
-            line = await ahead
-        except asyncio.CancelledError:
-            ahead.add_done_callback(_hung_up)
-            raise
-        if line.ended is None or line.asked:
-            return line
-        line.close()
-        return await self._connected()
-
-    async def _connected(self) -> "_Line":
-        url = urlsplit(self.base_url)
-        try:
-            async with asyncio.timeout(CONNECT_S):
-                _, line = await asyncio.get_running_loop().create_connection(_Line, url.hostname or "", url.port or 80)
-        except TimeoutError:
-            raise self._unanswered(CONNECT_S) from None
-        except (OSError, ValueError) as error:
-            raise self._away(error) from None
-        return line
-
-    async def _asked(self, request: bytes) -> "_Line":
-        line = await self._connected()
-        line.ask(request)
-        return line
-
-    def _request(
-        self, method: str, path: str, body: Any, params: Params | None, headers: Mapping[str, str]
-    ) -> bytes:  # fmt: skip
-        url, given = urlsplit(self.base_url), texts(params)
-        data = b"" if body is None else codec.dump_json(body).encode()
-        kind = {"Content-Type": "application/json"} if data else {}
-        length = {"Content-Length": str(len(data))}
-        wanted = {"Host": url.netloc, "Accept": "text/event-stream", **self._headers, **kind, **length, **headers}
-        target = f"{url.path}{path}?{urlencode(given)}" if given else f"{url.path}{path}"
-        lines = [f"{method} {target} HTTP/1.1", *(f"{name}: {value}" for name, value in wanted.items())]
-        return "\r\n".join([*lines, "", ""]).encode() + data
-
-    def _meant(self, line: "_Line", ended: Exception) -> RbeeError:
-        if isinstance(ended, TimeoutError):
-            return Timeout(f"{self.source} was silent for {SILENCE_S:g} s", details={"url": self.base_url})
-        if line.status and not line.refused and not line.is_stream:
-            return self.broken("no event stream")
-        return self._away(ended)
+WHOLE = EOFError("the answer is whole")
 
 
-def _hung_up(ahead: "asyncio.Task[_Line]") -> None:
-    """Close a connection that nobody wants any more."""
-    if not ahead.cancelled() and ahead.exception() is None:
-        ahead.result().close()
+def _nothing() -> None:
+    """Nobody waits for this line."""
 
 
-_WHOLE = EOFError("the answer is whole")
-
-
-class _Line(asyncio.Protocol):
-    """One request, one answer. ``ended`` says why there will be no more: ``_WHOLE`` when that was all."""
+class Line(asyncio.Protocol):
+    """
+    Attributes:
+        asked: the question whose answer is read; empty before the first.
+        frames: of that answer, those that nobody has taken yet; ``body`` is what a refusal says instead.
+        ended: why there will be no more: ``WHOLE`` when that was all.
+    """
 
     def __init__(self) -> None:
+        self.asked = b""
         self.frames: deque[Frame] = deque()
         self.body = bytearray()
         self.status = 0
         self.is_stream = False
-        self.asked = False
         self.ended: Exception | None = None
         self._events = Parser()
         self._http = httptools.HttpResponseParser(self)
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._heard_s = self._loop.time()
-        self._paused = False
+        self._heard_s = self._asked_s = self._loop.time()
+        self._asked_before = self._lasts = self._closed = self._paused = False
+        self._idle = self._resting = False
+        self._rested = self._lost = _nothing
         self._watch = self._loop.call_later(SILENCE_S, self._look)
 
     @property
     def refused(self) -> bool:
         return bool(self.status) and self.status // 100 != 2
 
+    @property
+    def stale(self) -> bool:
+        """Whether it had been broken before its last question, as far as one can tell: that may be asked elsewhere."""
+        broke = isinstance(self.ended, OSError | EOFError) and self.ended is not WHOLE and not self._closed
+        return broke and self._asked_before and not self.status and self._loop.time() - self._asked_s < STALE_S
+
     def ask(self, request: bytes) -> None:
-        self.asked = True
+        """Send a question. What was answered before is forgotten."""
+        self._idle = self._resting = False
+        self._asked_before = bool(self.asked)
+        self.asked = request
+        if self.ended is WHOLE:
+            self.frames.clear()
+            self.body.clear()
+            self._events = Parser()
+            self.status, self.is_stream, self.ended = 0, False, None
+        self._heard_s = self._asked_s = self._loop.time()
+        self._watch.cancel()
+        self._watch = self._loop.call_later(SILENCE_S, self._look)
         if self._transport is not None:
             self._transport.write(request)
 
     async def more(self) -> None:
         """Return when something came or it is over."""
-        if self._paused and self._transport is not None:
-            self._paused = False
-            self._transport.resume_reading()
+        self._go_on()
         self._waiter = self._loop.create_future()
         await self._waiter
 
-    def close(self) -> None:
+    def rest(self, rested: Callable[[], None], lost: Callable[[], None]) -> None:
+        """Read what is left of an answer for nobody.
+
+        Args:
+            rested: called when another question may be asked; never where the other side will not have it.
+            lost: called when it may not any more.
+        """
         self._watch.cancel()
+        self._resting, self._rested, self._lost = True, rested, lost
+        self._go_on()
+        if self.ended is WHOLE:
+            self._now_idle()
+        elif self.ended is None:
+            self._watch = self._loop.call_later(LINGER_S, self.close)
+        else:
+            self.close()
+
+    def close(self) -> None:
+        self._closed = True
+        self._watch.cancel()
+        self._no_longer_idle()
         if self._transport is not None:
             self._transport.close()
 
@@ -201,6 +116,9 @@ class _Line(asyncio.Protocol):
         self._transport = cast(asyncio.Transport, transport)
 
     def data_received(self, data: bytes) -> None:
+        if self._idle:
+            self.close()  # nobody asked
+            return
         self._heard_s = self._loop.time()
         try:
             self._http.feed_data(data)
@@ -211,9 +129,12 @@ class _Line(asyncio.Protocol):
         if len(self.frames) > AHEAD and self._transport is not None and not self._paused:
             self._paused = True
             self._transport.pause_reading()
+        if self._resting and self.ended is not None:
+            self._now_idle()
         self._tell()
 
     def connection_lost(self, error: Exception | None) -> None:
+        self._no_longer_idle()
         self._end(error or EOFError("closed before its answer was whole"))
         self._tell()
 
@@ -233,7 +154,8 @@ class _Line(asyncio.Protocol):
             self.frames.extend(self._events.feed(piece))
 
     def on_message_complete(self) -> None:
-        self._end(_WHOLE)
+        self._lasts = self._http.should_keep_alive()
+        self._end(WHOLE)
 
     def _end(self, why: Exception) -> None:
         self.ended = self.ended or why
@@ -241,6 +163,27 @@ class _Line(asyncio.Protocol):
     def _tell(self) -> None:
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
+
+    def _go_on(self) -> None:
+        if self._paused and self._transport is not None:
+            self._paused = False
+            self._transport.resume_reading()
+
+    def _now_idle(self) -> None:
+        gone = self._transport is None or self._transport.is_closing()
+        if self.ended is not WHOLE or gone or not self._lasts:
+            self.close()
+            return
+        self._watch.cancel()
+        self._watch = self._loop.call_later(IDLE_S, self.close)
+        self._idle, self._resting = True, False
+        self._rested()
+
+    def _no_longer_idle(self) -> None:
+        if self._idle:
+            self._idle = False
+            self._watch.cancel()
+            self._lost()
 
     def _look(self) -> None:
         """End it when nothing came for too long; one timer for all of a stream."""

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from typing import TypeAlias
 
 from rbee.client.endpoint import part
-from rbee.client.line import LineClient
+from rbee.client.line_client import LineClient
+from rbee.client.lines import Lines
 from rbee.errors import WorkerLost
 from rbee.wire import codec, events
 from rbee.wire.events import JobEvent
@@ -27,9 +28,15 @@ class WorkerClient:
         self._http = http
 
     @classmethod
-    def at(cls, address: str, secret: str, *, worker: str = "worker") -> "WorkerClient":
-        """Return a client for the worker that listens on ``host:port``."""
-        return cls(LineClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost))
+    def at(cls, address: str, secret: str, *, worker: str = "worker", lines: Lines | None = None) -> "WorkerClient":
+        """Return a client for the worker that listens on ``host:port``.
+
+        Args:
+            lines: where connections are kept that have nothing to say now.
+        """
+        http = LineClient(f"http://{address}", token=secret, source=worker, unreachable=WorkerLost)
+        http.lines = lines
+        return cls(http)
 
     def prepare(self) -> None:
         """Begin to connect: an ``infer`` or ``attach`` follows."""
@@ -50,12 +57,8 @@ class WorkerClient:
         return self._follow(self._http.batches("GET", f"/v1/inference/{part(job)}/events", headers=headers))
 
     def infer_ahead(self, request: InferenceRequest, *, request_id: str = "") -> None:
-        """Start a generation that ``infer`` will follow, though its caller has something else to wait for first.
-
-        It starts over plain HTTP only; elsewhere ``infer`` does that.
-        """
-        if not self._http.base_url.startswith("https:"):
-            self._http.ask_ahead("POST", "/v1/inference", body=request, headers=_traced(request_id))
+        """Start a generation that ``infer`` will follow, though its caller has something else to wait for first."""
+        self._http.ask_ahead("POST", "/v1/inference", body=request, headers=_traced(request_id))
 
     def hang_up(self) -> None:
         """End what is followed, as WorkerLost."""
@@ -87,8 +90,11 @@ class WorkerClient:
         async with contextlib.aclosing(batches) as stream:
             async for batch in stream:
                 found = [numbered for frame in batch if (numbered := events.numbered(frame)) is not None]
+                ends = bool(found) and events.last(found[-1][1])
+                if ends:
+                    self._http.release()
                 yield found
-                if found and events.last(found[-1][1]):
+                if ends:
                     return
         raise WorkerLost(f"{self._http.source} closed the stream before its end")
 

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable
 
 from rbee import log
 from rbee.client.http import HttpClient
+from rbee.client.lines import Lines
 from rbee.client.pool import PoolClient
 from rbee.client.worker import WorkerClient
 from rbee.errors import NotFound, PoolUnreachable, RbeeError, Timeout
@@ -56,6 +57,7 @@ class Pools:
         self._changed = changed
         self._news = asyncio.Event()
         self._clients: dict[str, HttpClient] = {}
+        self._lines = Lines()
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
@@ -78,6 +80,7 @@ class Pools:
         for client in self._clients.values():
             await client.close()
         self._clients.clear()
+        self._lines.close()
 
     def view(self) -> tuple[PoolView, ...]:
         return self._registry.view(time.monotonic())
@@ -162,7 +165,7 @@ class Pools:
         if found is None:
             return None
         secret = self._registry.secret(pool, worker)
-        return WorkerClient.at(found.address, secret, worker=f"worker {worker} on {pool}")
+        return WorkerClient.at(found.address, secret, worker=f"worker {worker} on {pool}", lines=self._lines)
 
     def status(self, pool: str, worker: str) -> WorkerStatus | None:
         try:

@@ -7,7 +7,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 import pytest
 
 from rbee.client import line as module
-from rbee.client.line import AHEAD, LineClient
+from rbee.client.line import AHEAD
+from rbee.client.line_client import LineClient
 from rbee.errors import NoCapacity, PoolUnreachable, Timeout
 from rbee.wire.sse import Frame
 
