@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import cast
 
 from sanic import Request
 from sanic.response import BaseHTTPResponse
@@ -18,47 +19,38 @@ async def stream(
 ) -> None:
     """Send ``frames``; a comment every 10 s while none comes.
 
-    The iterator's first item is awaited before the response begins, so that a failure before it is an
-    ordinary error response. When the reader goes away the iterator is closed and CancelledError goes on.
+    The response begins with the iterator's first item, or that comment, so that a failure before it is an ordinary
+    error response. When the reader goes away the iterator is closed and CancelledError goes on.
     """
-    pending: asyncio.Task[Frame] = asyncio.ensure_future(_next(frames))
-    keeping: asyncio.Task[None] | None = None
+    line = _Line(request, {**_HEADERS, **(headers or {})}, status)
+    keeping = asyncio.create_task(line.keep_alive())
     try:
-        await asyncio.wait({pending}, timeout=KEEP_ALIVE_S)
-        if pending.done() and isinstance(pending.exception(), StopAsyncIteration):
-            pending.exception()
-        elif pending.done():
-            pending.result()
-        response = await request.respond(
-            status=status, headers={**_HEADERS, **(headers or {})}, content_type="text/event-stream; charset=utf-8"
-        )
-        line = _Line(response)
-        keeping = asyncio.create_task(line.keep_alive())
-        if not pending.done():
-            await line.send(KEEP_ALIVE)
-        with contextlib.suppress(StopAsyncIteration):
-            await line.send((await pending).encode())
-            async for frame in frames:
+        async with contextlib.aclosing(cast(AsyncGenerator[Frame, None], frames)) as told:
+            async for frame in told:
                 await line.send(frame.encode())
-        await response.eof()
+        await line.end()
     finally:
-        if keeping is not None:
-            keeping.cancel()
-        await _close(pending, frames)
+        keeping.cancel()
 
 
 class _Line:
     """A response and when it was last used. One task for all of a stream, since a timer for each frame costs more."""
 
-    def __init__(self, response: BaseHTTPResponse) -> None:
-        self._response = response
+    def __init__(self, request: Request, headers: dict[str, str], status: int) -> None:
+        self._request = request
+        self._headers, self._status = headers, status
+        self._response: BaseHTTPResponse | None = None
         self._free = asyncio.Lock()
         self._used_s = asyncio.get_running_loop().time()
 
     async def send(self, data: bytes) -> None:
         async with self._free:
-            await self._response.send(data)
+            await (self._response or await self._begin()).send(data)
         self._used_s = asyncio.get_running_loop().time()
+
+    async def end(self) -> None:
+        async with self._free:
+            await (self._response or await self._begin()).send("", end_stream=True)
 
     async def keep_alive(self) -> None:
         """Say something whenever nothing was said for ``KEEP_ALIVE_S``."""
@@ -70,18 +62,8 @@ class _Line:
             else:
                 await asyncio.sleep(KEEP_ALIVE_S - idle_s)
 
-
-async def _next(frames: AsyncIterator[Frame]) -> Frame:
-    return await anext(frames)
-
-
-async def _close(pending: "asyncio.Task[Frame]", frames: AsyncIterator[Frame]) -> None:
-    """End the iterator's own cleanup before ours is over, also when we are being cancelled."""
-    if not pending.done():
-        pending.cancel()
-        await asyncio.wait({pending})
-    if pending.done() and not pending.cancelled():
-        pending.exception()
-    close = getattr(frames, "aclose", None)
-    if close is not None:
-        await close()
+    async def _begin(self) -> BaseHTTPResponse:
+        self._response = await self._request.respond(
+            status=self._status, headers=self._headers, content_type="text/event-stream; charset=utf-8"
+        )
+        return self._response

@@ -89,12 +89,13 @@ class Entrance:
         self._numbers = itertools.count()
         self._coming: dict[int, JobSpec] = {}
         self._waiting: set[int] = set()
-        self._arriving: dict[str, asyncio.Future[tuple[Stored, Job | None]]] = {}
+        self._arriving: dict[str, asyncio.Event] = {}
 
-    async def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> tuple[Stored, Job | None]:
-        """Accept ``spec``: when this returns it is on disk. The job is None when it has ended already.
+    def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> "asyncio.Task[tuple[Stored, Job | None]]":
+        """Accept ``spec``: when this is done it is on disk. The job is None when it has ended already.
 
-        What was begun is seen through though the asker goes away: a job on disk must be one that runs.
+        It is a task, since what was begun is seen through though the asker goes away: a job on disk must be one that
+        runs.
 
         Args:
             fresh_id: what to call it when ``spec`` has no id; made by ``new_id``, so that nobody has used it.
@@ -103,23 +104,26 @@ class Entrance:
             Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
             accepted.
         """
+        return asyncio.create_task(self._submit(spec, asker, fresh_id or new_id()), name="submit")
+
+    async def _submit(self, spec: JobSpec, asker: Asker, fresh_id: str) -> tuple[Stored, Job | None]:
         if spec.placement.draining and asker.caller:
             raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
         digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
         if spec.id is None:
-            new = self._enter(spec, fresh_id or new_id(), digest, asker)
-            return await asyncio.shield(asyncio.ensure_future(new))
+            return await self._enter(spec, fresh_id, digest, asker)
+        # One at a time for each id, since a job is on disk before it is in memory.
         while spec.id in self._arriving:
-            await asyncio.wait({self._arriving[spec.id]})
-        entering = asyncio.ensure_future(self._known_or_new(spec, spec.id, digest, asker))
-        self._arriving[spec.id] = entering
-        entering.add_done_callback(lambda _, job=spec.id: self._arriving.pop(job))  # type: ignore[misc]
-        return await asyncio.shield(entering)
-
-    async def _known_or_new(self, spec: JobSpec, job: str, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        """Look for the id, then enter; one at a time for each id, since a job is on disk before it is in memory."""
-        known = await self._store.read(jobs.find, job)
-        return await self._enter(spec, job, digest, asker) if known is None else self._repeated(known, digest, asker)
+            await self._arriving[spec.id].wait()
+        arrived = self._arriving[spec.id] = asyncio.Event()
+        try:
+            known = await self._store.read(jobs.find, spec.id)
+            if known is not None:
+                return self._repeated(known, digest, asker)
+            return await self._enter(spec, spec.id, digest, asker)
+        finally:
+            del self._arriving[spec.id]
+            arrived.set()
 
     async def _enter(self, spec: JobSpec, job_id: str, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
         tokens, decision, view = await self._decided(spec)

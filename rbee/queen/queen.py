@@ -1,5 +1,6 @@
 """The queen as a whole: her store, pools, jobs and dispatcher, from start to stop."""
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
@@ -163,9 +164,9 @@ class Queen:
         trouble = self.store.trouble() or self.dispatcher.policy.trouble()
         return f"{known}; {trouble}" if trouble else known
 
-    async def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> tuple[Stored, Job | None]:
-        """Accept ``spec``; see ``Entrance``."""
-        return await self._entrance.submit(spec, asker, fresh_id)
+    def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> "asyncio.Task[tuple[Stored, Job | None]]":
+        """Accept ``spec``; see ``Entrance``. To be shielded: whoever waits for it may go away."""
+        return self._entrance.submit(spec, asker, fresh_id)
 
     async def cancel(self, job: Job) -> None:
         """End ``job``; its last event is on disk when this returns. One that has ended stays as it is."""

@@ -1,5 +1,6 @@
 """``QueenOps`` for one asker: what he may do, done."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator, Sequence
 
@@ -34,7 +35,7 @@ class QueenService:
         self._asker = asker
 
     async def submit_job(self, spec: JobSpec) -> JobStatus:
-        stored, _ = await self._queen.submit(spec, self._asker)
+        stored, _ = await asyncio.shield(self._queen.submit(spec, self._asker))
         return stored.status
 
     async def list_jobs(self, query: JobQuery) -> tuple[JobStatus, ...]:

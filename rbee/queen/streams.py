@@ -33,7 +33,7 @@ async def attached(
     """
     if queen.stopping:
         raise ShuttingDown("the queen is stopping", hint="try again in a moment", details={"retry_after_s": 1})
-    entering = asyncio.ensure_future(queen.submit(spec, asker, fresh_id))
+    entering = queen.submit(spec, asker, fresh_id)
     try:
         stored, job = await asyncio.shield(entering)
     except asyncio.CancelledError:
@@ -44,7 +44,7 @@ async def attached(
             yield entry
 
 
-async def _withdrawn(queen: Queen, entering: "asyncio.Future[tuple[Stored, Job | None]]") -> None:
+async def _withdrawn(queen: Queen, entering: "asyncio.Task[tuple[Stored, Job | None]]") -> None:
     """Cancel a job whose submitter went away while it was being accepted."""
     with contextlib.suppress(RbeeError):
         _, job = await entering

@@ -186,7 +186,7 @@ async def test_an_id_that_is_on_disk_and_not_in_memory_yet_is_waited_for(
 
     monkeypatch.setattr(store, "read", slow_to_find)
     monkeypatch.setattr(store, "write", slow_to_tell)
-    asked = [asyncio.create_task(queen.queen.submit(spec(id="same"), Asker())) for _ in range(2)]
+    asked = [queen.queen.submit(spec(id="same"), Asker()) for _ in range(2)]
     await on_disk.wait()
     assert not (await asyncio.wait(asked, timeout=0.3))[0], "there is nothing yet that could be told"
     told.set()
