@@ -250,7 +250,8 @@ class Job:
             Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens)) for n, i in enumerate(items)
         ]
         try:
-            stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, self.at_ms())
+            at_ms = 0 if decision is None else self.at_ms()
+            stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, at_ms)
         except BaseException:
             self._lock.release()
             raise

@@ -150,7 +150,7 @@ class Relay:
                 break
             kept.append(event)
             items.append(item(self._signed(event), number))
-            moves += _moves(event, self._job.at_ms())
+            moves += _moves(event, self._job)
         if items:
             await self._job.record(items, moves, patient=True)
             for event in kept:
@@ -198,14 +198,14 @@ def _changed(error: RbeeError) -> WorkerLost:
     return WorkerLost(f"the worker is not the one its pool told of: {error.message}", details=error.details)
 
 
-def _moves(event: JobEvent, at_ms: int) -> list[Move]:
+def _moves(event: JobEvent, job: Job) -> list[Move]:
     if isinstance(event, Started):
-        return [Move(JobState.RUNNING, {"started_ms": at_ms, "seed": event.seed, "reason": ""})]
+        return [Move(JobState.RUNNING, {"started_ms": job.at_ms(), "seed": event.seed, "reason": ""})]
     if not isinstance(event, End):
         return []
     cancelled = event.stop_reason is StopReason.CANCELLED
     columns = {
-        "finished_ms": at_ms,
+        "finished_ms": job.at_ms(),
         "tokens_in": event.tokens_in,
         "tokens_out": event.tokens_out,
         "stop_reason": event.stop_reason.value,
