@@ -34,13 +34,15 @@ class Item:
     data: str
     worker_event: int | None = None
     tokens: tuple[int, ...] = ()
+    event: JobEvent | None = None
 
 
 def item(event: JobEvent, worker_event: int | None = None) -> Item:
     """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
     if isinstance(event, Token) and event.ids:
-        return Item("token", codec.dump_json(Token(i=event.i, t=event.t)), worker_event, event.ids)
-    return Item(name_of(event), codec.dump_json(event), worker_event)
+        told = Token(i=event.i, t=event.t)
+        return Item("token", codec.dump_json(told), worker_event, event.ids, told)
+    return Item(name_of(event), codec.dump_json(event), worker_event, event=event)
 
 
 class Need(NamedTuple):
@@ -247,7 +249,8 @@ class Job:
         attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
         first = self.feed.last_id + 1
         entries = [
-            Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens)) for n, i in enumerate(items)
+            Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens), i.event)
+            for n, i in enumerate(items)
         ]
         try:
             at_ms = 0 if decision is None else self.at_ms()

@@ -1,6 +1,5 @@
 """OpenAI's routes. A request is a job like any other, attached to its caller."""
 
-import json
 import time
 from collections.abc import AsyncIterator
 
@@ -92,7 +91,7 @@ async def _events(entries: AsyncIterator[Entry]) -> AsyncIterator[JobEvent]:
     event: JobEvent | None = None
     async with closing(entries) as stream:
         async for entry in stream:
-            event = events.read(entry.kind, json.loads(entry.data))
+            event = entry.read()
             if event is not None:
                 yield event
     if event is None or not events.last(event):

@@ -1,7 +1,6 @@
 """``QueenOps`` for one asker: what he may do, done."""
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Sequence
 
 from rbee import __version__, log
@@ -16,7 +15,6 @@ from rbee.queen.entrance import Asker
 from rbee.queen.models import models_of
 from rbee.queen.queen import Queen
 from rbee.queen.store import jobs, workers
-from rbee.wire import events
 from rbee.wire.catalog import ModelEntry
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import Explanation, JobQuery, JobSpec, JobStatus
@@ -50,7 +48,7 @@ class QueenService:
         stored = await self._queen.find(job, self._asker)
         async with closing(self._queen.entries(stored, after)) as entries:
             async for entry in entries:
-                event = events.read(entry.kind, json.loads(entry.data))
+                event = entry.read()
                 if event is not None:
                     yield entry.id, event
 

@@ -1,15 +1,21 @@
 """A job's events on disk, as they are sent: numbered from 1, without a gap."""
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from rbee.queen.store.models import Event, execute_many
+from rbee.wire import events
+from rbee.wire.events import JobEvent
 from rbee.wire.sse import Frame
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One event. ``data`` is its JSON; ``worker_event`` the id it had at the worker, None for our own."""
+    """One event. ``data`` is its JSON; ``worker_event`` the id it had at the worker, None for our own.
+
+    ``event`` is what ``data`` says, where that was known when it was stored.
+    """
 
     id: int
     kind: str
@@ -17,6 +23,11 @@ class Entry:
     attempt: int = 0
     worker_event: int | None = None
     tokens: bytes | None = None
+    event: JobEvent | None = None
+
+    def read(self) -> JobEvent | None:
+        """Return what it says; None for what this version does not know."""
+        return self.event or events.read(self.kind, json.loads(self.data))
 
     def frame(self) -> Frame:
         return Frame(event=self.kind, data=self.data, id=str(self.id))
