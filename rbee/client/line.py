@@ -138,6 +138,10 @@ class Line(asyncio.Protocol):
         self._end(error or EOFError("closed before its answer was whole"))
         self._tell()
 
+    def on_message_begin(self) -> None:
+        if self.ended is WHOLE:
+            self._lasts = False  # nobody asked for another answer
+
     def on_header(self, name: bytes, value: bytes) -> None:
         if name.lower() == b"content-type":
             self.is_stream = value.startswith(b"text/event-stream")

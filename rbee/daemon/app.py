@@ -1,9 +1,9 @@
 """The Sanic application every daemon starts from: envelopes, request ids, access, limits, /health, /metrics."""
 
 import asyncio
+import os
 import re
 import typing
-import uuid
 from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, TypeAlias, TypeVar
@@ -246,7 +246,7 @@ def _is_json(content_type: str) -> bool:
 
 def _request_id(request: Request) -> str:
     given = request.headers.get("x-request-id", "")
-    return given if REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+    return given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
 
 
 async def _sign(request: Request, response: BaseHTTPResponse) -> None:

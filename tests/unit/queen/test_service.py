@@ -608,26 +608,3 @@ async def test_a_bug_of_ours_ends_the_job_and_not_the_queen(queen: Running, monk
             assert [e.code for _, e in await queen.ended(job.id) if isinstance(e, Failure)] == ["internal"]
         next_job = await queen.client.submit_job(spec())
         assert text_of(await queen.ended(next_job.id)) == words(5)
-
-
-async def test_a_worker_is_asked_while_its_job_is_stored_and_told_when_it_cannot_be(tmp_path: Path) -> None:
-    async with (
-        running(tmp_path / "q") as queen,
-        FakeWorker().serve() as worker,
-        FakePool("blep", worker).serve() as pool,
-    ):
-        await queen.hear(pool)
-        worker.pause_at = 1
-        await queen.queen.store.write(execute, "PRAGMA max_page_count = 1")
-        with pytest.raises(NoCapacity, match="full"):
-            await queen.client.submit_job(spec("x" * 100_000))
-        await soon(lambda: worker.cancelled == [worker.requests[0].id])
-        with pytest.raises(NoCapacity, match="full"):
-            await queen.client.submit_job(spec("x" * 100_000, id="known-to-its-caller"))
-        assert [request.id for request in worker.requests] == worker.cancelled, "that one was never asked"
-        assert not queen.queen.errands.in_flight
-        await queen.queen.store.write(execute, "PRAGMA max_page_count = 1000000")
-        worker.pause_at = None
-        worker.open.set()
-        job = await queen.client.submit_job(spec())
-        assert text_of(await queen.ended(job.id)) == words(5)

@@ -1,0 +1,126 @@
+"""The short way in: a job for which a slot is free is stored with its worker, who is asked meanwhile."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbee.errors import NoCapacity
+from rbee.queen.store import jobs
+from rbee.queen.store.models import execute
+from rbee.wire.jobs import JobState
+from rbee.wire.workers import WorkerState
+from tests.fakes.worker_server import FakePool, FakeWorker
+from tests.unit.queen.conftest import Running, running, soon, text_of, words
+from tests.unit.queen.test_service import spec
+
+
+class Held:
+    """Jobs are stored, and whoever stored them hears of it when ``let`` is set."""
+
+    def __init__(self, queen: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.stored, self.let = asyncio.Event(), asyncio.Event()
+        self._write = queen.queen.store.write
+        monkeypatch.setattr(queen.queen.store, "write", self._slow)
+
+    async def _slow(self, function: Callable[..., Any], *args: Any) -> Any:
+        answer = await self._write(function, *args)
+        if function is jobs.submit and not self.stored.is_set():
+            self.stored.set()
+            await self.let.wait()
+        return answer
+
+
+@pytest.fixture
+async def worker() -> AsyncIterator[FakeWorker]:
+    async with FakeWorker().serve() as served:
+        yield served
+
+
+async def test_others_are_told_when_they_may_start_while_a_job_is_being_stored(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        await queen.client.submit_job(spec(id="measured"))
+        await queen.ended("measured")
+        worker.pause_at = 1
+        held = Held(queen, monkeypatch)
+        first = asyncio.create_task(queen.client.submit_job(spec()))
+        await held.stored.wait()
+        second = await queen.client.submit_job(spec())
+        assert (second.state, second.queue_position) == (JobState.QUEUED, 0)
+        assert second.predicted_start_ms is not None and second.predicted_start_ms >= 0
+        held.let.set()
+        assert (await first).state is JobState.DISPATCHED
+        worker.pause_at = None
+        worker.open.set()
+        await queen.ended(second.id)
+
+
+async def test_what_was_considered_is_what_there_was_before_it(queen: Running, worker: FakeWorker) -> None:
+    async with FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await queen.ended(job.id)
+        run = next(each for each in (await queen.client.explain_job(job.id)).decisions if each["decision"] == "run")
+        assert run["sentence"] == "ran on worker-cpu-0 on blep: it had 1 free slot"
+        assert "busy" not in str(run["considered"])
+
+
+async def test_a_worker_is_asked_before_its_job_is_known_to_be_stored(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        held = Held(queen, monkeypatch)
+        asked = asyncio.create_task(queen.client.submit_job(spec()))
+        await soon(lambda: worker.requests)
+        assert not asked.done()
+        held.let.set()
+        job = await asked
+        assert text_of(await queen.ended(job.id)) == words(5)
+        assert [request.id for request in worker.requests] == [job.id]
+
+
+async def test_jobs_share_a_connection_and_one_that_was_cut_meanwhile_costs_no_attempt(queen: Running) -> None:
+    worker = FakeWorker()
+    async with FakePool("blep", worker).serve() as pool:
+        async with worker.serve():
+            await queen.hear(pool)
+            for _ in range(3):
+                job = await queen.client.submit_job(spec())
+                assert text_of(await queen.ended(job.id)) == words(5)
+            lines = queen.queen.pools._lines
+            await soon(lambda: len(lines) == 1)
+        async with worker.serve():
+            pool.states[worker.id] = WorkerState.READY
+            await queen.hear(pool)
+            job = await queen.client.submit_job(spec())
+            assert text_of(await queen.ended(job.id)) == words(5)
+            assert (await queen.client.get_job(job.id)).attempts == 1
+
+
+async def test_a_worker_is_asked_while_its_job_is_stored_and_told_when_it_cannot_be(tmp_path: Path) -> None:
+    async with (
+        running(tmp_path / "q") as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        await queen.hear(pool)
+        worker.pause_at = 1
+        await queen.queen.store.write(execute, "PRAGMA max_page_count = 1")
+        with pytest.raises(NoCapacity, match="full"):
+            await queen.client.submit_job(spec("x" * 100_000))
+        await soon(lambda: worker.cancelled == [worker.requests[0].id])
+        with pytest.raises(NoCapacity, match="full"):
+            await queen.client.submit_job(spec("x" * 100_000, id="known-to-its-caller"))
+        assert [request.id for request in worker.requests] == worker.cancelled, "that one was never asked"
+        assert not queen.queen.errands.in_flight
+        await queen.queen.store.write(execute, "PRAGMA max_page_count = 1000000")
+        worker.pause_at = None
+        worker.open.set()
+        job = await queen.client.submit_job(spec())
+        assert text_of(await queen.ended(job.id)) == words(5)
