@@ -41,15 +41,17 @@ def promising(rooms: Iterable[Room], view: View) -> Iterator[Room]:
     Where a house is full of workers that have work this is all that there is to see, so it is quick.
     """
     going = {pool for pool, _ in view.leaving}
-    work, waiting = view.in_flight.get, view.waiting.get
+    working = view.working
+    wanted = {model for model, jobs in view.waiting.items() if jobs}
     for room in rooms:
         if room.place.pool in going or len(room.devices) > 1:
             yield room
             continue
-        for key, model, left_s, _ in room.holders.movable:
-            if not (work(key) or (left_s and waiting(model))):
-                yield room
-                break
+        keys, young = room.holders.keys, room.holders.young
+        if keys <= working or (young is not None and young <= wanted):
+            continue
+        if any(not (key in working or (left_s and model in wanted)) for key, model, left_s, _ in room.holders.movable):
+            yield room
 
 
 def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Victim]:

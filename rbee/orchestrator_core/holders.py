@@ -34,13 +34,16 @@ class Holders:
     """
     Args:
         all: whoever has memory there.
-        movable: those of them who are ready, not pinned, and have any.
+        movable: those of them who are ready, not pinned, and have any; ``keys`` are theirs.
+        young: the models of ``movable``, where all of them have some of their tenure left; else None.
         movable_bytes: what all of ``movable`` have there.
         ours: bytes that those have who may give them up, now or when their work is done.
     """
 
     all: tuple[WorkerStatus, ...] = ()
     movable: tuple[Movable, ...] = ()
+    keys: frozenset[tuple[str, str]] = frozenset()
+    young: frozenset[str] | None = None
     movable_bytes: int = 0
     ours: int = 0
 
@@ -84,13 +87,16 @@ def holders_of(snapshot: PoolSnapshot, names: Names) -> Mapping[int | None, Hold
 
 
 def _sorted_out(gpu: int | None, having: list[WorkerStatus], snapshot: PoolSnapshot, names: Names) -> Holders:
-    movable = [each for each in having if each.state is WorkerState.READY and not each.pinned and share(each, gpu) > 0]
+    movable = tuple(
+        Movable((snapshot.id, each.id), names.canonical(each.model), tenure_s(each, snapshot.at_ms), each)
+        for each in having
+        if each.state is WorkerState.READY and not each.pinned and share(each, gpu) > 0
+    )
     return Holders(
         all=tuple(having),
-        movable=tuple(
-            Movable((snapshot.id, each.id), names.canonical(each.model), tenure_s(each, snapshot.at_ms), each)
-            for each in movable
-        ),
-        movable_bytes=sum(share(each, gpu) for each in movable),
+        movable=movable,
+        keys=frozenset(each.key for each in movable),
+        young=frozenset(each.model for each in movable) if all(each.tenure_s for each in movable) else None,
+        movable_bytes=sum(share(each.worker, gpu) for each in movable),
         ours=sum(share(each, gpu) for each in having if not each.pinned),
     )

@@ -1,7 +1,7 @@
 """What is known when deciding: the fleet, and what the queen herself has begun and remembers."""
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
@@ -99,6 +99,12 @@ class View:
     def promising(self) -> Collection[str]:
         """Return the pools of which something is promised."""
         return {pool for pool, _ in self.promised}
+
+    @cached_property
+    def working(self) -> Set[Key]:
+        """Return the workers that have some of our jobs."""
+        jobs = self.in_flight
+        return jobs.keys() if all(jobs.values()) else {key for key, count in jobs.items() if count}
 
     @cached_property
     def busy(self) -> Counter[str]:
