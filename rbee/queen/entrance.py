@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from rbee import log
+from rbee.client.worker import WorkerClient
 from rbee.errors import Conflict, NoCapacity, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
@@ -158,11 +159,18 @@ class Entrance:
                 if stored.fresh:
                     job = self._made(coming, stored)
                     stored = self._accepted(job, stored, coming.first)
-                    self._errands.begin_stored(job, client)
+                    await self._begin(job, client)
             finally:
                 if client is not None and job is None:
                     self._dispatcher.aside(self._errands.take_back(coming.new, client), f"take-back-{coming.new.id}")
         return stored, job
+
+    async def _begin(self, job: Job, client: WorkerClient | None) -> None:
+        """Go on with a job that was stored with its worker; a queen who stops leaves it there for the next one."""
+        if not self.closed:
+            self._errands.begin_stored(job, client)
+        elif client is not None:
+            await client.close()
 
     async def _line_up(self, coming: "_Coming", displaced: Job | None, *, waits: bool) -> tuple[Stored, Job | None]:
         """Store a job as one of those that wait; whoever is ``displaced`` by it has to leave."""

@@ -85,6 +85,29 @@ async def test_a_worker_is_asked_before_its_job_is_known_to_be_stored(
         assert [request.id for request in worker.requests] == [job.id]
 
 
+async def test_a_job_that_is_being_stored_when_the_queen_stops_is_gone_on_with_by_the_next(
+    tmp_path: Path, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakePool("blep", worker).serve() as pool:
+        async with running(tmp_path / "q") as queen:
+            await queen.hear(pool)
+            worker.pause_at = 1
+            held = Held(queen, monkeypatch)
+            asked = asyncio.create_task(queen.client.submit_job(spec()))
+            await held.stored.wait()
+            await queen.queen.stop()
+            held.let.set()
+            job = await asked
+            assert not queen.queen.errands._all
+        worker.pause_at = None
+        worker.open.set()
+        async with running(tmp_path / "q") as queen:
+            await queen.hear(pool)
+            assert text_of(await queen.ended(job.id)) == words(5)
+            assert [request.id for request in worker.requests] == [job.id]
+            assert (await queen.client.get_job(job.id)).attempts == 1
+
+
 async def test_jobs_share_a_connection_and_one_that_was_cut_meanwhile_costs_no_attempt(queen: Running) -> None:
     worker = FakeWorker()
     async with FakePool("blep", worker).serve() as pool:
