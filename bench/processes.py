@@ -57,7 +57,7 @@ async def queen(database: str = "", **settings: object) -> AsyncIterator[Process
         address = f"127.0.0.1:{free_port()}"
         argv = [f"{Path(sys.executable).parent}/queen-rbee", f"--config={config}", f"--bind={address}"]
         async with running(argv, log=Path(where) / "log", env={"STATE_DIRECTORY": where}) as pid:
-            await answering(pid, address, "/health")
+            await answering(pid, address, "/v2/tasks?limit=1")  # /health answers while she starts, too
             yield Process(pid, address)
 
 

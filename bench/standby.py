@@ -28,7 +28,12 @@ class _Queen:
 
     async def start(self, *, reigns: bool) -> None:
         self._process = subprocess.Popen(self._argv, stderr=subprocess.DEVNULL)  # noqa: ASYNC220  (it only begins it)
-        await answering(self.address, "/v2/tasks" if reigns else "/health")
+        await self.answers("/v2/tasks" if reigns else "/health")
+
+    async def answers(self, path: str = "/v2/tasks") -> None:
+        """Return when she does; only one who reigns answers there."""
+        assert self._process is not None
+        await answering(self._process.pid, self.address, path)
 
     def kill(self) -> None:
         if self._process is not None:
@@ -52,7 +57,7 @@ async def measure(turns: int = 10, database: str = "") -> Table:
                 await waiting.start(reigns=False)
                 began_s = time.perf_counter()
                 reigning.kill()
-                await answering(waiting.address, "/v2/tasks")
+                await waiting.answers()
                 took_ms.append((time.perf_counter() - began_s) * 1000)
                 reigning, waiting = waiting, reigning
         finally:
