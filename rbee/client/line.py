@@ -50,7 +50,7 @@ class Line(asyncio.Protocol):
         self._transport: asyncio.Transport | None = None
         self._waiter: asyncio.Future[None] | None = None
         self._loop = asyncio.get_running_loop()
-        self._heard_s = self._asked_s = self._loop.time()
+        self._heard_s = self._asked_s = self._ended_s = self._loop.time()
         self._asked_before = self._lasts = self._closed = self._paused = False
         self._idle = self._resting = False
         self._rested = self._lost = _nothing
@@ -64,7 +64,7 @@ class Line(asyncio.Protocol):
     def stale(self) -> bool:
         """Whether it had been broken before its last question, as far as one can tell: that may be asked elsewhere."""
         broke = isinstance(self.ended, OSError | EOFError) and self.ended is not WHOLE and not self._closed
-        return broke and self._asked_before and not self.status and self._loop.time() - self._asked_s < STALE_S
+        return broke and self._asked_before and not self.status and self._ended_s - self._asked_s < STALE_S
 
     def ask(self, request: bytes) -> None:
         """Send a question. What was answered before is forgotten."""
@@ -106,11 +106,14 @@ class Line(asyncio.Protocol):
             self.close()
 
     def close(self) -> None:
+        """End it now; what was not sent yet never is, so that a peer who takes nothing cannot keep it open."""
         self._closed = True
         self._watch.cancel()
         self._no_longer_idle()
+        self._end(EOFError("we closed it"))
+        self._tell()
         if self._transport is not None:
-            self._transport.close()
+            self._transport.abort()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
@@ -158,11 +161,12 @@ class Line(asyncio.Protocol):
             self.frames.extend(self._events.feed(piece))
 
     def on_message_complete(self) -> None:
-        self._lasts = self._http.should_keep_alive()
+        self._lasts = self.ended is None and self._http.should_keep_alive()
         self._end(WHOLE)
 
     def _end(self, why: Exception) -> None:
-        self.ended = self.ended or why
+        if self.ended is None:
+            self.ended, self._ended_s = why, self._loop.time()
 
     def _tell(self) -> None:
         if self._waiter is not None and not self._waiter.done():

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
+from rbee import log
 from rbee.client.endpoint import CONNECT_S, Params, texts
 from rbee.client.http import SILENCE_S, HttpClient
 from rbee.client.line import WHOLE, Line
@@ -70,7 +71,7 @@ class LineClient(HttpClient):
                 elif line.ended is WHOLE:
                     return
                 elif line.stale:
-                    line = self._line = await self._connected(line.asked)
+                    line = self._line = await self._asked_again(line.asked)
                 else:
                     raise self._meant(line)
         finally:
@@ -138,10 +139,20 @@ class LineClient(HttpClient):
             line.close()
         return self._kept(request) or await self._connected(request)
 
+    async def _asked_again(self, request: bytes) -> Line:
+        """Ask on a new connection what a kept one, it seems, did not carry any more; nobody knows that it did not."""
+        log.debug("line.asked_again", url=self.base_url)
+        try:
+            return await self._connected(request)
+        except RbeeError as error:
+            error.details |= {"refused": False, "sent": True}
+            raise
+
     def _kept(self, request: bytes) -> Line | None:
         return None if self.lines is None else self.lines.ask(self.base_url, request)
 
     def _leave(self, line: Line) -> None:
+        self._line = None
         over = line.ended is WHOLE or (self._released and line.ended is None)
         if over and self.lines is not None:
             self.lines.keep(self.base_url, line)

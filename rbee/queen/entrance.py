@@ -136,7 +136,8 @@ class Entrance:
         coming = _Coming(
             self._new(spec, job_id, digest, asker), first, Entry(1, "queued", codec.dump_json(first)), tokens
         )
-        if at_once and isinstance(decision, Run) and not self.closed and self._dispatcher.policy.silent:
+        alone = outlook.first and self._dispatcher.policy.silent and not self.closed
+        if at_once and alone and isinstance(decision, Run):
             stored, job = await self._give(coming, decision, view)
         else:
             stored, job = await self._line_up(coming, displaced, waits=not at_once)
@@ -162,7 +163,8 @@ class Entrance:
                     await self._begin(job, client)
             finally:
                 if client is not None and job is None:
-                    self._dispatcher.aside(self._errands.take_back(coming.new, client), f"take-back-{coming.new.id}")
+                    taking_back = self._errands.take_back(coming.new, (run.pool, run.worker), client)
+                    self._dispatcher.aside(taking_back, f"take-back-{coming.new.id}")
         return stored, job
 
     async def _begin(self, job: Job, client: WorkerClient | None) -> None:

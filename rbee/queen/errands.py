@@ -5,7 +5,7 @@ import contextlib
 import random
 import time
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -90,19 +90,23 @@ class Errands:
         key = (pool, worker)
         self.in_flight[key] += 1
         self._coming[new.id] = (key, new.spec)
-        client = self._pools.worker(pool, worker)
-        if client is not None and new.spec.id is None:
-            client.infer_ahead(request_of(new.spec, new.id), request_id=new.request_id)
-        elif client is not None:
-            client.prepare()
         try:
+            client = self._pools.worker(pool, worker)
+            if client is not None and new.spec.id is None:
+                client.infer_ahead(request_of(new.spec, new.id), request_id=new.request_id)
+            elif client is not None:
+                client.prepare()
             yield client
         finally:
             del self._coming[new.id]
             self._let_go(key)
 
-    async def take_back(self, new: NewJob, client: WorkerClient) -> None:
-        """Let a worker end what could not be stored, if it was asked."""
+    def take_back(self, new: NewJob, key: Key, client: WorkerClient) -> Coroutine[Any, Any, None]:
+        """Let a worker end what could not be stored, if it was asked; its slot is taken until that is done."""
+        self.in_flight[key] += 1
+        return self._take_back(new, key, client)
+
+    async def _take_back(self, new: NewJob, key: Key, client: WorkerClient) -> None:
         try:
             if new.spec.id is None:
                 async with asyncio.timeout(CANCEL_S):
@@ -112,6 +116,8 @@ class Errands:
         except (RbeeError, TimeoutError, StopAsyncIteration) as error:
             log.warning("job.not_taken_back", job=new.id, error=str(error))
         finally:
+            self._let_go(key)
+            self._jobs.changed.set()
             await client.close()
 
     def begin_stored(self, job: Job, client: WorkerClient | None) -> None:
@@ -214,6 +220,7 @@ class Errands:
         self._jobs_of.setdefault(key, set()).add(job.id)
         self.used[key] = Use(time.monotonic(), batch=job.spec.priority is Priority.BATCH)
         errand.task = asyncio.create_task(self._go(job, errand, attach=attach), name=f"errand-{job.id}")
+        errand.task.add_done_callback(lambda _: self._never_began(job, errand))
 
     async def _go(self, job: Job, errand: Errand, *, attach: bool) -> None:
         try:
@@ -244,6 +251,12 @@ class Errands:
         self._let_go(key)
         self._jobs_of[key].discard(job.id)
         self.used[key] = Use(time.monotonic(), batch=job.spec.priority is Priority.BATCH)
+
+    def _never_began(self, job: Job, errand: Errand) -> None:
+        """Leave for a task that was cancelled before its first step: nothing of it runs, nor what it does at last."""
+        if self._all.get(job.id) is errand:
+            self._leave(job, errand)
+            self._jobs.changed.set()
 
     async def _broken(self, job: Job) -> None:
         with contextlib.suppress(Stale):

@@ -35,6 +35,8 @@ class Feed:
         self._moved = asyncio.Event()
         self.on_readers: Callable[[int], None] = lambda _: None
         """Told how many there are, whenever one comes or goes."""
+        self.on_deserted: Callable[[], None] = lambda: None
+        """Told when the last attached one goes."""
 
     @property
     def readers(self) -> int:
@@ -87,6 +89,8 @@ class Feed:
             self._attached.discard(me)
             self._moved.set()
             self.on_readers(self.readers)
+            if attached and not self._attached:
+                self.on_deserted()
 
     async def _next(self, after: int) -> Sequence[Entry]:
         if after >= self.last_id:

@@ -32,11 +32,13 @@ class Outlook:
 
     Args:
         at_once: a slot is free for it, so it never waits.
+        first: nobody is before it who might want the same.
         start_ms: from now; None where nothing is known.
     """
 
     place: int
     at_once: bool
+    first: bool
     start_ms: int | None
 
 
@@ -71,6 +73,7 @@ class Forecast:
         return Outlook(
             place=queue.place(rank) + len(sooner),
             at_once=_free(_up(spec, view)) > ahead,
+            first=not ahead,
             start_ms=self._start_ms(spec, ahead, [*asked, *rivals][:_ASKED], view),
         )
 

@@ -20,7 +20,7 @@ from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Move, Unfinished
 from rbee.queen.store.store import Store
 from rbee.wire import codec
-from rbee.wire.events import End, Failure, JobEvent, StopReason, Token, name_of
+from rbee.wire.events import End, Failure, JobEvent, StopReason, Token, dump, name_of
 from rbee.wire.jobs import JobSpec, JobState, Placement
 
 FULL_DISK_PAUSE_S = 1.0
@@ -41,8 +41,8 @@ def item(event: JobEvent, worker_event: int | None = None) -> Item:
     """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
     if isinstance(event, Token) and event.ids:
         told = Token(i=event.i, t=event.t)
-        return Item("token", codec.dump_json(told), worker_event, event.ids, told)
-    return Item(name_of(event), codec.dump_json(event), worker_event, event=event)
+        return Item("token", dump(told), worker_event, event.ids, told)
+    return Item(name_of(event), dump(event), worker_event, event=event)
 
 
 class Need(NamedTuple):
@@ -184,7 +184,7 @@ class Job:
             arrived_s=self.arrived_s,
             need=self.need(names),
             not_before_s=not_before_s,
-            again=self.attempts > 0 or self.refusals > 0,
+            again=self.refusals > 0 or (self.attempts > 0 and self.state is not JobState.DISPATCHED),
         )
 
     async def record(

@@ -57,7 +57,7 @@ async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPRespons
     queen: Queen = request.app.ctx.queen
     fresh_id = new_id()
     spec = JobSpec(**wanted.generation, model=wanted.model, session=wanted.session)
-    entries = streams.attached(queen, spec, asker(request), fresh_id=fresh_id)
+    entries = await streams.attached(queen, spec, asker(request), fresh_id=fresh_id)
     renderer = openai.Renderer(
         kind=wanted.kind,
         id=fresh_id,
@@ -74,25 +74,29 @@ async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPRespons
 
 
 async def _frames(entries: AsyncIterator[Entry], renderer: openai.Renderer) -> AsyncIterator[Frame]:
-    async with closing(_events(entries)) as told:
-        async for event in told:
+    event: JobEvent | None = None
+    async with closing(entries) as stream:
+        async for entry in stream:
+            event = entry.read()
             if isinstance(event, Failure):
                 raise event.to_error()
-            for frame in renderer.frames(event):
+            for frame in renderer.frames(event) if event is not None else ():
                 yield frame
+    _whole(event)
 
 
 async def _events(entries: AsyncIterator[Entry]) -> AsyncIterator[JobEvent]:
-    """Yield the events of one job to its last.
-
-    Raises:
-        ShuttingDown: they ended before, since the queen stops.
-    """
+    """Yield the events of one job to its last."""
     event: JobEvent | None = None
     async with closing(entries) as stream:
         async for entry in stream:
             event = entry.read()
             if event is not None:
                 yield event
-    if event is None or not events.last(event):
+    _whole(event)
+
+
+def _whole(last: JobEvent | None) -> None:
+    """Raises ShuttingDown: the events ended before the job did, since the queen stops."""
+    if last is None or not events.last(last):
         raise ShuttingDown("the queen stopped before the answer was complete", hint="send it again")

@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable
 from dataclasses import replace
+from functools import partial
 
 from rbee import log
 from rbee.config import Queen as Settings
@@ -12,7 +13,6 @@ from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rates import Sample
 from rbee.orchestrator_core.view import Use, View
 from rbee.queen.clock import Clock
-from rbee.queen.closing import closing
 from rbee.queen.dispatcher import Dispatcher
 from rbee.queen.entrance import Asker, Entrance
 from rbee.queen.errands import Errands
@@ -178,25 +178,22 @@ class Queen:
         await self.errands.stop(job)
         log.event("job.cancelled", job=job.id)
 
-    async def entries(self, stored: Stored, after: int, *, attached: Job | None = None) -> AsyncIterator[Entry]:
-        """Yield a job's events after ``after``, to its last.
+    def entries(self, stored: Stored, after: int, *, attached: Job | None = None) -> AsyncIterator[Entry]:
+        """Return a job's events after ``after``, to its last.
 
         Args:
             attached: the job, when its submitter reads: it is cancelled when the last such reader goes away.
         """
         job = attached or self.jobs.live.get(stored.status.id)
         if job is None:
-            async for entry in self._pages(stored.seq, after):
-                yield entry
-            return
-        reading = job.feed.read(after, attached=attached is not None)
-        try:
-            async with closing(reading) as stream:
-                async for entry in stream:
-                    yield entry
-        finally:
-            if attached is not None and not job.finished and not self.stopping and not job.feed.attached:
-                self.dispatcher.aside(self.cancel(job), f"cancel-{job.id}")
+            return self._pages(stored.seq, after)
+        if attached is not None:
+            job.feed.on_deserted = partial(self._deserted, job)
+        return job.feed.read(after, attached=attached is not None)
+
+    def _deserted(self, job: Job) -> None:
+        if not job.finished and not self.stopping:
+            self.dispatcher.aside(self.cancel(job), f"cancel-{job.id}")
 
     async def find(self, job: str, asker: Asker) -> Stored:
         """Return a job the asker may see.

@@ -35,7 +35,8 @@ async def submit_job(request: Request) -> HTTPResponse | None:
     if not wants_stream(request):
         return reply(await service(request).submit_job(spec), 202)
     queen: Queen = request.app.ctx.queen
-    await sse.stream(request, streams.frames(streams.attached(queen, spec, asker(request), last_event_id(request))))
+    entries = await streams.attached(queen, spec, asker(request), last_event_id(request))
+    await sse.stream(request, streams.frames(entries))
     return None
 
 

@@ -26,7 +26,9 @@ _STATUS_STILL_OURS_S = KEEP_ALIVE_S - 1
 async def attached(
     queen: Queen, spec: JobSpec, asker: Asker, after: int = 0, fresh_id: str = ""
 ) -> AsyncIterator[Entry]:
-    """Submit ``spec`` and yield its events; closing this cancels the job, unless the queen herself is stopping.
+    """Submit ``spec`` and return its events; closing them cancels the job, unless the queen herself is stopping.
+
+    They are to be read before anything else is awaited.
 
     Raises:
         ShuttingDown: she is; nothing was stored.
@@ -39,9 +41,7 @@ async def attached(
     except asyncio.CancelledError:
         queen.dispatcher.aside(_withdrawn(queen, entering), "withdraw")
         raise
-    async with closing(queen.entries(stored, after, attached=job)) as entries:
-        async for entry in entries:
-            yield entry
+    return queen.entries(stored, after, attached=job)
 
 
 async def _withdrawn(queen: Queen, entering: "asyncio.Task[tuple[Stored, Job | None]]") -> None:

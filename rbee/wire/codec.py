@@ -46,6 +46,11 @@ def dump_json(value: Any) -> str:
     return _ENCODER.encode(plain(value))
 
 
+def dump_text(value: str) -> str:
+    """Return ``dump_json`` of a text."""
+    return json.encoder.encode_basestring(value)
+
+
 def plain(value: Any) -> Any:
     """Return ``value`` as JSON-able dicts, lists and scalars."""
     if type(value) in _ATOMS:

@@ -107,6 +107,13 @@ KINDS: Mapping[str, type[JobEvent]] = {
 NAMES: Mapping[type[JobEvent], str] = {kind: word for word, kind in KINDS.items()}
 
 
+def dump(event: JobEvent) -> str:
+    """Return the JSON of ``event``; that of a token for readers is written out, since it is made thousands of times."""
+    if type(event) is Token and not event.ids:
+        return f'{{"i":{event.i},"t":{codec.dump_text(event.t)}}}'
+    return codec.dump_json(event)
+
+
 def last(event: JobEvent) -> bool:
     """Say whether nothing follows ``event``."""
     return isinstance(event, End | Failure)

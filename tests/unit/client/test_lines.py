@@ -192,3 +192,47 @@ async def test_whoever_hangs_up_is_not_asked_again(lines: Lines) -> None:
         with pytest.raises(PoolUnreachable):
             await reading
         assert len(server.asked) == 2
+
+
+async def test_one_that_broke_at_once_is_stale_however_late_somebody_looks(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALE_S", 0.2)
+    async with Server(WHOLE, None, WHOLE).serve() as server:
+        await read(client_of(server, lines))
+        client = client_of(server, lines)
+        client.ask_ahead("POST", "/v1/inference", body="x")
+        await asyncio.sleep(0.4)
+        assert await read(client) == [frame(1)]
+
+
+async def test_what_may_have_been_sent_is_not_said_to_be_refused(lines: Lines) -> None:
+    async with Server(WHOLE, None).serve() as server:
+        await read(client_of(server, lines))
+    kept = client_of(server, lines)
+    with pytest.raises(PoolUnreachable) as fresh:
+        await read(client_of(server, Lines()))
+    assert fresh.value.details["refused"] is True
+    with pytest.raises(PoolUnreachable) as again:
+        await read(kept)
+    assert (again.value.details["refused"], again.value.details["sent"]) == (False, True)
+
+
+async def test_whoever_hangs_up_on_a_peer_who_takes_nothing_is_free_at_once(lines: Lines) -> None:
+    async def deaf(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gone.wait()
+        writer.close()
+
+    gone = asyncio.Event()
+    listening = await asyncio.start_server(deaf, "127.0.0.1", 0, limit=1024)
+    host, port = listening.sockets[0].getsockname()
+    client = LineClient(f"http://{host}:{port}", source="worker")
+    client.lines = lines
+    async with listening:
+        reading = asyncio.create_task(read(client, "x" * (16 << 20)))
+        await soon(lambda: client._line is not None)
+        client.hang_up()
+        with pytest.raises(PoolUnreachable, match="hung up"):
+            async with asyncio.timeout(2):
+                await reading
+        gone.set()

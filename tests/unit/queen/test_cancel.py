@@ -52,3 +52,15 @@ async def test_a_job_cancelled_while_its_worker_wakes_is_not_begun_for_nobody(
         os.kill(worker.pid, signal.SIGCONT)
         await soon(worker.endings)
         assert [(each["job"], each["stop_reason"]) for each in worker.endings()] == [(job.id, "cancelled")]
+
+
+async def test_a_job_cancelled_in_the_moment_it_is_given_to_a_worker_leaves_its_slot(queen: Running) -> None:
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 1
+        await queen.hear(pool)
+        await queen.client.submit_job(spec())
+        waiting = queen.queen.jobs.live[(await queen.client.submit_job(spec())).id]
+        queen.queen.errands.begin(waiting, "blep", worker.id, {})
+        await queen.queen.cancel(waiting)
+        assert waiting.state is JobState.CANCELLED
+        assert queen.queen.errands.in_flight == {("blep", worker.id): 1}

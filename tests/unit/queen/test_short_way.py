@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from rbee.errors import NoCapacity
+from rbee.orchestrator_core.queue import Waiting
 from rbee.queen.store import jobs
 from rbee.queen.store.models import execute
-from rbee.wire.jobs import JobState
+from rbee.wire.jobs import JobState, Placement
 from rbee.wire.workers import WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import Running, running, soon, text_of, words
@@ -108,6 +109,47 @@ async def test_a_job_that_is_being_stored_when_the_queen_stops_is_gone_on_with_b
             assert (await queen.client.get_job(job.id)).attempts == 1
 
 
+async def test_a_job_that_does_not_wait_takes_its_turn_all_the_same(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    came: list[Waiting] = []
+    push = queen.queen.jobs.queue.push
+    monkeypatch.setattr(queen.queen.jobs.queue, "push", lambda each, now_s: (came.append(each), push(each, now_s)))
+    async with FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        job = await queen.client.submit_job(spec())
+        await queen.ended(job.id)
+        assert job.state is JobState.DISPATCHED
+        assert [(each.job, each.again) for each in came] == [(job.id, False)]
+
+
+async def test_a_newcomer_does_not_take_the_only_place_of_somebody_before_him(queen: Running) -> None:
+    async with (
+        FakeWorker("worker-cpu-0").serve() as narrow,
+        FakeWorker("worker-cpu-1").serve() as wide,
+        FakePool("blep", narrow).serve() as blep,
+        FakePool("mac", wide).serve() as mac,
+    ):
+        await queen.hear(blep)
+        await queen.hear(mac)
+        narrow.pause_at = 1
+        running_now = await queen.client.submit_job(spec(placement=Placement(pool="blep")))
+        first = await queen.client.submit_job(spec(placement=Placement(pool="blep")))
+        dispatcher = queen.queen.dispatcher
+        await dispatcher.stop()
+        narrow.pause_at = None
+        narrow.open.set()
+        await queen.ended(running_now.id)
+        await soon(lambda: not queen.queen.errands.in_flight)
+        second = await queen.client.submit_job(spec())
+        assert second.state is JobState.QUEUED
+        dispatcher.start()
+        await queen.ended(first.id)
+        await queen.ended(second.id)
+        pools = [(await queen.client.get_job(job.id)).pool for job in (first, second)]
+        assert pools == ["blep", "mac"]
+
+
 async def test_jobs_share_a_connection_and_one_that_was_cut_meanwhile_costs_no_attempt(queen: Running) -> None:
     worker = FakeWorker()
     async with FakePool("blep", worker).serve() as pool:
@@ -141,7 +183,7 @@ async def test_a_worker_is_asked_while_its_job_is_stored_and_told_when_it_cannot
         with pytest.raises(NoCapacity, match="full"):
             await queen.client.submit_job(spec("x" * 100_000, id="known-to-its-caller"))
         assert [request.id for request in worker.requests] == worker.cancelled, "that one was never asked"
-        assert not queen.queen.errands.in_flight
+        await soon(lambda: not queen.queen.errands.in_flight)
         await queen.queen.store.write(execute, "PRAGMA max_page_count = 1000000")
         worker.pause_at = None
         worker.open.set()
