@@ -43,7 +43,7 @@ class Way:
         return statistics.median(a - b for a, b in zip(here, there, strict=False))
 
 
-def measure(streams: int = 50, pace: float = 50.0, tokens: int = 100, turns: int = 3, rounds: int = 2) -> Table:
+def measure(streams: int = 50, pace: float = 50.0, tokens: int = 100, turns: int = 3, rounds: int = 4) -> Table:
     """Measure each way ``rounds`` times."""
     return uvloop.run(_measure(streams, pace, tokens, turns, rounds))
 
@@ -122,4 +122,4 @@ async def _ways(pace: float, tokens: int, streams: int) -> AsyncIterator[list[Wa
 
 
 if __name__ == "__main__":
-    program(__doc__, measure, streams=50, pace=50.0, tokens=100, turns=3, rounds=2)
+    program(__doc__, measure, streams=50, pace=50.0, tokens=100, turns=3, rounds=4)

@@ -7,6 +7,7 @@ import itertools
 import secrets
 from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 from rbee import log
@@ -32,6 +33,9 @@ from rbee.wire import codec
 from rbee.wire.events import Queued
 from rbee.wire.jobs import JobSpec, JobStatus
 from rbee.wire.words import counted
+
+_AT_ONCE = Queued(position=0, predicted_start_ms=0, reason="")
+"""What is said of a job that does not wait."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,9 +114,8 @@ class Entrance:
     async def _submit(self, spec: JobSpec, asker: Asker, fresh_id: str) -> tuple[Stored, Job | None]:
         if spec.placement.draining and asker.caller:
             raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
-        digest = hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
         if spec.id is None:
-            return await self._enter(spec, fresh_id, digest, asker)
+            return await self._enter(spec, fresh_id, asker)
         # One at a time for each id, since a job is on disk before it is in memory.
         while spec.id in self._arriving:
             await self._arriving[spec.id].wait()
@@ -120,51 +123,53 @@ class Entrance:
         try:
             known = await self._store.read(jobs.find, spec.id)
             if known is not None:
-                return self._repeated(known, digest, asker)
-            return await self._enter(spec, spec.id, digest, asker)
+                return self._repeated(known, spec, asker)
+            return await self._enter(spec, spec.id, asker)
         finally:
             del self._arriving[spec.id]
             arrived.set()
 
-    async def _enter(self, spec: JobSpec, job_id: str, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
+    async def _enter(self, spec: JobSpec, job_id: str, asker: Asker) -> tuple[Stored, Job | None]:
         tokens, decision, view = await self._decided(spec)
         # From here to where it has a slot, or is among those that come, nothing is awaited: whoever is next counts it.
         outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()), view)
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
-        displaced = None if at_once else self._admit(spec, outlook)
-        first = self._first(decision, outlook, at_once=at_once)
-        coming = _Coming(
-            self._new(spec, job_id, digest, asker), first, Entry(1, "queued", codec.dump_json(first)), tokens
-        )
         alone = outlook.first and self._dispatcher.policy.silent and not self.closed
+        coming = partial(self._coming_job, spec, job_id, asker, tokens)
         if at_once and alone and isinstance(decision, Run):
-            stored, job = await self._give(coming, decision, view)
+            stored, job = await self._give(coming, spec, job_id, asker, decision, view)
         else:
-            stored, job = await self._line_up(coming, displaced, waits=not at_once)
+            displaced = None if at_once else self._admit(spec, outlook)
+            first = self._first(decision, outlook, at_once=at_once)
+            stored, job = await self._line_up(coming(first), displaced, waits=not at_once)
         if job is None:
-            return self._repeated(stored, digest, asker)
+            return self._repeated(stored, spec, asker)
         await self._on_disk(job)
         return stored, job
 
-    async def _give(self, coming: "_Coming", run: Run, view: View) -> tuple[Stored, Job | None]:
+    async def _give(
+        self, make: Callable[[Queued], "_Coming"], spec: JobSpec, job_id: str, asker: Asker, run: Run, view: View
+    ) -> tuple[Stored, Job | None]:
         """Store a job as one that its worker is about to get, and let it go there.
 
-        What is decided once is not decided again: that and a write of its own is half the time before it runs.
+        What is decided once is not decided again: that and a write of its own is half the time before it runs. The
+        worker is asked first of all; what was considered is looked up before it counts as his.
         """
-        record = self._dispatcher.record_of(coming.new.spec, run, view)
-        given = Given(pool=run.pool, worker=run.worker, record=record)
-        with self._errands.slot_for(coming.new, run.pool, run.worker) as client:
-            job = None
-            try:
+        key, job = (run.pool, run.worker), None
+        client = self._errands.ask(spec, job_id, asker.request_id, key)
+        try:
+            given = Given(pool=run.pool, worker=run.worker, record=self._dispatcher.record_of(spec, run, view))
+            coming = make(_AT_ONCE)
+            with self._errands.slot_for(spec, job_id, key):
                 stored = await self._store.write(jobs.submit, coming.new, coming.entry, given)
                 if stored.fresh:
                     job = self._made(coming, stored)
                     stored = self._accepted(job, stored, coming.first)
                     await self._begin(job, client)
-            finally:
-                if client is not None and job is None:
-                    taking_back = self._errands.take_back(coming.new, (run.pool, run.worker), client)
-                    self._dispatcher.aside(taking_back, f"take-back-{coming.new.id}")
+        finally:
+            if client is not None and job is None:
+                taking_back = self._errands.take_back(spec, job_id, key, client)
+                self._dispatcher.aside(taking_back, f"take-back-{job_id}")
         return stored, job
 
     async def _begin(self, job: Job, client: WorkerClient | None) -> None:
@@ -187,17 +192,18 @@ class Entrance:
         job = self._made(coming, stored)
         return self._accepted(job, stored, coming.first), job
 
-    def _new(self, spec: JobSpec, job_id: str, digest: str, asker: Asker) -> NewJob:
+    def _coming_job(self, spec: JobSpec, job_id: str, asker: Asker, tokens: int, first: Queued) -> "_Coming":
         created_ms = self._clock.wall_ms()
-        return NewJob(
+        new = NewJob(
             id=job_id,
-            digest=digest,
+            digest=_digest(spec),
             spec=spec,
             caller=asker.caller,
             request_id=asker.request_id,
             created_ms=created_ms,
             skew_ms=self._clock.now_ms() - created_ms,
         )
+        return _Coming(new, first, Entry(1, "queued", codec.dump_json(first)), tokens)
 
     def _made(self, coming: "_Coming", stored: Stored) -> Job:
         job = Job(self._store, self._clock, _unfinished(stored, coming.new))
@@ -245,7 +251,7 @@ class Entrance:
 
     def _first(self, decision: Decision, outlook: Outlook, *, at_once: bool) -> Queued:
         if at_once:
-            return Queued(position=0, predicted_start_ms=0, reason="")
+            return _AT_ONCE
         reason = self._dispatcher.told(decision) or f"waits for its turn: {counted(outlook.place, 'job')} before it"
         return Queued(position=outlook.place, predicted_start_ms=outlook.start_ms, reason=reason)
 
@@ -287,8 +293,8 @@ class Entrance:
         status = replace(stored.status, reason=first.reason, queue_position=place)
         return replace(stored, status=replace(status, predicted_start_ms=first.predicted_start_ms))
 
-    def _repeated(self, known: Stored, digest: str, asker: Asker) -> tuple[Stored, Job | None]:
-        if known.digest != digest or known.status.caller != asker.caller:
+    def _repeated(self, known: Stored, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
+        if known.digest != _digest(spec) or known.status.caller != asker.caller:
             raise Conflict(
                 f"job {known.status.id} exists with another body",
                 hint="choose another id, or none",
@@ -308,6 +314,11 @@ def _unfinished(stored: Stored, new: NewJob) -> Unfinished:
         delivered=False,
         skew_ms=new.skew_ms,
     )
+
+
+def _digest(spec: JobSpec) -> str:
+    """Return what tells whether two jobs of one id are the same."""
+    return hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
 
 
 def new_id() -> str:

@@ -23,7 +23,7 @@ from rbee.queen.jobs import Jobs
 from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.relay import DETACH_S, Relay, request_of
-from rbee.queen.store.jobs import Move, NewJob, Stale
+from rbee.queen.store.jobs import Move, Stale
 from rbee.wire.draining import DrainReason
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import JobSpec, JobState, Priority
@@ -80,48 +80,51 @@ class Errands:
         self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
         self._start(job, Errand(pool, worker, record), attach=False)
 
-    @contextlib.contextmanager
-    def slot_for(self, new: NewJob, pool: str, worker: str) -> Iterator[WorkerClient | None]:
-        """Keep a slot for a job that is being stored; ``begin_stored`` or the end lets it go.
+    def ask(self, spec: JobSpec, job: str, request_id: str, key: Key) -> WorkerClient | None:
+        """Ask a worker for a job that is about to be stored, where nobody else can know of it yet.
 
-        The worker is asked at once where nobody else can know of the job: should the queen end before it is stored,
-        a worker generates for a while for nobody. What has an id of its caller's may be known, and waits.
+        Should the queen end before it is stored, the worker generates for a while for nobody. What has an id of its
+        caller's may be known, and waits; then this only connects.
         """
-        key = (pool, worker)
+        client = self._pools.worker(*key)
+        if client is not None and spec.id is None:
+            client.infer_ahead(request_of(spec, job), request_id=request_id)
+        elif client is not None:
+            client.prepare()
+        return client
+
+    @contextlib.contextmanager
+    def slot_for(self, spec: JobSpec, job: str, key: Key) -> Iterator[None]:
+        """Keep a slot for a job that is being stored; ``begin_stored`` takes it, or the end lets it go."""
         self.in_flight[key] += 1
-        self._coming[new.id] = (key, new.spec)
+        self._coming[job] = (key, spec)
         try:
-            client = self._pools.worker(pool, worker)
-            if client is not None and new.spec.id is None:
-                client.infer_ahead(request_of(new.spec, new.id), request_id=new.request_id)
-            elif client is not None:
-                client.prepare()
-            yield client
+            yield
         finally:
-            del self._coming[new.id]
+            del self._coming[job]
             self._let_go(key)
 
-    def take_back(self, new: NewJob, key: Key, client: WorkerClient) -> Coroutine[Any, Any, None]:
+    def take_back(self, spec: JobSpec, job: str, key: Key, client: WorkerClient) -> Coroutine[Any, Any, None]:
         """Let a worker end what could not be stored, if it was asked; its slot is taken until that is done."""
         self.in_flight[key] += 1
-        return self._take_back(new, key, client)
+        return self._take_back(spec, job, key, client)
 
-    async def _take_back(self, new: NewJob, key: Key, client: WorkerClient) -> None:
+    async def _take_back(self, spec: JobSpec, job: str, key: Key, client: WorkerClient) -> None:
         try:
-            if new.spec.id is None:
+            if spec.id is None:
                 async with asyncio.timeout(CANCEL_S):
-                    async with closing(client.infer(request_of(new.spec, new.id))) as told:
+                    async with closing(client.infer(request_of(spec, job))) as told:
                         await anext(told)  # once it has it, it can be told
-                        await client.cancel(new.id)
+                        await client.cancel(job)
         except (RbeeError, TimeoutError, StopAsyncIteration) as error:
-            log.warning("job.not_taken_back", job=new.id, error=str(error))
+            log.warning("job.not_taken_back", job=job, error=str(error))
         finally:
             self._let_go(key)
             self._jobs.changed.set()
             await client.close()
 
     def begin_stored(self, job: Job, client: WorkerClient | None) -> None:
-        """As ``begin``, with a job that was stored as dispatched, and with the client that ``slot_for`` gave."""
+        """As ``begin``, with a job that was stored as dispatched, and with the client that ``ask`` gave."""
         pool, worker = job.pool or "", job.worker or ""
         self._jobs.queue.serve(job.id)
         status = self._pools.status(pool, worker)
