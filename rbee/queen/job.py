@@ -253,8 +253,10 @@ class Job:
             for n, i in enumerate(items)
         ]
         try:
-            at_ms = 0 if decision is None else self.at_ms()
-            stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, at_ms)
+            if moves or decision is not None:
+                stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, self.at_ms())
+            else:
+                stored = self._store.share(jobs.append, (self.seq, entries))
         except BaseException:
             self._lock.release()
             raise

@@ -4,10 +4,13 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbee.queen.store.models import Event, execute_many
+from rbee.queen.store.models import Event, insert_rows
 from rbee.wire import events
 from rbee.wire.events import JobEvent
 from rbee.wire.sse import Frame
+
+_AT_ONCE = 500
+"""Events in one statement; more values than a statement may have would be too many."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,12 +36,13 @@ class Entry:
         return Frame(event=self.kind, data=self.data, id=str(self.id))
 
 
-def insert(seq: int, entries: Sequence[Entry]) -> None:
-    """Store ``entries``; this runs for every token."""
-    execute_many(
-        "INSERT INTO event (job, id, kind, data, attempt, worker_event, tokens) VALUES (?, ?, ?, ?, ?, ?, ?)",
-        [(seq, each.id, each.kind, each.data, each.attempt, each.worker_event, each.tokens) for each in entries],
-    )
+def insert(told: Sequence[tuple[int, Entry]]) -> None:
+    """Store events, each with the job it is of; this runs for every token."""
+    rows = [
+        (job, each.id, each.kind, each.data, each.attempt, each.worker_event, each.tokens) for job, each in told
+    ]  # fmt: skip
+    for first in range(0, len(rows), _AT_ONCE):
+        insert_rows("event (job, id, kind, data, attempt, worker_event, tokens)", rows[first : first + _AT_ONCE])
 
 
 def tokens(seq: int) -> bytes:

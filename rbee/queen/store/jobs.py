@@ -101,7 +101,7 @@ def submit(new: NewJob, first: Entry, given: Given | None = None) -> Stored:
         id=new.id, state=state, model=spec.model, priority=spec.priority, caller=new.caller, attempts=attempts,
         pool=pool, worker=worker, created_ms=new.created_ms, events_url=f"/v2/tasks/{new.id}/events",
     )  # fmt: skip
-    events.insert(made[0], [first])
+    events.insert([(made[0], first)])
     if given is not None:
         _keep(made[0], given.record, new.created_ms)
     return Stored(seq=made[0], digest=new.digest, status=status, fresh=True)
@@ -151,9 +151,22 @@ def record(seq: int, entries: Sequence[Entry], moves: Sequence[Move] = (), decis
             raise Stale
     if not moves and execute("SELECT 1 FROM job WHERE seq = ? AND finished_ms IS NULL", seq).fetchone() is None:
         raise Stale
-    events.insert(seq, entries)
+    events.insert([(seq, each) for each in entries])
     if decision is not None:
         _keep(seq, decision, at_ms)
+
+
+def append(told: Sequence[tuple[int, Sequence[Entry]]]) -> Sequence[Stale | None]:
+    """Store events of several jobs, none of which changes its state; return for each whether that came too late.
+
+    This runs for every token: what came together costs hardly more than one.
+    """
+    seqs = [seq for seq, _ in told]
+    among = ", ".join("?" * len(seqs))
+    rows = execute(f"SELECT seq FROM job WHERE seq IN ({among}) AND finished_ms IS NULL", *seqs)  # noqa: S608
+    live = {seq for (seq,) in rows.fetchall()}
+    events.insert([(seq, each) for seq, entries in told if seq in live for each in entries])
+    return [None if seq in live else Stale() for seq in seqs]
 
 
 def _keep(seq: int, decision: Mapping[str, Any], at_ms: int) -> None:

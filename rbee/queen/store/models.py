@@ -140,10 +140,18 @@ def execute(sql: str, *values: Any) -> Any:
     return database.execute_sql(sql.replace("?", database.param), [_without_nul(value) for value in values])
 
 
-def execute_many(sql: str, rows: Sequence[tuple[Any, ...]]) -> None:
-    """Run ``sql`` once for each of ``rows``, in the driver's own loop: peewee's costs more than the database does."""
+def insert_rows(into: str, rows: Sequence[tuple[Any, ...]]) -> None:
+    """Insert ``rows`` ``into`` a table, ``name (column, …)``, in one statement: one for each costs several times more.
+
+    There may be a few thousand values, and no text among them has a NUL.
+    """
+    if not rows:
+        return
+    row = f"({', '.join([database.param] * len(rows[0]))})"
+    values = [value for each in rows for value in each]
     with peewee.__exception_wrapper__:  # type: ignore[attr-defined]  # what execute_sql wraps itself in
-        database.cursor().executemany(sql.replace("?", database.param), rows)
+        statement = f"INSERT INTO {into} VALUES {', '.join([row] * len(rows))}"  # noqa: S608  (our names)
+        database.cursor().execute(statement, values)
 
 
 def _without_nul(value: Any) -> Any:

@@ -3,14 +3,14 @@
 import asyncio
 from collections.abc import Callable
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from rbee import log
 from rbee.errors import NoCapacity
 from rbee.queen.store.engine import Engine
 from rbee.queen.store.sqlite import Sqlite
 from rbee.queen.store.syncs import Syncs
-from rbee.queen.store.threads import Readers, Task, Writer
+from rbee.queen.store.threads import Batch, Readers, Task, Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,6 +47,12 @@ class Store:
         """As ``write``, for one who goes on meanwhile: return what is done when it is committed."""
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._writer.submit(Task(lambda: work(*args, **kwargs), answer))
+        return answer
+
+    def share(self, batch: Batch, part: Any) -> "asyncio.Future[None]":
+        """As ``begin``, for what runs all the time: ``batch`` is called once for all parts that share a transaction."""
+        answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._writer.submit(Task(_nothing, answer, batch=batch, part=part))
         return answer
 
     async def write_durably(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

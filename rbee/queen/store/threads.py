@@ -5,9 +5,9 @@ import concurrent.futures
 import queue
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import peewee
 
@@ -20,15 +20,34 @@ TROUBLE = (peewee.OperationalError, peewee.InterfaceError)
 _LARGEST_GROUP = 256
 
 
+Batch: TypeAlias = Callable[[Sequence[Any]], Sequence[Exception | None]]
+
+
 @dataclass(slots=True)
 class Task:
-    """A function for a database thread, and whom to tell. ``alone``: it cannot run inside a transaction."""
+    """A function for a database thread, and whom to tell.
+
+    Args:
+        work: what to run.
+        alone: it cannot run inside a transaction.
+        batch: runs instead of ``work`` for all of a transaction that have the same, with the ``part`` of each, and
+            returns for each what is wrong with it.
+    """
 
     work: Callable[[], Any]
     answer: "asyncio.Future[Any]"
     alone: bool = False
+    batch: "Batch | None" = None
+    part: Any = None
     result: Any = None
     error: BaseException | None = None
+
+    def run(self) -> None:
+        """Do it by itself."""
+        if self.batch is None:
+            self.result = self.work()
+        else:
+            (self.error,) = self.batch([self.part])
 
 
 class Readers:
@@ -191,7 +210,9 @@ class Writer:
             try:
                 with self._engine.transaction():
                     for task in group:
-                        task.result = task.work()
+                        if task.batch is None:
+                            task.run()
+                    _run_batches([task for task in group if task.batch is not None])
             except TROUBLE:
                 raise  # the database, not a task
             except Exception:
@@ -207,11 +228,20 @@ class Writer:
     def _apart(self, task: Task) -> None:
         try:
             with database.atomic():
-                task.result = task.work()
+                task.run()
         except TROUBLE:
             raise  # the database, not the task: nothing of this group is kept
         except Exception as error:  # noqa: BLE001
             task.error = _explained(error, self._engine)
+
+
+def _run_batches(tasks: list[Task]) -> None:
+    """Run what may share a call in one; what is wrong with one of them is nothing to the others."""
+    for batch in dict.fromkeys(task.batch for task in tasks):
+        sharing = [task for task in tasks if task.batch is batch]
+        if batch is not None:
+            for task, error in zip(sharing, batch([task.part for task in sharing]), strict=True):
+                task.error = error
 
 
 def _explained(error: Exception, engine: Engine) -> Exception:

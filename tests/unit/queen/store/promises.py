@@ -6,9 +6,11 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from peewee import IntegrityError
 
 from rbee.errors import ConfigInvalid, InvalidRequest, ShuttingDown
 from rbee.orchestrator_core.registry import Claim
@@ -82,6 +84,34 @@ async def test_a_job_may_be_given_to_a_worker_by_the_write_that_stores_it(store:
     assert await store.read(jobs.decisions, stored.seq) == ({"at_ms": 1000, **given.record},)
     again = await store.write_durably(jobs.submit, new(), QUEUED, given)
     assert (again.fresh, len(await store.read(jobs.decisions, stored.seq))) == (False, 1)
+
+
+async def test_what_comes_together_is_stored_together_and_who_is_late_is_late_alone(store: Store) -> None:
+    first, ended, other = [(await store.write(jobs.submit, new(job), QUEUED)).seq for job in ("a", "b", "c")]
+    await store.write(jobs.record, ended, [], [Move(JobState.CANCELLED, {"finished_ms": 2000})])
+    token = Entry(2, "token", '{"i":0,"t":"\u00e9 \\u0000"}', 1, 7, b"\x00\x01\x02\x03")
+    ours = Entry(3, "metrics", "{}", 1)
+    told = [(first, [token, ours]), (ended, [token]), (other, [Entry(2, "token", "{}", 1, 1)])]
+    results = await asyncio.gather(*(store.share(jobs.append, each) for each in told), return_exceptions=True)
+    assert [type(each) for each in results] == [type(None), Stale, type(None)]
+    assert await store.read(events.page, first, 1) == (replace(token, tokens=None), ours)
+    assert await store.read(events.tokens, first) == token.tokens
+    assert [len(await store.read(events.page, seq, 1)) for seq in (ended, other)] == [0, 1]
+
+
+async def test_one_that_cannot_be_stored_takes_nobody_with_it(store: Store) -> None:
+    first, other = [(await store.write(jobs.submit, new(job), QUEUED)).seq for job in ("a", "b")]
+    again = Entry(1, "token", "{}", 1)
+    told = [(first, [again]), (other, [Entry(2, "token", "{}", 1)])]
+    results = await asyncio.gather(*(store.share(jobs.append, each) for each in told), return_exceptions=True)
+    assert isinstance(results[0], IntegrityError) and results[1] is None
+    assert [len(await store.read(events.page, seq, 1)) for seq in (first, other)] == [0, 1]
+
+
+async def test_more_events_than_a_statement_takes(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    await store.share(jobs.append, (seq, [Entry(n, "token", "{}", 1, n) for n in range(2, 1302)]))
+    assert await store.read(events.page, seq, 1300) == (Entry(1301, "token", "{}", 1, 1301),)
 
 
 async def test_a_move_the_state_forbids_stores_nothing(store: Store) -> None:
