@@ -2,7 +2,8 @@
 
 50 streams at once, of 50 tokens/s each, from a stand-in for a worker (``bench.paced_worker``): asked directly, through
 a real queen-rbee with her database on disk, and through LiteLLM's proxy (one process), one after the other, round by
-round, by the same readers. What the reader, the stand-in and the machine take is in all of them alike, so what is
+round, by the same readers. LiteLLM's process stands still while it is not measured, for it goes on working when its
+answers are over. What the reader, the stand-in and the machine take is in all of them alike, so what is
 *added* is the difference from the direct answer of the same round; of several rounds the median is told.
 """
 
@@ -27,11 +28,12 @@ _QUESTION = "Say something."
 
 @dataclass(slots=True)
 class Way:
-    """One way to the worker; ``direct`` is the one it is compared with."""
+    """One way to the worker; ``direct`` is the one it is compared with. A ``peer`` is no part of rbee."""
 
     target: Target
     process: Process | None = None
     direct: "Way | None" = None
+    peer: bool = False
     rounds: list[Heard] = field(default_factory=list)
     cpu_s: float = 0.0
     rss_mb: float = 0.0
@@ -55,7 +57,11 @@ async def _measure(streams: int, pace: float, tokens: int, turns: int, rounds: i
         for _ in range(rounds):
             for way in ways:
                 before_s = way.process.cpu_s() if way.process else 0.0
-                heard = await load(way.target, streams=streams, tokens=tokens, turns=turns, spread_s=tokens / pace)
+                with contextlib.ExitStack() as still:
+                    for other in ways:
+                        if other.peer and other.process and other is not way:
+                            still.enter_context(processes.still(other.process))
+                    heard = await load(way.target, streams=streams, tokens=tokens, turns=turns, spread_s=tokens / pace)
                 way.rounds.append(heard)
                 if way.process:
                     way.cpu_s += way.process.cpu_s() - before_s
@@ -117,7 +123,7 @@ async def _ways(pace: float, tokens: int, streams: int) -> AsyncIterator[list[Wa
             Way(target("queen-rbee, /v2/tasks", queen, "/v2/tasks", task), queen, inference),
             openai,
             Way(target(f"queen-rbee, {path}", queen, path, chat), queen, openai),
-            Way(target(f"LiteLLM, {path}", peer, path, chat, litellm.KEY), peer, openai),
+            Way(target(f"LiteLLM, {path}", peer, path, chat, litellm.KEY), peer, openai, peer=True),
         ]
 
 
