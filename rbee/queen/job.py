@@ -5,7 +5,7 @@ import time
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
@@ -252,23 +252,22 @@ class Job:
             Entry(first + n, i.kind, i.data, attempt, i.worker_event, _packed(i.tokens), i.event)
             for n, i in enumerate(items)
         ]
+        told = partial(self._recorded, items, moves, entries)
         try:
             if moves or decision is not None:
-                stored = self._store.begin(jobs.record, self.seq, entries, moves, decision, self.at_ms())
-            else:
-                stored = self._store.share(jobs.append, (self.seq, entries))
+                work = partial(jobs.record, self.seq, entries, moves, decision, self.at_ms())
+                return self._store.begin(work, told)
+            return self._store.share(jobs.append, (self.seq, entries), told)
         except BaseException:
             self._lock.release()
             raise
-        stored.add_done_callback(lambda done: self._recorded(done, items, moves, entries))
-        return stored
 
     def _recorded(
-        self, done: "asyncio.Future[None]", items: Sequence[Item], moves: Sequence[Move], entries: Sequence[Entry]
+        self, items: Sequence[Item], moves: Sequence[Move], entries: Sequence[Entry], error: BaseException | None
     ) -> None:
         """Give out what was stored; who awaits it is told after this."""
         try:
-            if done.cancelled() or done.exception() is not None:
+            if error is not None:
                 return
             self._apply(items, moves)
             self.feed.publish(entries, finished=self.finished)

@@ -10,7 +10,7 @@ from rbee.errors import NoCapacity
 from rbee.queen.store.engine import Engine
 from rbee.queen.store.sqlite import Sqlite
 from rbee.queen.store.syncs import Syncs
-from rbee.queen.store.threads import Batch, Readers, Task, Writer
+from rbee.queen.store.threads import Batch, Readers, Task, Told, Writer
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -41,18 +41,22 @@ class Store:
 
     async def write(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Run ``work`` in a transaction and return once it is committed: a killed queen still has it."""
-        return await self.begin(work, *args, **kwargs)
+        return await self.begin(lambda: work(*args, **kwargs))
 
-    def begin(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> "asyncio.Future[T]":
-        """As ``write``, for one who goes on meanwhile: return what is done when it is committed."""
+    def begin(self, work: Callable[[], T], told: Told | None = None) -> "asyncio.Future[T]":
+        """As ``write``, for one who goes on meanwhile: return what is done when it is committed.
+
+        Args:
+            told: called then with what is wrong, None where nothing is; before anybody else goes on.
+        """
         answer: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._writer.submit(Task(lambda: work(*args, **kwargs), answer))
+        self._writer.submit(Task(work, answer, told=told))
         return answer
 
-    def share(self, batch: Batch, part: Any) -> "asyncio.Future[None]":
+    def share(self, batch: Batch, part: Any, told: Told | None = None) -> "asyncio.Future[None]":
         """As ``begin``, for what runs all the time: ``batch`` is called once for all parts that share a transaction."""
         answer: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._writer.submit(Task(_nothing, answer, batch=batch, part=part))
+        self._writer.submit(Task(_nothing, answer, batch=batch, part=part, told=told))
         return answer
 
     async def write_durably(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:

@@ -20,6 +20,7 @@ TROUBLE = (peewee.OperationalError, peewee.InterfaceError)
 _LARGEST_GROUP = 256
 
 
+Told: TypeAlias = Callable[[BaseException | None], None]
 Batch: TypeAlias = Callable[[Sequence[Any]], Sequence[Exception | None]]
 
 
@@ -32,6 +33,7 @@ class Task:
         alone: it cannot run inside a transaction.
         batch: runs instead of ``work`` for all of a transaction that have the same, with the ``part`` of each, and
             returns for each what is wrong with it.
+        told: called on the loop when it is done, with what is wrong, before whoever awaits ``answer`` goes on.
     """
 
     work: Callable[[], Any]
@@ -39,6 +41,7 @@ class Task:
     alone: bool = False
     batch: "Batch | None" = None
     part: Any = None
+    told: Told | None = None
     result: Any = None
     error: BaseException | None = None
 
@@ -110,8 +113,7 @@ class Writer:
         self._engine = engine
         self._opened: concurrent.futures.Future[list[str]] = concurrent.futures.Future()
         self._observe_s = observe_s
-        self._coming: list[Task] = []
-        self._tasks: queue.SimpleQueue[list[Task] | None] = queue.SimpleQueue()
+        self._tasks: queue.SimpleQueue[Task | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._closed = False
         self._busy_since: float | None = None
@@ -124,14 +126,11 @@ class Writer:
     def submit(self, task: Task) -> None:
         if self._closed:
             raise ShuttingDown("the queen is stopping")
-        self._coming.append(task)
-        if len(self._coming) == 1:
-            task.answer.get_loop().call_soon(self._hand_over)
+        self._tasks.put(task)
 
     def close(self) -> None:
         """Finish what was submitted, then end."""
         self._closed = True
-        self._hand_over()
         self._tasks.put(None)
         self._thread.join()
 
@@ -139,12 +138,6 @@ class Writer:
         """Return how long the commit in progress has taken; 0 when there is none."""
         since = self._busy_since
         return 0.0 if since is None else time.monotonic() - since
-
-    def _hand_over(self) -> None:
-        """Give the thread all that one turn of the loop brought: to wake it costs more than most writes."""
-        if self._coming:
-            self._tasks.put(self._coming)
-            self._coming = []
 
     def _run(self) -> None:
         try:
@@ -165,12 +158,12 @@ class Writer:
         group: list[Task] = []
         while len(group) < _LARGEST_GROUP:
             try:
-                tasks = self._tasks.get(block=not group)
+                task = self._tasks.get(block=not group)
             except queue.Empty:
                 break
-            if tasks is None:
+            if task is None:
                 return group, False
-            group += tasks
+            group.append(task)
         return group, True
 
     def _commit(self, group: list[Task]) -> None:
@@ -271,6 +264,8 @@ def _tell(group: list[Task]) -> None:
 
 def _settle(group: list[Task]) -> None:
     for task in group:
+        if task.told is not None:
+            task.told(task.error)
         if task.answer.done():
             continue
         if task.error is not None:
