@@ -31,7 +31,7 @@ class Feed:
         self._recent: deque[Entry] = deque(maxlen=WINDOW)
         self._places: dict[object, int] = {}
         self._attached: set[object] = set()
-        self._news = asyncio.Event()
+        self._waiters: list[asyncio.Future[None]] = []
         self._moved = asyncio.Event()
         self.on_readers: Callable[[int], None] = lambda _: None
         """Told how many there are, whenever one comes or goes."""
@@ -75,18 +75,18 @@ class Feed:
         self.on_readers(self.readers)
         try:
             while not self.closed:
-                news = self._news
                 for entry in await self._next(after):
                     yield entry
                     after = entry.id
                     self._place(me, after)
                 if after >= self.last_id:
-                    if self.finished:
+                    if self.finished or self.closed:
                         return
-                    await news.wait()
+                    await self._news()
         finally:
             del self._places[me]
             self._attached.discard(me)
+            self._waiters = [each for each in self._waiters if not each.done()]
             self._moved.set()
             self.on_readers(self.readers)
             if attached and not self._attached:
@@ -103,6 +103,14 @@ class Feed:
         self._places[me] = after
         self._moved.set()
 
+    def _news(self) -> "asyncio.Future[None]":
+        """Return what is done when something was published, or it was closed."""
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        return waiter
+
     def _tell(self) -> None:
-        news, self._news = self._news, asyncio.Event()
-        news.set()
+        waiters, self._waiters = self._waiters, []
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_result(None)

@@ -4,7 +4,6 @@ import asyncio
 import time
 from array import array
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeAlias
 
@@ -26,8 +25,7 @@ from rbee.wire.jobs import JobSpec, JobState, Placement
 FULL_DISK_PAUSE_S = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(NamedTuple):
     """An event that is not stored yet: its kind, its JSON, and the id the worker gave it."""
 
     kind: str
@@ -204,9 +202,16 @@ class Job:
             Stale: the job's state does not allow it; nothing happened.
             NoCapacity: the disk is full; nothing happened.
         """
+        change = (items, moves, decision)
         while True:
             try:
-                return await asyncio.shield(await self._recording((items, moves, decision)))
+                if self._lock.locked() or self._others:
+                    self._others += 1
+                    await asyncio.shield(asyncio.ensure_future(self._in_turn(change)))
+                    return
+                await self._lock.acquire()  # it is free, so this returns at once
+                await self._record(change)
+                return
             except NoCapacity:
                 if not patient:
                     raise
@@ -230,21 +235,16 @@ class Job:
     def _end(self, decision: str, sentence: str) -> dict[str, Any]:
         return {"decision": decision, "sentence": sentence, "waited": list(self.waited)}
 
-    async def _recording(self, change: Change) -> "asyncio.Future[None]":
-        """Return what is done when all is stored and given out, whoever still waits for that."""
-        if self._lock.locked() or self._others:
-            self._others += 1
-            return asyncio.ensure_future(self._in_turn(change))
-        await self._lock.acquire()  # it is free, so this returns at once
-        return self._record(change)
-
     async def _in_turn(self, change: Change) -> None:
         await self._lock.acquire()
         self._others -= 1
         await self._record(change)
 
     def _record(self, change: Change) -> "asyncio.Future[None]":
-        """Begin a change, with the lock held; it is let go when that is over. No task: this runs for each token."""
+        """Begin a change, with the lock held; it is let go when that is over, whoever still waits for that.
+
+        No task: this runs for each token.
+        """
         items, moves, decision = change
         attempt = next((int(m.columns["attempts"]) for m in moves if "attempts" in m.columns), self.attempts)
         first = self.feed.last_id + 1

@@ -2,13 +2,15 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 KEEP_ALIVE = b": keep-alive\n\n"
 LARGEST_FRAME_BYTES = 16 << 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Frame:
+class Frame(NamedTuple):
+    """One event. A tuple, since two are made for each token."""
+
     event: str
     data: str
     id: str | None = None

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from rbee.queen.store.models import Event, insert_rows
 from rbee.wire import events
@@ -13,8 +13,7 @@ _AT_ONCE = 500
 """Events in one statement; more values than a statement may have would be too many."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One event. ``data`` is its JSON; ``worker_event`` the id it had at the worker, None for our own.
 
     ``event`` is what ``data`` says, where that was known when it was stored.
