@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -94,7 +93,7 @@ async def test_what_comes_together_is_stored_together_and_who_is_late_is_late_al
     told = [(first, [token, ours]), (ended, [token]), (other, [Entry(2, "token", "{}", 1, 1)])]
     results = await asyncio.gather(*(store.share(jobs.append, each) for each in told), return_exceptions=True)
     assert [type(each) for each in results] == [type(None), Stale, type(None)]
-    assert await store.read(events.page, first, 1) == (replace(token, tokens=None), ours)
+    assert await store.read(events.page, first, 1) == (token._replace(tokens=None), ours)
     assert await store.read(events.tokens, first) == token.tokens
     assert [len(await store.read(events.page, seq, 1)) for seq in (ended, other)] == [0, 1]
 
