@@ -2,12 +2,9 @@
 
 import asyncio
 import contextlib
-import hashlib
 import itertools
-import secrets
 from collections.abc import Callable, Coroutine, Iterator
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
 from rbee import log
@@ -17,6 +14,7 @@ from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
 from rbee.orchestrator_core.view import View
+from rbee.queen.ahead import Ahead
 from rbee.queen.clock import Clock
 from rbee.queen.counting import prompt_tokens
 from rbee.queen.dispatcher import Dispatcher
@@ -24,36 +22,17 @@ from rbee.queen.errands import Errands
 from rbee.queen.forecast import Outlook
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
+from rbee.queen.newcomer import Arrival, Asker, Newcomer, new_id
 from rbee.queen.pools import Pools
 from rbee.queen.store import jobs
-from rbee.queen.store.events import Entry
-from rbee.queen.store.jobs import Given, NewJob, Stored, Unfinished
+from rbee.queen.store.jobs import Given, Stored
 from rbee.queen.store.store import Store
-from rbee.wire import codec
 from rbee.wire.events import Queued
 from rbee.wire.jobs import JobSpec, JobStatus
 from rbee.wire.words import counted
 
 _AT_ONCE = Queued(position=0, predicted_start_ms=0, reason="")
 """What is said of a job that does not wait."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asker:
-    """Who asks. ``caller`` is empty for the operator."""
-
-    caller: str = ""
-    request_id: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class _Coming:
-    """A job that may enter. ``tokens`` are how many its prompt has at least."""
-
-    new: NewJob
-    first: Queued
-    entry: Entry
-    tokens: int
 
 
 class Entrance:
@@ -87,6 +66,7 @@ class Entrance:
         self._pools = pools
         self._dispatcher = dispatcher
         self._errands = errands
+        self._ahead = Ahead(pools, errands.slots, jobs.changed.set)
         self._capacity = capacity
         self._policy = policy
         self._shown = shown
@@ -109,67 +89,66 @@ class Entrance:
             Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
             accepted.
         """
-        return asyncio.create_task(self._submit(spec, asker, fresh_id or new_id()), name="submit")
+        return asyncio.create_task(self._submit(Newcomer(spec.id or fresh_id or new_id(), spec, asker)), name="submit")
 
-    async def _submit(self, spec: JobSpec, asker: Asker, fresh_id: str) -> tuple[Stored, Job | None]:
-        if spec.placement.draining and asker.caller:
-            raise NotPermitted(f"caller {asker.caller} may not use a pool that drains", hint="ask the operator")
-        if spec.id is None:
-            return await self._enter(spec, fresh_id, asker)
+    async def _submit(self, newcomer: Newcomer) -> tuple[Stored, Job | None]:
+        caller = newcomer.asker.caller
+        if newcomer.spec.placement.draining and caller:
+            raise NotPermitted(f"caller {caller} may not use a pool that drains", hint="ask the operator")
+        if not newcomer.is_known:
+            return await self._enter(newcomer)
         # One at a time for each id, since a job is on disk before it is in memory.
-        while spec.id in self._arriving:
-            await self._arriving[spec.id].wait()
-        arrived = self._arriving[spec.id] = asyncio.Event()
+        while newcomer.id in self._arriving:
+            await self._arriving[newcomer.id].wait()
+        arrived = self._arriving[newcomer.id] = asyncio.Event()
         try:
-            known = await self._store.read(jobs.find, spec.id)
-            if known is not None:
-                return self._repeated(known, spec, asker)
-            return await self._enter(spec, spec.id, asker)
+            known = await self._store.read(jobs.find, newcomer.id)
+            return await self._enter(newcomer) if known is None else self._repeated(known, newcomer)
         finally:
-            del self._arriving[spec.id]
+            del self._arriving[newcomer.id]
             arrived.set()
 
-    async def _enter(self, spec: JobSpec, job_id: str, asker: Asker) -> tuple[Stored, Job | None]:
+    async def _enter(self, newcomer: Newcomer) -> tuple[Stored, Job | None]:
+        spec, caller = newcomer.spec, newcomer.asker.caller
         tokens, decision, view = await self._decided(spec)
         # From here to where it has a slot, or is among those that come, nothing is awaited: whoever is next counts it.
-        outlook = self._dispatcher.outlook(spec, asker.caller, list(self._coming.values()), view)
+        outlook = self._dispatcher.outlook(spec, caller, list(self._coming.values()), view)
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
         alone = outlook.first and self._dispatcher.policy.silent and not self.closed
-        coming = partial(self._coming_job, spec, job_id, asker, tokens)
         if at_once and alone and isinstance(decision, Run):
-            stored, job = await self._give(coming, spec, job_id, asker, decision, view)
+            stored, job = await self._give(newcomer, tokens, decision, view)
         else:
             displaced = None if at_once else self._admit(spec, outlook)
             first = self._first(decision, outlook, at_once=at_once)
-            stored, job = await self._line_up(coming(first), displaced, waits=not at_once)
+            arrival = Arrival.of(newcomer, self._clock, first, tokens)
+            stored, job = await self._line_up(arrival, displaced, waits=not at_once)
         if job is None:
-            return self._repeated(stored, spec, asker)
+            return self._repeated(stored, newcomer)
         await self._on_disk(job)
         return stored, job
 
-    async def _give(
-        self, make: Callable[[Queued], "_Coming"], spec: JobSpec, job_id: str, asker: Asker, run: Run, view: View
-    ) -> tuple[Stored, Job | None]:
+    async def _give(self, newcomer: Newcomer, tokens: int, run: Run, view: View) -> tuple[Stored, Job | None]:
         """Store a job as one that its worker is about to get, and let it go there.
 
         What is decided once is not decided again: that and a write of its own is half the time before it runs. The
         worker is asked first of all; what was considered is looked up before it counts as his.
         """
         key, job = (run.pool, run.worker), None
-        client = self._errands.ask(spec, job_id, asker.request_id, key)
+        client = self._ahead.ask(newcomer, key)
         try:
-            given = Given(pool=run.pool, worker=run.worker, record=self._dispatcher.record_of(spec, run, view))
-            coming = make(_AT_ONCE)
-            with self._errands.slot_for(spec, job_id, key):
-                stored = await self._store.write(jobs.submit, coming.new, coming.entry, given)
+            record = self._dispatcher.record_of(newcomer.spec, run, view)
+            given = Given(pool=run.pool, worker=run.worker, record=record)
+            arrival = Arrival.of(newcomer, self._clock, _AT_ONCE, tokens)
+            with self._errands.slots.kept_for(newcomer, key):
+                stored = await self._store.write(jobs.submit, arrival.new, arrival.entry, given)
                 if stored.fresh:
-                    job = self._made(coming, stored)
-                    stored = self._accepted(job, stored, coming.first)
+                    job = arrival.job(self._store, self._clock, stored)
+                    stored = self._accepted(job, stored, _AT_ONCE)
                     await self._begin(job, client)
         finally:
             if client is not None and job is None:
-                taking_back = self._errands.take_back(spec, job_id, key, client)
-                self._dispatcher.aside(taking_back, f"take-back-{job_id}")
+                taking_back = self._ahead.take_back(newcomer, key, client)
+                self._dispatcher.aside(taking_back, f"take-back-{newcomer.id}")
         return stored, job
 
     async def _begin(self, job: Job, client: WorkerClient | None) -> None:
@@ -179,37 +158,18 @@ class Entrance:
         elif client is not None:
             await client.close()
 
-    async def _line_up(self, coming: "_Coming", displaced: Job | None, *, waits: bool) -> tuple[Stored, Job | None]:
+    async def _line_up(self, arrival: Arrival, displaced: Job | None, *, waits: bool) -> tuple[Stored, Job | None]:
         """Store a job as one of those that wait; whoever is ``displaced`` by it has to leave."""
-        with self._among_those_that_come(coming.new.spec, waits=waits), self._in_place_of(displaced):
-            stored = await self._store.write(jobs.submit, coming.new, coming.entry)
+        with self._among_those_that_come(arrival.new.spec, waits=waits), self._in_place_of(displaced):
+            stored = await self._store.write(jobs.submit, arrival.new, arrival.entry)
         if not stored.fresh:
             if displaced is not None:
                 self._jobs.wait(displaced)
             return stored, None
         if displaced is not None:
             self._dispatcher.refuse(displaced, given_up(displaced.id, self._capacity))
-        job = self._made(coming, stored)
-        return self._accepted(job, stored, coming.first), job
-
-    def _coming_job(self, spec: JobSpec, job_id: str, asker: Asker, tokens: int, first: Queued) -> "_Coming":
-        created_ms = self._clock.wall_ms()
-        new = NewJob(
-            id=job_id,
-            digest=_digest(spec),
-            spec=spec,
-            caller=asker.caller,
-            request_id=asker.request_id,
-            created_ms=created_ms,
-            skew_ms=self._clock.now_ms() - created_ms,
-        )
-        return _Coming(new, first, Entry(1, "queued", codec.dump_json(first)), tokens)
-
-    def _made(self, coming: "_Coming", stored: Stored) -> Job:
-        job = Job(self._store, self._clock, _unfinished(stored, coming.new))
-        job.feed.publish([coming.entry])
-        job.context_tokens = coming.tokens
-        return job
+        job = arrival.job(self._store, self._clock, stored)
+        return self._accepted(job, stored, arrival.first), job
 
     async def _on_disk(self, job: Job) -> None:
         """Wait for the disk, while the job is on its way to a worker already."""
@@ -293,33 +253,11 @@ class Entrance:
         status = replace(stored.status, reason=first.reason, queue_position=place)
         return replace(stored, status=replace(status, predicted_start_ms=first.predicted_start_ms))
 
-    def _repeated(self, known: Stored, spec: JobSpec, asker: Asker) -> tuple[Stored, Job | None]:
-        if known.digest != _digest(spec) or known.status.caller != asker.caller:
+    def _repeated(self, known: Stored, newcomer: Newcomer) -> tuple[Stored, Job | None]:
+        if known.digest != newcomer.digest() or known.status.caller != newcomer.asker.caller:
             raise Conflict(
                 f"job {known.status.id} exists with another body",
                 hint="choose another id, or none",
                 details={"id": known.status.id},
             )
         return replace(known, status=self._shown(known.status)), self._jobs.live.get(known.status.id)
-
-
-def _unfinished(stored: Stored, new: NewJob) -> Unfinished:
-    return Unfinished(
-        seq=stored.seq,
-        spec=new.spec,
-        request_id=new.request_id,
-        status=stored.status,
-        last_event=0,
-        last_worker_event=0,
-        delivered=False,
-        skew_ms=new.skew_ms,
-    )
-
-
-def _digest(spec: JobSpec) -> str:
-    """Return what tells whether two jobs of one id are the same."""
-    return hashlib.sha256(codec.dump_json(replace(spec, id=None)).encode()).hexdigest()
-
-
-def new_id() -> str:
-    return f"job-{secrets.token_hex(6)}"

@@ -4,8 +4,7 @@ import asyncio
 import contextlib
 import random
 import time
-from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -16,20 +15,21 @@ from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
 from rbee.orchestrator_core.warmth import Warmth
-from rbee.queen.closing import closing
+from rbee.queen.ahead import CANCEL_S
 from rbee.queen.elsewhere import can_go_on_elsewhere
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
-from rbee.queen.relay import DETACH_S, Relay, request_of
+from rbee.queen.relay import DETACH_S, Relay
+from rbee.queen.slots import Slots
 from rbee.queen.store.jobs import Move, Stale
 from rbee.wire.draining import DrainReason
 from rbee.wire.events import JobEvent
-from rbee.wire.jobs import JobSpec, JobState, Priority
+from rbee.wire.jobs import JobState, Priority
 
-CANCEL_S, WAKE_S = 5.0, 300.0
-"""A worker that has not ended a job by then is not waited for; one that wakes is told when it is up."""
+WAKE_S = 300.0
+"""One that wakes is told to end a job when it is up."""
 
 _BUSY = (NoCapacity, QueueFull, ShuttingDown)
 """Refusals that say nothing about the job: it goes back to its place and no attempt is counted."""
@@ -56,12 +56,11 @@ class Errands:
         self._pools = pools
         self._observe = observe
         self._all: dict[str, Errand] = {}
-        self.in_flight: Counter[Key] = Counter()
+        self.slots = Slots()
+        self.in_flight: Mapping[Key, int] = self.slots.taken
         self.used: dict[Key, Use] = {}
         self.warmth = Warmth()
         self._jobs_of: dict[Key, set[str]] = {}
-        self._coming: dict[str, tuple[Key, JobSpec]] = {}
-        """Jobs that have a slot and are being stored."""
         self._asking: asyncio.Task[None] | None = None
         self.ending: set[asyncio.Task[bool]] = set()
         """Workers that are being told to end a job."""
@@ -80,51 +79,8 @@ class Errands:
         self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
         self._start(job, Errand(pool, worker, record), attach=False)
 
-    def ask(self, spec: JobSpec, job: str, request_id: str, key: Key) -> WorkerClient | None:
-        """Ask a worker for a job that is about to be stored, where nobody else can know of it yet.
-
-        Should the queen end before it is stored, the worker generates for a while for nobody. What has an id of its
-        caller's may be known, and waits; then this only connects.
-        """
-        client = self._pools.worker(*key)
-        if client is not None and spec.id is None:
-            client.infer_ahead(request_of(spec, job), request_id=request_id)
-        elif client is not None:
-            client.prepare()
-        return client
-
-    @contextlib.contextmanager
-    def slot_for(self, spec: JobSpec, job: str, key: Key) -> Iterator[None]:
-        """Keep a slot for a job that is being stored; ``begin_stored`` takes it, or the end lets it go."""
-        self.in_flight[key] += 1
-        self._coming[job] = (key, spec)
-        try:
-            yield
-        finally:
-            del self._coming[job]
-            self._let_go(key)
-
-    def take_back(self, spec: JobSpec, job: str, key: Key, client: WorkerClient) -> Coroutine[Any, Any, None]:
-        """Let a worker end what could not be stored, if it was asked; its slot is taken until that is done."""
-        self.in_flight[key] += 1
-        return self._take_back(spec, job, key, client)
-
-    async def _take_back(self, spec: JobSpec, job: str, key: Key, client: WorkerClient) -> None:
-        try:
-            if spec.id is None:
-                async with asyncio.timeout(CANCEL_S):
-                    async with closing(client.infer(request_of(spec, job))) as told:
-                        await anext(told)  # once it has it, it can be told
-                        await client.cancel(job)
-        except (RbeeError, TimeoutError, StopAsyncIteration) as error:
-            log.warning("job.not_taken_back", job=job, error=str(error))
-        finally:
-            self._let_go(key)
-            self._jobs.changed.set()
-            await client.close()
-
     def begin_stored(self, job: Job, client: WorkerClient | None) -> None:
-        """As ``begin``, with a job that was stored as dispatched, and with the client that ``ask`` gave."""
+        """As ``begin``, with a job that was stored as dispatched, and with the client that ``Ahead.ask`` gave."""
         pool, worker = job.pool or "", job.worker or ""
         self._jobs.queue.serve(job.id)
         status = self._pools.status(pool, worker)
@@ -139,7 +95,7 @@ class Errands:
             rate = rates.of(model, key[0])
             running = [self._jobs.live[job] for job in self._jobs_of.get(key, ()) if job in self._jobs.live]
             left = [(job.tokens, job.spec) for job in running]
-            left += [(0, spec) for where, spec in self._coming.values() if where == key]
+            left += [(0, spec) for spec in self.slots.coming(key)]
             found += [rate.remaining_ms(told, spec.max_tokens) for told, spec in left if rate is not None]
         return found
 
@@ -219,7 +175,7 @@ class Errands:
     def _start(self, job: Job, errand: Errand, *, attach: bool) -> None:
         key = (errand.pool, errand.worker)
         self._all[job.id] = errand
-        self.in_flight[key] += 1
+        self.slots.take(key)
         self._jobs_of.setdefault(key, set()).add(job.id)
         self.used[key] = Use(time.monotonic(), batch=job.spec.priority is Priority.BATCH)
         errand.task = asyncio.create_task(self._go(job, errand, attach=attach), name=f"errand-{job.id}")
@@ -243,15 +199,10 @@ class Errands:
                 self._jobs.ended(job)
             self._jobs.changed.set()
 
-    def _let_go(self, key: Key) -> None:
-        self.in_flight[key] -= 1
-        if not self.in_flight[key]:
-            del self.in_flight[key]
-
     def _leave(self, job: Job, errand: Errand) -> None:
         key = (errand.pool, errand.worker)
         del self._all[job.id]
-        self._let_go(key)
+        self.slots.let_go(key)
         self._jobs_of[key].discard(job.id)
         self.used[key] = Use(time.monotonic(), batch=job.spec.priority is Priority.BATCH)
 

@@ -11,7 +11,7 @@ from rbee.daemon.app import App, limited, reply
 from rbee.errors import InvalidRequest, ShuttingDown
 from rbee.queen import streams
 from rbee.queen.closing import closing
-from rbee.queen.entrance import new_id
+from rbee.queen.newcomer import new_id
 from rbee.queen.queen import Queen
 from rbee.queen.routes import asker, service
 from rbee.queen.store.events import Entry

@@ -14,11 +14,12 @@ from rbee.orchestrator_core.rates import Sample
 from rbee.orchestrator_core.view import Use, View
 from rbee.queen.clock import Clock
 from rbee.queen.dispatcher import Dispatcher
-from rbee.queen.entrance import Asker, Entrance
+from rbee.queen.entrance import Entrance
 from rbee.queen.errands import Errands
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
 from rbee.queen.metrics import Metrics
+from rbee.queen.newcomer import Asker
 from rbee.queen.policy import Policy
 from rbee.queen.pools import Pools
 from rbee.queen.store import events, jobs, past

@@ -9,7 +9,7 @@ from rbee.daemon import sse
 from rbee.daemon.app import App, Handler, body, empty, limited, mount, query, reply, wants_stream
 from rbee.errors import InvalidRequest, RbeeError
 from rbee.queen import streams
-from rbee.queen.entrance import Asker
+from rbee.queen.newcomer import Asker
 from rbee.queen.queen import Queen
 from rbee.queen.service import QueenService
 from rbee.wire import codec

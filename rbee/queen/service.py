@@ -11,8 +11,8 @@ from rbee.orchestrator_core.registry import status_of, workers_of
 from rbee.orchestrator_core.timeline import timeline
 from rbee.orchestrator_core.view import View
 from rbee.queen.closing import closing
-from rbee.queen.entrance import Asker
 from rbee.queen.models import models_of
+from rbee.queen.newcomer import Asker
 from rbee.queen.queen import Queen
 from rbee.queen.store import jobs, workers
 from rbee.wire.catalog import ModelEntry

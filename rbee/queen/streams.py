@@ -8,8 +8,8 @@ from collections.abc import AsyncIterator, Callable
 from rbee.daemon.sse import KEEP_ALIVE_S
 from rbee.errors import RbeeError, ShuttingDown
 from rbee.queen.closing import closing
-from rbee.queen.entrance import Asker
 from rbee.queen.job import Job
+from rbee.queen.newcomer import Asker
 from rbee.queen.queen import Queen
 from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Stored

@@ -16,7 +16,7 @@ from rbee.errors import (
     NotFound,
     QueueFull,
 )
-from rbee.queen.entrance import Asker
+from rbee.queen.newcomer import Asker
 from rbee.queen.store import jobs
 from rbee.queen.store.models import execute
 from rbee.wire.events import End, Failure

@@ -14,7 +14,7 @@ from rbee.errors import (
 from rbee.orchestrator_core.jobs import ATTEMPTS
 from rbee.queen import errands, relay
 from rbee.queen import job as live_job
-from rbee.queen.entrance import Asker
+from rbee.queen.newcomer import Asker
 from rbee.queen.store import events as stored_events
 from rbee.queen.store.models import execute
 from rbee.wire import continuation
