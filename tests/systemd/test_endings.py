@@ -154,14 +154,21 @@ def eater():
         held = b"x" * (limit // 12)
         signal.pause()
     return child
+def lives():
+    try:
+        return "Z" not in open(f"/proc/{worker}/stat").read().rpartition(")")[2]
+    except (FileNotFoundError, ProcessLookupError):  # it may go while it is looked at
+        return False
 children = [eater() for _ in range(12)]
-while os.path.exists(f"/proc/{worker}") and "Z" not in open(f"/proc/{worker}/stat").read().rpartition(")")[2]:
-    time.sleep(0.01)
-    gone, _ = os.waitpid(-1, os.WNOHANG)
-    if gone:  # the kernel took one of them instead: there has to be another, or nothing is short any more
-        children[children.index(gone)] = eater()
-for child in children:
-    os.kill(child, signal.SIGKILL)
+try:
+    while lives():
+        time.sleep(0.01)
+        gone, _ = os.waitpid(-1, os.WNOHANG)
+        if gone:  # the kernel took one of them instead: there has to be another, or nothing is short any more
+            children[children.index(gone)] = eater()
+finally:
+    for child in children:
+        os.kill(child, signal.SIGKILL)
 """
 
 
