@@ -20,6 +20,8 @@ from rbee.errors import ConfigInvalid
 STATUS_S = 2.0
 SETTLE_S = 0.1
 BEATS_PER_WATCHDOG = 3
+OLD_AFTER = 100
+"""Of so many looks at what is young, one is at everything, for which all streams stand still; with Python it is 10."""
 
 
 def listening_socket(bind: str | None, default: str) -> socket.socket:
@@ -105,6 +107,7 @@ def serve(
     async def started(_: App) -> None:
         loop = asyncio.get_running_loop()
         gc.freeze()  # what is here by now stays; to look through it again and again would stop all streams for a while
+        gc.set_threshold(*gc.get_threshold()[:2], OLD_AFTER)
         if reload is not None:
             loop.add_signal_handler(signal.SIGHUP, _reload, reload, notifier, status)
         tasks.append(loop.create_task(_announce(notifier, status, ready)))
