@@ -35,7 +35,7 @@ class Feed:
         self._moved = asyncio.Event()
         self.on_readers: Callable[[int], None] = lambda _: None
         """Told how many there are, whenever one comes or goes."""
-        self.on_deserted: Callable[[], None] = lambda: None
+        self.on_deserted: Callable[[], None] = _nothing
         """Told when the last attached one goes."""
 
     @property
@@ -90,7 +90,8 @@ class Feed:
             self._moved.set()
             self.on_readers(self.readers)
             if attached and not self._attached:
-                self.on_deserted()
+                deserted, self.on_deserted = self.on_deserted, _nothing  # it knows the job, which knows us
+                deserted()
 
     async def _next(self, after: int) -> Sequence[Entry]:
         if after >= self.last_id:
@@ -114,3 +115,7 @@ class Feed:
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(None)
+
+
+def _nothing() -> None:
+    """Nobody wants to know."""

@@ -13,7 +13,7 @@ from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.queue import Waiting
 from rbee.orchestrator_core.warmth import blocks_of
 from rbee.queen.clock import Clock
-from rbee.queen.feed import Feed
+from rbee.queen.feed import Feed, Page
 from rbee.queen.store import events, jobs
 from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Move, Unfinished
@@ -104,7 +104,7 @@ class Job:
         self.tokens_in = status.tokens_in
         self.told_start = status.started_ms is not None
         self.file = ""
-        self.feed = Feed(kept.last_event, self._page)
+        self.feed = Feed(kept.last_event, _pages_of(store, kept.seq))
         self.done = asyncio.Event()
         self.reason = status.reason
         self.pause_until_s = 0.0
@@ -300,8 +300,14 @@ class Job:
         """Return a time of this job's on the monotonic clock."""
         return time.monotonic() - max(0, self.at_ms() - then_ms) / 1000
 
-    async def _page(self, after: int) -> Sequence[Entry]:
-        return await self._store.read(events.page, self.seq, after)
+
+def _pages_of(store: Store, seq: int) -> Page:
+    """Return what reads a job's events from disk. It does not know the job, which would keep both in memory."""
+
+    async def page(after: int) -> Sequence[Entry]:
+        return await store.read(events.page, seq, after)
+
+    return page
 
 
 def _packed(tokens: tuple[int, ...]) -> bytes | None:
