@@ -4,7 +4,7 @@ For the token path: what a worker says comes here, at thousands of events a seco
 """
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode, urlsplit
 
@@ -19,7 +19,7 @@ from rbee.wire.sse import Frame
 
 
 class LineClient(HttpClient):
-    """A ``Transport`` whose streams are read here, over plain HTTP; a TLS one reads them as its parent does.
+    """A ``Transport`` that also gives a stream as ``batches``, read here over plain HTTP, and by its parent over TLS.
 
     One stream at a time. Where ``lines`` is given, connections are taken from there, and left there.
     """
@@ -28,19 +28,6 @@ class LineClient(HttpClient):
     _ahead: "asyncio.Future[Line] | None" = None
     _line: Line | None = None
     _released = False
-
-    async def stream(
-        self,
-        method: str,
-        path: str,
-        *,
-        body: Any = None,
-        params: Params | None = None,
-        headers: Mapping[str, str] | None = None,
-    ) -> AsyncIterator[Frame]:
-        async for batch in self.batches(method, path, body=body, params=params, headers=headers):
-            for frame in batch:
-                yield frame
 
     async def batches(
         self,

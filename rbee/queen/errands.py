@@ -74,19 +74,21 @@ class Errands:
         Args:
             record: what is kept of the decision.
         """
-        self._jobs.queue.serve(job.id)
-        status = self._pools.status(pool, worker)
-        self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
+        self._serve(job, pool, worker)
         self._start(job, Errand(pool, worker, record), attach=False)
 
     def begin_stored(self, job: Job, client: WorkerClient | None) -> None:
         """As ``begin``, with a job that was stored as dispatched, and with the client that ``Ahead.ask`` gave."""
         pool, worker = job.pool or "", job.worker or ""
+        self._serve(job, pool, worker)
+        _log_dispatched(job)
+        self._start(job, Errand(pool, worker, client=client, stored=True), attach=False)
+
+    def _serve(self, job: Job, pool: str, worker: str) -> None:
+        """Take ``job`` out of the queue, and remember what its worker will have read."""
         self._jobs.queue.serve(job.id)
         status = self._pools.status(pool, worker)
         self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
-        _log_dispatched(job)
-        self._start(job, Errand(pool, worker, client=client, stored=True), attach=False)
 
     def remaining_ms(self, workers: Collection[Key], rates: Rates, model: str) -> list[float]:
         """Return how long each job at ``workers`` probably goes on."""

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 
@@ -53,8 +54,15 @@ async def server(says: Says) -> AsyncIterator[tuple[LineClient, list[bytes]]]:
             await asyncio.wait(serving, timeout=5)
 
 
+async def one_by_one(client: LineClient, method: str, path: str, body: Any = None) -> AsyncGenerator[Frame, None]:
+    async with contextlib.aclosing(client.batches(method, path, body=body)) as batches:
+        async for batch in batches:
+            for each in batch:
+                yield each
+
+
 async def read(client: LineClient) -> list[Frame]:
-    return [each async for each in client.stream("POST", "/v1/inference", body={"prompt": "é"})]
+    return [each async for each in one_by_one(client, "POST", "/v1/inference", body={"prompt": "é"})]
 
 
 def whole(*frames: Frame) -> Says:
@@ -146,7 +154,7 @@ async def test_a_reader_that_is_slow_slows_the_other_side_and_loses_nothing() ->
         sent.set()
 
     async with server(says) as (client, _):
-        stream = client.stream("GET", "/v1/inference/x/events")
+        stream = one_by_one(client, "GET", "/v1/inference/x/events")
         numbers = [int((await anext(stream)).id or -1)]
         await asyncio.sleep(0.2)
         assert not sent.is_set()
@@ -164,7 +172,7 @@ async def test_leaving_closes_the_connection() -> None:
         left.set()
 
     async with server(says) as (client, _):
-        stream = client.stream("GET", "/v1/inference/x/events")
+        stream = one_by_one(client, "GET", "/v1/inference/x/events")
         await anext(stream)
         await stream.aclose()
         async with asyncio.timeout(5):

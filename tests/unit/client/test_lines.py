@@ -11,7 +11,7 @@ from rbee.client.line_client import LineClient
 from rbee.client.lines import Lines
 from rbee.errors import NoCapacity, PoolUnreachable
 from rbee.wire.sse import Frame
-from tests.unit.client.test_line import HEAD, chunk, frame
+from tests.unit.client.test_line import HEAD, chunk, frame, one_by_one
 from tests.unit.queen.conftest import soon
 
 WHOLE = HEAD + chunk(frame(1).encode()) + b"0\r\n\r\n"
@@ -75,7 +75,7 @@ def client_of(server: Server, lines: Lines) -> LineClient:
 
 
 async def read(client: LineClient, body: str = "x") -> list[Frame]:
-    return [each async for each in client.stream("POST", "/v1/inference", body=body)]
+    return [each async for each in one_by_one(client, "POST", "/v1/inference", body=body)]
 
 
 async def test_the_next_question_goes_over_the_same_connection(lines: Lines) -> None:
