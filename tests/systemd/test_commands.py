@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from rbee.wire.words import bytes_text
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
 
@@ -75,7 +76,8 @@ def test_direct_and_http_refuse_the_same(with_worker: Lab, code: int, name: str,
     for way in ("--direct", "--http"):
         exit_code, error = with_worker.refused("rbee-hive", *argv, way)
         assert (exit_code, error["code"]) == (code, name)
-        said.append((error["message"].replace(str(error["details"].get("free_bytes")), "…"), error["hint"]))
+        free = bytes_text(error["details"].get("free_bytes", 0))
+        said.append((error["message"].replace(free, "…"), error["hint"]))
     assert said[0] == said[1]
 
 
