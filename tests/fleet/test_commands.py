@@ -49,7 +49,7 @@ def test_a_socket_that_went_deaf_is_said_and_opened_anew(house: House) -> None:
         mac.run(["systemctl", "daemon-reload"])
         assert lab.show("rbee-pool.socket", "ActiveState") == "active"
         assert mac.run(["systemctl", "restart", "rbee-pool"], check=False).returncode != 0
-        assert "systemd started this unit without its socket" in mac.run(["journalctl", "-u", "rbee-pool"]).stdout
+        assert "systemd started this unit without its socket" in mac.journal("-u", "rbee-pool")
         assert house.rbee("pool", "restart", "--host", "mac").stdout == "mac  rbee-pool restarted\n"
         assert "ok" in mac.run(["curl", "-s", "http://127.0.0.1:9201/health"]).stdout
     finally:

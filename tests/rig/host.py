@@ -179,7 +179,11 @@ class Host:
         return self.run(["systemctl", *scope, "show", "--value", "-p", prop, unit], user=user).stdout.strip()
 
     def journal(self, *arguments: str, user: str | None = None) -> str:
-        """Return what journalctl prints with these arguments; nothing when nothing matches."""
+        """Return what journalctl prints with these arguments; nothing when nothing matches.
+
+        What was logged before this call is in it: journald takes lines in when it comes to it, and is asked to.
+        """
+        self.run(["journalctl", "--sync"], check=False)  # without a journald there is nothing to take in
         done = self.run(["journalctl", "--no-pager", "--quiet", *arguments], user=user, check=False)
         if done.returncode and done.stderr:  # without a message it means that --grep found nothing
             raise CommandError(f"host {self.name}", done)

@@ -174,7 +174,7 @@ async def test_who_does_not_say_what_they_want_holds_up_no_end(unit: Unit, tiny:
             said += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         writer.write(said.encode())
         await says(process, "worker.idle")
-        async with asyncio.timeout(PATIENCE_S + 4):
+        async with asyncio.timeout(PATIENCE_S + 20):
             assert await process.wait() == 0
             await reader.read()
         writer.close()

@@ -132,14 +132,14 @@ async def test_a_slow_reader_holds_the_writer_and_nobody_does_not() -> None:
     one, _ = session()
     for n in range(HIGH_WATER_EVENTS * 2):
         one.append(token(n))
-    await asyncio.wait_for(one.room(), 1)
+    await asyncio.wait_for(one.room(), 10)
     slow = one.read()
     await take(slow, 1)
     waiting = asyncio.ensure_future(one.room())
     await asyncio.sleep(0.01)
     assert not waiting.done()
     await take(slow, HIGH_WATER_EVENTS)
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 10)
     await leave(slow)
 
 
@@ -152,5 +152,5 @@ async def test_release_lets_the_writer_go() -> None:
     waiting = asyncio.ensure_future(one.room())
     await asyncio.sleep(0.01)
     one.release()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 10)
     await leave(slow)
