@@ -21,6 +21,7 @@ RbeeError                internal             exit 70  http 500   a bug, or noth
 ├── InsufficientMemory   insufficient_memory  exit 75  http 507   likewise
 ├── InsufficientDisk     insufficient_disk    exit 73  http 507   likewise
 ├── PoolUnreachable      pool_unreachable     exit 69  http 502   a daemon below did not answer
+├── NoManager            no_manager           exit 69  http 503   systemd does not answer on that host
 ├── WorkerLost           worker_lost          exit 69  http 502   the worker ended while it had work
 │   ├── WorkerOom        worker_oom           exit 69  http 502   … because it reached its memory limit
 │   └── WorkerHung       worker_hung          exit 69  http 502   … because it made no progress
@@ -181,6 +182,13 @@ class PoolUnreachable(RbeeError):
     code = "pool_unreachable"
     exit_code = os.EX_UNAVAILABLE
     http_status = 502
+    retriable = True
+
+
+class NoManager(RbeeError):
+    code = "no_manager"
+    exit_code = os.EX_UNAVAILABLE
+    http_status = 503
     retriable = True
 
 

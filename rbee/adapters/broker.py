@@ -9,7 +9,7 @@ from typing import Any
 
 from rbee.adapters.systemd.reader import UnitReader
 from rbee.adapters.systemd.units import address_problem
-from rbee.errors import NotPermitted, RbeeError
+from rbee.errors import NoManager, NotPermitted
 from rbee.pool_core import names
 from rbee.pool_core.ports import HoldPlan, PortTaken, StartProgress, WorkerPlan
 from rbee.pool_core.unit import Place
@@ -20,10 +20,8 @@ ANSWER_S = 150.0
 _LONGEST_ANSWER_BYTES = 16 << 20
 
 
-class NoBroker(RbeeError):
-    """The broker does not answer."""
-
-    exit_code = os.EX_UNAVAILABLE
+class NoBroker(NoManager):
+    """The broker, which alone may ask systemd for workers, does not answer."""
 
 
 class BrokerUnits(UnitReader):

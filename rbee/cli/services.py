@@ -14,7 +14,7 @@ from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.streams import ended_by_reader
 from rbee.cli.units import parse_count
-from rbee.errors import NotFound, NotPermitted, RbeeError
+from rbee.errors import NoManager, NotFound, NotPermitted
 
 CONTROL_S = 120.0
 _SHOWN = "Id,LoadState,ActiveState,SubState,StatusText,ActiveEnterTimestamp,InactiveEnterTimestamp,MainPID,NRestarts"
@@ -26,12 +26,6 @@ s=--user; [ "$(id -u)" = 0 ] && s=
 for d in {" ".join(_PLACES)}; do [ -e "$d/$1.socket" ] && s=; done
 p=$2; shift 2; exec "$p" $s "$@"
 """
-
-
-class NoManager(RbeeError):
-    """No systemd manager runs here, or none that answers us."""
-
-    exit_code = os.EX_UNAVAILABLE
 
 
 class Programs(Protocol):

@@ -10,6 +10,8 @@ T = TypeVar("T")
 class Again(Generic[T]):
     """Reads as ``codec.from_dict`` does; what a sender said in the same words the last time is not read anew.
 
+    Fields that are not known are passed over: whoever tells of itself may be newer than who listens.
+
     Args:
         kind: a dataclass that checks each field by itself.
         worth: the fields that are long and seldom change; the others are read in any case.
@@ -24,7 +26,7 @@ class Again(Generic[T]):
         """Raises InvalidRequest as ``from_dict`` does."""
         raw, made = self._before.get(sender, ({}, None))
         known = {name: getattr(made, name) for name in raw if isinstance(data, dict) and data.get(name) == raw[name]}
-        value = self._like(data, known) if known else codec.from_dict(self._kind, data)
+        value = self._like(data, known) if known else codec.from_dict(self._kind, data, lenient=True)
         self._before[sender] = {name: data[name] for name in self._worth if name in data}, value
         return value
 
@@ -34,9 +36,8 @@ class Again(Generic[T]):
     def _like(self, data: dict[str, Any], known: dict[str, Any]) -> T:
         readers = quick.fields_of(self._kind)  # type: ignore[arg-type]  # classes are hashable
         try:
-            if not data.keys() <= readers.keys():
-                raise quick.Odd
-            new = {name: readers[name](value, False) for name, value in data.items() if name not in known}
+            unread = readers.keys() - known.keys()
+            new = {name: readers[name](value, True) for name, value in data.items() if name in unread}
             return self._kind(**new, **known)
         except (quick.Odd, TypeError):
-            return codec.from_dict(self._kind, data)
+            return codec.from_dict(self._kind, data, lenient=True)

@@ -71,7 +71,8 @@ def from_dict(kind: type[T], data: Any, *, lenient: bool = False) -> T:
     """Return a ``kind`` made from ``data``.
 
     Args:
-        lenient: ignore unknown fields (answers from a newer peer); requests are never read so.
+        lenient: ignore unknown fields (what a newer peer answers, or tells of itself); what is asked for is never
+            read so.
 
     Raises:
         InvalidRequest: ``details["fields"]`` lists each wrong field with what was expected.

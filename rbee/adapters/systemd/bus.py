@@ -16,7 +16,7 @@ from pystemd.dbuslib import DBus, DBusAddress, apply_signature, path_encode
 from pystemd.systemd1.manager import Manager
 from pystemd.systemd1.unit_signatures import KNOWN_UNIT_SIGNATURES
 
-from rbee.errors import Conflict, NotFound, NotPermitted, RbeeError
+from rbee.errors import Conflict, NoManager, NotFound, NotPermitted, RbeeError
 from rbee.pool_core.sandbox import DENIED_CALLS
 from rbee.pool_core.unit import Mode
 
@@ -38,12 +38,6 @@ class Peer(NamedTuple):
     name: bytes
     path: bytes
     interface: bytes
-
-
-class NoManager(RbeeError):
-    """No systemd manager answers where workers should be."""
-
-    exit_code = os.EX_UNAVAILABLE
 
 
 class Bus:
@@ -134,12 +128,15 @@ class Bus:
 
     def process(self) -> None:
         """Handle all that has arrived. Raises NoManager when the connection is lost."""
-        # pystemd does not pass on "nothing more to do", but a message that it handled is never empty.
+        # pystemd does not pass on "nothing more to do", but a message that it handled is never empty; but for the
+        # last one, which libsystemd makes itself when it has closed its descriptor, whose number is free from then on.
         try:
             while not self._bus.process().is_empty():
                 pass
         except DBusBaseError as error:
             raise self._unreachable(error) from None
+        if self._bus.get_fd() < 0:
+            raise self._lost(os.strerror(errno.ECONNRESET))
 
     def _call(self, path: bytes, interface: bytes, method: bytes, signature: bytes, *arguments: Any) -> Any:
         try:
@@ -179,7 +176,9 @@ class Bus:
         return RbeeError(f"systemd refused {unit}: {said}")
 
     def _unreachable(self, error: DBusBaseError) -> NoManager:
-        why = os.strerror(-error.errno) if error.errno < 0 else _text(error.err_message)
+        return self._lost(os.strerror(-error.errno) if error.errno < 0 else _text(error.err_message))
+
+    def _lost(self, why: str) -> NoManager:
         if self._mode is Mode.USER:
             return NoManager(
                 f"your systemd user manager does not answer at {_user_socket()}: {why}",

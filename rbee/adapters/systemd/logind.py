@@ -7,12 +7,13 @@ asks polkit, which lets anybody have them, but only one of each kind: ``shutdown
 import asyncio
 import contextlib
 import os
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from enum import StrEnum
 from typing import Any
 
 from rbee import log
 from rbee.adapters.systemd.bus import Bus, Peer
+from rbee.adapters.systemd.listening import listening
 from rbee.errors import RbeeError
 from rbee.pool_core.unit import Mode
 
@@ -60,13 +61,9 @@ class Logind:
             for member in (b"PrepareForShutdown", b"PrepareForSleep"):
                 bus.on_signal(LOGIND.path, LOGIND.interface, member, _into(heard), sender=LOGIND.name)
             bus.on_signal(DBUS.path, DBUS.interface, b"NameOwnerChanged", _into(heard), sender=DBUS.name)
-            loop = asyncio.get_running_loop()
-            loop.add_reader(bus.fileno(), _pump, bus, heard)
-            try:
-                async for power in self._told(bus, heard):
+            with listening(bus, lambda error: heard.put_nowait((b"", error))) as read:
+                async for power in self._told(bus, heard, read):
                     yield power
-            finally:
-                loop.remove_reader(bus.fileno())
         finally:
             self.release()
             bus.close()
@@ -82,11 +79,13 @@ class Logind:
         """Say that all is done before ``power``."""
         self.release(_SHUTDOWN if power is Power.OFF else _SLEEP)
 
-    async def _told(self, bus: Bus, heard: "asyncio.Queue[tuple[bytes, Any]]") -> AsyncGenerator[Power, None]:
+    async def _told(
+        self, bus: Bus, heard: "asyncio.Queue[tuple[bytes, Any]]", read: Callable[[], None]
+    ) -> AsyncGenerator[Power, None]:
         for power in self._greet(bus):
             yield power
-        bus.process()  # what came in with the answers above makes the descriptor readable no more
         while True:
+            read()
             member, body = await heard.get()
             match member, body:
                 case b"NameOwnerChanged", [LOGIND.name, _, owner]:
@@ -131,10 +130,3 @@ def _inhibit(bus: Bus, kind: str) -> int:
 
 def _into(heard: "asyncio.Queue[tuple[bytes, Any]]") -> Any:
     return lambda member, _, body: heard.put_nowait((member, body))
-
-
-def _pump(bus: Bus, heard: "asyncio.Queue[tuple[bytes, Any]]") -> None:
-    try:
-        bus.process()
-    except RbeeError as error:
-        heard.put_nowait((b"", error))

@@ -1,11 +1,14 @@
 """What a systemd manager announces, on a connection of its own: jobs that end, properties that change."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Any
 
 from rbee.adapters.systemd.bus import MANAGER, MANAGER_PATH, PROPERTIES, Bus, unit_path
+from rbee.adapters.systemd.listening import listening
+from rbee.errors import NoManager
 from rbee.pool_core.unit import Mode
 
 Announcement = tuple[bytes, bytes, Any]  # member, path, body
@@ -22,12 +25,13 @@ class Watch:
 
     def __init__(self, mode: Mode, *units: str, within: bytes | None = None) -> None:
         self._mode, self._units, self._within = mode, units, within
-        self._heard: asyncio.Queue[Announcement] = asyncio.Queue()
-        self._bus: Bus | None = None
+        self._heard: asyncio.Queue[Announcement | NoManager] = asyncio.Queue()
+        self._open = contextlib.ExitStack()
 
     async def __aenter__(self) -> "Watch":
-        bus = self._bus = await asyncio.to_thread(Bus, self._mode)
-        try:
+        bus = await asyncio.to_thread(Bus, self._mode)
+        with contextlib.ExitStack() as opened:
+            opened.enter_context(bus)
             for member in (JOB_REMOVED, UNIT_REMOVED):
                 bus.on_signal(MANAGER_PATH, MANAGER, member, self._hear)
             for unit in self._units:
@@ -35,19 +39,14 @@ class Watch:
             if self._within is not None:
                 bus.on_signal(None, PROPERTIES, CHANGED, self._hear_within)
             bus.call(b"Subscribe")
-        except BaseException:
-            bus.close()
-            raise
-        asyncio.get_running_loop().add_reader(bus.fileno(), bus.process)
-        bus.process()  # what came in with the answers above makes the descriptor readable no more
+            opened.enter_context(listening(bus, self._heard.put_nowait))
+            self._open = opened.pop_all()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._bus is not None:
-            asyncio.get_running_loop().remove_reader(self._bus.fileno())
-            self._bus.close()
+        self._open.close()
 
     def _hear(self, member: bytes, path: bytes, body: Any) -> None:
         self._heard.put_nowait((member, path, body))
@@ -57,9 +56,16 @@ class Watch:
             self._hear(member, path, body)
 
     async def announcements(self) -> AsyncIterator[Announcement]:
-        """Yield what is announced, without end."""
+        """Yield what is announced, without end.
+
+        Raises:
+            NoManager: the bus was lost, and with it what was announced since.
+        """
         while True:
-            yield await self._heard.get()
+            heard = await self._heard.get()
+            if isinstance(heard, NoManager):
+                raise heard
+            yield heard
 
     async def jobs(self, *jobs: bytes) -> dict[bytes, str]:
         """Wait until all ``jobs`` are over; return the result of each: done, failed, canceled, timeout, …"""

@@ -9,8 +9,8 @@ import pytest
 
 from rbee.cli import services
 from rbee.cli.output import Output
-from rbee.cli.services import NoManager, Service, in_user_manager
-from rbee.errors import InvalidRequest, NotFound, NotPermitted, RbeeError
+from rbee.cli.services import Service, in_user_manager
+from rbee.errors import InvalidRequest, NoManager, NotFound, NotPermitted, RbeeError
 
 SHOWN = """Id=rbee-pool.service
 LoadState=loaded

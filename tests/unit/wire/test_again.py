@@ -47,7 +47,7 @@ def test_each_sender_is_compared_with_itself(heard: Again[PoolSnapshot]) -> None
 
 @pytest.mark.parametrize(
     ("spoilt", "named"),
-    [({"at_ms": -1}, "at_ms"), ({"novel": 1}, "novel"), ({"models": [{}]}, "models[0].id"), ({"host": None}, "host")],
+    [({"at_ms": -1}, "at_ms"), ({"models": [{}]}, "models[0].id"), ({"host": None}, "host")],
 )
 def test_what_is_wrong_is_named_also_the_second_time(
     heard: Again[PoolSnapshot], spoilt: dict[str, Any], named: str
@@ -60,6 +60,14 @@ def test_what_is_wrong_is_named_also_the_second_time(
     with pytest.raises(InvalidRequest, match="url: is missing"):
         heard.read("blep", missing)
     assert heard.read("blep", plain(FIRST)) == FIRST
+
+
+def test_what_a_newer_sender_says_beyond_what_is_known_is_passed_over(heard: Again[PoolSnapshot]) -> None:
+    said = plain(FIRST)
+    newer = said | {"novel": 1, "host": said["host"] | {"novel": {}}, "models": [said["models"][0] | {"novel": []}]}
+    known = dataclasses.replace(FIRST, models=FIRST.models[:1])
+    assert heard.read("blep", newer) == known
+    assert heard.read("blep", newer | {"at_ms": 2000}) == dataclasses.replace(known, at_ms=2000)
 
 
 @pytest.mark.parametrize("said", [[], None, "x", 3])

@@ -1,0 +1,62 @@
+"""The bus is lost and comes back: whoever listens at it does so again, and nobody else notices."""
+
+import threading
+from typing import Any
+
+from tests.rig.waiting import wait_for
+from tests.systemd.lab import Hammer, Lab
+from tests.systemd.sleeping import inhibitors
+
+BUS, POOL = "dbus.service", "rbee-pool.service"
+LOCKS = {"shutdown", "sleep"}
+
+
+def lose_bus(lab: Lab) -> None:
+    lab.systemctl("kill", "--signal=KILL", BUS)
+    wait_for(lambda: lab.host.run(["busctl", "status"], check=False).returncode == 0, "another bus", 20)
+
+
+def test_a_pool_outlives_its_bus_and_listens_at_the_next_one(lab: Lab) -> None:
+    lab.give_tiny()
+    worker = lab.spawn("tiny", "--idle", "3600")["id"]
+    wait_for(lambda: inhibitors(lab.host) == LOCKS, "the locks", 20)
+    pool = lab.pid(POOL)
+    with Hammer(lab, 9200) as hammer:
+        hammer.wait_for_answers(5)
+        lose_bus(lab)
+        hammer.wait_for_answers(20)
+        wait_for(lambda: inhibitors(lab.host) == LOCKS, "the locks again", 20)
+        hammer.wait_for_answers(20)
+    assert hammer.failures == []
+    assert (lab.pid(POOL), lab.show(POOL, "NRestarts")) == (pool, "0")
+    said = lab.host.journal("-u", POOL)
+    assert said.count("power.untold") == 1 and "Connection reset by peer" in said
+    assert "Exception" not in said and "Traceback" not in said
+    lab.hive("worker", "stop", worker, "--yes")
+    assert lab.units("rbee-worker-*") == set()
+
+
+def loading(lab: Lab) -> bool:
+    return lab.show("rbee-worker-cpu-0.service", "ActiveState") == "activating"
+
+
+def test_a_spawn_that_loses_its_bus_says_so_and_the_worker_is_there_all_the_same(lab: Lab) -> None:
+    lab.hive("status", "--http")
+    said: list[tuple[int, Any]] = []
+    spawning = threading.Thread(
+        target=lambda: said.append(lab.refused("rbee-hive", "worker", "spawn", "cpu", "--model", "smollm2"))
+    )
+    spawning.start()
+    wait_for(lambda: loading(lab), "the worker to load", 20)
+    lose_bus(lab)
+    spawning.join(60)
+    [(status, error)] = said
+    assert (status, error["code"]) == (69, "no_manager")
+    wait_for(lambda: [each["state"] for each in lab.hive_json("worker", "list")] == ["ready"], "the worker", 20)
+
+
+def test_a_job_whose_worker_loads_when_the_bus_is_lost_is_done(lab: Lab) -> None:
+    job = lab.rbee_json("jobs", "submit", "--model", "smollm2", "--prompt", "x", "--max-tokens", "4", "--detach")["id"]
+    wait_for(lambda: loading(lab), "the worker to load", 20)
+    lose_bus(lab)
+    wait_for(lambda: lab.rbee_json("jobs", "status", job)["state"] == "completed", "the job", 30)
