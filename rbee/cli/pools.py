@@ -1,5 +1,7 @@
 """What both command lines say of a pool as it says itself."""
 
+from collections.abc import Iterator, Sequence
+
 from rbee.cli.output import Output
 from rbee.cli.run import Args
 from rbee.cli.units import parse_float, seconds_text
@@ -53,7 +55,7 @@ def show_state(state: PoolSnapshot, output: Output) -> None:
             "memory": f"{bytes_text(host.memory_available_bytes)} available of {bytes_text(host.memory_total_bytes)}",
             "disk": f"{bytes_text(host.disk_free_bytes)} free for models",
             "gpus": gpus,
-            "ledger": "\n".join(_device(device) for device in state.devices),
+            "ledger": "\n".join(_ledger(state.devices)),
             "backends": ", ".join(state.backends),
             "models": ", ".join(_model(model) for model in state.models) or "none",
         },
@@ -63,9 +65,15 @@ def show_state(state: PoolSnapshot, output: Output) -> None:
         output.table(state.workers, WORKER_COLUMNS, none="no workers")
 
 
-def _device(device: Device) -> str:
-    """Return a line of the ledger."""
-    name = "memory" if device.gpu is None else f"gpu {device.gpu}"
+def _ledger(devices: Sequence[Device]) -> Iterator[str]:
+    """Yield its lines; GPUs with their vendor where there are several, whose numbers may be the same."""
+    several = len({device.vendor for device in devices if device.gpu is not None}) > 1
+    for device in devices:
+        gpu = f"{device.vendor} gpu {device.gpu}" if several else f"gpu {device.gpu}"
+        yield _line("memory" if device.gpu is None else gpu, device)
+
+
+def _line(name: str, device: Device) -> str:
     if device.problem:
         return f"{name}: nothing, {device.problem}"
     ours = f"workers have {bytes_text(device.reserved_bytes)}, others {bytes_text(device.foreign_bytes)}"

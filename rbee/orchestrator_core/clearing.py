@@ -9,8 +9,8 @@ from collections.abc import Iterable, Sequence
 from itertools import islice
 
 from rbee.orchestrator_core import eviction
+from rbee.orchestrator_core.devices import DeviceKey, key_of, share
 from rbee.orchestrator_core.eviction import Keeper, Victim
-from rbee.orchestrator_core.holders import share
 from rbee.orchestrator_core.places import PREFERENCE
 from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.view import Claim, Key, View
@@ -20,15 +20,16 @@ COMPARED = 64
 """So many rooms are compared; in larger fleets the best of these is good enough."""
 
 
-def lacking(room: Room, view: View) -> Sequence[tuple[int | None, int]]:
+def lacking(room: Room, view: View) -> Sequence[tuple[DeviceKey, int]]:
     """Return how many bytes each device of ``room`` lacks; nothing where none does."""
     if room.lacking <= 0:
         return ()
     if len(room.devices) <= 1:
-        return ((room.place.gpu, room.lacking),)
+        return ((room.keys[0], room.lacking),)
     each = -(-room.need // len(room.devices))
-    free = [(device.gpu, device.free_bytes - view.promised[room.place.pool, device.gpu]) for device in room.devices]
-    return tuple((gpu, each - max(0, left)) for gpu, left in free if left < each)
+    pool, promised = room.place.pool, view.promised
+    free = [(key_of(device), device.free_bytes - promised[pool, key_of(device)]) for device in room.devices]
+    return tuple((device, each - max(0, left)) for device, left in free if left < each)
 
 
 def attainable(room: Room, view: View) -> bool:
@@ -36,7 +37,7 @@ def attainable(room: Room, view: View) -> bool:
     if len(room.devices) <= 1:
         return room.lacking <= room.holders.ours
     pool = room.place.pool
-    return all(lack <= view.fleet.holders(pool, gpu).ours for gpu, lack in lacking(room, view))
+    return all(lack <= view.fleet.holders(pool, device).ours for device, lack in lacking(room, view))
 
 
 def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
@@ -56,8 +57,8 @@ def within_reach(rooms: Sequence[Room], view: View) -> Sequence[Room]:
 def victims_for(room: Room, view: View) -> Sequence[Victim]:
     """Return whom to evict for ``room``; nobody, where nobody has to go or that would not do."""
     found: dict[str, Victim] = {}
-    for gpu, lack in lacking(room, view):
-        victims = eviction.clear(room.place.pool, gpu, lack, view)
+    for device, lack in lacking(room, view):
+        victims = eviction.clear(room.place.pool, device, lack, view)
         if not victims:
             return ()
         found |= {victim.worker: victim for victim in victims}
@@ -73,9 +74,9 @@ def cheapest(rooms: Iterable[Room], view: View) -> tuple[Room, Sequence[Victim]]
 def leaving(room: Room, view: View) -> Sequence[WorkerStatus]:
     """Return who is being evicted already, where what they leave is enough for ``room``."""
     going: dict[str, WorkerStatus] = {}
-    for gpu, lack in lacking(room, view):
-        there = eviction.leaving(room.place.pool, gpu, view)
-        if sum(share(worker, gpu) for worker in there) < lack:
+    for device, lack in lacking(room, view):
+        there = eviction.leaving(room.place.pool, device, view)
+        if sum(share(worker, device) for worker in there) < lack:
             return ()
         going |= {worker.id: worker for worker in there}
     return tuple(going.values())
@@ -83,7 +84,7 @@ def leaving(room: Room, view: View) -> Sequence[WorkerStatus]:
 
 def keepers(room: Room, view: View) -> Sequence[Keeper]:
     """Return who stays although ``room`` lacks what they have."""
-    kept = (each for gpu, _ in lacking(room, view) for each in eviction.keepers(room.place.pool, gpu, view))
+    kept = (each for device, _ in lacking(room, view) for each in eviction.keepers(room.place.pool, device, view))
     return tuple({each.worker: each for each in kept}.values())
 
 
@@ -95,31 +96,30 @@ def claim(rooms: Iterable[Room], view: View) -> Claim | None:
     if best is None:
         return None
     room, workers = best
-    devices = room.devices or (None,)
-    gpus = [room.place.gpu] if len(devices) == 1 else [device.gpu for device in room.devices]
     return Claim(
         model=room.place.model,
         workers=frozenset(workers),
-        devices=frozenset((room.place.pool, gpu) for gpu in gpus),
+        devices=frozenset((room.place.pool, device) for device in room.keys),
     )
 
 
 def _done_for(room: Room, view: View) -> dict[Key, int]:
     """Return who has to go for ``room`` once his work is done, and how much work each has; nobody, if that won't do."""
     found: dict[Key, int] = {}
-    for gpu, lack in lacking(room, view):
-        candidates = [(_work(key, worker, view), key, worker) for key, worker in _willing(room.place.pool, gpu, view)]
+    for device, lack in lacking(room, view):
+        willing = _willing(room.place.pool, device, view)
+        candidates = [(_work(key, worker, view), key, worker) for key, worker in willing]
         for work, key, worker in sorted(candidates, key=lambda each: (each[0], each[1])):
             if lack > 0:
                 found[key] = work
-                lack -= share(worker, gpu)  # noqa: PLW2901
+                lack -= share(worker, device)  # noqa: PLW2901
         if lack > 0:
             return {}
     return found
 
 
-def _willing(pool: str, gpu: int | None, view: View) -> Iterable[tuple[Key, WorkerStatus]]:
-    for worker in view.fleet.holders(pool, gpu).all:
+def _willing(pool: str, device: DeviceKey, view: View) -> Iterable[tuple[Key, WorkerStatus]]:
+    for worker in view.fleet.holders(pool, device).all:
         key = (pool, worker.id)
         if key not in view.leaving and key not in view.claimed and eviction.goes_when_done(key, worker, view):
             yield key, worker

@@ -8,7 +8,8 @@ Of the rest the one goes that is worth least: used for batch jobs only, idle lon
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from rbee.orchestrator_core.holders import USUAL_LOAD_MS, Movable, share, tenure_s
+from rbee.orchestrator_core.devices import DeviceKey, share
+from rbee.orchestrator_core.holders import USUAL_LOAD_MS, Movable, tenure_s
 from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.view import Key, View
 from rbee.wire.workers import WorkerState, WorkerStatus
@@ -54,26 +55,26 @@ def promising(rooms: Iterable[Room], view: View) -> Iterator[Room]:
             yield room
 
 
-def clear(pool: str, gpu: int | None, lacking: int, view: View) -> Sequence[Victim]:
+def clear(pool: str, device: DeviceKey, lacking: int, view: View) -> Sequence[Victim]:
     """Return whom to evict so that ``lacking`` bytes more are free there; nobody, when that cannot be."""
-    holders = view.fleet.holders(pool, gpu)
+    holders = view.fleet.holders(pool, device)
     if holders.movable_bytes < lacking:
         return ()
     going = [each.worker for each in holders.movable if _goes(each, view)]
-    if sum(share(worker, gpu) for worker in going) < lacking:
+    if sum(share(worker, device) for worker in going) < lacking:
         return ()
     chosen: list[Victim] = []
     for worker in sorted(going, key=lambda each: worth((pool, each.id), each, view)):
         if sum(victim.frees for victim in chosen) >= lacking:
             break
         why = _why((pool, worker.id), worker, view)
-        chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker, gpu), why=why))
+        chosen.append(Victim(pool=pool, worker=worker.id, model=worker.model, frees=share(worker, device), why=why))
     return _needed(chosen, lacking)
 
 
-def keepers(pool: str, gpu: int | None, view: View) -> Sequence[Keeper]:
+def keepers(pool: str, device: DeviceKey, view: View) -> Sequence[Keeper]:
     """Return who stays there although somebody wants the memory."""
-    found = ((worker, keeps((pool, worker.id), worker, view)) for worker in _holding(pool, gpu, view))
+    found = ((worker, keeps((pool, worker.id), worker, view)) for worker in _holding(pool, device, view))
     return [kept for _, kept in found if kept is not None]
 
 
@@ -102,11 +103,11 @@ def worth(key: Key, worker: WorkerStatus, view: View) -> float:
     return value / 10 if use is not None and use.batch else value
 
 
-def leaving(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
+def leaving(pool: str, device: DeviceKey, view: View) -> Sequence[WorkerStatus]:
     """Return who is being evicted there and has not gone yet."""
     if not view.leaving:
         return ()
-    return [worker for worker in view.fleet.holders(pool, gpu).all if (pool, worker.id) in view.leaving]
+    return [worker for worker in view.fleet.holders(pool, device).all if (pool, worker.id) in view.leaving]
 
 
 def goes_when_done(key: Key, worker: WorkerStatus, view: View) -> bool:
@@ -121,8 +122,8 @@ def _goes(each: Movable, view: View) -> bool:
     return not stays and each.key not in view.leaving
 
 
-def _holding(pool: str, gpu: int | None, view: View) -> Sequence[WorkerStatus]:
-    return [worker for worker in view.fleet.holders(pool, gpu).all if (pool, worker.id) not in view.leaving]
+def _holding(pool: str, device: DeviceKey, view: View) -> Sequence[WorkerStatus]:
+    return [worker for worker in view.fleet.holders(pool, device).all if (pool, worker.id) not in view.leaving]
 
 
 def _tenure_ends_s(key: Key, worker: WorkerStatus, view: View) -> float | None:

@@ -2,12 +2,13 @@
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
+from rbee.orchestrator_core.devices import DeviceKey
 from rbee.orchestrator_core.holders import NOBODY, Holders, holders_of
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.rooms import Place, Room, offers
 from rbee.wire.catalog import ModelFile
-from rbee.wire.pools import Device, Need, PoolSnapshot
+from rbee.wire.pools import VENDORS, Device, Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 
 SERVING = frozenset({WorkerState.READY, WorkerState.BUSY, WorkerState.ASLEEP, WorkerState.STARTING})
@@ -34,7 +35,7 @@ class Fleet:
         self._needs: dict[str, dict[tuple[str, Backend], Need]] = {}
         self._spares: dict[str, list[WorkerStatus]] = {}
         self._asleep: dict[str, list[WorkerStatus]] = {}
-        self._holders: dict[str, Mapping[int | None, Holders]] = {}
+        self._holders: dict[str, Mapping[DeviceKey, Holders]] = {}
         self._rooms: dict[str, dict[str, tuple[Room, ...]]] = {}
         self.overdue: set[str] = set()
         """Pools that drain, and whose jobs should be gone."""
@@ -111,9 +112,9 @@ class Fleet:
             known = self._rooms[pool][file.id] = tuple(self._offered(pool, file))
         return known
 
-    def holders(self, pool: str, gpu: int | None) -> Holders:
+    def holders(self, pool: str, device: DeviceKey) -> Holders:
         """Return who has memory on a device, by its pool's last word."""
-        return self._holders[pool].get(gpu, NOBODY) if pool in self._holders else NOBODY
+        return self._holders[pool].get(device, NOBODY) if pool in self._holders else NOBODY
 
     def worker(self, pool: str, worker: str) -> WorkerStatus | None:
         view = self._pools.get(pool)
@@ -180,7 +181,11 @@ def devices_of(snapshot: PoolSnapshot) -> tuple[Device, ...]:
     for gpu in snapshot.gpus.gpus:
         found.append(
             Device(
-                backends=others, gpu=gpu.index, total_bytes=gpu.memory_total_bytes, free_bytes=gpu.memory_free_bytes
+                backends=tuple(backend for backend in others if backend in VENDORS.get(gpu.vendor, others)),
+                gpu=gpu.index,
+                vendor=gpu.vendor,
+                total_bytes=gpu.memory_total_bytes,
+                free_bytes=gpu.memory_free_bytes,
             )
-        )  # fmt: skip
+        )
     return tuple(found)

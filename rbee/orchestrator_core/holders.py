@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from rbee.orchestrator_core.devices import DeviceKey, keys_of, share
 from rbee.orchestrator_core.names import Names
 from rbee.wire.pools import PoolSnapshot
 from rbee.wire.workers import WorkerState, WorkerStatus
@@ -51,19 +52,6 @@ class Holders:
 NOBODY = Holders()
 
 
-def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:
-    """Return the devices a worker's memory is on; the host's is None."""
-    return worker.gpus or (worker.gpu,)
-
-
-def share(worker: WorkerStatus, gpu: int | None = None) -> int:
-    """Return what a worker takes of one of its devices; without naming that, of each on average."""
-    gpus = gpus_of(worker)
-    if gpu is None or gpu not in gpus or len(worker.split) != len(gpus):
-        return worker.need_bytes // len(gpus)
-    return worker.need_bytes * worker.split[gpus.index(gpu)] // sum(worker.split)
-
-
 def tenure_s(worker: WorkerStatus, at_ms: int) -> float:
     """Return how long a worker was still to keep its place when its pool's clock showed ``at_ms``; 0: no longer.
 
@@ -76,27 +64,27 @@ def tenure_s(worker: WorkerStatus, at_ms: int) -> float:
     return min(max(0.0, whole_s - (at_ms - worker.since_ms) / 1000), whole_s)
 
 
-def holders_of(snapshot: PoolSnapshot, names: Names) -> Mapping[int | None, Holders]:
-    """Return who has the memory of each device; the host's is None."""
-    there: dict[int | None, list[WorkerStatus]] = {}
+def holders_of(snapshot: PoolSnapshot, names: Names) -> Mapping[DeviceKey, Holders]:
+    """Return who has the memory of each device."""
+    there: dict[DeviceKey, list[WorkerStatus]] = {}
     for worker in snapshot.workers:
         if worker.state not in _GONE:
-            for gpu in dict.fromkeys(gpus_of(worker)):
-                there.setdefault(gpu, []).append(worker)
-    return {gpu: _sorted_out(gpu, having, snapshot, names) for gpu, having in there.items()}
+            for device in dict.fromkeys(keys_of(worker)):
+                there.setdefault(device, []).append(worker)
+    return {device: _sorted_out(device, having, snapshot, names) for device, having in there.items()}
 
 
-def _sorted_out(gpu: int | None, having: list[WorkerStatus], snapshot: PoolSnapshot, names: Names) -> Holders:
+def _sorted_out(device: DeviceKey, having: list[WorkerStatus], snapshot: PoolSnapshot, names: Names) -> Holders:
     movable = tuple(
         Movable((snapshot.id, each.id), names.canonical(each.model), tenure_s(each, snapshot.at_ms), each)
         for each in having
-        if each.state is WorkerState.READY and not each.pinned and share(each, gpu) > 0
+        if each.state is WorkerState.READY and not each.pinned and share(each, device) > 0
     )
     return Holders(
         all=tuple(having),
         movable=movable,
         keys=frozenset(each.key for each in movable),
         young=frozenset(each.model for each in movable) if all(each.tenure_s for each in movable) else None,
-        movable_bytes=sum(share(each.worker, gpu) for each in movable),
-        ours=sum(share(each, gpu) for each in having if not each.pinned),
+        movable_bytes=sum(share(each.worker, device) for each in movable),
+        ours=sum(share(each, device) for each in having if not each.pinned),
     )

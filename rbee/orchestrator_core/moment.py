@@ -9,7 +9,7 @@ from heapq import nsmallest
 from itertools import zip_longest
 from typing import Any, TypeAlias
 
-from rbee.orchestrator_core.holders import gpus_of
+from rbee.orchestrator_core.devices import gpus_of
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.view import View
 from rbee.wire.jobs import JobSpec

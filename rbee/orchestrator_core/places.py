@@ -16,6 +16,7 @@ from rbee.errors import (
     NotFound,
     RbeeError,
 )
+from rbee.orchestrator_core.devices import key_of
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.rooms import Room
@@ -111,7 +112,7 @@ def _rooms(pool: PoolView, file: ModelFile, view: View) -> Sequence[Room]:
 
 def _less(room: Room, view: View) -> Room:
     pool, promised = room.place.pool, view.promised
-    free = sum(max(0, device.free_bytes - promised.get((pool, device.gpu), 0)) for device in room.devices)
+    free = sum(max(0, device.free_bytes - promised.get((pool, key_of(device)), 0)) for device in room.devices)
     return dataclasses.replace(room, free=free)
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 from rbee.errors import PolicyFailed
 from rbee.orchestrator_core import eviction, places
+from rbee.orchestrator_core.devices import gpus_of, share
 from rbee.orchestrator_core.eviction import Victim
-from rbee.orchestrator_core.holders import gpus_of, share
 from rbee.orchestrator_core.moment import Plain
 from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Decision, Evict, Run, Spawn, Wait, fits, holds, seats_of

@@ -3,7 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rbee.orchestrator_core.holders import NOBODY, Holders, gpus_of
+from rbee.orchestrator_core.devices import DeviceKey, key_of, keys_at, keys_of
+from rbee.orchestrator_core.holders import NOBODY, Holders
 from rbee.wire.pools import Device, Need
 from rbee.wire.workers import Backend, WorkerStatus
 
@@ -49,6 +50,11 @@ class Room:
     holders: Holders = NOBODY
 
     @property
+    def keys(self) -> Sequence[DeviceKey]:
+        """Whose memory it is."""
+        return [key_of(device) for device in self.devices] or keys_at(self.place.backend, self.place.gpu)
+
+    @property
     def fits(self) -> bool:
         return self.free >= self.need and not self.taken
 
@@ -62,7 +68,7 @@ def offers(
     need: Need,
     devices: Sequence[Device],
     there: Sequence[WorkerStatus],
-    holders: Mapping[int | None, Holders],
+    holders: Mapping[DeviceKey, Holders],
 ) -> Iterator[Room]:
     """Yield each of ``devices``, and all of them together where each is too small.
 
@@ -72,16 +78,16 @@ def offers(
         there: workers of the model at that pool.
         holders: who has memory at that pool, by device.
     """
-    taken = {gpu for worker in there if worker.backend is place.backend for gpu in gpus_of(worker)}
+    taken = {key for worker in there if worker.backend is place.backend for key in keys_of(worker)}
     for device in devices:
         alone = Place(place.pool, place.model, place.backend, device.gpu)
-        yield _room(alone, need, (device,), device.gpu in taken, holders)
+        yield _room(alone, need, (device,), key_of(device) in taken, holders)
     if len(devices) > 1 and all(device.total_bytes < need.bytes for device in devices):
-        yield _room(place, need, tuple(devices), any(device.gpu in taken for device in devices), holders)
+        yield _room(place, need, tuple(devices), any(key_of(device) in taken for device in devices), holders)
 
 
 def _room(
-    place: Place, need: Need, devices: tuple[Device, ...], taken: bool, holders: Mapping[int | None, Holders]
+    place: Place, need: Need, devices: tuple[Device, ...], taken: bool, holders: Mapping[DeviceKey, Holders]
 ) -> Room:
     return Room(
         place=place,
@@ -92,5 +98,5 @@ def _room(
         load_ms=need.load_ms,
         taken=taken,
         devices=devices,
-        holders=holders.get(place.gpu, NOBODY),
+        holders=holders.get(key_of(devices[0]), NOBODY) if len(devices) == 1 else NOBODY,
     )

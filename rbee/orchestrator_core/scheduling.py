@@ -12,8 +12,9 @@ from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core import clearing, places
+from rbee.orchestrator_core.devices import gpus_of, key_of, keys_of, share
 from rbee.orchestrator_core.eviction import Victim
-from rbee.orchestrator_core.holders import USUAL_LOAD_MS, gpus_of, share
+from rbee.orchestrator_core.holders import USUAL_LOAD_MS
 from rbee.orchestrator_core.places import Found
 from rbee.orchestrator_core.rooms import Place, Room, place_text
 from rbee.orchestrator_core.strategies import Seat, choose_room, choose_seat
@@ -136,11 +137,12 @@ def fits(seat: Seat, view: View) -> bool:
     """Say whether a worker that is asleep would find its memory free; one that others wake already has it promised."""
     if view.in_flight.get((seat.pool, seat.worker.id), 0) > 0:
         return True
-    free = {device.gpu: device.free_bytes for device in view.fleet.devices(seat.pool)}
-    if any((seat.pool, gpu) in view.kept for gpu in gpus_of(seat.worker)):
+    needed = keys_of(seat.worker)
+    if any((seat.pool, device) in view.kept for device in needed):
         return False
-    left = {gpu: free[gpu] - view.promised[seat.pool, gpu] for gpu in gpus_of(seat.worker) if gpu in free}
-    return all(bytes_left >= share(seat.worker, gpu) for gpu, bytes_left in left.items())
+    free = {key_of(device): device.free_bytes for device in view.fleet.devices(seat.pool)}
+    left = {device: free[device] - view.promised[seat.pool, device] for device in needed if device in free}
+    return all(bytes_left >= share(seat.worker, device) for device, bytes_left in left.items())
 
 
 def _run(seat: Seat, *, wakes: bool = False) -> Run:
@@ -185,8 +187,8 @@ def _busy(job: JobSpec, serving: Sequence[Seat], view: View) -> str:
 
 def _kept_for(room: Room, view: View) -> str | None:
     """Return the model whose turn it is to have the memory of ``room``."""
-    gpus = [device.gpu for device in room.devices] or [room.place.gpu]
-    return next((model for gpu in gpus if (model := view.kept.get((room.place.pool, gpu)))), None)
+    pool, kept = room.place.pool, view.kept
+    return next((kept[pool, device] for device in room.keys if (pool, device) in kept), None) if kept else None
 
 
 def _turn_of_another(rooms: Sequence[Room], view: View) -> Wait | None:
@@ -249,16 +251,19 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
     """Return what each worker that is asleep would need to wake, as rooms."""
     beds = []
     for seat in asleep:
-        worker, devices = seat.worker, view.fleet.devices(seat.pool)
-        for device in (each for each in devices if each.gpu in gpus_of(worker) and not each.problem):
+        worker, needed = seat.worker, keys_of(seat.worker)
+        for device in view.fleet.devices(seat.pool):
+            key = key_of(device)
+            if key not in needed or device.problem:
+                continue
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
-            free = max(0, device.free_bytes - view.promised[seat.pool, device.gpu])
-            holders = view.fleet.holders(seat.pool, device.gpu)
+            free = max(0, device.free_bytes - view.promised[seat.pool, key])
+            holders = view.fleet.holders(seat.pool, key)
             beds.append(
                 Room(
                     place=place,
                     file=worker.model,
-                    need=share(worker, device.gpu),
+                    need=share(worker, key),
                     free=free,
                     total=device.total_bytes,
                     devices=(device,),

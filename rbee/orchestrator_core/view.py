@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
+from rbee.orchestrator_core.devices import DeviceKey, gpus_of, key_of, keys_at, keys_of, share
 from rbee.orchestrator_core.fleet import HOLDING, Fleet
-from rbee.orchestrator_core.holders import gpus_of, share
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.rooms import Place
 from rbee.wire.jobs import Placement
@@ -33,12 +33,12 @@ class Claim:
     Args:
         model: the job's, in its canonical spelling.
         workers: who has to go for it once his work is done.
-        devices: pool and GPU of the memory it needs.
+        devices: pool and device of the memory it needs.
     """
 
     model: str
     workers: frozenset[Key]
-    devices: frozenset[tuple[str, int | None]]
+    devices: frozenset[tuple[str, DeviceKey]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,23 +76,22 @@ class View:
         return {key: claim.model for claim in self.claims for key in claim.workers}
 
     @cached_property
-    def kept(self) -> Mapping[tuple[str, int | None], str]:
+    def kept(self) -> Mapping[tuple[str, DeviceKey], str]:
         """Return the devices whose memory is kept, and for which model."""
         return {device: claim.model for claim in self.claims for device in claim.devices}
 
     @cached_property
-    def promised(self) -> Counter[tuple[str, int | None]]:
+    def promised(self) -> Counter[tuple[str, DeviceKey]]:
         """Return the bytes of each device that somebody will take and no snapshot shows yet."""
-        found: Counter[tuple[str, int | None]] = Counter()
+        found: Counter[tuple[str, DeviceKey]] = Counter()
         for place, need_bytes in self.spawning.items():
             if not self._has_come_up(place):
-                devices = self._devices_of(place)
-                for gpu in devices:
-                    found[place.pool, gpu] += need_bytes // len(devices)
+                for device, part in self._parts(place, need_bytes):
+                    found[place.pool, device] += part
         for pool, status in self.fleet.asleep():
             if self.in_flight.get((pool, status.id)):
-                for gpu in gpus_of(status):
-                    found[pool, gpu] += share(status, gpu)
+                for device in keys_of(status):
+                    found[pool, device] += share(status, device)
         return found
 
     @cached_property
@@ -127,13 +126,13 @@ class View:
         use = self.used.get(key)
         return float("inf") if use is None else max(0.0, self.now_s - use.at_s)
 
-    def _devices_of(self, place: Place) -> Sequence[int | None]:
-        """Return the GPU of ``place``; all of its kind, where it is split or the pool is to choose."""
+    def _parts(self, place: Place, need_bytes: int) -> Sequence[tuple[DeviceKey, int]]:
+        """Return what is taken of its device; of all of its kind, where it is split or the pool is to choose."""
         if place.gpu is not None or place.backend is Backend.CPU:
-            return [place.gpu]
+            return [(device, need_bytes) for device in keys_at(place.backend, place.gpu)]
         known = self.fleet.devices(place.pool)
-        able = [device.gpu for device in known if place.backend in device.backends and not device.problem]
-        return able or [place.gpu]
+        able = [key_of(device) for device in known if place.backend in device.backends and not device.problem]
+        return [(device, need_bytes // len(able)) for device in able] or [(None, need_bytes)]
 
     def _has_come_up(self, place: Place) -> bool:
         return any(

@@ -13,7 +13,7 @@ from itertools import islice
 from rbee.pool_core import memory
 from rbee.pool_core.ports import Measured, Resident
 from rbee.wire.catalog import ModelFile
-from rbee.wire.pools import Device, Gpu, GpuInventory, GpuProcess, HostResources, Need
+from rbee.wire.pools import VENDORS, Device, Gpu, GpuInventory, GpuProcess, HostResources, Need
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 
 HOLDING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.BUSY, WorkerState.DRAINING})
@@ -21,8 +21,6 @@ LOADED = frozenset({WorkerState.READY, WorkerState.BUSY})
 MOST_NEEDS = 1000
 MARGIN = 1.05
 """What was measured once may be a little more the next time."""
-
-_VENDORS = {"nvidia": (Backend.CUDA, Backend.VULKAN), "amd": (Backend.ROCM, Backend.VULKAN)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -157,7 +155,7 @@ def _gpu(gpu: Gpu, survey: Survey) -> Device:
     foreign = max(0, gpu.memory_used_bytes - sum(used.values()))
     free = max(0, gpu.memory_total_bytes - foreign - reserved)
     return Device(
-        backends=tuple(backend for backend in _VENDORS[gpu.vendor] if backend in survey.backends),
+        backends=tuple(backend for backend in VENDORS[gpu.vendor] if backend in survey.backends),
         gpu=gpu.index,
         vendor=gpu.vendor,
         total_bytes=gpu.memory_total_bytes,
@@ -180,7 +178,7 @@ def is_on(worker: WorkerStatus, gpu: int | None, vendor: str) -> bool:
     """Say whether ``worker`` is one for that device; None is the host's memory."""
     if gpu is None:
         return worker.backend is Backend.CPU
-    return gpu in _gpus(worker) and worker.backend in _VENDORS[vendor]
+    return gpu in _gpus(worker) and worker.backend in VENDORS[vendor]
 
 
 def _gpus(worker: WorkerStatus) -> tuple[int, ...]:

@@ -69,6 +69,10 @@ class HostResources:
     disk_free_bytes: int = plain(unit="bytes", doc="where the models lie")
 
 
+VENDORS = {"nvidia": (Backend.CUDA, Backend.VULKAN), "amd": (Backend.ROCM, Backend.VULKAN)}
+"""Which workers run on whose GPUs."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Device:
     """A line of the ledger: memory on one device, and what of it a new worker may have.

@@ -49,3 +49,12 @@ async def test_gpus_or_the_reason_why_there_are_none(pool: FakePool, daemon: str
     pool.gpus.gpus = (Gpu(index=0, name="RTX 3060", memory_total_bytes=12 * GIB, memory_free_bytes=11 * GIB),)
     line = (await run("gpu", "status")).out.splitlines()[1]
     assert " ".join(line.split()) == "0 RTX 3060 ░░░░░░░░░░ 0 % 0.0/12.0 GiB 11.0 GiB – – – – – ok"
+
+
+async def test_the_ledger_tells_gpus_of_one_number_apart(pool: FakePool, daemon: str) -> None:
+    made = [Gpu(index=0, name="a gpu", vendor=each, memory_total_bytes=GIB) for each in ("nvidia", "amd")]
+    pool.gpus.gpus = (made[0],)
+    assert "          gpu 0: 1.0 GiB free;" in (await run("status")).out
+    pool.gpus.gpus = tuple(made)
+    shown = (await run("status")).out
+    assert "          nvidia gpu 0: 1.0 GiB free;" in shown and "          amd gpu 0: 1.0 GiB free;" in shown

@@ -27,10 +27,18 @@ def cuda(number: int = 0, *, gpu: int = 0, need: int = GIB, **facts: Any) -> Wor
     return worker(number, backend=Backend.CUDA, gpu=gpu, need_bytes=need, **facts)
 
 
-def device(gpu: int | None = None, *, free: int = 8 * GIB, total: int = 8 * GIB, problem: str = "") -> Device:
+def rocm(number: int = 0, *, gpu: int = 0, need: int = GIB, **facts: Any) -> WorkerStatus:
+    """As ``cuda``, on a GPU of AMD's."""
+    return worker(number, backend=Backend.ROCM, gpu=gpu, need_bytes=need, **facts)
+
+
+def device(
+    gpu: int | None = None, *, free: int = 8 * GIB, total: int = 8 * GIB, problem: str = "", vendor: str = "nvidia"
+) -> Device:
     """A line of a ledger."""
-    backend = Backend.CPU if gpu is None else Backend.CUDA
-    return Device(backends=(backend,), gpu=gpu, total_bytes=total, free_bytes=free, problem=problem)
+    backend = Backend.CPU if gpu is None else {"nvidia": Backend.CUDA, "amd": Backend.ROCM}[vendor]
+    maker = "" if gpu is None else vendor
+    return Device(backends=(backend,), gpu=gpu, vendor=maker, total_bytes=total, free_bytes=free, problem=problem)
 
 
 def need(model: str = "tiny", *, takes: int = GIB, backend: Backend = Backend.CUDA, load_ms: int | None = None) -> Need:

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbee.orchestrator_core import eviction, places
+from rbee.orchestrator_core.devices import DeviceKey, key_of, keys_of, share
 from rbee.orchestrator_core.eviction import Victim
-from rbee.orchestrator_core.holders import gpus_of, share
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rooms import Place, Room
 from rbee.orchestrator_core.scheduling import Decision, Refuse, decide
@@ -20,7 +20,7 @@ from rbee.wire.catalog import ModelEntry
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.pools import PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
-from tests.unit.orchestrator_core.snapshots import GIB, cuda, device, need, registry, snapshot, worker
+from tests.unit.orchestrator_core.snapshots import GIB, cuda, device, need, registry, rocm, snapshot, worker
 
 NAMES = Names([ModelEntry(id="tiny", reference="hf:org/tiny", aliases=("little",))])
 MODELS = ("tiny", "middle", "large")
@@ -42,21 +42,23 @@ def workers(draw: st.DrawFn, number: int) -> WorkerStatus:
     if draw(st.booleans()):
         return worker(number, **facts)
     gpus = draw(st.sampled_from(((), (), (0, 1))))
-    return cuda(number, gpu=draw(st.integers(0, 1)), gpus=gpus, need=facts.pop("need_bytes"), **facts)
+    of_vendor = draw(st.sampled_from((cuda, cuda, rocm)))
+    return of_vendor(number, gpu=draw(st.integers(0, 1)), gpus=gpus, need=facts.pop("need_bytes"), **facts)
 
 
 @st.composite
 def pool_snapshots(draw: st.DrawFn, pool: str) -> PoolSnapshot:
     total = 8 * GIB
     devices = [device(None, free=draw(st.integers(0, 8)) * GIB)] if draw(st.booleans()) else []
-    for gpu in range(draw(st.integers(0, 2))):
-        problem = draw(st.sampled_from(("", "", "lost")))
-        devices.append(device(gpu, free=draw(st.integers(0, 8)) * GIB, total=total, problem=problem))
+    for vendor in ("nvidia", "amd"):
+        for gpu in range(draw(st.integers(0, 2))):
+            problem, free = draw(st.sampled_from(("", "", "lost"))), draw(st.integers(0, 8)) * GIB
+            devices.append(device(gpu, free=free, total=total, problem=problem, vendor=vendor))
     here = [draw(workers(number)) for number in range(draw(st.integers(0, 4)))]
     needs = [
         need(model, takes=draw(st.integers(1, 12)) * GIB, backend=backend)
         for model in MODELS
-        for backend in (Backend.CPU, Backend.CUDA)
+        for backend in (Backend.CPU, Backend.CUDA, Backend.ROCM)
         if draw(st.booleans())
     ]
     having = draw(st.lists(st.sampled_from(MODELS), unique=True))
@@ -72,7 +74,11 @@ def houses(draw: st.DrawFn) -> tuple[list[PoolSnapshot], Known]:
     keys = sorted({(each.id, one.id) for each in heard for one in each.workers})
     some = st.sets(st.sampled_from(keys)) if keys else st.just(set())
     places_ = st.builds(
-        Place, st.sampled_from(POOLS), st.sampled_from(MODELS), st.just(Backend.CUDA), st.sampled_from((None, 0, 1))
+        Place,
+        st.sampled_from(POOLS),
+        st.sampled_from(MODELS),
+        st.sampled_from((Backend.CUDA, Backend.ROCM)),
+        st.sampled_from((None, 0, 1)),
     )
     known = {
         "now_s": 100.0,
@@ -92,7 +98,7 @@ JOBS = st.builds(
     placement=st.builds(
         Placement,
         pool=st.sampled_from((None, None, *POOLS)),
-        backend=st.sampled_from((None, "cpu", "cuda")),
+        backend=st.sampled_from((None, "cpu", "cuda", "rocm")),
         gpu=st.sampled_from((None, None, 0)),
     ),
 )
@@ -108,12 +114,12 @@ def test_the_fleet_offers_what_the_snapshots_say(house: tuple[list[PoolSnapshot]
 
 
 @settings(max_examples=150, deadline=None)
-@given(houses(), st.sampled_from(POOLS), st.sampled_from((None, 0, 1)), st.integers(1, 8))
+@given(houses(), st.sampled_from(POOLS), st.sampled_from((None, ("nvidia", 0), ("amd", 0))), st.integers(1, 8))
 def test_who_is_evicted_is_who_the_snapshots_say(
-    house: tuple[list[PoolSnapshot], Known], pool: str, gpu: int | None, lacking: int
+    house: tuple[list[PoolSnapshot], Known], pool: str, device: DeviceKey, lacking: int
 ) -> None:
     view = lived(*house)
-    assert list(eviction.clear(pool, gpu, lacking * GIB, view)) == plain_clear(pool, gpu, lacking * GIB, view)
+    assert list(eviction.clear(pool, device, lacking * GIB, view)) == plain_clear(pool, device, lacking * GIB, view)
 
 
 @settings(max_examples=150, deadline=None)
@@ -123,8 +129,8 @@ def test_nobody_is_passed_over_who_could_be_evicted(house: tuple[list[PoolSnapsh
     rooms = places.search(job, view).rooms
     seen = list(eviction.promising(rooms, view))
     for room in (room for room in rooms if room not in seen):
-        assert plain_clear(room.place.pool, room.place.gpu, 1, view) == []
-        assert not eviction.leaving(room.place.pool, room.place.gpu, view)
+        assert plain_clear(room.place.pool, room.keys[0], 1, view) == []
+        assert not eviction.leaving(room.place.pool, room.keys[0], view)
 
 
 @settings(max_examples=150, deadline=None)
@@ -177,27 +183,27 @@ def plain_rooms(job: JobSpec, view: View) -> Iterator[tuple[Place, str, int, int
             if len(usable) > 1 and all(each.total_bytes < takes for each in usable):
                 groups.append(usable)
             for group in groups:
-                gpus = {each.gpu for each in group}
+                keys = {key_of(each) for each in group}
                 taken = any(
                     one.backend is backend
                     and NAMES.same(one.model, file.id)
-                    and gpus & set(gpus_of(one))
+                    and keys & set(keys_of(one))
                     and one.state in (WorkerState.READY, WorkerState.BUSY, WorkerState.ASLEEP, WorkerState.STARTING)
                     for one in pool.workers
                 )
                 place = Place(pool.id, NAMES.canonical(file.id), backend, group[0].gpu if len(group) == 1 else None)
                 if wanted.backend in (None, backend.value) and wanted.gpu in (None, place.gpu):
-                    free = sum(max(0, each.free_bytes - view.promised[pool.id, each.gpu]) for each in group)
+                    free = sum(max(0, each.free_bytes - view.promised[pool.id, key_of(each)]) for each in group)
                     yield place, file.id, takes, free, sum(each.total_bytes for each in group), taken
 
 
-def plain_clear(pool: str, gpu: int | None, lacking: int, view: View) -> list[Victim]:
+def plain_clear(pool: str, device: DeviceKey, lacking: int, view: View) -> list[Victim]:
     known = view.fleet.find(pool)
     chosen: list[tuple[float, Victim]] = []
     for one in known.workers if known else ():
         key = (pool, one.id)
         stays = one.state in GONE or key in view.leaving or eviction.keeps(key, one, view) is not None
-        if not stays and gpu in gpus_of(one) and share(one) > 0:
+        if not stays and device in keys_of(one) and share(one) > 0:
             why = eviction._why(key, one, view)
             victim = Victim(pool=pool, worker=one.id, model=one.model, frees=share(one), why=why)
             chosen.append((eviction.worth(key, one, view), victim))
@@ -217,5 +223,5 @@ def test_the_plain_functions_see_something() -> None:
     view = lived([full], {"now_s": 100.0}, JobSpec(model="tiny", prompt="x"))
     rooms: list[Room] = list(places.search(JobSpec(model="tiny", prompt="x"), view).rooms)
     assert len(rooms) == len(list(plain_rooms(JobSpec(model="tiny", prompt="x"), view))) == 1
-    assert [victim.worker for victim in plain_clear("blep", 0, 3 * GIB, view)] == ["worker-cuda-0"]
+    assert [victim.worker for victim in plain_clear("blep", ("nvidia", 0), 3 * GIB, view)] == ["worker-cuda-0"]
     assert list(eviction.promising(rooms, view)) == rooms

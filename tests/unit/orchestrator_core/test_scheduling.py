@@ -23,7 +23,7 @@ from rbee.wire.catalog import ModelEntry
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.pools import Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerSpec, WorkerState
-from tests.unit.orchestrator_core.snapshots import GIB, cuda, device, need, registry, snapshot, view, worker
+from tests.unit.orchestrator_core.snapshots import GIB, cuda, device, need, registry, rocm, snapshot, view, worker
 
 NAMES = Names(
     [
@@ -262,6 +262,17 @@ def two_gpus(*workers: object, needs: tuple[Need, ...] = (BIG, SMALL)) -> PoolSn
     )
 
 
+def two_vendors(*workers: object, free: int = 8 * GIB) -> PoolSnapshot:
+    """A GPU of NVIDIA's, and a small one of AMD's in the processor; each is number 0 to its driver."""
+    return snapshot(
+        "blep",
+        *workers,  # type: ignore[arg-type]
+        models=("tiny", "big"),
+        devices=(device(None, free=0), device(0, free=free), device(0, free=GIB, total=2 * GIB, vendor="amd")),
+        needs=(BIG, SMALL, need("tiny", takes=2 * GIB, backend=Backend.ROCM)),
+    )
+
+
 def evicted(decision: Decision) -> list[str]:
     assert isinstance(decision, Evict), decision
     return [victim.worker for victim in decision.victims]
@@ -351,7 +362,7 @@ def test_for_a_split_model_each_gpu_is_cleared_and_the_hosts_memory_left_alone()
 def test_a_split_spawn_under_way_has_the_memory_of_the_gpus_promised() -> None:
     place = Place("blep", "big", Backend.CUDA, None)
     seen = view(two_gpus(needs=(need("big", takes=12 * GIB),)), names=NAMES, spawning={place: 12 * GIB})
-    assert seen.promised == {("blep", 0): 6 * GIB, ("blep", 1): 6 * GIB}
+    assert seen.promised == {("blep", ("nvidia", n)): 6 * GIB for n in (0, 1)}
 
 
 # Whose turn it is
@@ -367,7 +378,7 @@ def test_who_waits_for_long_has_those_finish_that_are_in_its_way() -> None:
     late = ask(job("big"), pool, busy=BUSY_GPU, waited_s=60.0)
     assert isinstance(late, Wait)
     assert late.claim == Claim(
-        model="big", workers=frozenset({("blep", "worker-cuda-0")}), devices=frozenset({("blep", 0)})
+        model="big", workers=frozenset({("blep", "worker-cuda-0")}), devices=frozenset({("blep", ("nvidia", 0))})
     )
 
 
@@ -398,6 +409,17 @@ def test_an_asleep_worker_wakes_only_where_its_memory_is_free() -> None:
     asleep = cuda(0, model="big", need=6 * GIB, state=WorkerState.ASLEEP)
     assert ask(job("big"), one_gpu(asleep, free=7 * GIB)) == Run("blep", "worker-cuda-0", True)
     assert evicted(ask(job("big"), one_gpu(asleep, cuda(1, need=5 * GIB)))) == ["worker-cuda-1"]
+
+
+def test_two_gpus_of_one_number_are_told_apart() -> None:
+    asleep = cuda(0, model="big", need=6 * GIB, state=WorkerState.ASLEEP)
+    assert ask(job("big"), two_vendors(asleep, free=7 * GIB)) == Run("blep", "worker-cuda-0", True)
+    both = two_vendors(cuda(0, need=6 * GIB), rocm(1, model="third", need=GIB), free=2 * GIB)
+    assert evicted(ask(job("big"), both)) == ["worker-cuda-0"]
+    small = job(backend="rocm")
+    assert evicted(ask(small, both)) == ["worker-rocm-1"]
+    spawning = {Place("blep", "big", Backend.CUDA, 0): 6 * GIB}
+    assert view(two_vendors(), names=NAMES, spawning=spawning).promised == {("blep", ("nvidia", 0)): 6 * GIB}
 
 
 def test_two_models_do_not_wake_into_the_same_memory() -> None:
