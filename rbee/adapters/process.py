@@ -6,6 +6,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -153,6 +154,13 @@ async def told(argv: Sequence[str], tell: Tell, *, leash: bool = True) -> Comple
             one.cancel()  # what it says of being ended is for nobody
         await _end(process, leash=leash, gently=True)
     return Completed(tuple(argv), process.returncode or 0, "\n".join(last[False]), "\n".join(last[True]))
+
+
+def module(name: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
+    """Return the argv and the environment that run one of our modules in a Python of its own."""
+    # Where Python is wrapped, only who was started by the wrapper knows where the modules are.
+    path = os.pathsep.join(each for each in sys.path if each)
+    return [sys.executable, "-m", name, *arguments], {"PYTHONPATH": path, "LANG": "C.UTF-8"}
 
 
 def beside(argv: Sequence[str], *, stdin: int, env: Mapping[str, str]) -> "subprocess.Popen[bytes]":

@@ -60,3 +60,16 @@ def test_a_job_whose_worker_loads_when_the_bus_is_lost_is_done(lab: Lab) -> None
     wait_for(lambda: loading(lab), "the worker to load", 20)
     lose_bus(lab)
     wait_for(lambda: lab.rbee_json("jobs", "status", job)["state"] == "completed", "the job", 30)
+
+
+def test_a_logind_that_hangs_holds_up_nobody_and_is_asked_again(lab: Lab) -> None:
+    lab.systemctl("start", POOL)
+    lab.systemctl("kill", "--signal=STOP", "systemd-logind.service")
+    lab.systemctl("restart", POOL)
+    with Hammer(lab, 9200) as hammer:
+        wait_for(lambda: "logind did not answer" in lab.host.journal("-u", POOL), "the pool to say so", 10)
+    assert (hammer.failures, hammer.slowest_s < 5) == ([], True)
+    lab.systemctl("kill", "--signal=CONT", "systemd-logind.service")
+    wait_for(lambda: inhibitors(lab.host) == LOCKS, "the locks", 20)
+    assert lab.show(POOL, "NRestarts") == "0"
+    assert "logind.locked" in lab.host.journal("-u", POOL)

@@ -104,7 +104,8 @@ def test_a_job_whose_worker_is_killed_goes_on_at_a_sibling_with_the_same_text(la
 
 
 def test_a_worker_that_is_stopped_lets_its_job_go_on_at_a_sibling(lab: Lab) -> None:
-    """It has half a minute for what ends by itself; this one asks for more, and is not missed."""
+    """It has a while for what ends by itself; this one asks for more, and is not missed."""
+    lab.host.write("/etc/rbee/rbee.toml", "[worker]\nstop_grace_s = 3\n")
     first, second = (lab.spawn("smollm2", "--ctx", "8192")["id"] for _ in range(2))
     with Story(lab, replace(LONG, max_tokens=8000)) as story:
         story.wait_for_tokens(5)

@@ -2,10 +2,8 @@
 
 import contextlib
 import json
-import os
 import signal
 import socket
-import sys
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -93,9 +91,7 @@ class _Started:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
-            argv = [sys.executable, "-m", f"{__package__}.process"]
-            # Where Python is wrapped, only who was started by the wrapper knows where the modules are.
-            env = {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each), "LANG": "C.UTF-8"}
+            argv, env = process.module(f"{__package__}.process")
             self._process = process.beside(argv, stdin=theirs.fileno(), env=env)
 
     def read(self, path: Path, source: str, within_s: float) -> None:

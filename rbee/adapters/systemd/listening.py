@@ -9,11 +9,11 @@ from rbee.errors import NoManager
 
 
 @contextlib.contextmanager
-def listening(bus: Bus, lost: Callable[[NoManager], None]) -> Iterator[Callable[[], None]]:
+def listening(bus: Bus, lost: Callable[[NoManager], None]) -> Iterator[None]:
     """Let ``bus`` call its handlers from the event loop; ``lost`` is called once, after which nothing comes any more.
 
-    Yields what has to be called after each call on ``bus``: what came in with the answer makes it readable no more.
-    libsystemd (252) aborts a process that goes on to read from a connection that was cut.
+    libsystemd (252) aborts a process that goes on to read from a connection that was cut. While this runs nobody may
+    call a method on ``bus``: signals that come in with the answer make it readable no more.
     """
     loop, descriptor = asyncio.get_running_loop(), bus.fileno()  # a bus that was cut no longer says which it had
     reads = True
@@ -26,15 +26,14 @@ def listening(bus: Bus, lost: Callable[[NoManager], None]) -> Iterator[Callable[
 
     def read() -> None:
         try:
-            if reads:
-                bus.process()
+            bus.process()
         except NoManager as error:
             leave()
             lost(error)
 
     loop.add_reader(descriptor, read)
     try:
-        read()
-        yield read
+        read()  # what came in with answers to calls made before makes the descriptor readable no more
+        yield
     finally:
         leave()

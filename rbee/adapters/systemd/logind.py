@@ -5,21 +5,23 @@ asks polkit, which lets anybody have them, but only one of each kind: ``shutdown
 """
 
 import asyncio
-import contextlib
 import os
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Sequence
 from enum import StrEnum
 from typing import Any
 
 from rbee import log
+from rbee.adapters.systemd import greeting
 from rbee.adapters.systemd.bus import Bus, Peer
+from rbee.adapters.systemd.greeting import LOGIND
 from rbee.adapters.systemd.listening import listening
-from rbee.errors import RbeeError
+from rbee.errors import Timeout
 from rbee.pool_core.unit import Mode
 
-LOGIND = Peer(b"org.freedesktop.login1", b"/org/freedesktop/login1", b"org.freedesktop.login1.Manager")
 DBUS = Peer(b"org.freedesktop.DBus", b"/org/freedesktop/DBus", b"org.freedesktop.DBus")
 USUAL_DELAY_S = 5.0
+GREET_AGAIN_S = 10.0
+"""After it did not answer."""
 
 
 class Power(StrEnum):
@@ -38,7 +40,7 @@ _TOLD = {
     (b"PrepareForSleep", True): Power.SLEEPS,
     (b"PrepareForSleep", False): Power.AWAKE,
 }
-_ASKED = ((b"PreparingForShutdown", Power.OFF), (b"PreparingForSleep", Power.SLEEPS))
+_ASKED = {"PreparingForShutdown": Power.OFF, "PreparingForSleep": Power.SLEEPS}
 
 
 class Logind:
@@ -48,6 +50,7 @@ class Logind:
         self.delay_s = USUAL_DELAY_S
         self._locks: dict[str, int] = {}
         self._trouble: str | None = None
+        self._again_s: float | None = None
 
     async def events(self) -> AsyncGenerator[Power, None]:
         """Yield what logind tells, from what it says already; a logind that is away is waited for.
@@ -61,8 +64,8 @@ class Logind:
             for member in (b"PrepareForShutdown", b"PrepareForSleep"):
                 bus.on_signal(LOGIND.path, LOGIND.interface, member, _into(heard), sender=LOGIND.name)
             bus.on_signal(DBUS.path, DBUS.interface, b"NameOwnerChanged", _into(heard), sender=DBUS.name)
-            with listening(bus, lambda error: heard.put_nowait((b"", error))) as read:
-                async for power in self._told(bus, heard, read):
+            with listening(bus, lambda error: heard.put_nowait((b"", error))):
+                async for power in self._told(heard):
                     yield power
         finally:
             self.release()
@@ -79,53 +82,45 @@ class Logind:
         """Say that all is done before ``power``."""
         self.release(_SHUTDOWN if power is Power.OFF else _SLEEP)
 
-    async def _told(
-        self, bus: Bus, heard: "asyncio.Queue[tuple[bytes, Any]]", read: Callable[[], None]
-    ) -> AsyncGenerator[Power, None]:
-        for power in self._greet(bus):
+    async def _told(self, heard: "asyncio.Queue[tuple[bytes, Any]]") -> AsyncGenerator[Power, None]:
+        for power in await self._greet():
             yield power
         while True:
-            read()
-            member, body = await heard.get()
+            try:
+                async with asyncio.timeout_at(self._again_s):
+                    member, body = await heard.get()
+            except TimeoutError:
+                for power in await self._greet():
+                    yield power
+                continue
             match member, body:
                 case b"NameOwnerChanged", [LOGIND.name, _, owner]:
                     self.release()  # the logind that gave them knows nothing of them any more
-                    for power in self._greet(bus) if owner else ():
+                    for power in await self._greet() if owner else ():
                         yield power
                 case b"", error:
                     raise error
                 case ((b"PrepareForShutdown" | b"PrepareForSleep"), bool() as begins):
                     if not begins:
-                        self._lock(bus)
+                        await self._greet()
                     yield _TOLD[member, begins]
 
-    def _greet(self, bus: Bus) -> list[Power]:
-        """Take the locks, and ask how things are."""
-        self._lock(bus)
-        with contextlib.suppress(RbeeError):
-            self.delay_s = bus.ask_property(LOGIND, b"InhibitDelayMaxUSec") / 1e6
-            return [power for name, power in _ASKED if bus.ask_property(LOGIND, name)]
-        return []
-
-    def _lock(self, bus: Bus) -> None:
-        """Take what locks we do not have; say once what stands against it, and once that it is over."""
-        trouble = None
-        for kind in (_SHUTDOWN, _SLEEP):
-            if kind not in self._locks:
-                try:
-                    self._locks[kind] = _inhibit(bus, kind)
-                except RbeeError as error:
-                    trouble = error.message
+    async def _greet(self) -> Sequence[Power]:
+        """Take what locks we lack, and ask how things are. What stands against it is said once, and that it is over."""
+        trouble, coming, self._again_s = None, frozenset[str](), None
+        missing = [kind for kind in (_SHUTDOWN, _SLEEP) if kind not in self._locks]
+        try:
+            locks, trouble, delay_s, coming = await greeting.greet(missing, tuple(_ASKED))
+            self._locks.update(locks)
+            self.delay_s = delay_s or self.delay_s
+        except Timeout as error:
+            trouble, self._again_s = error.message, asyncio.get_running_loop().time() + GREET_AGAIN_S
         if trouble is not None and trouble != self._trouble:
             log.warning("logind.no_lock", reason=trouble)
         elif trouble is None and self._trouble is not None:
             log.event("logind.locked")
         self._trouble = trouble
-
-
-def _inhibit(bus: Bus, kind: str) -> int:
-    words = [kind.encode(), b"rbee", b"jobs go on at other pools", b"delay"]
-    return bus.ask_descriptor(LOGIND, b"Inhibit", b"ssss", *words)
+        return [power for name, power in _ASKED.items() if name in coming]
 
 
 def _into(heard: "asyncio.Queue[tuple[bytes, Any]]") -> Any:
