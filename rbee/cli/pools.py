@@ -69,7 +69,7 @@ def _ledger(devices: Sequence[Device]) -> Iterator[str]:
     """Yield its lines; GPUs with their vendor where there are several, whose numbers may be the same."""
     several = len({device.vendor for device in devices if device.gpu is not None}) > 1
     for device in devices:
-        gpu = f"{device.vendor} gpu {device.gpu}" if several else f"gpu {device.gpu}"
+        gpu = f"{device.vendor if several else ''} gpu {device.gpu}".strip()
         yield _line("memory" if device.gpu is None else gpu, device)
 
 

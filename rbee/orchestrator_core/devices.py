@@ -1,34 +1,28 @@
 """Whose memory is meant: the host's, or that of one GPU of one vendor. Drivers number their own GPUs only."""
 
+from collections.abc import Sequence
 from typing import TypeAlias
 
-from rbee.wire.pools import VENDORS, Device
-from rbee.wire.workers import Backend, WorkerStatus
+from rbee.wire.pools import Device
+from rbee.wire.workers import WorkerStatus
 
 DeviceKey: TypeAlias = tuple[str, int] | None
 """Vendor and index; None: the host's memory."""
 
-_FIRST = "nvidia"
-"""Whose GPUs they are where a pool does not say: older ones knew no others."""
-
-_OF_BACKEND = {backend: tuple(vendor for vendor, able in VENDORS.items() if backend in able) for backend in Backend}
-
 
 def key_of(device: Device) -> DeviceKey:
     """Return which device of its pool it is."""
-    return None if device.gpu is None else (device.vendor or _FIRST, device.gpu)
+    return None if device.gpu is None else (device.vendor, device.gpu)
 
 
-def keys_of(worker: WorkerStatus) -> tuple[DeviceKey, ...]:
-    """Return the devices a worker's memory is on; with Vulkan, which knows all vendors, that of each by its number."""
-    return tuple(key for gpu in gpus_of(worker) for key in keys_at(worker.backend, gpu))
+def is_on(worker: WorkerStatus, device: Device) -> bool:
+    """Say whether a worker's memory is there, or will be; of GPUs of one number it is on the one that can run it."""
+    return device.gpu in gpus_of(worker) and worker.backend in device.backends
 
 
-def keys_at(backend: Backend, gpu: int | None) -> tuple[DeviceKey, ...]:
-    """Return what ``gpu`` means to ``backend``."""
-    if gpu is None or backend is Backend.CPU:
-        return (None,)
-    return tuple((vendor, gpu) for vendor in _OF_BACKEND[backend] or (_FIRST,))
+def keys_of(worker: WorkerStatus, devices: Sequence[Device]) -> Sequence[DeviceKey]:
+    """Return which of its pool's ``devices`` a worker's memory is on."""
+    return [key_of(device) for device in devices if is_on(worker, device)]
 
 
 def gpus_of(worker: WorkerStatus) -> tuple[int | None, ...]:

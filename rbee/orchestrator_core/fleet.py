@@ -141,14 +141,14 @@ class Fleet:
     def _index(self, pool: PoolView, asked: Collection[str]) -> None:
         """Args: asked: of which files it was asked before what the pool offers them."""
         self._devices[pool.id], self._needs[pool.id] = (), {}
-        self._holders[pool.id] = holders_of(pool.snapshot, self.names) if pool.snapshot else {}
-        self._rooms[pool.id] = {}
+        self._holders[pool.id], self._rooms[pool.id] = {}, {}
         if pool.snapshot is None:
             return
         until_ms = pool.snapshot.drain_until_ms
         if pool.snapshot.draining and until_ms is not None and pool.snapshot.at_ms >= until_ms:
             self.overdue.add(pool.id)
         self._devices[pool.id] = devices_of(pool.snapshot)
+        self._holders[pool.id] = holders_of(pool.snapshot, self._devices[pool.id], self.names)
         self._needs[pool.id] = {(need.model, need.backend): need for need in pool.snapshot.needs}
         for worker in pool.snapshot.workers:
             if worker.state in SERVING:

@@ -1,12 +1,12 @@
 """Who has the memory of a device, and who of them could be moved. Sorted out once for each snapshot, by the fleet."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from rbee.orchestrator_core.devices import DeviceKey, keys_of, share
 from rbee.orchestrator_core.names import Names
-from rbee.wire.pools import PoolSnapshot
+from rbee.wire.pools import Device, PoolSnapshot
 from rbee.wire.workers import WorkerState, WorkerStatus
 
 TENURE_OF_LOAD = 4.0
@@ -64,12 +64,12 @@ def tenure_s(worker: WorkerStatus, at_ms: int) -> float:
     return min(max(0.0, whole_s - (at_ms - worker.since_ms) / 1000), whole_s)
 
 
-def holders_of(snapshot: PoolSnapshot, names: Names) -> Mapping[DeviceKey, Holders]:
-    """Return who has the memory of each device."""
+def holders_of(snapshot: PoolSnapshot, devices: Sequence[Device], names: Names) -> Mapping[DeviceKey, Holders]:
+    """Return who has the memory of each of ``devices``, the pool's."""
     there: dict[DeviceKey, list[WorkerStatus]] = {}
     for worker in snapshot.workers:
         if worker.state not in _GONE:
-            for device in dict.fromkeys(keys_of(worker)):
+            for device in keys_of(worker, devices):
                 there.setdefault(device, []).append(worker)
     return {device: _sorted_out(device, having, snapshot, names) for device, having in there.items()}
 

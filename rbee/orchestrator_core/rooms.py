@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from rbee.orchestrator_core.devices import DeviceKey, key_of, keys_at, keys_of
+from rbee.orchestrator_core.devices import DeviceKey, is_on, key_of
 from rbee.orchestrator_core.holders import NOBODY, Holders
 from rbee.wire.pools import Device, Need
 from rbee.wire.workers import Backend, WorkerStatus
@@ -52,7 +52,7 @@ class Room:
     @property
     def keys(self) -> Sequence[DeviceKey]:
         """Whose memory it is."""
-        return [key_of(device) for device in self.devices] or keys_at(self.place.backend, self.place.gpu)
+        return [key_of(device) for device in self.devices]
 
     @property
     def fits(self) -> bool:
@@ -78,12 +78,13 @@ def offers(
         there: workers of the model at that pool.
         holders: who has memory at that pool, by device.
     """
-    taken = {key for worker in there if worker.backend is place.backend for key in keys_of(worker)}
+    mine = [worker for worker in there if worker.backend is place.backend]
+    taken = {device.gpu for device in devices if any(is_on(worker, device) for worker in mine)}
     for device in devices:
         alone = Place(place.pool, place.model, place.backend, device.gpu)
-        yield _room(alone, need, (device,), key_of(device) in taken, holders)
+        yield _room(alone, need, (device,), device.gpu in taken, holders)
     if len(devices) > 1 and all(device.total_bytes < need.bytes for device in devices):
-        yield _room(place, need, tuple(devices), any(key_of(device) in taken for device in devices), holders)
+        yield _room(place, need, tuple(devices), bool(taken), holders)
 
 
 def _room(

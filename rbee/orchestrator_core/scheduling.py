@@ -12,7 +12,7 @@ from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core import clearing, places
-from rbee.orchestrator_core.devices import gpus_of, key_of, keys_of, share
+from rbee.orchestrator_core.devices import gpus_of, is_on, key_of, share
 from rbee.orchestrator_core.eviction import Victim
 from rbee.orchestrator_core.holders import USUAL_LOAD_MS
 from rbee.orchestrator_core.places import Found
@@ -137,12 +137,13 @@ def fits(seat: Seat, view: View) -> bool:
     """Say whether a worker that is asleep would find its memory free; one that others wake already has it promised."""
     if view.in_flight.get((seat.pool, seat.worker.id), 0) > 0:
         return True
-    needed = keys_of(seat.worker)
-    if any((seat.pool, device) in view.kept for device in needed):
-        return False
-    free = {key_of(device): device.free_bytes for device in view.fleet.devices(seat.pool)}
-    left = {device: free[device] - view.promised[seat.pool, device] for device in needed if device in free}
-    return all(bytes_left >= share(seat.worker, device) for device, bytes_left in left.items())
+    pool, worker = seat.pool, seat.worker
+    for device in view.fleet.devices(pool):
+        if is_on(worker, device):
+            key = key_of(device)
+            if (pool, key) in view.kept or device.free_bytes - view.promised[pool, key] < share(worker, key):
+                return False
+    return True
 
 
 def _run(seat: Seat, *, wakes: bool = False) -> Run:
@@ -251,11 +252,9 @@ def _beds(asleep: Sequence[Seat], view: View) -> list[Room]:
     """Return what each worker that is asleep would need to wake, as rooms."""
     beds = []
     for seat in asleep:
-        worker, needed = seat.worker, keys_of(seat.worker)
-        for device in view.fleet.devices(seat.pool):
+        worker, devices = seat.worker, view.fleet.devices(seat.pool)
+        for device in (each for each in devices if is_on(worker, each) and not each.problem):
             key = key_of(device)
-            if key not in needed or device.problem:
-                continue
             place = Place(seat.pool, view.fleet.names.canonical(worker.model), worker.backend, device.gpu)
             free = max(0, device.free_bytes - view.promised[seat.pool, key])
             holders = view.fleet.holders(seat.pool, key)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from rbee.orchestrator_core.devices import key_of, keys_of
+from rbee.orchestrator_core.devices import is_on
 from rbee.orchestrator_core.places import PREFERENCE
 from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.view import View
@@ -38,8 +38,7 @@ class Strategy:
 
 def free_bytes(seat: Seat, view: View) -> int:
     """Return what is free on the devices of a worker."""
-    needed = keys_of(seat.worker)
-    return sum(device.free_bytes for device in view.fleet.devices(seat.pool) if key_of(device) in needed)
+    return sum(device.free_bytes for device in view.fleet.devices(seat.pool) if is_on(seat.worker, device))
 
 
 def _given_s(seat: Seat, view: View) -> float:

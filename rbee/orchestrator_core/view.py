@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TypeAlias
 
-from rbee.orchestrator_core.devices import DeviceKey, gpus_of, key_of, keys_at, keys_of, share
+from rbee.orchestrator_core.devices import DeviceKey, gpus_of, key_of, keys_of, share
 from rbee.orchestrator_core.fleet import HOLDING, Fleet
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.rooms import Place
 from rbee.wire.jobs import Placement
 from rbee.wire.pools import PoolState
-from rbee.wire.workers import Backend
 
 Key: TypeAlias = tuple[str, str]
 """Pool and worker."""
@@ -90,7 +89,7 @@ class View:
                     found[place.pool, device] += part
         for pool, status in self.fleet.asleep():
             if self.in_flight.get((pool, status.id)):
-                for device in keys_of(status):
+                for device in keys_of(status, self.fleet.devices(pool)):
                     found[pool, device] += share(status, device)
         return found
 
@@ -128,11 +127,11 @@ class View:
 
     def _parts(self, place: Place, need_bytes: int) -> Sequence[tuple[DeviceKey, int]]:
         """Return what is taken of its device; of all of its kind, where it is split or the pool is to choose."""
-        if place.gpu is not None or place.backend is Backend.CPU:
-            return [(device, need_bytes) for device in keys_at(place.backend, place.gpu)]
-        known = self.fleet.devices(place.pool)
-        able = [key_of(device) for device in known if place.backend in device.backends and not device.problem]
-        return [(device, need_bytes // len(able)) for device in able] or [(None, need_bytes)]
+        able = [device for device in self.fleet.devices(place.pool) if place.backend in device.backends]
+        if place.gpu is not None:
+            return [(key_of(device), need_bytes) for device in able if device.gpu == place.gpu]
+        able = [device for device in able if not device.problem]
+        return [(key_of(device), need_bytes // len(able)) for device in able]
 
     def _has_come_up(self, place: Place) -> bool:
         return any(

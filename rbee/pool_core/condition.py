@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from rbee.pool_core import ledger
 from rbee.pool_core.ports import DrainFlag
 from rbee.wire.draining import DrainReason
-from rbee.wire.pools import Gpu, GpuInventory
+from rbee.wire.pools import VENDORS, Gpu, GpuInventory
 from rbee.wire.workers import WorkerStatus
 
 NOT_BACK = "it did not come back after this host slept"
@@ -63,7 +63,7 @@ def bereft(workers: Iterable[WorkerStatus], missing: Sequence[Gpu]) -> Mapping[s
     """Return the workers that were using a GPU that is missing, and what to say of each."""
     found = {}
     for worker in workers:
-        lost = [gpu for gpu in missing if ledger.is_on(worker, gpu.index, gpu.vendor)]
+        lost = [gpu for gpu in missing if ledger.is_on(worker, gpu.index, VENDORS[gpu.vendor])]
         if lost and worker.state in ledger.HOLDING:
             found[worker.id] = f"worker {worker.id} lost its GPU: {told(lost[0])}"
     return found

@@ -149,13 +149,14 @@ def _host(survey: Survey) -> Device:
 
 
 def _gpu(gpu: Gpu, survey: Survey) -> Device:
-    ours = list(_tenants(gpu.index, survey, gpu.vendor))
+    able = _able(gpu, survey.inventory)
+    ours = list(_tenants(gpu.index, survey, able))
     used = {worker.id: _used(worker, gpu, survey) for worker in ours}
     reserved = sum(max(_share(worker, gpu.index, survey), used[worker.id]) for worker in ours)
     foreign = max(0, gpu.memory_used_bytes - sum(used.values()))
     free = max(0, gpu.memory_total_bytes - foreign - reserved)
     return Device(
-        backends=tuple(backend for backend in VENDORS[gpu.vendor] if backend in survey.backends),
+        backends=tuple(backend for backend in able if backend in survey.backends),
         gpu=gpu.index,
         vendor=gpu.vendor,
         total_bytes=gpu.memory_total_bytes,
@@ -167,18 +168,24 @@ def _gpu(gpu: Gpu, survey: Survey) -> Device:
     )
 
 
-def _tenants(gpu: int | None, survey: Survey, vendor: str = "") -> Iterator[WorkerStatus]:
+def _able(gpu: Gpu, inventory: GpuInventory) -> Sequence[Backend]:
+    """Return what runs there. Vulkan's are the last vendor's of those with that number: a worker gets its nodes."""
+    last = next(each for each in reversed(inventory.gpus) if each.index == gpu.index)
+    return [each for each in VENDORS[gpu.vendor] if each is not Backend.VULKAN or last.vendor == gpu.vendor]
+
+
+def _tenants(gpu: int | None, survey: Survey, able: Sequence[Backend] = ()) -> Iterator[WorkerStatus]:
     """Yield the workers that have memory there, or will in a moment."""
     for worker in survey.workers:
-        if worker.state in HOLDING and is_on(worker, gpu, vendor):
+        if worker.state in HOLDING and is_on(worker, gpu, able):
             yield worker
 
 
-def is_on(worker: WorkerStatus, gpu: int | None, vendor: str) -> bool:
-    """Say whether ``worker`` is one for that device; None is the host's memory."""
+def is_on(worker: WorkerStatus, gpu: int | None, able: Sequence[Backend]) -> bool:
+    """Say whether ``worker`` is one for that device, which runs what is ``able``; None is the host's memory."""
     if gpu is None:
         return worker.backend is Backend.CPU
-    return gpu in _gpus(worker) and worker.backend in VENDORS[vendor]
+    return gpu in _gpus(worker) and worker.backend in able
 
 
 def _gpus(worker: WorkerStatus) -> tuple[int, ...]:
@@ -215,7 +222,8 @@ def _device_bytes(worker: WorkerStatus, survey: Survey) -> int | None:
         process.memory_bytes
         for gpu in survey.inventory.gpus
         for process in gpu.processes
-        if worker.pid is not None and process.pid == worker.pid and gpu.index in _gpus(worker)
+        if worker.pid is not None and process.pid == worker.pid
+        if is_on(worker, gpu.index, _able(gpu, survey.inventory))
     ]
     known = [each for each in used if each is not None]
     return sum(known) if known else None

@@ -140,6 +140,7 @@ class PoolService:
             ShuttingDown, ModelNotFound, BackendUnavailable, InsufficientMemory, InsufficientVram, NoCapacity,
             Conflict: nothing was made.
             WorkerOom, WorkerHung, Timeout, ModelLoadFailed, WorkerLost: it did not get ready, and was removed.
+            NoManager: systemd was lost meanwhile; the worker may be there.
         """
         async with self._book.exclusive():  # until systemd says that it starts, and the ledger counts it
             plan = await self._create(await self._plan(spec))

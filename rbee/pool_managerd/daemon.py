@@ -9,7 +9,7 @@ from functools import partial
 
 from prometheus_client import CollectorRegistry
 
-from rbee import config, host
+from rbee import config, host, log
 from rbee.adapters import places
 from rbee.adapters.host import slept_s
 from rbee.adapters.systemd.logind import Logind
@@ -158,10 +158,14 @@ class Daemon:
         Where systemd cannot be listened to, the usual beats have to do.
         """
         while True:
-            with contextlib.suppress(RbeeError):
+            try:
                 async with contextlib.aclosing(self._pool.changes()) as changes:
                     async for _ in changes:
                         self.heartbeat.changed()
+            except RbeeError:
+                pass
+            except Exception as error:  # noqa: BLE001  (a bug must not leave us deaf for good)
+                log.warning("workers.unheard", reason=repr(error))
             await asyncio.sleep(LISTEN_AGAIN_S)
 
     def _reconnect(self) -> None:

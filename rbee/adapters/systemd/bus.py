@@ -7,6 +7,8 @@ calling from the event loop; what may take long are jobs, and those are awaited 
 import errno
 import fcntl
 import os
+import re
+import select
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple
 from urllib.parse import quote
@@ -26,6 +28,14 @@ UNITS_PATH = b"/org/freedesktop/systemd1/unit"
 MANAGER, UNIT, SERVICE, SOCKET = (SYSTEMD + b"." + name for name in (b"Manager", b"Unit", b"Service", b"Socket"))
 PROPERTIES = b"org.freedesktop.DBus.Properties"
 
+_NOBODY = re.compile(r"org\.freedesktop\.systemd1\b(?!\.)")
+"""In what a bus says where nobody has systemd's name (yet): it is not known, has no owner, or could not be started."""
+
+GREETING_S, ANSWER_S = 5.0, 10.0
+"""How long a bus may take to greet us, and anybody to answer: our process stands still, and has a watchdog."""
+
+os.environ.setdefault("SYSTEMD_BUS_TIMEOUT", f"{ANSWER_S:g}")  # which libsystemd reads for each call
+
 _CUT = frozenset({errno.ENOTCONN, errno.ECONNRESET, errno.EPIPE, errno.ETIMEDOUT})
 
 Properties = Mapping[str, object]
@@ -43,6 +53,8 @@ class Peer(NamedTuple):
 class Bus:
     """An open connection. Not for two threads at once."""
 
+    _open = False
+
     def __init__(self, mode: Mode) -> None:
         """Connect.
 
@@ -52,14 +64,25 @@ class Bus:
         self._mode = mode
         # An inherited DBUS_SESSION_BUS_ADDRESS may be another user's, and would win: name our own.
         self._bus = DBus() if mode is Mode.SYSTEM else DBusAddress(_user_address())
+        self._callbacks: list[Callable[..., None]] = []
         try:
             self._bus.open()
         except DBusBaseError as error:
             raise self._unreachable(error) from None
-        self._callbacks: list[Callable[..., None]] = []
+        self._open = True
+        # It has been greeted, and says something at once. Else the first call would wait for 90 s, and hold the GIL.
+        there = select.poll()
+        there.register(self.fileno(), select.POLLIN)
+        if not there.poll(GREETING_S * 1000):
+            self.close()
+            raise self._lost(f"no answer within {GREETING_S:g} s")
 
     def close(self) -> None:
-        self._bus.close()
+        if self._open:
+            self._open = False
+            self._bus.close()
+
+    __del__ = close  # of one that was opened for somebody who had been cancelled meanwhile
 
     def __enter__(self) -> "Bus":
         return self
@@ -121,7 +144,10 @@ class Bus:
             handler(member, message.get_path(), message.body)
 
         self._callbacks.append(callback)  # libsystemd keeps only its address
-        self._bus.match_signal(sender, path, interface, member, callback)
+        try:
+            self._bus.match_signal(sender, path, interface, member, callback)
+        except DBusBaseError as error:
+            raise self._unreachable(error) from None
 
     def fileno(self) -> int:
         return int(self._bus.get_fd())
@@ -162,7 +188,7 @@ class Bus:
         match -error.errno:
             case errno.EEXIST:
                 return Conflict(f"unit {unit} exists already")
-            case errno.ENOENT | errno.ENXIO:
+            case errno.ENOENT | errno.ENXIO if not _NOBODY.search(said):
                 return NotFound(f"no unit {unit}")
             case errno.EACCES | errno.EPERM:
                 return NotPermitted(
@@ -171,6 +197,8 @@ class Bus:
                 )
             case number if number in _CUT:
                 return self._unreachable(error)
+        if _NOBODY.search(said):
+            return self._unreachable(error)
         if "NoSuchUnit" in f"{_text(error.err_name)} {said}":
             return NotFound(f"no unit {unit}")
         return RbeeError(f"systemd refused {unit}: {said}")

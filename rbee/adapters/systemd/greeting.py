@@ -54,9 +54,9 @@ async def greet(kinds: Sequence[str], properties: Sequence[str]) -> Greeting:
             asking = process.beside(argv, stdin=theirs.fileno(), env=env)
         try:
             await _readable(ours)
-            said, descriptors, _, _ = socket.recv_fds(ours, _LONGEST_BYTES, len(kinds))
         finally:
             await asyncio.to_thread(process.ended, asking, 0.1)
+        said, descriptors, _, _ = socket.recv_fds(ours, _LONGEST_BYTES, len(kinds))  # after all that may be cancelled
     found: dict[str, Any] = json.loads(said or b"{}")
     return Greeting(
         locks=dict(zip(found.get("locks", ()), descriptors, strict=True)),

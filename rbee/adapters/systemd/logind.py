@@ -13,7 +13,7 @@ from typing import Any
 from rbee import log
 from rbee.adapters.systemd import greeting
 from rbee.adapters.systemd.bus import Bus, Peer
-from rbee.adapters.systemd.greeting import LOGIND
+from rbee.adapters.systemd.greeting import LOGIND, Greeting
 from rbee.adapters.systemd.listening import listening
 from rbee.errors import Timeout
 from rbee.pool_core.unit import Mode
@@ -40,6 +40,7 @@ _TOLD = {
     (b"PrepareForSleep", True): Power.SLEEPS,
     (b"PrepareForSleep", False): Power.AWAKE,
 }
+_OVER = {Power.OFF: Power.STAYS_ON, Power.SLEEPS: Power.AWAKE}
 _ASKED = {"PreparingForShutdown": Power.OFF, "PreparingForSleep": Power.SLEEPS}
 
 
@@ -51,6 +52,7 @@ class Logind:
         self._locks: dict[str, int] = {}
         self._trouble: str | None = None
         self._again_s: float | None = None
+        self._begun: Power | None = None
 
     async def events(self) -> AsyncGenerator[Power, None]:
         """Yield what logind tells, from what it says already; a logind that is away is waited for.
@@ -101,18 +103,19 @@ class Logind:
                 case b"", error:
                     raise error
                 case ((b"PrepareForShutdown" | b"PrepareForSleep"), bool() as begins):
+                    self._begun = _TOLD[member, True] if begins else None
                     if not begins:
                         await self._greet()
                     yield _TOLD[member, begins]
 
     async def _greet(self) -> Sequence[Power]:
-        """Take what locks we lack, and ask how things are. What stands against it is said once, and that it is over."""
-        trouble, coming, self._again_s = None, frozenset[str](), None
+        """Take what locks we lack, and return how things are; say once what stands against it, and when it is over."""
+        trouble, found, self._again_s = None, None, None
         missing = [kind for kind in (_SHUTDOWN, _SLEEP) if kind not in self._locks]
         try:
-            locks, trouble, delay_s, coming = await greeting.greet(missing, tuple(_ASKED))
-            self._locks.update(locks)
-            self.delay_s = delay_s or self.delay_s
+            found = await greeting.greet(missing, tuple(_ASKED))
+            self._locks.update(found.locks)
+            trouble = found.trouble
         except Timeout as error:
             trouble, self._again_s = error.message, asyncio.get_running_loop().time() + GREET_AGAIN_S
         if trouble is not None and trouble != self._trouble:
@@ -120,7 +123,14 @@ class Logind:
         elif trouble is None and self._trouble is not None:
             log.event("logind.locked")
         self._trouble = trouble
-        return [power for name, power in _ASKED.items() if name in coming]
+        return self._news(found) if found is not None and found.delay_s is not None else ()
+
+    def _news(self, found: Greeting) -> Sequence[Power]:
+        """Return what has begun; or that what had begun is over, whose end we did not hear."""
+        self.delay_s = found.delay_s or self.delay_s
+        before, coming = self._begun, [power for name, power in _ASKED.items() if name in found.coming]
+        self._begun = coming[0] if coming else None
+        return coming or ([_OVER[before]] if before is not None else ())
 
 
 def _into(heard: "asyncio.Queue[tuple[bytes, Any]]") -> Any:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 from rbee.adapters.systemd.bus import SOCKET, Bus
 from rbee.adapters.systemd.reader import UnitReader
 from rbee.adapters.systemd.watch import Watch
-from rbee.errors import Conflict, InvalidRequest, NotFound, RbeeError
+from rbee.errors import Conflict, InvalidRequest, NoManager, NotFound, RbeeError
 from rbee.pool_core import held, names, unit
 from rbee.pool_core.ports import HoldPlan, PortTaken, StartProgress, WorkerPlan
 from rbee.pool_core.unit import Place
@@ -29,6 +29,8 @@ class SystemdUnits(UnitReader):
         made = await asyncio.to_thread(self.secrets.ensure, plan.id)
         try:
             await self._create_pair(plan)
+        except NoManager:  # the pair may be there, and needs it
+            raise
         except BaseException:
             if made:
                 self.secrets.forget(plan.id)

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from rbee.orchestrator_core import eviction, places
-from rbee.orchestrator_core.devices import DeviceKey, key_of, keys_of, share
+from rbee.orchestrator_core.devices import DeviceKey, is_on, key_of, keys_of, share
 from rbee.orchestrator_core.eviction import Victim
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rooms import Place, Room
@@ -183,11 +183,10 @@ def plain_rooms(job: JobSpec, view: View) -> Iterator[tuple[Place, str, int, int
             if len(usable) > 1 and all(each.total_bytes < takes for each in usable):
                 groups.append(usable)
             for group in groups:
-                keys = {key_of(each) for each in group}
                 taken = any(
                     one.backend is backend
                     and NAMES.same(one.model, file.id)
-                    and keys & set(keys_of(one))
+                    and any(is_on(one, each) for each in group)
                     and one.state in (WorkerState.READY, WorkerState.BUSY, WorkerState.ASLEEP, WorkerState.STARTING)
                     for one in pool.workers
                 )
@@ -203,7 +202,7 @@ def plain_clear(pool: str, device: DeviceKey, lacking: int, view: View) -> list[
     for one in known.workers if known else ():
         key = (pool, one.id)
         stays = one.state in GONE or key in view.leaving or eviction.keeps(key, one, view) is not None
-        if not stays and device in keys_of(one) and share(one) > 0:
+        if not stays and device in keys_of(one, view.fleet.devices(pool)) and share(one) > 0:
             why = eviction._why(key, one, view)
             victim = Victim(pool=pool, worker=one.id, model=one.model, frees=share(one), why=why)
             chosen.append((eviction.worth(key, one, view), victim))

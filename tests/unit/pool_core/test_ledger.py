@@ -203,3 +203,17 @@ def test_what_is_free_is_never_more_than_is_there_nor_promised_twice(
         assert 0 <= line.free_bytes <= 48 * GIB - game_gib * GIB
         assert line.free_bytes <= max(0, 48 * GIB - game_gib * GIB - len(here) * NEED)
         assert line.foreign_bytes >= game_gib * GIB
+
+
+def test_of_two_gpus_of_one_number_each_has_its_own_workers_and_vulkan_is_the_last_vendors() -> None:
+    nvidia, amd = gpu(0), gpu(0, total=2 * GIB, vendor="amd")
+    all_of_them = [Backend.CPU, Backend.CUDA, Backend.ROCM, Backend.VULKAN]
+    here = (worker(0), worker(1, pid=101, backend=Backend.VULKAN, gpus=(0,)))
+    one, other = (
+        line for line in ledger.devices(survey(nvidia, amd, workers=here, backends=all_of_them)) if line.gpu == 0
+    )
+    assert (one.vendor, one.backends, other.vendor) == ("nvidia", (Backend.CUDA,), "amd")
+    assert other.backends == (Backend.ROCM, Backend.VULKAN)
+    assert one.reserved_bytes == NEED and other.reserved_bytes > 0
+    [alone] = (line for line in ledger.devices(survey(nvidia, workers=here, backends=all_of_them)) if line.gpu == 0)
+    assert alone.backends == (Backend.CUDA, Backend.VULKAN) and alone.reserved_bytes > NEED
