@@ -10,6 +10,7 @@ from tests.rig import network
 from tests.rig.errors import CommandError, RigError
 from tests.rig.inside import InsideProcess, account, command
 from tests.rig.machine import Machine
+from tests.rig.waiting import PATIENCE
 
 SSH_CONFIG = Path("/etc/ssh/ssh_config")  # the rig's own, mounted there: plain ``ssh blep`` works too
 
@@ -99,11 +100,11 @@ class Host:
 
         Raises:
             CommandError: it failed and ``check`` is set; the message shows all it said.
-            subprocess.TimeoutExpired: it took more than ``timeout`` seconds, and was killed.
+            subprocess.TimeoutExpired: it took more than ``PATIENCE`` times ``timeout`` seconds, and was killed.
         """
         with self.popen(argv, user=user, env=env, stdin=subprocess.PIPE) as process:
             try:
-                stdout, stderr = process.communicate(input, timeout)
+                stdout, stderr = process.communicate(input, timeout * PATIENCE)
             except BaseException:
                 process.kill()
                 raise

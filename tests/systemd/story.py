@@ -7,7 +7,7 @@ from rbee.client.endpoint import Transport
 from rbee.client.queen import QueenClient
 from rbee.wire.events import JobEvent, Token
 from rbee.wire.jobs import JobSpec
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 from tests.systemd.lab import Lab
 
 
@@ -54,7 +54,7 @@ class Story:
         assert self.broke is None, self.broke
 
     def finish(self, timeout_s: float = 90) -> JobEvent:
-        self._thread.join(timeout_s)
+        self._thread.join(timeout_s * PATIENCE)
         assert not self._thread.is_alive(), f"the stream of {self.job} did not end; {len(self.seen)} events came"
         assert self.broke is None, self.broke
         return self.seen[-1][1]
