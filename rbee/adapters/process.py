@@ -156,21 +156,16 @@ async def told(argv: Sequence[str], tell: Tell, *, leash: bool = True) -> Comple
     return Completed(tuple(argv), process.returncode or 0, "\n".join(last[False]), "\n".join(last[True]))
 
 
-def module(name: str, *arguments: str) -> tuple[list[str], dict[str, str]]:
-    """Return the argv and the environment that run one of our modules in a Python of its own."""
+def beside(module: str, *arguments: str, stdin: int) -> "subprocess.Popen[bytes]":
+    """Run one of our modules in a Python of its own, until its standard input ends or it does; see ``ended``."""
     # Where Python is wrapped, only who was started by the wrapper knows where the modules are.
     path = os.pathsep.join(each for each in sys.path if each)
-    return [sys.executable, "-m", name, *arguments], {"PYTHONPATH": path, "LANG": "C.UTF-8"}
-
-
-def beside(argv: Sequence[str], *, stdin: int, env: Mapping[str, str]) -> "subprocess.Popen[bytes]":
-    """Start a program that runs for as long as we want it, and ends when its standard input does; see ``ended``."""
     return subprocess.Popen(
-        argv,
+        [sys.executable, "-m", module, *arguments],
         stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env=dict(env),
+        env={"PYTHONPATH": path, "LANG": "C.UTF-8"},
         start_new_session=True,
     )
 

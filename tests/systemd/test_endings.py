@@ -145,30 +145,34 @@ def test_a_worker_out_of_memory_dies_alone_and_the_job_says_so(busy: tuple[Lab, 
 
 
 EAT = """
-import os, signal, sys, time
-group, limit, worker = sys.argv[1], int(sys.argv[2]), sys.argv[3]
+import os, select, signal, sys
+group, limit, worker = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 with open(group, "w") as procs:
     procs.write(str(os.getpid()))
-def eater():
+gone, children = select.poll(), {}
+def eat():
     child = os.fork()
     if child == 0:
         held = b"x" * (limit // 12)
         signal.pause()
-    return child
-def lives():
-    try:
-        return "Z" not in open(f"/proc/{worker}/stat").read().rpartition(")")[2]
-    except (FileNotFoundError, ProcessLookupError):  # it may go while it is looked at
-        return False
-children = [eater() for _ in range(12)]
+    descriptor = os.pidfd_open(child)
+    gone.register(descriptor, select.POLLIN)
+    children[descriptor] = child
 try:
-    while lives():
-        time.sleep(0.01)
-        gone, _ = os.waitpid(-1, os.WNOHANG)
-        if gone:  # the kernel took one of them instead: there has to be another, or nothing is short any more
-            children[children.index(gone)] = eater()
+    last = os.pidfd_open(worker)
+    gone.register(last, select.POLLIN)
+    for _ in range(12):
+        eat()
+    while last not in (ended := [descriptor for descriptor, _ in gone.poll()]):
+        for descriptor in ended:  # the kernel took one of them instead: there has to be another, or nothing is short
+            gone.unregister(descriptor)
+            os.waitpid(children.pop(descriptor), 0)
+            os.close(descriptor)
+            eat()
+except ProcessLookupError:
+    pass  # it has gone already
 finally:
-    for child in children:
+    for child in children.values():
         os.kill(child, signal.SIGKILL)
 """
 

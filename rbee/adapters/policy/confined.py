@@ -91,8 +91,7 @@ class _Started:
     def __init__(self) -> None:
         self._socket, theirs = socket.socketpair()
         with theirs:
-            argv, env = process.module(f"{__package__}.process")
-            self._process = process.beside(argv, stdin=theirs.fileno(), env=env)
+            self._process = process.beside(f"{__package__}.process", stdin=theirs.fileno())
 
     def read(self, path: Path, source: str, within_s: float) -> None:
         """Raises ConfigInvalid: it is no policy."""

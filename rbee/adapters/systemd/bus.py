@@ -186,19 +186,17 @@ class Bus:
     def _translated(self, error: DBusBaseError, unit: str) -> RbeeError:
         said = _text(error.err_message) or str(error).splitlines()[0]
         match -error.errno:
-            case errno.EEXIST:
-                return Conflict(f"unit {unit} exists already")
-            case errno.ENOENT | errno.ENXIO if not _NOBODY.search(said):
-                return NotFound(f"no unit {unit}")
             case errno.EACCES | errno.EPERM:
                 return NotPermitted(
                     f"systemd does not let uid {os.geteuid()} manage {unit or 'units'}: {said}",
                     hint='run this as root, or set [pool] mode = "user"',
                 )
-            case number if number in _CUT:
+            case number if number in _CUT or _NOBODY.search(said):
                 return self._unreachable(error)
-        if _NOBODY.search(said):
-            return self._unreachable(error)
+            case errno.EEXIST:
+                return Conflict(f"unit {unit} exists already")
+            case errno.ENOENT | errno.ENXIO:
+                return NotFound(f"no unit {unit}")
         if "NoSuchUnit" in f"{_text(error.err_name)} {said}":
             return NotFound(f"no unit {unit}")
         return RbeeError(f"systemd refused {unit}: {said}")

@@ -50,8 +50,7 @@ async def greet(kinds: Sequence[str], properties: Sequence[str]) -> Greeting:
     with ours:
         ours.setblocking(False)
         with theirs:
-            argv, env = process.module(__name__, json.dumps(kinds), json.dumps(properties))
-            asking = process.beside(argv, stdin=theirs.fileno(), env=env)
+            asking = process.beside(__name__, json.dumps(kinds), json.dumps(properties), stdin=theirs.fileno())
         try:
             await _readable(ours)
         finally:

@@ -8,15 +8,18 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Sequence
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeAlias
 
 from rbee import log
 from rbee.adapters.systemd import greeting
 from rbee.adapters.systemd.bus import Bus, Peer
 from rbee.adapters.systemd.greeting import LOGIND, Greeting
 from rbee.adapters.systemd.listening import listening
-from rbee.errors import Timeout
+from rbee.errors import NoManager, Timeout
 from rbee.pool_core.unit import Mode
+
+Told: TypeAlias = tuple[bytes, Any]
+"""A signal's name and what it says."""
 
 DBUS = Peer(b"org.freedesktop.DBus", b"/org/freedesktop/DBus", b"org.freedesktop.DBus")
 USUAL_DELAY_S = 5.0
@@ -60,13 +63,13 @@ class Logind:
         Raises:
             RbeeError: there is no bus, or it was lost.
         """
-        heard: asyncio.Queue[tuple[bytes, Any]] = asyncio.Queue()
+        heard: asyncio.Queue[Told | NoManager] = asyncio.Queue()
         bus = await asyncio.to_thread(Bus, Mode.SYSTEM)
         try:
             for member in (b"PrepareForShutdown", b"PrepareForSleep"):
                 bus.on_signal(LOGIND.path, LOGIND.interface, member, _into(heard), sender=LOGIND.name)
             bus.on_signal(DBUS.path, DBUS.interface, b"NameOwnerChanged", _into(heard), sender=DBUS.name)
-            with listening(bus, lambda error: heard.put_nowait((b"", error))):
+            with listening(bus, heard.put_nowait):
                 async for power in self._told(heard):
                     yield power
         finally:
@@ -84,29 +87,32 @@ class Logind:
         """Say that all is done before ``power``."""
         self.release(_SHUTDOWN if power is Power.OFF else _SLEEP)
 
-    async def _told(self, heard: "asyncio.Queue[tuple[bytes, Any]]") -> AsyncGenerator[Power, None]:
-        for power in await self._greet():
-            yield power
+    async def _told(self, heard: "asyncio.Queue[Told | NoManager]") -> AsyncGenerator[Power, None]:
+        news = await self._greet()
         while True:
-            try:
-                async with asyncio.timeout_at(self._again_s):
-                    member, body = await heard.get()
-            except TimeoutError:
-                for power in await self._greet():
-                    yield power
-                continue
-            match member, body:
-                case b"NameOwnerChanged", [LOGIND.name, _, owner]:
-                    self.release()  # the logind that gave them knows nothing of them any more
-                    for power in await self._greet() if owner else ():
-                        yield power
-                case b"", error:
-                    raise error
-                case ((b"PrepareForShutdown" | b"PrepareForSleep"), bool() as begins):
-                    self._begun = _TOLD[member, True] if begins else None
-                    if not begins:
-                        await self._greet()
-                    yield _TOLD[member, begins]
+            for power in news:
+                yield power
+            news = await self._next(heard)
+
+    async def _next(self, heard: "asyncio.Queue[Told | NoManager]") -> Sequence[Power]:
+        """Return what the next that is heard means; of one that hangs, what it says when it is asked again."""
+        try:
+            async with asyncio.timeout_at(self._again_s):
+                told = await heard.get()
+        except TimeoutError:
+            return await self._greet()
+        match told:
+            case NoManager():
+                raise told
+            case b"NameOwnerChanged", [LOGIND.name, _, owner]:
+                self.release()  # the logind that gave them knows nothing of them any more
+                return await self._greet() if owner else ()
+            case (b"PrepareForShutdown" | b"PrepareForSleep") as member, bool() as begins:
+                self._begun = _TOLD[member, True] if begins else None
+                if not begins:
+                    await self._greet()
+                return (_TOLD[member, begins],)
+        return ()
 
     async def _greet(self) -> Sequence[Power]:
         """Take what locks we lack, and return how things are; say once what stands against it, and when it is over."""
@@ -133,5 +139,5 @@ class Logind:
         return coming or ([_OVER[before]] if before is not None else ())
 
 
-def _into(heard: "asyncio.Queue[tuple[bytes, Any]]") -> Any:
+def _into(heard: "asyncio.Queue[Told | NoManager]") -> Any:
     return lambda member, _, body: heard.put_nowait((member, body))

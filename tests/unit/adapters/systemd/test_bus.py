@@ -6,7 +6,6 @@ import errno
 import gc
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -91,13 +90,13 @@ async def test_one_that_says_nothing_is_given_up_and_the_loop_goes_on(
 
 
 async def test_one_that_was_opened_for_nobody_is_closed(address: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened = threading.Event()
+    opened, gone = threading.Event(), threading.Event()
     connect = Bus.__init__
 
     def slowly(made: Bus, mode: Mode) -> None:
         connect(made, mode)
         opened.set()
-        time.sleep(0.1)  # so that whoever asked is gone by then
+        gone.wait(10)
 
     monkeypatch.setattr(Bus, "__init__", slowly)
     with saying(address, GREETED, hangs_up=False):
@@ -106,6 +105,7 @@ async def test_one_that_was_opened_for_nobody_is_closed(address: Path, monkeypat
         there = descriptors()
         asked.cancel()
         await asyncio.wait({asked})
+        gone.set()
         for _ in range(500):
             if descriptors() < there:
                 break

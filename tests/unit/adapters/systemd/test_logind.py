@@ -24,7 +24,7 @@ class Told:
     def __init__(self, *answers: Answer) -> None:
         self.answers = list(answers)
         self.asked: list[Sequence[str]] = []
-        self.heard: asyncio.Queue[tuple[bytes, object]] = asyncio.Queue()
+        self.heard: asyncio.Queue[logind.Told | NoManager] = asyncio.Queue()
         self.came: asyncio.Queue[Power] = asyncio.Queue()
         self.logind = Logind()
         self.running: asyncio.Future[None] = asyncio.Future()
@@ -129,6 +129,6 @@ async def test_one_that_hangs_is_asked_again_however_much_others_come_and_go(
 
 async def test_a_bus_that_is_lost_ends_it(listening: Listening) -> None:
     async with listening(says()) as told:
-        told.heard.put_nowait((b"", NoManager("gone")))
+        told.heard.put_nowait(NoManager("gone"))
         with pytest.raises(NoManager):
             await asyncio.wait_for(told.running, 10)
