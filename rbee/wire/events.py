@@ -1,6 +1,7 @@
 """What happens to a job, as the events of its stream.
 
-``queued`` → ``started`` → ``token``… with ``metrics`` between → exactly one of ``end`` and ``error``.
+``queued`` → ``started`` → ``token``… with ``metrics`` between → exactly one of ``end`` and ``error``. Where the model
+calls a tool there are ``call``s among the tokens; what was asked for vectors or scores has those in place of tokens.
 A worker's own stream is the same without ``queued``.
 """
 
@@ -20,6 +21,7 @@ class StopReason(StrEnum):
     EOS = "eos"
     MAX_TOKENS = "max_tokens"
     STOP = "stop"
+    TOOL_CALLS = "tool_calls"
     CANCELLED = "cancelled"
 
 
@@ -42,6 +44,22 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Rival:
+    """A token that might have been said, and how likely the model thought it: the natural logarithm."""
+
+    token: str = said()
+    logprob: float
+    bytes: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Likelihood(Rival):
+    """The token that was said, and its likeliest rivals, best first; they are before anything was sampled."""
+
+    top: tuple[Rival, ...] = sparse(())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Token:
     """``t`` is text and never splits a character; ``i`` counts the model's tokens from 0 and may jump.
 
@@ -52,6 +70,40 @@ class Token:
     i: int
     t: str = said()
     ids: tuple[int, ...] = sparse(())
+    logprobs: tuple[Likelihood, ...] = sparse((), doc="of each token since the event before; where they were wanted")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """A piece of the model's call number ``index`` of a tool; ``id`` and ``name`` are in the first piece of each.
+
+    ``arguments`` are the characters of JSON that were added. ``i`` and ``ids`` as those of a token.
+    """
+
+    i: int
+    index: int
+    arguments: str = said("")
+    id: str | None = sparse(None)
+    name: str | None = sparse(None)
+    ids: tuple[int, ...] = sparse(())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Vector:
+    """Input number ``index`` as numbers: base64 of little-endian 32-bit floats, of length 1."""
+
+    index: int
+    data: str
+    tokens: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Score:
+    """How well document number ``index`` answers the query; the higher the better."""
+
+    index: int
+    score: float
+    tokens: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +115,14 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
+    """``tokens_cached``: how many of ``tokens_in`` the worker knew already and did not read again."""
+
     tokens_in: int
     tokens_out: int
     stop_reason: StopReason
     decode_ms: float
     ttft_ms: float
+    tokens_cached: int = sparse(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,12 +149,15 @@ class Failure:
         return error_for(self.code, self.message, hint=self.hint, details=self.details, source=source)
 
 
-JobEvent: TypeAlias = Queued | Started | Token | Metrics | End | Failure
+JobEvent: TypeAlias = Queued | Started | Token | Call | Vector | Score | Metrics | End | Failure
 
 KINDS: Mapping[str, type[JobEvent]] = {
     "queued": Queued,
     "started": Started,
     "token": Token,
+    "call": Call,
+    "vector": Vector,
+    "score": Score,
     "metrics": Metrics,
     "end": End,
     "error": Failure,
@@ -109,7 +167,7 @@ NAMES: Mapping[type[JobEvent], str] = {kind: word for word, kind in KINDS.items(
 
 def dump(event: JobEvent) -> str:
     """Return the JSON of ``event``; that of a token for readers is written out, since it is made thousands of times."""
-    if type(event) is Token and not event.ids:
+    if type(event) is Token and not event.ids and not event.logprobs:
         return f'{{"i":{event.i},"t":{codec.dump_text(event.t)}}}'
     return codec.dump_json(event)
 

@@ -5,7 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rbee.wire.fields import JOB_ID, MEBIBYTE, items, name, number, plain, text
+from rbee.wire.fields import JOB_ID, MEBIBYTE, items, name, number, plain, sparse, text
+from rbee.wire.tools import Tool, ToolCall, ToolChoice
+
+MOST_TOOLS = 128
 
 
 class JobState(StrEnum):
@@ -35,16 +38,34 @@ class Role(StrEnum):
     TOOL = "tool"
 
 
+class Work(StrEnum):
+    """What a model is to do: say what follows, turn texts into vectors, or judge documents by a query."""
+
+    GENERATE = "generate"
+    EMBED = "embed"
+    RERANK = "rerank"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
+    """``tool_calls`` are an assistant's; ``tool_call_id`` says which of them a tool's message answers."""
+
     role: Role
     content: str = text(longest=MEBIBYTE)
+    tool_calls: tuple[ToolCall, ...] = sparse((), longest=MOST_TOOLS)
+    tool_call_id: str | None = sparse(None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Generation:
-    """What to generate and how: shared by a job at the queen and a request at a worker."""
+    """What to generate and how: shared by a job at the queen and a request at a worker.
 
+    ``work`` says what is wanted of the model; all but ``inputs`` and ``query`` is for ``generate`` alone.
+    """
+
+    work: Work = Work.GENERATE
+    inputs: tuple[str, ...] = items(longest=2048, default=(), doc="texts to embed, or documents to rerank")
+    query: str | None = text(longest=MEBIBYTE, shortest=1, default=None, doc="what documents are reranked by")
     prompt: str | None = text(longest=MEBIBYTE, shortest=1, default=None, doc="raw text; or messages")
     messages: tuple[Message, ...] | None = items(longest=1000, shortest=1, default=None, doc="a chat; or prompt")
     max_tokens: int = number(low=1, high=32_768, default=256, unit="tokens")
@@ -56,14 +77,51 @@ class Generation:
     stop: tuple[str, ...] = items(longest=4, default=(), doc="end before any of these")
     seed: int | None = number(low=0, high=2**32 - 2, default=None, doc="absent: chosen, and reported")
     ignore_eos: bool = plain(False, doc="never let the model end by itself; for measurements of a known length")
+    frequency_penalty: float = number(low=-2, high=2, default=0.0, doc="0 is off")
+    presence_penalty: float = number(low=-2, high=2, default=0.0, doc="0 is off")
+    logit_bias: Mapping[str, float] = plain({}, doc="by the model's number of a token, -100..100")
+    logprobs: int | None = number(low=0, high=20, default=None, doc="absent: none; else so many rivals of each token")
+    schema: Mapping[str, Any] | None = plain(None, doc="JSON schema: the answer is JSON that validates against it")
+    tools: tuple[Tool, ...] = items(longest=MOST_TOOLS, default=(), doc="functions the model may call")
+    tool_choice: ToolChoice = ToolChoice.AUTO
+    tool: str | None = plain(None, doc="the one tool that has to be called; then tool_choice is required")
+    parallel_tool_calls: bool = plain(True, doc="several calls in one answer")
 
     def problems(self) -> Iterator[tuple[str, str]]:
+        if self.work is not Work.GENERATE:
+            yield from self._problems_of_inputs()
+            return
         if (self.prompt is None) == (self.messages is None):
             yield "prompt", "expected exactly one of prompt and messages"
+        yield from self._problems_of_tools()
+        for token, bias in self.logit_bias.items():
+            if not (token.isascii() and token.isdigit() and len(token) < 10 and -100 <= bias <= 100):
+                yield "logit_bias", f"has {token[:40]!r}: {bias}, expected a token's number and -100..100"
         if any(not word or len(word.encode()) > 256 for word in self.stop):
             yield "stop", "expected strings of 1..256 bytes"
         if self.messages and sum(len(m.content.encode()) for m in self.messages) > MEBIBYTE:
             yield "messages", f"are longer than {MEBIBYTE} bytes together"
+
+    def _problems_of_inputs(self) -> Iterator[tuple[str, str]]:
+        if not self.inputs or not all(self.inputs):
+            yield "inputs", "expected at least one text, and none that is empty"
+        if sum(len(each.encode("utf-8", "replace")) for each in self.inputs) > 4 * MEBIBYTE:
+            yield "inputs", f"are longer than {4 * MEBIBYTE} bytes together"
+        if (self.query is None) == (self.work is Work.RERANK):
+            yield "query", "expected for rerank, and for nothing else"
+        if self.prompt is not None or self.messages is not None:
+            yield "prompt", f"is for {Work.GENERATE}, not for {self.work}"
+
+    def _problems_of_tools(self) -> Iterator[tuple[str, str]]:
+        names = [tool.name for tool in self.tools]
+        if len(set(names)) < len(names):
+            yield "tools", "has two of one name"
+        if self.tools and self.messages is None:
+            yield "tools", "are for messages"
+        if self.tool_choice is ToolChoice.REQUIRED and not names:
+            yield "tool_choice", "is required, and there are no tools"
+        if self.tool is not None and (self.tool not in names or self.tool_choice is not ToolChoice.REQUIRED):
+            yield "tool", f"is {self.tool[:64]!r}, expected the name of one of the tools, and tool_choice required"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
