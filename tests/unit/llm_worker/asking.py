@@ -37,7 +37,11 @@ async def told(engine: ModelEngine, job: str, prompt: Prompt) -> AsyncIterator[J
 
 async def run(engine: ModelEngine, job: str = "job-1", **wanted: Any) -> list[JobEvent]:
     prompt = await asyncio.to_thread(engine.prepare, request(**wanted))
-    return [event async for event in told(engine, job, prompt)]
+    return await all_of(told(engine, job, prompt))
+
+
+async def all_of(events: AsyncIterator[JobEvent]) -> list[JobEvent]:
+    return [event async for event in events]
 
 
 def text(events: Sequence[JobEvent]) -> str:

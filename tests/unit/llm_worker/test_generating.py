@@ -8,7 +8,7 @@ import pytest
 
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.wire.events import End, JobEvent, Started, StopReason, Token
-from tests.unit.llm_worker.asking import end, request, run, text, told, until
+from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
 from tests.unit.llm_worker.fakes import FakeModel, engine_on
 
 Make = Callable[..., ModelEngine]
@@ -58,9 +58,17 @@ async def test_a_short_prompt_does_not_wait_for_a_long_one_before_it() -> None:
 
 async def test_all_answers_share_each_step() -> None:
     engine, model = fake(slots=4)
-    await asyncio.gather(*(run(engine, f"j{n}", max_tokens=200) for n in range(4)))
-    full = [step for step in model.made.steps if len(step) == 4]
-    assert len(full) > 150
+    model.made.hangs.set()
+    prompt = engine.prepare(request(max_tokens=200))
+    jobs = [asyncio.ensure_future(run(engine, "first", max_tokens=200))]
+    await asyncio.to_thread(model.made.entered.wait, 20)
+    jobs += [asyncio.ensure_future(all_of(told(engine, f"j{n}", prompt))) for n in range(3)]
+    await asyncio.sleep(0)
+    model.made.hangs.clear()
+    model.made.let_go.set()
+    await asyncio.gather(*jobs)
+    assert len([step for step in model.made.steps if len(step) == 4]) >= 199
+    assert len(model.made.steps) <= 202
     engine.close()
 
 
