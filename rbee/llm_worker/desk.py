@@ -4,6 +4,7 @@ import asyncio
 import threading
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 
 from rbee.llm_worker.engine import Outlet, Prompt
@@ -36,6 +37,7 @@ class Desk:
         self._interrupt = interrupt
         self._waiting: deque[Work] = deque()
         self._known: dict[str, Work] = {}
+        self._errands: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._closing = False
@@ -82,6 +84,16 @@ class Desk:
             self.cancel(job)
         self._interrupt()
 
+    def between_steps(self, errand: Callable[[], None]) -> None:
+        """Let the thread do ``errand`` between two steps; blocks until it is done. Raises what it raises."""
+        done: Future[None] = Future()
+        with self._changed:
+            if self._closing:
+                return
+            self._errands.append((errand, done))
+            self._changed.notify()
+        done.result()
+
     # In the thread
 
     @property
@@ -94,12 +106,23 @@ class Desk:
         Waits as long as neither is so. ``able`` says whether any that runs can go on.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or (room and self._waiting) or able())
+            self._changed.wait_for(lambda: self._closing or self._errands or (room and self._waiting) or able())
+            self._run_errands()
             if self._closing or not room or not self._waiting:
                 return None
             work = self._waiting.popleft()
             self.running.add(work)
             return work
+
+    def _run_errands(self) -> None:
+        while self._errands:
+            errand, done = self._errands.popleft()
+            try:
+                errand()
+            except Exception as error:  # noqa: BLE001  (whoever sent it wants to know)
+                done.set_exception(error)
+            else:
+                done.set_result(None)
 
     def tell(self) -> None:
         """Hand over all news at once."""

@@ -98,8 +98,9 @@ class ModelEngine:
         return self._desk.cancel(job)
 
     def keep(self) -> None:
-        if self._keeper is not None and self._generating is not None:
-            self._keeper.save(self._generating.context, self._generating.known())
+        keeper, generating = self._keeper, self._generating
+        if keeper is not None and generating is not None:
+            self._desk.between_steps(lambda: keeper.save(generating.context, generating.known()))
 
     def close(self) -> None:
         """End everything. What hangs keeps its memory until the process goes: freeing it would crash."""

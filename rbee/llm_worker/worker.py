@@ -16,6 +16,7 @@ from rbee.errors import ConfigInvalid
 from rbee.llm_worker import openai_routes, routes
 from rbee.llm_worker.argv import Options
 from rbee.llm_worker.engine import Engine
+from rbee.llm_worker.keeping import Keeper
 from rbee.llm_worker.leaving import Callers, OwnNotifier
 from rbee.llm_worker.metrics import WorkerMetrics
 from rbee.llm_worker.model_engine import ModelEngine
@@ -61,7 +62,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     return worker.exit_code
 
 
-def make_engine(options: Options) -> ModelEngine:
+def make_engine(options: Options, *, keeper: Keeper | None = None) -> ModelEngine:
     def load(on_progress: Callable[[float], bool]) -> LoadedModel:
         # a fifth of a second, spent in the loading thread while the server already answers
         from rbee.llm_worker.llama import Model  # noqa: PLC0415
@@ -76,6 +77,7 @@ def make_engine(options: Options) -> ModelEngine:
         slots=options.slots,
         context_tokens=options.ctx,
         threads=options.threads_for(len(os.sched_getaffinity(0))),
+        keeper=keeper,
         batch_tokens=BATCH_TOKENS if options.backend is Backend.CPU else GPU_BATCH_TOKENS,
     )
 
