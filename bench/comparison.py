@@ -4,7 +4,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from bench.report import Cell, Table, goal, least, percentile
+from bench.report import Cell, Table, least, percentile
 from bench.servers import LLAMA_CPP_SERVER, LLAMA_SERVER, RBEE
 from bench.trials import RUNNING, Beside, Chat, Streams
 
