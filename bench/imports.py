@@ -10,13 +10,12 @@ import statistics
 import sys
 from collections import Counter, defaultdict
 from collections.abc import Mapping
-from pathlib import Path
 
 from bench.answers import ask
+from bench.processes import BUILD, Process, answering, free_port, running
 from bench.prompts import question
 from bench.report import Cell, Table, program
 from bench.servers import RBEE, Server, Setting, worker_argv, worker_environ
-from bench.processes import BUILD, Process, answering, free_port, running
 
 _LINE = re.compile(r"^import time:\s+(\d+) \|\s+\d+ \|\s+([\w.]+)$", re.MULTILINE)
 SHOWN = 10

@@ -5,12 +5,12 @@ from collections.abc import Mapping
 
 Message = Mapping[str, str]
 
-_WORDS = (
-    "river mountain garden winter summer letter window bridge captain teacher sister market village island forest "
-    "silver copper paper music story dinner morning evening doctor farmer horse ship train road river stone glass "
-    "cloud light water fire earth wind house door table chair bread apple orange green yellow black white small large "
-    "early late quiet heavy broken open closed young old good long short north south east west"
-).split()  # each is one token, with the space before it, for most models
+# Each is one token, with the space before it, for most models.
+_NOUNS = "river mountain garden winter summer letter window bridge captain teacher sister market village island forest"
+_MORE = "silver copper paper music story dinner morning evening doctor farmer horse ship train road stone glass cloud"
+_SIMPLE = "light water fire earth wind house door table chair bread apple orange green yellow black white small large"
+_OTHERS = "early late quiet heavy broken open closed young old good long short north south east west"
+_WORDS = f"{_NOUNS} {_MORE} {_SIMPLE} {_OTHERS}".split()
 
 
 def question(number: int) -> list[Message]:

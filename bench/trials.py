@@ -88,7 +88,7 @@ async def beside(server: Server, tokens: int, number: int) -> Beside:
 
 
 async def _settled(readers: list[Reader]) -> None:
-    while not all(len(reader.pieces) >= SETTLED for reader in readers):  # noqa: ASYNC110  (readers tell nobody)
+    while not all(len(reader.pieces) >= SETTLED for reader in readers):
         if any(reader.done.done() for reader in readers):
             raise RuntimeError(f"no stream came: {bytes(readers[0].raw[:300])!r}")
         await asyncio.sleep(0.01)
