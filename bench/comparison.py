@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.plot import Bars
 from bench.report import Cell, Table, least, percentile
 from bench.servers import LLAMA_CPP_SERVER, LLAMA_SERVER, RBEE
 from bench.trials import RUNNING, Beside, Chat, Streams
@@ -83,13 +84,18 @@ class _Rows:
         return [
             self.row(f"{meanwhile}: gap p50 ms", lambda each: percentile(gaps(each), 0.5) if each.beside else None),
             self.row(f"{meanwhile}: gap p99 ms", lambda each: percentile(gaps(each), 0.99) if each.beside else None),
-            self.row("that prompt among them: its first token, ms", lambda each: _median(one.first_ms for one in each.beside)),
+            self.row(
+                "that prompt among them: its first token, ms", lambda each: _median(one.first_ms for one in each.beside)
+            ),
         ]
 
     def chat(self, tokens: int) -> list[list[Cell]]:
         ours = _median(each.first_ms / each.second_ms for each in self.found[RBEE].chat) or 0.0
         return [
-            self.row(f"chat of {tokens:,} tokens: first turn's first token, ms", lambda each: _median(c.first_ms for c in each.chat)),
+            self.row(
+                f"chat of {tokens:,} tokens: first turn's first token, ms",
+                lambda each: _median(c.first_ms for c in each.chat),
+            ),
             self.row("the second turn's, ms", lambda each: _median(c.second_ms for c in each.chat)),
             self.row(
                 "first turn : second turn",
@@ -122,9 +128,25 @@ def table(
             rows.prompt(),
             *rows.beside(),
             *rows.chat(chat_tokens),
-            *(row for count in sorted({counts[0], max(count for count in counts if count <= 8)}) for row in rows.cpu(count)),
+            *(
+                row
+                for count in sorted({counts[0], max(count for count in counts if count <= 8)})
+                for row in rows.cpu(count)
+            ),
             rows.row("RSS MB", lambda each: each.rss_mb),
         ],
+    )
+
+
+def bars(table: Table) -> Bars:
+    """Return the picture of a table's tokens/s."""
+    begin = "tokens/s, "
+    rows = [row for row in table.plain()["rows"] if row[""].startswith(begin)]
+    shown = [name for name in NAMES if all(isinstance(row[name], float) for row in rows)]
+    return Bars(
+        title=f"tokens/s, {rows[0]['machine']}",
+        groups=[row[""].removeprefix(begin) for row in rows],
+        series={name: [row[name] for row in rows] for name in shown},
     )
 
 

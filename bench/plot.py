@@ -33,7 +33,9 @@ class Bars:
         parts = [f'<text x="{_LEFT}" y="22">{escape(self.title)}</text>']
         for n in range(round(high / step) + 1):
             y = self._y(n * step, high)
-            parts.append(f'<line class="{"line" if n else "base"}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>')
+            parts.append(
+                f'<line class="{"line" if n else "base"}" x1="{_LEFT}" x2="{_WIDTH - _RIGHT}" y1="{y}" y2="{y}"/>'
+            )
             parts.append(f'<text x="{_LEFT - 8}" y="{y + 4}" text-anchor="end">{n * step:,.0f}</text>')
         room = (_WIDTH - _LEFT - _RIGHT) / len(self.groups)
         wide = room * (1 - _GAP) / len(self.series)
@@ -50,7 +52,8 @@ class Bars:
 
     def _bar(self, x: float, wide: float, value: float, high: float, kind: str) -> str:
         y = self._y(value, high)
-        bar = f'<rect class="{kind}" x="{x + 1:.1f}" y="{y}" width="{wide - 2:.1f}" height="{_HEIGHT - _BOTTOM - y:.1f}"/>'
+        high_px = f"{_HEIGHT - _BOTTOM - y:.1f}"
+        bar = f'<rect class="{kind}" x="{x + 1:.1f}" y="{y}" width="{wide - 2:.1f}" height="{high_px}"/>'
         return f'{bar}<text x="{x + wide / 2:.1f}" y="{y - 4:.1f}" text-anchor="middle">{value:,.0f}</text>'
 
     def _legend(self) -> list[str]:
@@ -70,7 +73,7 @@ def _scale(most: float) -> tuple[float, float]:
     """Return where the scale ends, and the step of its lines: 1, 2 or 5 with zeros, some five of them."""
     step = 10.0 ** len(str(int(most)))
     for smaller in (2, 2.5, 2) * 8:
-        if most / step >= 4:
+        if most / step >= 3:
             break
         step /= smaller
     return step * -(-most * 1.05 // step), step
