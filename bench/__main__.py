@@ -19,8 +19,6 @@ NAMES = ("scheduler", "overhead", "store", "watchers", "heartbeats", "engine", "
 ELSEWHERE = ("engine-cuda",)
 """Tables that the page has from other machines."""
 
-PICTURES = {"engine": bars, "engine-cuda": bars}
-
 
 def main() -> int:
     """Return 1 when a goal was missed: it is printed, and written down all the same."""
@@ -38,8 +36,8 @@ def main() -> int:
         short = short or missed(table)
         if not given.dry_run:
             PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
-            if table.name in PICTURES:
-                picture(table.name).write_text(PICTURES[table.name](table).svg(), encoding="utf-8")
+            if drawn := bars(table):
+                picture(table).write_text(drawn.svg(), encoding="utf-8")
     return int(short)
 
 
@@ -66,14 +64,14 @@ def put(page: str, table: Table) -> str:
     if not found or not ended:
         raise ValueError(f"{PAGE.name} has no {begin} … {end}")
     shown = f"{table.ran}\n\n{table.markdown()}\n"
-    if table.name in PICTURES:
-        shown += f"\n![{PICTURES[table.name](table).title}]({picture(table.name).name})\n"
+    if drawn := bars(table):
+        shown += f"\n![{drawn.title}]({picture(table).name})\n"
     return f"{before}{begin}\n{shown}{end}{after}"
 
 
-def picture(name: str) -> Path:
-    """Return where the picture of that table lies."""
-    return PAGE.with_name(f"{PAGE.stem}-{name}.svg")
+def picture(table: Table) -> Path:
+    """Return where the picture of a table lies."""
+    return PAGE.with_name(f"{PAGE.stem}-{table.name}.svg")
 
 
 if __name__ == "__main__":

@@ -138,11 +138,13 @@ def table(
     )
 
 
-def bars(table: Table) -> Bars:
-    """Return the picture of a table's tokens/s."""
+def bars(table: Table) -> Bars | None:
+    """Return the picture of a table's tokens/s; None where it has none."""
     begin = "tokens/s, "
-    rows = [row for row in table.plain()["rows"] if row[""].startswith(begin)]
-    shown = [name for name in NAMES if all(isinstance(row[name], float) for row in rows)]
+    rows = [row for row in table.plain()["rows"] if str(row[""]).startswith(begin)]
+    shown = [name for name in NAMES if all(isinstance(row.get(name), float) for row in rows)]
+    if not rows or not shown:
+        return None
     return Bars(
         title=f"tokens/s, {rows[0]['machine']}",
         groups=[row[""].removeprefix(begin) for row in rows],
