@@ -75,6 +75,7 @@ async def _measure(setting: Setting, peers: list[str], sizes: "_Sizes", counts: 
         found = {server.name: Found(streams={count: [] for count in counts}) for server in servers}
         for server in servers:
             await trials.streams(server, 2, 8, number=0)  # so that nobody does anything for the first time
+            await trials.prompt(server, sizes.prompt, number=10)
         check_libraries(setting, servers)
         trial = _Trials(servers, found, sizes)
         for n in range(sizes.rounds):
