@@ -113,9 +113,7 @@ async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPRespons
         return None
 
 
-async def _frames(
-    told: AsyncGenerator[tuple[int, JobEvent], None], renderer: openai.Renderer
-) -> AsyncIterator[Frame]:
+async def _frames(told: AsyncGenerator[tuple[int, JobEvent], None], renderer: openai.Renderer) -> AsyncIterator[Frame]:
     async with contextlib.aclosing(told) as events:
         async for place, event in events:
             for frame in renderer.frames(event, place):
