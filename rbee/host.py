@@ -105,6 +105,8 @@ def pool_facts(settings: Settings, url: str) -> PoolFacts:
         threads=settings.worker.threads,
         load_timeout_s=settings.worker.load_timeout_s,
         gpu_limit_c=settings.pool.gpu_limit_c,
+        kv=settings.worker.kv,
+        keep=settings.worker.keep,
     )
 
 

@@ -40,6 +40,7 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         load_timeout_s=settings.worker.load_timeout_s,
         stop_grace_s=settings.worker.stop_grace_s,
         render_nodes=amd.render_nodes,
+        llama_lib=settings.worker.llama_lib,
     )
 
 
