@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rbee.errors import InvalidRequest, ModelNotFound, NotPermitted
 from rbee.pool_core import names
+from rbee.pool_core.load import CPU_BATCH_TOKENS
 from rbee.pool_core.mixes import MOST_ADAPTERS, PLUS
 from rbee.pool_core.ports import HoldPlan, WorkerPlan
 from rbee.wire import codec
@@ -43,7 +44,7 @@ class Wish:
     pinned: bool = False
     spare: bool = False
     kv: Kv = Kv.F16
-    batch: int = number(low=1, high=1 << 20)
+    batch: int = number(low=1, high=1 << 20, default=CPU_BATCH_TOKENS)
     gpu_layers: int | None = number(low=1, high=1000, default=None)
     adapter_paths: tuple[str, ...] = items(longest=8, default=())
     keep: bool = False

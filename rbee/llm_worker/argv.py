@@ -113,7 +113,7 @@ def parse(argv: Sequence[str]) -> Options:
 
 def _unquoted(value: Any) -> Any:
     if isinstance(value, list):
-        return [unquote(word) for word in value]
+        return [_unquoted(word) for word in value]
     return unquote(value) if isinstance(value, str) else value
 
 

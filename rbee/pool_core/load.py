@@ -40,9 +40,14 @@ def batch_tokens(model: ModelFile, load: Load) -> int:
 
     What embeds or judges a text has to see it whole, so there the batch is the context.
     """
-    if model.kind in (ModelKind.EMBED, ModelKind.RERANK) or keeps_no_cache(model):
+    if sees_whole_texts(model):
         return padded(load.ctx)
     return CPU_BATCH_TOKENS if load.backend is Backend.CPU else GPU_BATCH_TOKENS
+
+
+def sees_whole_texts(model: ModelFile) -> bool:
+    """Say whether each text has to fit one step, of which every token is an output."""
+    return model.kind in (ModelKind.EMBED, ModelKind.RERANK) or keeps_no_cache(model)
 
 
 def padded(ctx: int) -> int:

@@ -12,7 +12,7 @@ says it allocates, and at run time with what each worker is seen to take: from t
 """
 
 from rbee.pool_core.kinds import keeps_no_cache
-from rbee.pool_core.load import Load, batch_tokens
+from rbee.pool_core.load import Load, batch_tokens, sees_whole_texts
 from rbee.wire.catalog import ModelFile
 from rbee.wire.workers import Backend, Kv
 
@@ -57,7 +57,8 @@ def compute_bytes(model: ModelFile, load: Load) -> int:
         return COMPUTE_LIMIT_BYTES
     ctx = load.cells // load.slots
     scores = 0 if _flash(model, load) else model.heads * ctx
-    per_token = _F32 * (scores + model.vocabulary + _vectors(model)) + _MASK * ctx
+    logits = 0 if keeps_no_cache(model) else model.vocabulary
+    per_token = _F32 * (scores + logits + _vectors(model)) + _MASK * ctx
     return batch_tokens(model, load) * per_token + _staged_bytes(model, load)
 
 
@@ -110,11 +111,11 @@ def rest_bytes(model: ModelFile, load: Load) -> int:
     if load.backend is Backend.CPU:
         return host_bytes(model, load)
     if not is_partial(model, load):
-        return INTERPRETER_BYTES
+        return INTERPRETER_BYTES + _outputs_bytes(model, load)
     cache = cache_bytes(model, load)
     left = cache - cache * _blocks(model, load) // model.layers
     weights = model.size_bytes - weights_on_device(model, load)
-    return weights + left + touched_bytes(model, load) + INTERPRETER_BYTES
+    return weights + left + touched_bytes(model, load) + INTERPRETER_BYTES + _outputs_bytes(model, load)
 
 
 def is_partial(model: ModelFile, load: Load) -> bool:
@@ -148,7 +149,17 @@ def _vectors(model: ModelFile) -> int:
 
 
 def _slots_bytes(model: ModelFile, load: Load) -> int:
-    return load.slots * (SLOT_BYTES + _LOGITS * model.vocabulary)
+    return load.slots * (SLOT_BYTES + _LOGITS * model.vocabulary) + _outputs_bytes(model, load)
+
+
+def _outputs_bytes(model: ModelFile, load: Load) -> int:
+    """Return what llama.cpp sets aside on the host for the likelihoods after every token of a text that it sees whole.
+
+    It does, and fills it with zeros, although a model that only embeds has none.
+    """
+    if not sees_whole_texts(model):
+        return 0
+    return _F32 * batch_tokens(model, load) * (model.vocabulary + model.embedding_length)
 
 
 def _flash(model: ModelFile, load: Load) -> bool:
