@@ -18,6 +18,7 @@ from rbee.adapters.git_checkout import GitCheckout
 from rbee.adapters.gpus import GpuProbe
 from rbee.adapters.ledger_book import FileLedgerBook
 from rbee.adapters.model_store import open_store
+from rbee.adapters.systemd import kept
 from rbee.adapters.units import open_units
 from rbee.client.http import HttpClient
 from rbee.client.neighbours import QueensNeighbours
@@ -45,7 +46,7 @@ def open_pool(
     Raises:
         ConfigInvalid: a setting names something that is not there, such as the worker program.
     """
-    state = config.state_dir(environ)
+    state, mode = config.state_dir(environ), places.mode(settings)
     models_dir = Path(settings.pool.models_dir) if settings.pool.models_dir else state / "models"
     roots = [Path(root) for root in settings.pool.model_roots]
     neighbours = QueensNeighbours(
@@ -57,7 +58,7 @@ def open_pool(
         units=open_units(settings, environ),
         models=store,
         gpus=GpuProbe(),
-        host=host_facts.HostProbe(models_dir, slices=places.workers_group(places.mode(settings))),
+        host=host_facts.HostProbe(models_dir, slices=places.workers_group(mode), cache_dir=kept.folder(mode, environ)),
         book=FileLedgerBook(state),
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),

@@ -36,11 +36,21 @@ class HostProbe:
         models_dir: whose disk counts; need not exist yet.
         root: where /proc and /sys are.
         slices: the cgroup of the slice that workers are in, below the topmost one; it need not be there.
+        cache_dir: where workers keep conversations while they sleep.
     """
 
-    def __init__(self, models_dir: Path, root: Path = Path("/"), slices: Path = Path(WORKERS)) -> None:
+    def __init__(
+        self,
+        models_dir: Path,
+        root: Path = Path("/"),
+        slices: Path = Path(WORKERS),
+        cache_dir: Path = Path("/var/cache"),
+    ) -> None:
         self._models_dir, self._root = models_dir, root
-        self._slices = slices
+        self._slices, self._cache_dir = slices, cache_dir
+
+    async def room_to_keep(self) -> int:
+        return await asyncio.to_thread(lambda: shutil.disk_usage(_existing(self._cache_dir)).free)
 
     async def resources(self) -> HostResources:
         return await asyncio.to_thread(self._resources)

@@ -48,8 +48,8 @@ def cache_bytes(model: ModelFile, load: Load) -> int:
 def compute_bytes(model: ModelFile, load: Load) -> int:
     """Return the bytes of activations for one batch.
 
-    For each token of it, in f32: the logits of the whole vocabulary, the two halves of the feed-forward layer, and a few
-    vectors as wide as the model; and the mask. Where there is no flash attention, the scores of every head over a
+    For each token of it, in f32: the logits of the whole vocabulary, the two halves of the feed-forward layer, and a
+    few vectors as wide as the model; and the mask. Where there is no flash attention, the scores of every head over a
     whole context as well; where there is and the cache is q8_0, one layer of that in f16. llama.cpp lets some of these
     share memory, so it takes less, and never more.
     """
@@ -120,7 +120,7 @@ def rest_bytes(model: ModelFile, load: Load) -> int:
 
 def is_partial(model: ModelFile, load: Load) -> bool:
     """Say whether some of the model's layers stay on the host; the output layer is one more than its header counts."""
-    return load.gpu_layers is not None and 0 < model.layers and load.gpu_layers <= model.layers
+    return load.gpu_layers is not None and model.layers > 0 and load.gpu_layers <= model.layers
 
 
 def weights_on_device(model: ModelFile, load: Load) -> int:

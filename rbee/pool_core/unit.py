@@ -44,8 +44,8 @@ class Place:
     """Where and how units are made; the same for all workers of a pool.
 
     ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker;
-    ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes; ``llama_lib`` is the
-    folder of another llama.cpp than the one its Python package brings, empty for that one.
+    ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes; ``llama_lib`` is
+    the folder of another llama.cpp than the one its Python package brings, empty for that one.
     """
 
     mode: Mode

@@ -46,7 +46,7 @@ class WorkerSpec:
     gpu: int | None = number(low=0, high=63, default=None)
     ctx: int | None = number(low=64, high=1 << 20, default=None, unit="tokens a slot")
     slots: int | None = number(low=1, high=64, default=None)
-    kv: Kv | None = plain(None, doc="of the cache of keys and values; absent: the pool's, where the model can")
+    kv: Kv | None = None
     gpu_layers: int | None = number(
         low=1, high=1000, default=None, unit="layers", doc="so many on the GPU, the rest on the host; absent: all"
     )

@@ -1,4 +1,4 @@
-"""Files that are no model to generate with, as small as ``tiny_gguf``: an encoder that embeds, one that ranks, a LoRA."""
+"""Files that are no model to generate with, as small as ``tiny_gguf``: encoders that embed or rank, a LoRA."""
 
 from collections.abc import Iterator
 from pathlib import Path
