@@ -1,8 +1,7 @@
-"""What this host has: processors, memory, disk, and the backends its llama.cpp was built for."""
+"""What this host has: processors, memory, disk."""
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import shutil
 import time
@@ -11,10 +10,6 @@ from pathlib import Path
 
 from rbee.pool_core.ports import Resident
 from rbee.wire.pools import HostResources
-from rbee.wire.workers import Backend
-
-_LIBRARIES = {Backend.CUDA: "ggml-cuda", Backend.ROCM: "ggml-hip", Backend.VULKAN: "ggml-vulkan"}
-_DEVICES = {Backend.CUDA: "dev/nvidiactl", Backend.ROCM: "dev/kfd", Backend.VULKAN: "dev/dri"}
 
 WORKERS = "rbee.slice/rbee-workers.slice"
 _CGROUP_FILES = (
@@ -97,23 +92,10 @@ class HostProbe:
                         yield most, max(0, now - _sum_of(group / "memory.stat", reclaimable))
 
 
-def backends(root: Path = Path("/")) -> tuple[Backend, ...]:
-    """Return what workers here can run on: the CPU, and each kind of GPU that is there and built for."""
-    found = [kind for kind, library in _LIBRARIES.items() if _is_built(library) and (root / _DEVICES[kind]).exists()]
-    return (Backend.CPU, *found)
-
-
 def meminfo(text: str) -> dict[str, int]:
     """Return the sizes in /proc/meminfo, or in the status of a process, in bytes."""
     lines = (line.split() for line in text.splitlines())
     return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) == 3 and words[2] == "kB"}
-
-
-def _is_built(library: str) -> bool:
-    """Say whether the installed llama.cpp has a backend's library; llama_cpp itself is not imported (it is slow)."""
-    spec = importlib.util.find_spec("llama_cpp")
-    folders = spec.submodule_search_locations if spec else None
-    return any(any(Path(folder, "lib").glob(f"lib{library}*")) for folder in folders or ())
 
 
 def _existing(path: Path) -> Path:

@@ -11,7 +11,7 @@ from rbee.cli.units import parse_bytes, parse_int, seconds_text
 from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.words import bytes_text
-from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
+from rbee.wire.workers import Kv, SpawnEvent, WorkerSpec, WorkerStatus
 
 WORKER_COLUMNS = (
     Column("WORKER", "id"),
@@ -73,7 +73,7 @@ def show_worker(worker: WorkerStatus) -> dict[str, Any]:
         "address": worker.address,
         "unit": worker.unit,
         "pool": worker.pool,
-        "slots": f"{worker.slots} of {worker.ctx} tokens, {worker.kv}",
+        "slots": f"{worker.slots} of {worker.ctx} tokens" + (f", {worker.kv}" if worker.kv is not Kv.F16 else ""),
         "layers": None if worker.gpu_layers is None else f"{worker.gpu_layers} on the GPU, the rest on the host",
         "memory": _memory(worker),
         "idle after": seconds_text(worker.idle_s) + (", keeps its conversations" if worker.keep else ""),
