@@ -11,6 +11,7 @@ from pathlib import Path
 from bench.peers import llama_cpp_server, llama_server
 from bench.peers.libraries import Libraries
 from bench.processes import BUILD, Process, answering, free_port, running
+from rbee.pool_core.load import CPU_BATCH_TOKENS, GPU_BATCH_TOKENS
 
 RBEE, LLAMA_SERVER, LLAMA_CPP_SERVER = "rbee", "llama-server", "llama_cpp.server"
 SECRET = "nobody-else-is-here"
@@ -104,7 +105,8 @@ def worker_argv(setting: Setting, address: str, *, names: bool = False) -> list[
     return [
         sys.executable, "-c", f"{_NAMES}{_RUN}" if names else _RUN, "--id=worker-bench", f"--model={MODEL}",
         f"--backend={setting.backend}", f"--address={address}", f"--ctx={setting.ctx}", f"--slots={setting.slots}",
-        "--idle=86400", f"--threads={setting.threads}", *gpu, str(setting.model),
+        "--idle=86400", f"--threads={setting.threads}", f"--batch={GPU_BATCH_TOKENS if setting.gpu else CPU_BATCH_TOKENS}", *gpu,
+        str(setting.model),
     ]  # fmt: skip
 
 

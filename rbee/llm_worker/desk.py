@@ -129,10 +129,10 @@ class Desk:
         told = [(work, work.news) for work in self.running if work.news]
         if not told:
             return
-        for work, news in told:
+        for work, _ in told:
             work.news = []
-            if last(news[-1]):
-                self.running.discard(work)
+        with self._changed:  # the loop looks at who runs
+            self.running.difference_update(work for work, news in told if last(news[-1]))
         if self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._deliver, told)
 

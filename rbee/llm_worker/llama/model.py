@@ -34,7 +34,6 @@ class Model:
         self.embeds = pooling not in ("", "0") or self.architecture.endswith(_ENCODERS)
         self.template = self._template()
         self.render = self._renderer()
-        self._buffer = ctypes.create_string_buffer(_PIECE_BYTES)
 
     @classmethod
     def load(
@@ -95,11 +94,14 @@ class Model:
         return [*([begin] if begin >= 0 else []), *first, *ends, *separated, *second, *ends]
 
     def piece(self, token: int, *, aloud: bool = False) -> bytes:
-        length = c.llama_token_to_piece(self._vocab, token, self._buffer, _PIECE_BYTES, 0, aloud)
-        if length >= 0:
-            return self._buffer.raw[:length]
-        longer = ctypes.create_string_buffer(-length)
-        return longer.raw[: c.llama_token_to_piece(self._vocab, token, longer, -length, 0, aloud)]
+        # A buffer for each call: who makes answers ready asks in other threads than the one that computes.
+        size = _PIECE_BYTES
+        while True:
+            buffer = ctypes.create_string_buffer(size)
+            length = c.llama_token_to_piece(self._vocab, token, buffer, size, 0, aloud)
+            if length >= 0:
+                return buffer.raw[:length]
+            size = -length
 
     def ends(self, token: int) -> bool:
         return token in self._ends
