@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import sys
-import tarfile
 from pathlib import Path
 
 from bench.peers.libraries import Libraries
@@ -60,10 +59,9 @@ def _build(kept: Path, libraries: Libraries) -> None:
 
 def _sources(temporary: Path) -> Path:
     """Fetch and unpack the source distribution; return llama.cpp in it."""
-    words = ["--quiet", "--no-deps", "--no-binary=:all:", f"--dest={temporary}", pinned(LLAMA)]
+    words = ["--quiet", "--no-deps", f"--no-binary={LLAMA}", f"--dest={temporary}", pinned(LLAMA)]
     run([sys.executable, "-m", "pip", "download", *words], quiet=True)
     (packed,) = temporary.glob("*.tar.gz")
-    with tarfile.open(packed) as archive:
-        archive.extractall(temporary, filter="data")
+    run(["tar", "--extract", f"--file={packed}", f"--directory={temporary}", "--no-same-owner"], quiet=True)
     (sources,) = temporary.glob("*/vendor/llama.cpp")
     return sources
