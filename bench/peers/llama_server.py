@@ -35,11 +35,11 @@ def ensure(libraries: Libraries) -> Path:
     return kept / _NAME
 
 
-def argv(program: Path, *, model: Path, port: int, slots: int, ctx: int, threads: int, gpu: bool) -> list[str]:
+def argv(program: Path, *, model: Path, port: int, slots: int, ctx: int, threads: int, gpu: bool, kv: str) -> list[str]:
     """Return how it is started: all is as it comes, but what has to be the same for all."""
     given = {
         "model": model, "host": "127.0.0.1", "port": port, "parallel": slots, "ctx-size": ctx * slots,
-        "threads": threads, "gpu-layers": 999 if gpu else 0,
+        "threads": threads, "gpu-layers": 999 if gpu else 0, "cache-type-k": kv, "cache-type-v": kv,
     }  # fmt: skip
     words = [str(word) for key, value in given.items() for word in (f"--{key}", value)]
     return [str(program), *words, "--no-ui", "--offline"]
