@@ -22,6 +22,7 @@ from bench import processes, trials
 from bench.comparison import Found, table
 from bench.report import Table, program
 from bench.servers import LLAMA_CPP_SERVER, LLAMA_SERVER, Server, Setting, check_libraries, serving
+from tools.run import say
 
 ROOM = 300
 """Tokens that a slot has room for beside the longest question: its template, and an answer."""
@@ -85,6 +86,7 @@ async def _measure(setting: Setting, peers: list[str], sizes: "_Sizes", counts: 
         check_libraries(setting, servers)
         trial = _Trials(servers, found, sizes)
         for n in range(sizes.rounds):
+            say(f"round {n + 1} of {sizes.rounds}")
             number = (n + 1) * 100_000
             turn = servers[n % len(servers) :] + servers[: n % len(servers)]
             for count in counts:
