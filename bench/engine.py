@@ -4,6 +4,7 @@ rbee's worker, llama.cpp's own llama-server and llama_cpp.server, all on the sam
 in turns, round by round, each trial of each with the same questions, by the same readers; those that are not in turn
 stand still. All are in memory from beginning to end.
 
+    --batch TOKENS                of a step of rbee's worker; 0: what a pool gives it
     --device cuda --lib FOLDER    on a GPU, with other libraries; all layers are there
     --llama-server FILE           one that is compiled already: then nothing is fetched
     --peers llama-server          leave out llama_cpp.server, which pip would have to install
@@ -21,6 +22,7 @@ from bench import processes, trials
 from bench.comparison import Found, table
 from bench.report import Table, program
 from bench.servers import LLAMA_CPP_SERVER, LLAMA_SERVER, Server, Setting, check_libraries, serving
+from tools.run import say
 
 ROOM = 300
 """Tokens that a slot has room for beside the longest question: its template, and an answer."""
@@ -34,6 +36,8 @@ def measure(
     streams: str = "1,4,8,16",
     peers: str = f"{LLAMA_SERVER},{LLAMA_CPP_SERVER}",
     threads: int = 0,
+    kv: str = "f16",
+    batch: int = 0,
     device: str = "cpu",
     model: str = "",
     lib: str = "",
@@ -51,6 +55,8 @@ def measure(
         threads=threads,
         device=device,
         llama_server=llama_server,
+        kv=kv,
+        batch=batch,
     )
     found = asyncio.run(
         _measure(setting, [name for name in peers.split(",") if name], _Sizes(rounds, tokens, prompt, chat), counts)
@@ -58,7 +64,8 @@ def measure(
     ran = (
         f"{setting.model.name} on {setting.threads} threads, {device}; one libllama for all "
         f"(sha256 {setting.libraries.digest}); "
-        f"{setting.slots} slots of {ctx:,} tokens; answers of {tokens} tokens, temperature 0; {rounds} rounds, medians."
+        f"{setting.slots} slots of {ctx:,} tokens, {kv}; answers of {tokens} tokens, "
+        f"temperature 0; {rounds} rounds, medians."
     )
     return table(
         found,
@@ -79,6 +86,7 @@ async def _measure(setting: Setting, peers: list[str], sizes: "_Sizes", counts: 
         check_libraries(setting, servers)
         trial = _Trials(servers, found, sizes)
         for n in range(sizes.rounds):
+            say(f"round {n + 1} of {sizes.rounds}")
             number = (n + 1) * 100_000
             turn = servers[n % len(servers) :] + servers[: n % len(servers)]
             for count in counts:
@@ -152,5 +160,5 @@ if __name__ == "__main__":
     program(
         __doc__, measure, rounds=5, tokens=64, prompt=2000, chat=1500, streams="1,4,8,16",
         peers=f"{LLAMA_SERVER},{LLAMA_CPP_SERVER}",
-        threads=0, device="cpu", model="", lib="", llama_server="", machine="",
+        threads=0, kv="f16", batch=0, device="cpu", model="", lib="", llama_server="", machine="",
     )  # fmt: skip

@@ -3,6 +3,7 @@
 import argparse
 import asyncio
 import json
+import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -76,6 +77,7 @@ def program(doc: str | None, measure: Callable[..., Table | Coroutine[Any, Any, 
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"[{default}]")
     given = vars(parser.parse_args())
     form, file = given.pop("format"), given.pop("json")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # not at once: what was started has to be ended
     found = measure(**given)
     table = asyncio.run(found) if isinstance(found, Coroutine) else found
     if file:

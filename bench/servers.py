@@ -34,6 +34,8 @@ class Setting:
 
     Args:
         ctx: tokens of context that each slot has.
+        kv: the type of keys and values.
+        batch: tokens of a step of our worker; the peers keep to their own.
         backend: as llm-worker-rbee calls it; anything but cpu takes the first GPU, and all layers go there.
         program: a compiled llama-server; None for one that the bench compiles.
     """
@@ -44,11 +46,23 @@ class Setting:
     ctx: int
     threads: int
     backend: str = "cpu"
+    kv: str = "f16"
+    batch: int = CPU_BATCH_TOKENS
     program: Path | None = None
 
     @classmethod
     def named(
-        cls, *, model: str, lib: str, slots: int, ctx: int, threads: int, device: str, llama_server: str
+        cls,
+        *,
+        model: str,
+        lib: str,
+        slots: int,
+        ctx: int,
+        threads: int,
+        device: str,
+        llama_server: str,
+        kv: str = "f16",
+        batch: int = 0,
     ) -> "Setting":
         """Return the setting that the command line says; empty words mean what is installed here."""
         return cls(
@@ -58,6 +72,8 @@ class Setting:
             ctx=ctx,
             threads=threads or len(os.sched_getaffinity(0)),
             backend=device,
+            kv=kv,
+            batch=batch or (CPU_BATCH_TOKENS if device == "cpu" else GPU_BATCH_TOKENS),
             program=Path(llama_server).resolve() if llama_server else None,
         )
 
@@ -105,8 +121,8 @@ def worker_argv(setting: Setting, address: str, *, names: bool = False) -> list[
     return [
         sys.executable, "-c", f"{_NAMES}{_RUN}" if names else _RUN, "--id=worker-bench", f"--model={MODEL}",
         f"--backend={setting.backend}", f"--address={address}", f"--ctx={setting.ctx}", f"--slots={setting.slots}",
-        "--idle=86400", f"--threads={setting.threads}", f"--batch={GPU_BATCH_TOKENS if setting.gpu else CPU_BATCH_TOKENS}", *gpu,
-        str(setting.model),
+        "--idle=86400", f"--threads={setting.threads}", f"--kv={setting.kv}",
+        f"--batch={setting.batch}", *gpu, str(setting.model),
     ]  # fmt: skip
 
 
@@ -122,6 +138,7 @@ def llama_server_argv(setting: Setting, port: int) -> list[str]:
     return llama_server.argv(
         setting.program or llama_server.ensure(setting.libraries),
         model=setting.model, port=port, slots=setting.slots, ctx=setting.ctx, threads=setting.threads, gpu=setting.gpu,
+        kv=setting.kv,
     )  # fmt: skip
 
 
@@ -143,7 +160,7 @@ async def peer(name: str, setting: Setting) -> AsyncIterator[Server]:
     else:
         argv = llama_cpp_server.argv(
             llama_cpp_server.ensure(),
-            model=setting.model, port=port, ctx=setting.ctx, threads=setting.threads, gpu=setting.gpu,
+            model=setting.model, port=port, ctx=setting.ctx, threads=setting.threads, gpu=setting.gpu, kv=setting.kv,
         )  # fmt: skip
         path = "/v1/models"
     async with _serving(name, argv, f"127.0.0.1:{port}", path, setting.environ()) as process:

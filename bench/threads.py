@@ -15,7 +15,7 @@ from bench.servers import SECRET
 from rbee.client.http import HttpClient
 
 DECODE = "decode"
-REST = re.compile(r'^rbee_worker_engine_seconds\{part="rest"\} (\S+)$', re.MULTILINE)
+REST = re.compile(r'^rbee_worker_engine_seconds_total\{part="rest"\} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

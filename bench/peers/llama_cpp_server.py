@@ -13,6 +13,7 @@ from tools.dependencies import pinned
 from tools.run import run, say
 from tools.wheels import LLAMA
 
+TYPES = {"f16": 1, "q8_0": 8}
 _NAME, _, _VERSION = pinned(LLAMA).partition("==")
 
 
@@ -34,9 +35,11 @@ def ensure() -> Path:
     return python
 
 
-def argv(python: Path, *, model: Path, port: int, ctx: int, threads: int, gpu: bool) -> list[str]:
+def argv(python: Path, *, model: Path, port: int, ctx: int, threads: int, gpu: bool, kv: str) -> list[str]:
+    """Return how it is started. It knows the types of keys and values by ggml's numbers, f16 without being told."""
+    known = [] if kv == "f16" else [f"--type_k={TYPES[kv]}", f"--type_v={TYPES[kv]}", "--flash_attn=true"]
     return [
         str(python), "-m", "llama_cpp.server", f"--model={model}", "--host=127.0.0.1", f"--port={port}",
         f"--n_ctx={ctx}", f"--n_threads={threads}", f"--n_threads_batch={threads}",
-        f"--n_gpu_layers={-1 if gpu else 0}", "--interrupt_requests=false", "--verbose=false",
+        f"--n_gpu_layers={-1 if gpu else 0}", "--interrupt_requests=false", "--verbose=false", *known,
     ]  # fmt: skip

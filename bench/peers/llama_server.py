@@ -8,7 +8,6 @@ import hashlib
 import os
 import shutil
 import sys
-import tarfile
 from pathlib import Path
 
 from bench.peers.libraries import Libraries
@@ -36,11 +35,11 @@ def ensure(libraries: Libraries) -> Path:
     return kept / _NAME
 
 
-def argv(program: Path, *, model: Path, port: int, slots: int, ctx: int, threads: int, gpu: bool) -> list[str]:
+def argv(program: Path, *, model: Path, port: int, slots: int, ctx: int, threads: int, gpu: bool, kv: str) -> list[str]:
     """Return how it is started: all is as it comes, but what has to be the same for all."""
     given = {
         "model": model, "host": "127.0.0.1", "port": port, "parallel": slots, "ctx-size": ctx * slots,
-        "threads": threads, "gpu-layers": 999 if gpu else 0,
+        "threads": threads, "gpu-layers": 999 if gpu else 0, "cache-type-k": kv, "cache-type-v": kv,
     }  # fmt: skip
     words = [str(word) for key, value in given.items() for word in (f"--{key}", value)]
     return [str(program), *words, "--no-ui", "--offline"]
@@ -60,10 +59,9 @@ def _build(kept: Path, libraries: Libraries) -> None:
 
 def _sources(temporary: Path) -> Path:
     """Fetch and unpack the source distribution; return llama.cpp in it."""
-    words = ["--quiet", "--no-deps", "--no-binary=:all:", f"--dest={temporary}", pinned(LLAMA)]
+    words = ["--quiet", "--no-deps", f"--no-binary={LLAMA}", f"--dest={temporary}", pinned(LLAMA)]
     run([sys.executable, "-m", "pip", "download", *words], quiet=True)
     (packed,) = temporary.glob("*.tar.gz")
-    with tarfile.open(packed) as archive:
-        archive.extractall(temporary, filter="data")
+    run(["tar", "--extract", f"--file={packed}", f"--directory={temporary}", "--no-same-owner"], quiet=True)
     (sources,) = temporary.glob("*/vendor/llama.cpp")
     return sources

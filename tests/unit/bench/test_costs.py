@@ -12,7 +12,7 @@ from bench.peers.libraries import Libraries
 from bench.threads import Thread
 from bench.wake import Started, Woken, table
 
-METRICS = 'rbee_worker_engine_seconds{part="compute"} 4.0\nrbee_worker_engine_seconds{part="rest"} 0.25\n'
+METRICS = 'rbee_worker_engine_seconds_total{part="compute"} 4.0\nrbee_worker_engine_seconds_total{part="rest"} 0.25\n'
 
 
 def test_pythons_part_is_all_that_others_than_the_decode_thread_do_and_what_that_one_does_beside() -> None:
