@@ -38,7 +38,7 @@ App: TypeAlias = "Sanic[Any, Any]"
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/models")
+OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/models")
 _OPEN = frozenset({"/health"})
 _OPEN_ON_LOOPBACK = frozenset({"/metrics", "/openapi.json"})
 _LONGEST_ANSWER_S = 3600

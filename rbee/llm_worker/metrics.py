@@ -1,9 +1,12 @@
 """What Prometheus is told of a worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
+from rbee.llm_worker.engine import Spent
 from rbee.wire.events import End, Failure, JobEvent
 
 _TTFT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -39,6 +42,10 @@ class WorkerMetrics:
         self._slots.set(slots)
         self._busy.set_function(busy)
 
+    def watch_spent(self, spent: Spent) -> None:
+        """Tell where the engine's time goes."""
+        self.registry.register(_Engine(spent))
+
     def ended(self, event: JobEvent) -> None:
         """Count a generation by its last event."""
         match event:
@@ -52,3 +59,24 @@ class WorkerMetrics:
                 self._outcomes.labels(event.code).inc()
             case _:
                 self._outcomes.labels("internal").inc()
+
+
+class _Engine(Collector):
+    """What the thread that computes has spent: read when somebody asks, since it changes with every step."""
+
+    def __init__(self, spent: Spent) -> None:
+        self._spent = spent
+
+    def collect(self) -> Iterator[Metric]:
+        seconds = CounterMetricFamily(
+            "rbee_worker_engine_seconds",
+            "Time of the thread that computes: in llama.cpp, drawing tokens, and all else.",
+            labels=["part"],
+        )
+        spent = self._spent
+        for part, value in (("compute", spent.compute_s), ("draw", spent.draw_s), ("rest", spent.rest_s)):
+            seconds.add_metric([part], value)
+        yield seconds
+        yield CounterMetricFamily(
+            "rbee_worker_steps", "Steps computed; each is a token of every answer.", value=spent.steps
+        )

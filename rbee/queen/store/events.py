@@ -50,6 +50,12 @@ def tokens(seq: int) -> bytes:
     return b"".join(bytes(row.tokens or b"") for row in rows)
 
 
+def parts(seq: int) -> frozenset[int]:
+    """Return of which inputs the vectors or scores were told."""
+    rows = Event.select(Event.data).where(Event.job == seq, Event.kind.in_(("vector", "score")))
+    return frozenset(json.loads(row.data)["index"] for row in rows)
+
+
 def page(seq: int, after: int, limit: int = 500) -> tuple[Entry, ...]:
     """Return the events that follow ``after``, oldest first."""
     rows = (

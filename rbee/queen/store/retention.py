@@ -3,6 +3,7 @@
 from collections.abc import Collection
 
 from rbee.queen.store.models import Event, Job, WorkerDecision
+from rbee.wire.events import PARTS
 
 finished = Job.finished_ms + Job.skew_ms
 
@@ -19,7 +20,7 @@ def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ())
         if row.seq not in keep
     ]
     for seq in due:
-        Event.delete().where(Event.job == seq, Event.kind == "token").execute()
+        Event.delete().where(Event.job == seq, Event.kind.in_(PARTS)).execute()
         Job.update(spec="", erased_ms=now_ms).where(Job.seq == seq).execute()
     return len(due)
 
