@@ -12,10 +12,26 @@ from rbee.wire.workers import Backend
 CPU_BACKENDS = frozenset({Backend.CPU})
 
 
+OLDEST_CAPABILITY = (5, 0)
+"""Of CUDA GPUs, what llama.cpp is built for (ggml-cuda/CMakeLists.txt)."""
+
+
 def heeding(inventory: GpuInventory, limit_c: int) -> GpuInventory:
-    """Return the inventory with the GPUs that are hotter than ``limit_c`` marked so; 0 is no limit."""
-    gpus = tuple(_too_hot(gpu, limit_c) if _is_hot(gpu, limit_c) else gpu for gpu in inventory.gpus)
-    return dataclasses.replace(inventory, gpus=gpus)
+    """Return the inventory with the GPUs that are hotter than ``limit_c`` marked so; 0 is no limit. As are those too old."""
+    gpus = (_too_hot(gpu, limit_c) if _is_hot(gpu, limit_c) else gpu for gpu in inventory.gpus)
+    return dataclasses.replace(inventory, gpus=tuple(_too_old(gpu) if _is_old(gpu) else gpu for gpu in gpus))
+
+
+def _is_old(gpu: Gpu) -> bool:
+    major, _, minor = gpu.compute_capability.partition(".")
+    told = major.isdigit() and minor.isdigit() and gpu.vendor == "nvidia" and not gpu.problem
+    return told and (int(major), int(minor)) < OLDEST_CAPABILITY
+
+
+def _too_old(gpu: Gpu) -> Gpu:
+    least = ".".join(map(str, OLDEST_CAPABILITY))
+    sentence = f"its compute capability is {gpu.compute_capability}, llama.cpp wants at least {least}"
+    return dataclasses.replace(gpu, problem=sentence)
 
 
 def _is_hot(gpu: Gpu, limit_c: int) -> bool:
