@@ -17,7 +17,7 @@ OLDEST_CAPABILITY = (5, 0)
 
 
 def heeding(inventory: GpuInventory, limit_c: int) -> GpuInventory:
-    """Return the inventory with the GPUs that are hotter than ``limit_c`` marked so; 0 is no limit. As are those too old."""
+    """Return the inventory with the GPUs marked that are too old, or hotter than ``limit_c``; 0 is no limit."""
     gpus = (_too_hot(gpu, limit_c) if _is_hot(gpu, limit_c) else gpu for gpu in inventory.gpus)
     return dataclasses.replace(inventory, gpus=tuple(_too_old(gpu) if _is_old(gpu) else gpu for gpu in gpus))
 

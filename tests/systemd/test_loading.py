@@ -1,19 +1,9 @@
 """Real workers that are loaded otherwise than as a model comes: a smaller cache, adapters, kept conversations."""
 
-import shutil
-from typing import Any
-
 from tests.assets.kinds import tiny_encoder, tiny_lora
 from tests.systemd.lab import Lab
 
 ASKED = ("--raw", "--prompt", "abc " * 40, "--max-tokens", "12", "--temperature", "0", "--ignore-eos")
-
-
-def give(lab: Lab, name: str, make: Any, **shape: Any) -> None:
-    """Put another kind of file on the host and register it."""
-    path = make(lab.host.root / lab.models.lstrip("/") / f"{name}.gguf", **shape)
-    shutil.chown(path, *lab._owner())  # noqa: SLF001  (as give_tiny)
-    lab.hive("models", "import", f"{lab.models}/{name}.gguf")
 
 
 def said(lab: Lab, model: str) -> str:
@@ -22,7 +12,7 @@ def said(lab: Lab, model: str) -> str:
 
 def test_a_model_with_an_adapter_is_started_by_its_name_and_says_something_else(lab: Lab) -> None:
     lab.give_tiny()
-    give(lab, "pirate", tiny_lora)
+    lab.give("pirate", tiny_lora)
     assert {each["id"]: each["kind"] for each in lab.hive_json("models", "list")}["pirate"] == "adapter"
     assert said(lab, "tiny+pirate") != said(lab, "tiny")
     workers = {each["model"]: each for each in lab.hive_json("worker", "list")}
@@ -35,7 +25,7 @@ def test_a_model_with_an_adapter_is_started_by_its_name_and_says_something_else(
 
 def test_a_model_that_only_embeds_is_not_asked_to_chat(lab: Lab) -> None:
     lab.give_tiny()
-    give(lab, "encoder", tiny_encoder)
+    lab.give("encoder", tiny_encoder)
     worker = lab.spawn("encoder", "--ctx", "512")
     assert worker["state"] == "ready"
     code, error = lab.refused("rbee", "jobs", "submit", "--model", "encoder", *ASKED)
