@@ -1,5 +1,7 @@
 """Wheels of the two dependencies that PyPI has as source only, built once and kept in the cache.
 
+With RBEE_LLAMA_BACKEND=cuda, rocm or vulkan llama.cpp is built for that kind of GPU too; those wheels lie apart.
+
 pystemd takes 20 s to compile. llama-cpp-python takes 2 minutes built lean as here, and 5 as it comes: without its
 tools, server, examples, multimodal part and the ``common`` library, of which the Python binding uses nothing.
 """
@@ -10,7 +12,7 @@ import zipfile
 from pathlib import Path
 
 from tools import cache
-from tools.dependencies import pinned
+from tools.dependencies import ACCELERATORS, accelerator, pinned
 from tools.run import run, say
 
 LLAMA = "llama-cpp-python"
@@ -34,7 +36,7 @@ LLAMA_INCLUDE = "set(LLAMA_BUILD_COMMON OFF)\n"
 
 def ensure(pip: Path) -> Path:
     """Return the directory with both wheels, for ``pip --find-links``; ``pip`` is a venv's Python that has pip."""
-    directory = cache.directory() / "wheels"
+    directory = cache.directory() / "-".join(("wheels", *accelerator()))
     with cache.locked("wheels"):
         for name in (PYSTEMD, LLAMA):
             if not _is_there(directory, pinned(name)):
@@ -67,12 +69,16 @@ def _is_whole(wheel: Path) -> bool:
 
 
 def _build(pip: Path, directory: Path, requirement: str) -> None:
-    say(f"building {requirement}, once ({'about 2 minutes on 2 cores' if LLAMA in requirement else '20 s'})")
+    of_llama = LLAMA in requirement
+    gpu = [ACCELERATORS[name] for name in accelerator()] if of_llama else []
+    more = [os.environ.get("CMAKE_ARGS", "")] if gpu else []  # -DCMAKE_CUDA_ARCHITECTURES=…, and the like
+    minutes = "an hour on 2 cores" if gpu else "about 2 minutes on 2 cores"
+    say(f"building {requirement}, once ({minutes if of_llama else '20 s'})")
     with cache.building(directory / "x") as temporary:
         include = temporary / "lean.cmake"
         include.write_text(LLAMA_INCLUDE)
         env = {
-            "CMAKE_ARGS": " ".join((*LLAMA_FLAGS, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={include}")),
+            "CMAKE_ARGS": " ".join((*LLAMA_FLAGS, *gpu, f"-DCMAKE_PROJECT_llama.cpp_INCLUDE={include}", *more)),
             # Unset, every compiler starts at once.
             "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
             "FORCE_CMAKE": "1",

@@ -10,10 +10,10 @@ from pathlib import Path
 from rbee.errors import InvalidRequest, ModelNotFound, NotPermitted
 from rbee.pool_core import names
 from rbee.pool_core.load import CPU_BATCH_TOKENS
-from rbee.pool_core.mixes import MOST_ADAPTERS, PLUS
 from rbee.pool_core.ports import HoldPlan, WorkerPlan
 from rbee.wire import codec
 from rbee.wire.fields import NAME, items, name, number, text
+from rbee.wire.mixes import MOST_ADAPTERS, PLUS
 from rbee.wire.workers import Backend, Kv
 
 LOWEST_PORT = 1024

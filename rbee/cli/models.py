@@ -23,6 +23,7 @@ FILE_COLUMNS = (
 ENTRY_COLUMNS = (
     Column("MODEL", "id"),
     Column("HERE", "present", lambda present: "yes" if present else "no"),
+    Column("KIND", "kind"),
     Column("SIZE", "size_bytes", bytes_text, right=True),
     Column("ALIASES", "aliases", ", ".join),
     Column("REFERENCE", "reference"),

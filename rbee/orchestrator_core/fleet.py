@@ -1,13 +1,15 @@
 """All pools at one moment, found by what they have, so that a decision looks only at those it concerns."""
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from rbee.orchestrator_core.devices import DeviceKey
 from rbee.orchestrator_core.holders import NOBODY, Holders, holders_of
-from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.names import Names, mixed
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.rooms import Place, Room, offers
 from rbee.wire.catalog import ModelFile
+from rbee.wire.mixes import PLUS, is_mix
 from rbee.wire.pools import VENDORS, Device, Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 
@@ -87,11 +89,19 @@ class Fleet:
         return self._workers.get(model, {}).get(pool, ())
 
     def files(self, model: str) -> Iterator[tuple[PoolView, ModelFile]]:
-        """Yield who has the file of ``model``, and what it is called there."""
+        """Yield who has the file of ``model``, and what it is called there; with adapters, who has all of them."""
+        if PLUS in model and is_mix(model):
+            for pool in self._files.get(model.split(PLUS, maxsplit=1)[0], {}):
+                whole = self.file(pool, model)
+                if whole is not None:
+                    yield self._pools[pool], whole
+            return
         for pool, file in self._files.get(model, {}).items():
             yield self._pools[pool], file
 
     def file(self, pool: str, model: str) -> ModelFile | None:
+        if PLUS in model and is_mix(model):
+            return mixed([self._files.get(part, {}).get(pool) for part in model.split(PLUS)])
         return self._files.get(model, {}).get(pool)
 
     def devices(self, pool: str) -> Sequence[Device]:
@@ -100,7 +110,17 @@ class Fleet:
     def need(self, pool: str, file: ModelFile, backend: Backend) -> Need:
         """Return what a worker of ``file`` takes there; a pool that does not say gets a guess from the file's size."""
         told = self._needs.get(pool, {}).get((file.id, backend))
+        if told is None and is_mix(file.id):
+            told = self._need_of_mix(pool, file, backend)
         return told or Need(model=file.id, backend=backend, bytes=int(file.size_bytes * HEADROOM), ctx=0)
+
+    def _need_of_mix(self, pool: str, file: ModelFile, backend: Backend) -> Need | None:
+        """Return what the base takes, and the adapters over it."""
+        base = self.file(pool, self.names.canonical(file.id.split(PLUS)[0]))
+        if base is None:
+            return None
+        alone = self.need(pool, base, backend)
+        return replace(alone, model=file.id, bytes=alone.bytes + file.size_bytes - base.size_bytes)
 
     def rooms(self, pool: str, file: ModelFile) -> Sequence[Room]:
         """Return what the devices of ``pool`` offer a worker of ``file``, by its last word.

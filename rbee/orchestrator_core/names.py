@@ -1,8 +1,10 @@
 """Model names: what people type, brought to one spelling."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 
 from rbee.wire.catalog import ModelEntry, ModelFile
+from rbee.wire.mixes import PLUS, is_mix
 
 
 class Names:
@@ -13,7 +15,12 @@ class Names:
         self._canonical = _table(self.entries)
 
     def canonical(self, name: str) -> str:
-        """Return the catalog's id for ``name``; a name the catalog lacks stands for itself."""
+        """Return the catalog's id for ``name``; a name the catalog lacks stands for itself.
+
+        Of a model with adapters each part has its own.
+        """
+        if PLUS in name and is_mix(name):
+            return PLUS.join(self._canonical.get(part, part) for part in name.split(PLUS))
         return self._canonical.get(name, name)
 
     def known(self, name: str) -> bool:
@@ -23,9 +30,20 @@ class Names:
         return self.canonical(name) == self.canonical(other)
 
     def file_of(self, name: str, files: Iterable[ModelFile]) -> ModelFile | None:
-        """Return the file among ``files`` that ``name`` means."""
+        """Return the file among ``files`` that ``name`` means; of a model with adapters, all of them as one."""
+        there = tuple(files)
+        if is_mix(name):
+            return mixed([self.file_of(part, there) for part in name.split(PLUS)])
         wanted = self.canonical(name)
-        return next((f for f in files if wanted in (self.canonical(f.id), self.canonical(f.reference))), None)
+        return next((f for f in there if wanted in (self.canonical(f.id), self.canonical(f.reference))), None)
+
+
+def mixed(files: Sequence[ModelFile | None]) -> ModelFile | None:
+    """Return a base with its adapters as one file; None where one of them is missing."""
+    there = [file for file in files if file is not None]
+    if len(there) < len(files):
+        return None
+    return replace(there[0], id=PLUS.join(file.id for file in there), size_bytes=sum(file.size_bytes for file in there))
 
 
 def _table(entries: Iterable[ModelEntry]) -> Mapping[str, str]:

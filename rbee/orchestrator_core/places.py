@@ -23,6 +23,7 @@ from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.view import View, is_open
 from rbee.wire.catalog import ModelFile
 from rbee.wire.jobs import JobSpec
+from rbee.wire.mixes import PLUS, is_mix
 from rbee.wire.pools import PoolState
 from rbee.wire.words import bytes_text
 from rbee.wire.workers import Backend, WorkerSpec
@@ -179,6 +180,35 @@ def _no_backend(backend: str, live: Sequence[PoolView]) -> BackendUnavailable:
 
 
 def _no_model(model: str, live: Sequence[PoolView], names: Names) -> ModelNotFound:
+    return _no_mix(model, live, names) if is_mix(model) else _no_file(model, live, names)
+
+
+def _no_mix(model: str, live: Sequence[PoolView], names: Names) -> ModelNotFound:
+    """Say which part of a model with adapters nobody has; else that nobody has all of them."""
+    base, *adapters = model.split(PLUS)
+    if not any(_has(pool, base, names) for pool in live):
+        return _no_file(base, live, names)
+    for adapter in adapters:
+        if not any(_has(pool, adapter, names) for pool in live):
+            return ModelNotFound(
+                f"no pool has the adapter {adapter}",
+                hint=f"rbee-hive models download {names.canonical(adapter)}, or models import, where {base} is",
+                details={"model": model, "adapter": adapter},
+            )
+    where = {part: [pool.id for pool in live if _has(pool, part, names)] for part in (base, *adapters)}
+    told = ", ".join(f"{part} is at {' and '.join(pools)}" for part, pools in where.items())
+    return ModelNotFound(
+        f"no pool has all of {model}: {told}",
+        hint=f"rbee pool models download {adapters[0]} --host {where[base][0]}",
+        details={"model": model, "pools": where},
+    )
+
+
+def _has(pool: PoolView, name: str, names: Names) -> bool:
+    return pool.snapshot is not None and names.file_of(name, pool.snapshot.models) is not None
+
+
+def _no_file(model: str, live: Sequence[PoolView], names: Names) -> ModelNotFound:
     there = sorted({file.id for pool in live if pool.snapshot for file in pool.snapshot.models})
     if names.known(model):
         message, hint = f"no pool has the model {model} yet", f"rbee-hive models download {names.canonical(model)}"

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
-from rbee.orchestrator_core import clearing, places
+from rbee.orchestrator_core import clearing, fitness, places
 from rbee.orchestrator_core.devices import gpus_of, is_on, key_of, share
 from rbee.orchestrator_core.eviction import Victim
 from rbee.orchestrator_core.holders import USUAL_LOAD_MS
@@ -98,6 +98,9 @@ def decide(
         context_tokens: how many it has at least; a worker with less context is none for it.
         waited_s: how long it waits already.
     """
+    wrong = fitness.unfit(job, view)
+    if wrong is not None:
+        return Refuse(wrong)
     there = seats_of(job, view, warm or {})
     seats = [seat for seat in there if holds(seat.worker, context_tokens)]
     awake = [seat for seat in seats if seat.free > 0 and seat.worker.state in (WorkerState.READY, WorkerState.BUSY)]

@@ -12,10 +12,26 @@ from rbee.wire.workers import Backend
 CPU_BACKENDS = frozenset({Backend.CPU})
 
 
+OLDEST_CAPABILITY = (5, 0)
+"""Of CUDA GPUs, what llama.cpp is built for (ggml-cuda/CMakeLists.txt)."""
+
+
 def heeding(inventory: GpuInventory, limit_c: int) -> GpuInventory:
-    """Return the inventory with the GPUs that are hotter than ``limit_c`` marked so; 0 is no limit."""
-    gpus = tuple(_too_hot(gpu, limit_c) if _is_hot(gpu, limit_c) else gpu for gpu in inventory.gpus)
-    return dataclasses.replace(inventory, gpus=gpus)
+    """Return the inventory with the GPUs marked that are too old, or hotter than ``limit_c``; 0 is no limit."""
+    gpus = (_too_hot(gpu, limit_c) if _is_hot(gpu, limit_c) else gpu for gpu in inventory.gpus)
+    return dataclasses.replace(inventory, gpus=tuple(_too_old(gpu) if _is_old(gpu) else gpu for gpu in gpus))
+
+
+def _is_old(gpu: Gpu) -> bool:
+    major, _, minor = gpu.compute_capability.partition(".")
+    told = major.isdigit() and minor.isdigit() and gpu.vendor == "nvidia" and not gpu.problem
+    return told and (int(major), int(minor)) < OLDEST_CAPABILITY
+
+
+def _too_old(gpu: Gpu) -> Gpu:
+    least = ".".join(map(str, OLDEST_CAPABILITY))
+    sentence = f"its compute capability is {gpu.compute_capability}, llama.cpp wants at least {least}"
+    return dataclasses.replace(gpu, problem=sentence)
 
 
 def _is_hot(gpu: Gpu, limit_c: int) -> bool:
@@ -61,7 +77,12 @@ def no_gpu(wanted: Backend, found: GpuInventory) -> BackendUnavailable:
 
 
 def choose_gpus(
-    wanted: int | None, needed: int, lines: Sequence[Device], *, layer_bytes: int = 0
+    wanted: int | None,
+    needed: int,
+    lines: Sequence[Device],
+    *,
+    layer_bytes: int = 0,
+    further_bytes: int = DEVICE_CONTEXT_BYTES,
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """Return the GPU asked for, else the fullest one that still has ``needed`` bytes, else few that have them together.
 
@@ -69,6 +90,7 @@ def choose_gpus(
 
     Args:
         layer_bytes: a model is split between two layers, not in one; so much is left free on each GPU.
+        further_bytes: what each GPU after the first takes besides its part of the model.
 
     Raises:
         InvalidRequest: there is no GPU of that index.
@@ -84,7 +106,7 @@ def choose_gpus(
     roomy = [(line.free_bytes, gpu) for gpu, line in gpus.items() if line.free_bytes >= needed]
     if roomy:
         return (min(roomy)[1],), ()
-    together = _together(gpus, needed, layer_bytes) if wanted is None else {}
+    together = _together(gpus, needed, layer_bytes, further_bytes) if wanted is None else {}
     if not together:
         raise _too_full(gpus, needed, split=wanted is None)
     room = sum(together.values())
@@ -96,12 +118,12 @@ def _all_hot(gpus: Mapping[int, Device]) -> GpuTooHot:
     return GpuTooHot(told, hint="rbee-hive gpu status; try again when it has cooled down", details={"gpus": list(gpus)})
 
 
-def _together(gpus: Mapping[int, Device], needed: int, layer_bytes: int) -> Mapping[int, int]:
-    """Return what may be used of the roomiest GPUs that suffice together; each after the first takes a context more."""
+def _together(gpus: Mapping[int, Device], needed: int, layer_bytes: int, further_bytes: int) -> Mapping[int, int]:
+    """Return what may be used of the roomiest GPUs that suffice together; each after the first takes more."""
     chosen: dict[int, int] = {}
     for gpu, line in sorted(gpus.items(), key=lambda each: (-each[1].free_bytes, each[0])):
         chosen[gpu] = max(0, line.free_bytes - layer_bytes)
-        if len(chosen) > 1 and sum(chosen.values()) >= needed + (len(chosen) - 1) * DEVICE_CONTEXT_BYTES:
+        if len(chosen) > 1 and sum(chosen.values()) >= needed + (len(chosen) - 1) * further_bytes:
             return dict(sorted(chosen.items())) if min(chosen.values()) > 0 else {}
     return {}
 

@@ -55,11 +55,8 @@ def compute_bytes(model: ModelFile, load: Load) -> int:
     """
     if not model.heads or not model.vocabulary:
         return COMPUTE_LIMIT_BYTES
-    ctx = load.cells // load.slots
-    scores = 0 if _flash(model, load) else model.heads * ctx
-    logits = 0 if keeps_no_cache(model) else model.vocabulary
-    per_token = _F32 * (scores + logits + _vectors(model)) + _MASK * ctx
-    return batch_tokens(model, load) * per_token + _staged_bytes(model, load)
+    logits = 0 if keeps_no_cache(model) else _F32 * model.vocabulary
+    return batch_tokens(model, load) * logits + _inner_bytes(model, load)
 
 
 def touched_bytes(model: ModelFile, load: Load) -> int:
@@ -72,6 +69,13 @@ def touched_bytes(model: ModelFile, load: Load) -> int:
         return COMPUTE_LIMIT_BYTES
     per_token = _F32 * _vectors(model) + _MASK * (load.cells // load.slots)
     return batch_tokens(model, load) * per_token + WORK_BYTES
+
+
+def further_bytes(model: ModelFile, load: Load) -> int:
+    """Return what each GPU after the first takes of its own where a model is split: the logits are on one alone."""
+    if not model.heads or not model.vocabulary:
+        return DEVICE_CONTEXT_BYTES
+    return DEVICE_CONTEXT_BYTES + _inner_bytes(model, load)
 
 
 def limit_bytes(model: ModelFile, load: Load) -> int:
@@ -103,7 +107,7 @@ def device_bytes(model: ModelFile, load: Load) -> int:
         cache = cache * _blocks(model, load) // model.layers
         weights += _block_bytes(model)
     beside = adapters_bytes(load) + compute_bytes(model, load)
-    return weights + cache + beside + load.gpus * DEVICE_CONTEXT_BYTES
+    return weights + cache + beside + DEVICE_CONTEXT_BYTES + (load.gpus - 1) * further_bytes(model, load)
 
 
 def rest_bytes(model: ModelFile, load: Load) -> int:
@@ -132,6 +136,14 @@ def weights_on_device(model: ModelFile, load: Load) -> int:
 
 def adapters_bytes(load: Load) -> int:
     return sum(adapter.size_bytes for adapter in load.adapters)
+
+
+def _inner_bytes(model: ModelFile, load: Load) -> int:
+    """Return the activations of one batch between embeddings and logits."""
+    ctx = load.cells // load.slots
+    scores = 0 if _flash(model, load) else model.heads * ctx
+    per_token = _F32 * (scores + _vectors(model)) + _MASK * ctx
+    return batch_tokens(model, load) * per_token + _staged_bytes(model, load)
 
 
 def _blocks(model: ModelFile, load: Load) -> int:

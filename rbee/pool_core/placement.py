@@ -36,7 +36,8 @@ def decide(
     if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
         raise inventory.no_gpu(spec.backend, survey.inventory)
     try:
-        gpus, split = _gpus(spec, needed, ledger_lines, layer_bytes=needed // (model.layers or USUAL_LAYERS))
+        apart = (needed // (model.layers or USUAL_LAYERS), memory.further_bytes(model, load))
+        gpus, split = _gpus(spec, needed, ledger_lines, apart)
         on_host = memory.rest_bytes(model, load) if gpus else needed
         _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
     except (InsufficientVram, InsufficientMemory) as error:
@@ -170,9 +171,13 @@ def _keep(spec: WorkerSpec, model: ModelFile, facts: PoolFacts) -> bool:
 
 
 def _gpus(
-    spec: WorkerSpec, needed: int, lines: Sequence[Device], *, layer_bytes: int
+    spec: WorkerSpec, needed: int, lines: Sequence[Device], apart: tuple[int, int]
 ) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """Return the GPUs to use, and how they share; where nobody counts the memory the index is taken at its word."""
+    """Return the GPUs to use, and how they share; where nobody counts the memory the index is taken at its word.
+
+    Args:
+        apart: the bytes of a layer, and what each GPU after the first takes besides, should several have to share.
+    """
     if spec.backend is Backend.CPU:
         if spec.gpu is not None:
             raise InvalidRequest(f"gpu is {spec.gpu}, but the backend is cpu", hint="leave --gpu out")
@@ -180,7 +185,7 @@ def _gpus(
     counted = [line for line in lines if line.gpu is not None and spec.backend in line.backends]
     if not counted and spec.backend is not Backend.CUDA:
         return (spec.gpu or 0,), ()
-    return inventory.choose_gpus(spec.gpu, needed, counted, layer_bytes=layer_bytes)
+    return inventory.choose_gpus(spec.gpu, needed, counted, layer_bytes=apart[0], further_bytes=apart[1])
 
 
 def _require_memory(needed: int, free: int) -> None:

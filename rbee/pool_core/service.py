@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
-from rbee.pool_core import failure, held, inventory, ledger, lifecycle, mixes, names, placement
+from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
     Checkout,
@@ -25,6 +25,7 @@ from rbee.pool_core.ports import (
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
+from rbee.wire.mixes import PLUS, parts_of
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
 from rbee.wire.workers import Backend, Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
@@ -226,7 +227,7 @@ class PoolService:
         if file is None:  # what is not whole can be deleted all the same
             await self._models.delete(model)
             return
-        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(mixes.PLUS)]
+        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(PLUS)]
         if users:
             raise Conflict(
                 f"model {file.id} is used by {', '.join(users)}",
@@ -323,7 +324,7 @@ class PoolService:
         self._refuse_draining("is draining")
         if spec.id is not None:
             names.check(spec.id)
-        base, over = mixes.parts_of(spec.model)
+        base, over = parts_of(spec.model)
         model = await self.get_model(base)
         adapters = [await self._adapter(each, model) for each in over]
         plan = placement.decide(spec, model, adapters, facts=self._facts, survey=await self._survey())

@@ -29,4 +29,6 @@ def _id(names: Names, file: ModelFile) -> str:
 def _with_pools(entry: ModelEntry, found: Sequence[tuple[str, ModelFile]]) -> ModelEntry:
     if not found:
         return entry
-    return replace(entry, present=True, size_bytes=found[0][1].size_bytes, pools=tuple(pool for pool, _ in found))
+    file = found[0][1]
+    pools = tuple(pool for pool, _ in found)
+    return replace(entry, present=True, size_bytes=file.size_bytes, pools=pools, kind=file.kind)

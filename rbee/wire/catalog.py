@@ -76,6 +76,7 @@ class ModelEntry:
     size_bytes: int | None = None
     aliases: tuple[str, ...] = ()
     pools: tuple[str, ...] = plain((), doc="set by the queen: who has the file")
+    kind: ModelKind | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import json
 import shutil
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import CompletedProcess
@@ -89,10 +89,14 @@ class Lab:
 
     def give_tiny(self, name: str = "tiny", **shape: Any) -> str:
         """Put the small seeded model on the host and register it; return its id."""
+        return self.give(name, tiny_gguf, **shape)
+
+    def give(self, name: str, make: Callable[..., Path], **shape: Any) -> str:
+        """Put the file that ``make`` writes on the host and register it; return its id."""
         target = self.host.root / self.models.lstrip("/")
         target.mkdir(parents=True, exist_ok=True)
         path = target / f"{name}.gguf"
-        tiny_gguf(path, **shape)
+        make(path, **shape)
         if self.user is None:
             shutil.chown(path, *self._owner())
         self.hive("models", "import", f"{self.models}/{name}.gguf")

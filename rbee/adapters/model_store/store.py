@@ -170,6 +170,7 @@ class FileModelStore:
             present=here is not None,
             size_bytes=here.size_bytes if here else expected,
             aliases=entry.aliases,
+            kind=here.kind if here else None,
         )
 
     def _find(self, reference: Reference) -> ModelFile | None:

@@ -9,6 +9,7 @@ from rbee.adapters.model_files import describe, inspect_all, mark
 from rbee.errors import InvalidRequest
 from rbee.pool_core import kinds, mixes
 from rbee.wire.catalog import ModelFile, ModelKind
+from rbee.wire.mixes import parts_of
 from rbee.wire.workers import Kv
 from tests.assets import tiny_gguf
 from tests.assets.kinds import tiny_encoder, tiny_lora
@@ -51,7 +52,7 @@ def test_a_cache_that_llama_would_refuse_is_refused_before() -> None:
 
 
 def test_a_mix_is_read_as_it_is_written() -> None:
-    assert mixes.parts_of("smollm2+pirate+polite") == ("smollm2", ("pirate", "polite"))
+    assert parts_of("smollm2+pirate+polite") == ("smollm2", ("pirate", "polite"))
     assert mixes.name_of(BASE, [PIRATE]) == "tiny+pirate"
     assert mixes.files_of("tiny+pirate", [PIRATE, BASE]) == (BASE, PIRATE)
     assert mixes.files_of("gone+pirate", [PIRATE, BASE]) == ()
@@ -59,13 +60,13 @@ def test_a_mix_is_read_as_it_is_written() -> None:
 
 @pytest.mark.parametrize("name", ["smollm2", "/models/a+b.gguf", "file:/models/a+b.gguf", "hf:org/repo::file=a+b.gguf"])
 def test_what_is_no_mix_stands_for_itself(name: str) -> None:
-    assert mixes.parts_of(name) == (name, ())
+    assert parts_of(name) == (name, ())
 
 
 @pytest.mark.parametrize("name", ["a+", "a++b", "a+b+b", "a+a", "a+B", "a+" + "+".join("bcdefghij")])
 def test_a_mix_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(InvalidRequest, match="model is "):
-        mixes.parts_of(name)
+        parts_of(name)
 
 
 def test_only_an_adapter_of_its_own_architecture_goes_over_a_model() -> None:

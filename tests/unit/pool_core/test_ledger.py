@@ -18,6 +18,7 @@ MODEL = dataclasses.replace(
     TINY, id="small", sha256="abc", size_bytes=2 * GIB, kv_bytes_per_token=1 << 16, heads=8, vocabulary=32_000,
     embedding_length=1024, feed_forward_length=4096,
 )  # fmt: skip
+FURTHER = memory.further_bytes(MODEL, load(Backend.CUDA, ctx=2048, slots=1))
 NEED = memory.device_bytes(MODEL, load(Backend.CUDA, ctx=2048, slots=1))
 OWN = memory.own_bytes(MODEL, load(ctx=2048, slots=1))
 
@@ -87,7 +88,7 @@ def test_a_worker_on_two_gpus_takes_a_share_of_each() -> None:
     for split, (first, second) in {(): (50, 50), (75, 25): (75, 25)}.items():
         starting = worker(gpu=0, gpus=(0, 1), split=split, state=WorkerState.STARTING)
         seen = survey(gpu(0), gpu(1), gpu(2), workers=(starting,))
-        both = NEED + memory.DEVICE_CONTEXT_BYTES
+        both = NEED + FURTHER
         reserved = [on_gpu(seen, index).reserved_bytes for index in range(3)]
         assert reserved == [both * first // 100, both * second // 100, 0]
 
@@ -139,7 +140,7 @@ def test_one_that_is_split_is_another_kind() -> None:
     split = ledger.need(MODEL, load(Backend.CUDA, ctx=2048, slots=1, gpus=2), news)
     assert (split.bytes, split.measured) == (int(4 * GIB * ledger.MARGIN), True)
     unseen = ledger.need(MODEL, load(Backend.CUDA, ctx=2048, slots=1, gpus=2), {})
-    assert unseen.bytes == NEED + memory.DEVICE_CONTEXT_BYTES
+    assert unseen.bytes == NEED + FURTHER
 
 
 @pytest.mark.parametrize(

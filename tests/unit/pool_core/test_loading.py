@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from rbee.errors import InsufficientDisk, InsufficientMemory, InsufficientVram, InvalidRequest, ModelNotFound
-from rbee.pool_core import ledger, memory, placement
+from rbee.pool_core import inventory, ledger, memory, placement
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import PoolFacts, WorkerPlan
 from rbee.wire.catalog import ModelFile, ModelKind
@@ -133,6 +133,19 @@ def test_one_with_an_adapter_is_another_kind_of_worker() -> None:
     )
     assert ledger.load_of(there, survey()).adapters == (PIRATE,)
     assert not [need for need in ledger.needs(survey(), ctx=4096, slots=1, kv=Kv.F16) if need.model == "pirate"]
+
+
+@pytest.mark.parametrize(
+    ("capability", "takes"), [("3.5", False), ("5.0", True), ("9.0", True), ("12.0", True), ("", True)]
+)
+def test_a_gpu_that_llama_knows_no_more_takes_nothing_and_says_why(capability: str, takes: bool) -> None:
+    gpu = Gpu(index=0, name="x", memory_total_bytes=24 * GIB, compute_capability=capability)
+    seen = inventory.heeding(GpuInventory(gpus=(gpu,)), 0)
+    assert (seen.gpus[0].problem == "") is takes
+    if not takes:
+        assert seen.gpus[0].problem == "its compute capability is 3.5, llama.cpp wants at least 5.0"
+        with pytest.raises(InsufficientVram, match=r"its compute capability is 3\.5"):
+            decide(seen=dataclasses.replace(survey(), inventory=seen))
 
 
 # Through the pool
