@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,6 +22,7 @@ BUILD = ROOT / "build" / "bench"
 """On the disk of the checkout: a database in a tmpfs would be none."""
 
 START_S, STOP_S = 120.0, 15.0
+_LOOK_S, _IDLE_S = 0.1, 0.02
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -57,6 +58,18 @@ def still(process: Process) -> Iterator[None]:
         os.kill(process.pid, signal.SIGCONT)
 
 
+async def quiet(process: Process) -> None:
+    """Return once a process has nothing to do any more: what was asked of it before is over, cancelled or not."""
+    async with asyncio.timeout(STOP_S):
+        before_s = process.cpu_s()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            now_s = process.cpu_s()
+            if now_s - before_s <= _IDLE_S:
+                return
+            before_s = now_s
+
+
 @contextlib.asynccontextmanager
 async def queen(database: str = "", **settings: object) -> AsyncIterator[Process]:
     """Run queen-rbee with a new database, or the one that is named."""
@@ -87,14 +100,20 @@ async def paced_worker(**options: object) -> AsyncIterator[Process]:
 
 @contextlib.asynccontextmanager
 async def running(
-    argv: list[str], *, log: Path, env: Mapping[str, str] | None = None, user: int | None = None
+    argv: list[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    user: int | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[int]:
     """Run ``argv`` with nothing in its environment but ``env`` and a PATH; what it prints goes to ``log``."""
     known = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(log.parent), **(env or {})}
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: ASYNC220  (uvloop's own knows no user; it is started once)
-            argv, stdout=out, stderr=out, cwd=ROOT, env=known, user=user, group=user, extra_groups=[] if user else None
-        )
+            argv, stdout=out, stderr=out, cwd=ROOT, env=known, user=user, group=user, extra_groups=[] if user else None,
+            pass_fds=pass_fds,
+        )  # fmt: skip
     try:
         yield process.pid
     except BaseException:
@@ -110,9 +129,9 @@ async def running(
             process.wait()
 
 
-async def answering(pid: int, address: str, path: str) -> None:
+async def answering(pid: int, address: str, path: str, *, token: str = "") -> None:
     """Wait until the process answers there, for as long as it lives; ``running`` says why it does not."""
-    async with HttpClient(f"http://{address}", timeout_s=5) as http, asyncio.timeout(START_S):
+    async with HttpClient(f"http://{address}", token=token, timeout_s=5) as http, asyncio.timeout(START_S):
         while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"):  # noqa: ASYNC240
             try:
                 await http.call("GET", path)
