@@ -25,8 +25,8 @@ class _End:
 async def together(streams: Sequence[AsyncIterator[T]]) -> AsyncGenerator[tuple[int, T], None]:
     """Yield the items of all ``streams``, which are generators, each with its stream's place; closing it closes them.
 
-    Nothing is yielded before each has begun, so what cannot begin is refused as a whole. When one fails the others
-    are closed.
+    Nothing is yielded before each has said something, so what cannot begin is refused as a whole; none may wait for
+    another one before it does. When one fails the others are closed.
 
     Raises:
         RbeeError: the first failure.
