@@ -190,7 +190,7 @@ async def test_a_schema_that_cannot_be_held_to_is_refused_by_name(serve: Serve) 
                 messages=USER,
                 response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
             )
-    assert caught.value.code == "invalid_request"
+    assert (caught.value.code, caught.value.param) == ("invalid_request", "response_format")
 
 
 TOOLS: Any = [

@@ -240,5 +240,11 @@ def test_nullable_is_null_as_well(schema: Any, said: str) -> None:
     assert say(shape(schema), WORDS, said)
 
 
+def test_an_answer_by_a_schema_has_to_be_let_end() -> None:
+    with pytest.raises(InvalidRequest, match="ignore_eos"):
+        shape_of(Generation(prompt="hi", schema={"type": "object"}, ignore_eos=True), WORDS)
+    assert shape_of(Generation(prompt="hi", ignore_eos=True), WORDS) == Shape()
+
+
 def test_what_wants_no_shape_gets_none() -> None:
     assert shape_of(Generation(prompt="hi"), WORDS) == Shape()
