@@ -12,7 +12,7 @@ from rbee.errors import RbeeError
 T = TypeVar("T")
 
 _AHEAD = 64
-"""How many items may wait for their reader; then the streams are as slow as it is."""
+"""How many items of a stream may wait for their reader; then it is as slow as that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +25,8 @@ class _End:
 async def together(streams: Sequence[AsyncIterator[T]]) -> AsyncGenerator[tuple[int, T], None]:
     """Yield the items of all ``streams``, which are generators, each with its stream's place; closing it closes them.
 
-    Nothing is yielded before each has begun, so what cannot begin is refused as a whole. When one fails the others
-    are closed.
+    Nothing is yielded before each has said something, so what cannot begin is refused as a whole; none may wait for
+    another one before it does. When one fails the others are closed.
 
     Raises:
         RbeeError: the first failure.
@@ -50,10 +50,12 @@ async def together(streams: Sequence[AsyncIterator[T]]) -> AsyncGenerator[tuple[
 class _Several(Generic[T]):
     """Streams that are read by a task each, into one line."""
 
-    _line: "asyncio.Queue[tuple[int, T | _End]]" = field(default_factory=lambda: asyncio.Queue(_AHEAD))
+    _line: "asyncio.Queue[tuple[int, T | _End]]" = field(default_factory=asyncio.Queue)
+    _rooms: list[asyncio.Semaphore] = field(default_factory=list)
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
 
     def add(self, place: int, stream: AsyncIterator[T]) -> None:
+        self._rooms.append(asyncio.Semaphore(_AHEAD))
         self._tasks.append(asyncio.create_task(self._pump(place, stream), name=f"together-{place}"))
 
     async def read(self) -> AsyncIterator[tuple[int, T]]:
@@ -70,6 +72,7 @@ class _Several(Generic[T]):
                 ended += 1
             if len(begun) == len(self._tasks):
                 for found in early:
+                    self._rooms[found[0]].release()
                     yield found
                 early.clear()
 
@@ -82,13 +85,14 @@ class _Several(Generic[T]):
         try:
             async with _closing(stream) as told:
                 async for item in told:
-                    await self._line.put((place, item))
-            await self._line.put((place, _End()))
+                    await self._rooms[place].acquire()
+                    self._line.put_nowait((place, item))
+            self._line.put_nowait((place, _End()))
         except Exception as error:  # noqa: BLE001  (whatever it was, the reader has to hear of it)
             known = error if isinstance(error, RbeeError) else RbeeError("an answer failed inside")
             if known is not error:
                 log.error("together.failed", error=repr(error))
-            await self._line.put((place, _End(known)))
+            self._line.put_nowait((place, _End(known)))
 
 
 def _closing(stream: AsyncIterator[T]) -> "contextlib.aclosing[AsyncGenerator[T, None]]":

@@ -6,6 +6,7 @@ ctypes, it ignores what it does not know of a schema, and it takes long where th
 
 import ctypes
 import json
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -44,7 +45,7 @@ class Lexicon:
         """Return ``grammar``, in llguidance's Lark, for one answer. Raises GrammarRefused."""
         matcher = LLMatcher(self._tokenizer, LLMatcher.grammar_from_lark(_HEAD + grammar), log_level=0)
         if matcher.is_error():
-            raise GrammarRefused(matcher.get_error().partition("<state>")[0].strip())
+            raise GrammarRefused(_words_of(matcher.get_error()))
         return Rule(matcher, self.size)
 
 
@@ -89,6 +90,12 @@ def json_rule(schema: Mapping[str, Any], *, spaced: bool = False) -> str:
     """
     marks = {"item_separator": ", ", "key_separator": ": "} if spaced else {}
     return "%json " + json.dumps({**schema, "x-guidance": {**_COMPACT, **marks}})
+
+
+def _words_of(error: str) -> str:
+    """Return the reason in an error, without the place in a grammar that no caller has written."""
+    reason = re.split(r"\n +\d+ \| |<state>", error)[0]
+    return re.sub(r"^at \d+\(\d+\): |failed to compile JSON schema: ", "", " ".join(reason.split()))
 
 
 class _Words:

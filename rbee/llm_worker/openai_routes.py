@@ -17,7 +17,7 @@ from rbee.llm_worker.routes import of
 from rbee.llm_worker.service import WorkerService
 from rbee.llm_worker.session import Session
 from rbee.wire import codec, openai
-from rbee.wire.events import End, Failure, JobEvent, StopReason
+from rbee.wire.events import End, Failure, JobEvent, Queued, StopReason
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.sse import Frame
 
@@ -92,7 +92,12 @@ def _sessions(
 
 
 async def _told(session: Session) -> AsyncGenerator[JobEvent, None]:
-    """Yield its events. Raises the failure among them; Conflict when it was cancelled."""
+    """Yield that it was accepted, though it may wait for a slot, and then its events.
+
+    Raises:
+        RbeeError: the failure among them; Conflict when it was cancelled.
+    """
+    yield Queued(position=0)
     async with contextlib.aclosing(cast(AsyncGenerator[tuple[int, JobEvent], None], session.read())) as numbered:
         async for _, event in numbered:
             if isinstance(event, Failure):

@@ -14,6 +14,8 @@ _SEVERAL = ("anyOf", "oneOf", "allOf", "prefixItems", "items")
 _NAMED = ("properties", "patternProperties", "$defs", "definitions", "dependentSchemas")
 _NEUTRAL: Mapping[str, Any] = {"uniqueItems": False, "dependentRequired": {}, "dependentSchemas": {}, "minContains": 0}
 _UNSAYABLE = re.compile(r"[\x00-\x07\x0b\x0e-\x1f]")
+_ANY_TEXT = ("password", "binary", "path", "file-path", "directory-path")
+"""Formats, of pydantic's as well, that say how a text is used, and not how it is written."""
 _COUNTS = ("minItems", "maxItems", "minLength", "maxLength", "minProperties", "maxProperties")
 
 
@@ -49,6 +51,8 @@ def _refuse_unsure(said: dict[str, Any]) -> None:
     for text in _texts([said.get("const"), said.get("enum"), list(names) if isinstance(names, Mapping) else None]):
         if _UNSAYABLE.search(text):
             raise GrammarRefused(f"the control character in {text[:40]!r}")
+    if said.get("format") in _ANY_TEXT:
+        del said["format"]
     if isinstance(said.get("minProperties"), int):
         least, sure = said.pop("minProperties"), len(said.get("required", ()))
         if least > sure:

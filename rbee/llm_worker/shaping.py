@@ -18,6 +18,7 @@ from rbee.llm_worker.calling.told import speaks_of_tools
 from rbee.llm_worker.schema import GrammarRefused, normalised
 from rbee.llm_worker.shape import Constraint, Shape
 from rbee.llm_worker.template import Render, render_chat
+from rbee.wire import codec
 from rbee.wire.jobs import Generation
 from rbee.wire.tools import Tool, ToolChoice
 
@@ -46,9 +47,12 @@ def shape_of(request: Generation, model: Vocabulary) -> Shape:
     """Return what the answer has to look like. Blocks; the first time it learns the vocabulary, for half a second.
 
     Raises:
-        InvalidRequest: the schema, or that of a tool, asks for what cannot be made sure of; names it.
+        InvalidRequest: the schema, or that of a tool, asks for what cannot be made sure of; names it. Or the answer is
+            never to end.
     """
     tools = wanted_tools(request)
+    if request.ignore_eos and (tools or request.schema is not None):
+        raise codec.invalid([("ignore_eos", "is for answers that may be anything: by a schema or with tools they end")])
     if tools:
         return _known(model).calls(tools, request)
     return Shape() if request.schema is None else Shape(constraint=_known(model).json(request.schema))

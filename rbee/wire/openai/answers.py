@@ -55,18 +55,19 @@ class Renderer:
     def chunks(self, event: JobEvent, index: int = 0) -> list[dict[str, Any]]:
         """Return the chunk objects for ``event``; none for what OpenAI has no word for."""
         choice = self._choices[index]
+        said: list[dict[str, Any]]
         match event:
             case Started():
-                said = choice.opening()
+                said = []
             case Token():
-                said = [*choice.opening(), choice.said(event)]
+                said = [choice.said(event)]
             case Call():
-                said = [*choice.opening(), choice.called(event)]
+                said = [choice.called(event)]
             case End():
-                said = [*choice.opening(), choice.closing(event)]
+                said = [choice.closing(event)]
             case _:
                 return []
-        chunks = [self._chunk([piece]) for piece in said]
+        chunks = [self._chunk([piece]) for piece in [*self._openings(index), *said]]
         if self._ended and self.wanted.include_usage:
             chunks.append(self._chunk([]) | {"usage": self._usage()})
         return chunks
@@ -89,6 +90,10 @@ class Renderer:
             raise WorkerLost(f"the answer to {self.id} broke off after {told} tokens", hint="send it again")
         choices = [choice.whole(likely=self._likely) for choice in self._choices]
         return self._base("chat.completion") | {"choices": choices, "usage": self._usage()}
+
+    def _openings(self, index: int) -> list[dict[str, Any]]:
+        """Return what opens choice ``index``, and those before it: the official client begins with no later one."""
+        return [piece for choice in self._choices[: index + 1] for piece in choice.opening()]
 
     @property
     def _ended(self) -> bool:

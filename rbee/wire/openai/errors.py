@@ -7,6 +7,8 @@ from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.sse import Frame
 
+_PARAMS: Mapping[str, str] = {"schema": "response_format", "inputs": "input"}
+"""What we and they call the same."""
 _TYPES: Mapping[int, str] = {401: "authentication_error", 403: "permission_error", 429: "rate_limit_error"}
 
 
@@ -14,7 +16,8 @@ def error_body(error: RbeeError) -> dict[str, Any]:
     """Return ``error`` in OpenAI's shape; ``param`` is the first wrong field."""
     fields = error.details.get("fields")
     first = fields[0] if isinstance(fields, list | tuple) and fields else {}
-    param = first.get("field") if isinstance(first, Mapping) else None
+    field = first.get("field") if isinstance(first, Mapping) else None
+    param = _PARAMS.get(str(field), field)
     return {
         "error": {
             "message": error.message,

@@ -104,8 +104,17 @@ async def test_a_client_that_goes_away_ends_all_choices(serve: Serve) -> None:
         async with asyncio.timeout(10):
             await worker.service.sessions.quiet()
         ends = [session.events[-1] for session in worker.service.sessions._all.values()]
-    assert len(ends) == 4
     assert "cancelled" in {getattr(end, "stop_reason", "") for end in ends}
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_choices_that_wait_for_a_slot_do_not_hold_up_those_that_have_one(serve: Serve, stream: bool) -> None:
+    """Each says more than may wait for its reader."""
+    async with serve(slots=1) as worker:
+        asked = {"model": "tiny", "messages": USER, "n": 3, "max_tokens": 400, "ignore_eos": True, "stream": stream}
+        async with asyncio.timeout(60), worker.http.post("/v1/chat/completions", json=asked) as response:
+            text = await response.text()
+    assert text.count('"finish_reason":"length"') == 3
 
 
 async def test_more_choices_than_may_wait_are_refused_as_a_whole(serve: Serve) -> None:
@@ -181,7 +190,7 @@ async def test_a_schema_that_cannot_be_held_to_is_refused_by_name(serve: Serve) 
                 messages=USER,
                 response_format={"type": "json_schema", "json_schema": {"name": "x", "schema": schema}},
             )
-    assert caught.value.code == "invalid_request"
+    assert (caught.value.code, caught.value.param) == ("invalid_request", "response_format")
 
 
 TOOLS: Any = [

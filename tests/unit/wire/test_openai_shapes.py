@@ -276,6 +276,17 @@ def test_several_choices_are_one_answer() -> None:
     assert texts == ["ac", "b"]
 
 
+def test_choices_open_in_their_order_whoever_speaks_first() -> None:
+    one = renderer(chat(n=3))
+    first = [chunk["choices"][0] for event in (STARTED, Token(i=0, t="b")) for chunk in one.chunks(event, 1)]
+    assert [(each["index"], each["delta"].get("role")) for each in first] == [
+        (0, "assistant"),
+        (1, "assistant"),
+        (1, None),
+    ]
+    assert one.chunks(STARTED, 0) == []
+
+
 def test_an_answer_that_lacks_a_choice_is_none() -> None:
     with pytest.raises(WorkerLost, match="broke off"):
         renderer(chat(n=2)).whole([(0, STARTED), (0, end())])

@@ -201,6 +201,7 @@ def test_what_cannot_be_made_sure_of_is_refused_by_name(schema: Any, named: str)
         shape(schema)
     assert caught.value.details["fields"][0]["field"] == "schema"
     assert caught.value.hint
+    assert "\n" not in caught.value.message and "%json" not in caught.value.message
 
 
 @pytest.mark.parametrize(
@@ -209,6 +210,8 @@ def test_what_cannot_be_made_sure_of_is_refused_by_name(schema: Any, named: str)
         {"type": "array", "uniqueItems": False},
         {"type": "array", "maxItems": 3.0},
         {"title": "T", "default": 1},
+        {"type": "string", "format": "password", "writeOnly": True},
+        {"type": "integer", "format": "int32"},
         {"type": "object", "minProperties": 1, "required": ["a"], "properties": {"a": {"type": "integer"}}},
     ],
 )
@@ -235,6 +238,12 @@ def test_a_property_may_be_called_like_a_keyword() -> None:
 )
 def test_nullable_is_null_as_well(schema: Any, said: str) -> None:
     assert say(shape(schema), WORDS, said)
+
+
+def test_an_answer_by_a_schema_has_to_be_let_end() -> None:
+    with pytest.raises(InvalidRequest, match="ignore_eos"):
+        shape_of(Generation(prompt="hi", schema={"type": "object"}, ignore_eos=True), WORDS)
+    assert shape_of(Generation(prompt="hi", ignore_eos=True), WORDS) == Shape()
 
 
 def test_what_wants_no_shape_gets_none() -> None:
