@@ -1,6 +1,7 @@
 """An unfinished job as the queen holds it: the same as on disk, and who reads it."""
 
 import asyncio
+import dataclasses
 import time
 from array import array
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Move, Unfinished
 from rbee.queen.store.store import Store
 from rbee.wire import codec
-from rbee.wire.events import End, Failure, JobEvent, StopReason, Token, dump, name_of
+from rbee.wire.events import Call, End, Failure, JobEvent, StopReason, Token, dump, name_of
 from rbee.wire.jobs import JobSpec, JobState, Placement
 
 FULL_DISK_PAUSE_S = 1.0
@@ -37,9 +38,9 @@ class Item(NamedTuple):
 
 def item(event: JobEvent, worker_event: int | None = None) -> Item:
     """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
-    if isinstance(event, Token) and event.ids:
-        told = Token(i=event.i, t=event.t)
-        return Item("token", dump(told), worker_event, event.ids, told)
+    if isinstance(event, Token | Call) and event.ids:
+        told = dataclasses.replace(event, ids=())
+        return Item(name_of(told), dump(told), worker_event, event.ids, told)
     return Item(name_of(event), dump(event), worker_event, event=event)
 
 
@@ -290,7 +291,7 @@ class Job:
                 self.began_s = self.began_s or time.monotonic()
                 self.told_start = True
         for each in items:
-            if each.kind == "token":
+            if each.kind in events.SAID:
                 self.delivered = True
                 self.said.extend(each.tokens)
             if each.worker_event is not None:

@@ -19,7 +19,7 @@ from rbee.daemon.access import Access
 from rbee.daemon.app import App, body, create_app, empty, reply
 from rbee.errors import Conflict, NotFound, RbeeError
 from rbee.wire import codec, continuation
-from rbee.wire.catalog import ModelFile
+from rbee.wire.catalog import DownloadEvent, DownloadSpec, ModelFile
 from rbee.wire.draining import DrainReason
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token, last, name_of
 from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
@@ -65,6 +65,8 @@ class FakeWorker:
         self.deaf = False
         self.ctx = 0
         self.counted = 0
+        self.script: list[JobEvent] = []
+        """What it says in place of words."""
         self._streams: dict[asyncio.Task[None], Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -151,7 +153,8 @@ class FakeWorker:
         """A word is a token here."""
         asked = body(request, InferenceRequest)
         self.counted += 1
-        return reply(TokenCount(tokens=len((asked.prompt or "").split()), context_tokens=self.ctx))
+        said = [asked.prompt or "", *(message.content for message in asked.messages or ())]
+        return reply(TokenCount(tokens=len(" ".join(said).split()), context_tokens=self.ctx))
 
     async def _ready(self, _: Request) -> HTTPResponse:
         while self.deaf:  # noqa: ASYNC110  (a host whose cable was pulled)
@@ -166,6 +169,11 @@ class FakeWorker:
     async def _generate(self, generation: Generation) -> None:
         asked = generation.request
         generation.say(Started(worker=self.id, model=self.model, seed=7, id=asked.id))
+        if self.script:
+            for event in self.script:
+                await self.open.wait()
+                generation.say(event)
+            return
         made = said = len(continuation.unpacked(asked.continue_from))
         for made in range(said, asked.max_tokens):
             if self.pause_at == made:
@@ -211,6 +219,8 @@ class FakePool:
         self.spawning = asyncio.Event()
         self.spawning.set()
         self.to_spawn: list[FakeWorker] = []
+        self.downloads: list[DownloadEvent] = []
+        self.downloaded: list[str] = []
         self.free_bytes = 8 * GIB
         self.url = ""
         self.woken = asyncio.Event()
@@ -230,6 +240,7 @@ class FakePool:
         app.add_route(self._stop_worker, "/v2/workers/<worker>", methods=["DELETE"], name="stop_worker")
         app.add_route(self._evict, "/v2/workers/<worker>/evict", methods=["POST"])
         app.add_route(self._spawn, "/v2/workers", methods=["POST"])
+        app.add_route(self._download, "/v2/models", methods=["POST"])
         app.add_route(self._drain, "/v2/<what:(drain|undrain)>", methods=["POST"])
         async with served(app) as url:
             self.url = url
@@ -300,6 +311,14 @@ class FakePool:
         if self.spawn_failures:
             raise self.spawn_failures.pop(0)
         await sse.stream(request, self._spawning())
+
+    async def _download(self, request: Request) -> None:
+        self.downloaded.append(body(request, DownloadSpec).model)
+        await sse.stream(request, self._downloading())
+
+    async def _downloading(self) -> AsyncIterator[Frame]:
+        for event in self.downloads:
+            yield Frame(event="progress" if event.model is None else "done", data=codec.dump_json(event))
 
     async def _spawning(self) -> AsyncIterator[Frame]:
         starting = SpawnEvent(state="starting", progress=0.5, message="loading")

@@ -4,10 +4,12 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rbee.queen.store.models import Event, insert_rows
+from rbee.queen.store.models import SAID, Event, insert_rows
 from rbee.wire import events
 from rbee.wire.events import JobEvent
 from rbee.wire.sse import Frame
+
+__all__ = ["SAID", "Entry", "insert", "page", "tokens"]
 
 _AT_ONCE = 500
 """Events in one statement; more values than a statement may have would be too many."""

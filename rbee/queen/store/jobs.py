@@ -193,7 +193,7 @@ def _unfinished(row: Job) -> Unfinished:
         status=_status(row),
         last_event=Event.select(peewee.fn.MAX(Event.id)).where(mine).scalar() or 0,
         last_worker_event=Event.select(peewee.fn.MAX(Event.worker_event)).where(this).scalar() or 0,
-        delivered=Event.select().where(mine, Event.kind == "token").exists(),
+        delivered=Event.select().where(mine, Event.kind.in_(events.SAID)).exists(),
         tokens=events.tokens(row.seq),
         skew_ms=row.skew_ms,
     )

@@ -1,6 +1,6 @@
 """Our events as Ollama's answers: lines of JSON, or one object."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -48,10 +48,9 @@ class Answer:
             case _:
                 return []
 
-    def read(self, events: Iterable[JobEvent]) -> Json:
-        """Return the answer that ``events`` are, as one object."""
-        lines = [line for event in events for line in self.told(event)]
-        whole = lines[-1]
+    def joined(self, lines: Sequence[Json]) -> Json:
+        """Return the lines of a whole answer as one object."""
+        whole = dict(lines[-1])
         logprobs = [each for line in lines for each in line.get("logprobs", ())]
         said = "".join(_said(line) for line in lines)
         if self.chat:
