@@ -8,6 +8,7 @@ from sanic.response import HTTPResponse
 
 from rbee.daemon import sse
 from rbee.daemon.app import App, limited, reply
+from rbee.daemon.dialects import ANTHROPIC_VERSION
 from rbee.errors import InvalidRequest, ShuttingDown
 from rbee.queen import streams
 from rbee.queen.closing import closing
@@ -15,16 +16,17 @@ from rbee.queen.newcomer import new_id
 from rbee.queen.queen import Queen
 from rbee.queen.routes import asker, service
 from rbee.queen.store.events import Entry
-from rbee.wire import codec, events, openai
+from rbee.wire import anthropic, codec, events, openai
 from rbee.wire.events import Failure, JobEvent
 from rbee.wire.jobs import JobSpec
 from rbee.wire.sse import Frame
 
 
 async def models(request: Request) -> HTTPResponse:
-    """List the models that some pool has."""
-    known = await service(request).list_models()
-    return reply(openai.model_list([entry.id for entry in known if entry.present], created=request.app.ctx.started_s))
+    """List the models that some pool has, in the dialect of whoever asks."""
+    known = [entry.id for entry in await service(request).list_models() if entry.present]
+    say = anthropic.model_list if ANTHROPIC_VERSION in request.headers else openai.model_list
+    return reply(say(known, created=request.app.ctx.started_s))
 
 
 async def chat_completions(request: Request) -> HTTPResponse | None:

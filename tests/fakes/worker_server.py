@@ -66,7 +66,6 @@ class FakeWorker:
         self.ctx = 0
         self.counted = 0
         self.script: list[JobEvent] = []
-        """What it says in place of words."""
         self._streams: dict[asyncio.Task[None], Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -95,6 +94,10 @@ class FakeWorker:
             ctx=self.ctx,
             **facts,
         )
+
+    def told(self, asked: InferenceRequest) -> list[JobEvent]:
+        """Return what it says to ``asked`` in place of words; nothing: words."""
+        return self.script
 
     async def die(self) -> None:
         """End every stream in the middle and forget everything, as a process does that is killed and restarted."""
@@ -169,8 +172,9 @@ class FakeWorker:
     async def _generate(self, generation: Generation) -> None:
         asked = generation.request
         generation.say(Started(worker=self.id, model=self.model, seed=7, id=asked.id))
-        if self.script:
-            for event in self.script:
+        told = self.told(asked)
+        if told:
+            for event in told:
                 await self.open.wait()
                 generation.say(event)
             return
