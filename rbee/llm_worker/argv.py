@@ -14,7 +14,7 @@ Options:
   --ctx=<tokens>         Context of each slot; the model's own length if that is less.
   --slots=<n>            How many answers are generated at once.
   --idle=<seconds>       Exit after so long without a request; the socket brings it back.
-  --threads=<n>          Of each slot; 0: one per core shared among the slots, at most 8 a slot.
+  --threads=<n>          That compute; 0: one per core, at most 8 a slot.
   --gpu=<n>              Which GPU, as the driver numbers them; 0,1 splits the model over both.
   --split=<n>            How many percent of the model each of those takes: 75,25.
   --pinned               It is never evicted (for those who decide that).
@@ -73,8 +73,8 @@ class Options:
         return () if self.backend is Backend.CPU else self.gpu or (0,)
 
     def threads_for(self, cores: int) -> int:
-        """Return the threads of one slot on a machine with ``cores``."""
-        return self.threads or max(1, min(8, cores // self.slots))
+        """Return how many threads compute on a machine with ``cores``."""
+        return self.threads or max(1, min(8 * self.slots, cores))
 
 
 def parse(argv: Sequence[str]) -> Options:

@@ -1,14 +1,10 @@
-"""The seam between serving and generating.
+"""The seam between serving and generating: what is above (sessions, routes, watchdog) knows an ``Engine``."""
 
-Everything above (sessions, routes, watchdog) knows an ``Engine``; everything below it may change. Today's engine
-(``slots``) gives each slot a thread and a context of its own. One that batches all slots into one decode step keeps
-this protocol and replaces ``slots``, ``decode`` and the ``Slot`` half of ``llama``; nothing above notices.
-"""
-
-from collections.abc import AsyncIterator, Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
+from rbee.llm_worker.shape import Shape
 from rbee.wire.events import JobEvent
 from rbee.wire.inference import InferenceRequest
 
@@ -23,6 +19,13 @@ class Prompt:
     max_tokens: int
     said: Sequence[int] = ()
     """Tokens of the answer that another worker has said already; they count, and are not told again."""
+    shape: Shape = field(default_factory=Shape)
+    inputs: Sequence[Sequence[int]] = ()
+    """Where vectors or scores are wanted: the tokens of each text, or of the query with each document."""
+
+    @property
+    def tokens_in(self) -> int:
+        return len(self.tokens) + sum(len(each) for each in self.inputs)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -40,11 +43,26 @@ class SlotActivity:
     paused: bool = False
 
 
+@dataclass(slots=True)
+class Spent:
+    """Where the engine's time went, in seconds: llama.cpp computing, drawing tokens, and all else of a step."""
+
+    compute_s: float = 0.0
+    draw_s: float = 0.0
+    rest_s: float = 0.0
+    steps: int = 0
+
+
+Outlet = Callable[[Sequence[JobEvent]], None]
+"""Takes the events of a job, some at a time, in the event loop; the last of all is ``end`` or ``error``."""
+
+
 class Engine(Protocol):
     """A model that can be asked."""
 
     slots: int
     context_tokens: int
+    spent: Spent
 
     @property
     def slots_busy(self) -> int: ...
@@ -64,23 +82,26 @@ class Engine(Protocol):
 
         Raises:
             ContextTooLong: with both numbers.
-            InvalidRequest: the model has no chat template, or it refuses these messages.
+            InvalidRequest: the model has no chat template, it refuses these messages, or does no such work.
         """
 
     def count(self, request: InferenceRequest) -> int:
         """Return how many tokens the prompt is, whether or not they fit; blocks. Raises InvalidRequest."""
 
-    def submit(self, job: str, prompt: Prompt) -> AsyncIterator[JobEvent]:
-        """Queue ``prompt``, first in first out, and yield its events from ``started`` to ``end`` or ``error``.
+    def submit(self, job: str, prompt: Prompt, outlet: Outlet) -> None:
+        """Queue ``prompt``, first in first out; ``outlet`` gets its events from ``started`` to the last."""
 
-        Reading slowly slows the model down; no event is ever dropped.
-        """
+    def hold(self, job: str, on: bool) -> None:
+        """Stop to generate for ``job``, whose reader lags, or go on; a few tokens may still come."""
 
     def cancel(self, job: str) -> bool:
         """End ``job`` before its next token, or at once while it waits; its last event is ``end``. Idempotent.
 
         Returns whether ``job`` is here.
         """
+
+    def keep(self) -> None:
+        """Write what the slots know to disk, if the worker keeps that; before it goes to sleep. Blocks."""
 
     def close(self) -> None:
         """End everything and free the model."""

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
+from rbee.llm_worker.engine import Spent
 from rbee.wire.events import End, Failure, JobEvent
 
 _TTFT_S = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
@@ -38,6 +39,20 @@ class WorkerMetrics:
     def watch_slots(self, slots: int, busy: Callable[[], int]) -> None:
         self._slots.set(slots)
         self._busy.set_function(busy)
+
+    def watch_spent(self, spent: Spent) -> None:
+        """Tell where the engine's time goes; read when asked, since it changes with every step."""
+        parts = {"compute": lambda: spent.compute_s, "draw": lambda: spent.draw_s, "rest": lambda: spent.rest_s}
+        seconds = Gauge(
+            "rbee_worker_engine_seconds",
+            "Time of the thread that computes: in llama.cpp, drawing tokens, and all else.",
+            ("part",),
+            registry=self.registry,
+        )
+        for part, read in parts.items():
+            seconds.labels(part).set_function(read)
+        steps = Gauge("rbee_worker_steps", "Steps computed; each is a token of every answer.", registry=self.registry)
+        steps.set_function(lambda: spent.steps)
 
     def ended(self, event: JobEvent) -> None:
         """Count a generation by its last event."""

@@ -1,22 +1,30 @@
-"""What generating needs of llama.cpp, so that only one module has to load it, and late."""
+"""What generating needs of llama.cpp, so that only one package has to load it, and late."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol, TypeAlias
 
 from rbee.llm_worker.template import Render
+from rbee.wire.events import Likelihood
 
-PREFILL_TOKENS = 128
-"""Prompt tokens read in one step. Between two steps a slot can be cancelled and says that it lives."""
+Sampler: TypeAlias = Any
+"""How one answer's tokens are drawn; made by ``Context.sampler`` and freed by ``Context.free``."""
+
+Row: TypeAlias = Any
+"""A number for each token of the vocabulary."""
 
 
 class Interrupted(Exception):
-    """A step was ended by ``Decoder.interrupt``, or the job was cancelled between two steps."""
+    """A step was ended by ``Context.interrupt``: nothing of it counts."""
+
+
+class StepFailed(Exception):
+    """llama.cpp could not compute a step; its code and its last word."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sampling:
-    """How the next token is drawn. Temperature 0 takes the likeliest, and only the penalty still counts."""
+    """How the next token is drawn. Temperature 0 takes the likeliest, and only biases and penalties still count."""
 
     temperature: float
     top_k: int
@@ -25,28 +33,83 @@ class Sampling:
     repeat_penalty: float
     seed: int
     ignore_eos: bool
+    frequency_penalty: float = 0.0
+    presence_penalty: float = 0.0
+    logit_bias: Mapping[int, float] = field(default_factory=dict)
 
 
-class Decoder(Protocol):
-    """A slot's context. Used by one thread at a time, except ``interrupt``."""
+class Context(Protocol):
+    """Slots that are computed together: each a sequence of its own, in one batch a step. Used by one thread at a time,
+    except ``interrupt``.
+    """
 
-    def begin(self, sampling: Sampling) -> None:
-        """Forget what was read, and draw by ``sampling`` from now on."""
+    slots: int
+    slot_tokens: int
+    """Tokens that a slot has room for."""
+    batch_tokens: int
+    """Tokens that a step has room for."""
 
-    def read(self, tokens: Sequence[int]) -> None:
-        """Read at most PREFILL_TOKENS ``tokens``. Raises Interrupted; only ``begin`` may follow that."""
+    def add(self, slot: int, tokens: Sequence[int], at: int, *, ask: bool) -> int:
+        """Put ``tokens`` at the positions from ``at`` on into the next step.
 
-    def remember(self, tokens: Sequence[int]) -> None:
-        """Let the repeat penalty know the prompt."""
+        Returns what ``draw`` and ``likelihoods`` want to know of the last of them, if ``ask``.
+        """
 
-    def draw(self) -> int:
+    def step(self) -> None:
+        """Compute all that was added. Raises Interrupted, StepFailed; then nothing of it was."""
+
+    def keep(self, slot: int, count: int) -> int:
+        """Forget all but the first ``count`` tokens of a slot; return how many are left: 0 where it has to be all."""
+
+    def copy(self, source: int, slot: int) -> None:
+        """Let ``slot`` know what ``source`` does, and nothing else."""
+
+    def sampler(self, sampling: Sampling, said: Sequence[int]) -> Sampler:
+        """Return a new one, whose repeat penalty knows the tokens ``said`` before."""
+
+    def free(self, sampler: Sampler) -> None: ...
+
+    def logits(self, place: int) -> int:
+        """Return the address of the row of 32-bit floats that a draw is made from."""
+
+    def draw(self, sampler: Sampler, place: int) -> int:
         """Return the next token; it is not read yet."""
 
-    def interrupt(self) -> None:
-        """End the step that is running, from any thread, and every later one until ``begin``."""
+    def row(self, place: int) -> Row:
+        """Return a copy of the numbers that a draw is made from, as the model gave them."""
 
-    def end(self) -> None:
-        """Free what ``begin`` made."""
+    def likelihood(self, row: Row, token: int, top: int) -> Likelihood:
+        """Return how likely ``token`` was by ``row``, and its ``top`` likeliest rivals."""
+
+    def interrupt(self) -> None:
+        """End the step that is running, and every later one until ``resume``, from any thread."""
+
+    def resume(self) -> None: ...
+
+    def save(self, slot: int, path: str, tokens: Sequence[int]) -> bool:
+        """Write what a slot knows, which are these tokens, to a file; say whether that worked."""
+
+    def restore(self, slot: int, path: str) -> list[int]:
+        """Let a slot know what a file holds; return its tokens, none where the file is not for this context."""
+
+    def close(self) -> None: ...
+
+
+class Embedder(Protocol):
+    """A context that turns texts into vectors, or pairs into scores. Used by one thread at a time."""
+
+    batch_tokens: int
+    sequences: int
+
+    def embed(self, texts: Sequence[Sequence[int]]) -> list[Sequence[float]]:
+        """Return what the model makes of each, together at most ``batch_tokens`` long: a vector, or its one score.
+
+        Raises Interrupted, StepFailed.
+        """
+
+    def interrupt(self) -> None: ...
+
+    def resume(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -57,6 +120,12 @@ class LoadedModel(Protocol):
     context_tokens: int
     vocabulary: int
     render: Render | None
+    template: str
+    """Source of the chat template; empty where there is none."""
+    ranks: bool
+    """It judges documents by a query."""
+    embeds: bool
+    """It makes vectors, and no text."""
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         """Return the tokens of ``text``; with ``special``, those that the model wants around every text."""
@@ -64,13 +133,20 @@ class LoadedModel(Protocol):
     def tokenize_chat(self, text: str) -> list[int]:
         """Return the tokens of a rendered chat; the template may or may not have said how a text begins."""
 
-    def piece(self, token: int) -> bytes:
-        """Return the bytes of ``token``, maybe half a character; none for a control token."""
+    def tokenize_pair(self, query: str, document: str) -> list[int]:
+        """Return the tokens of a query and a document as a model that ranks was taught to read them."""
+
+    def piece(self, token: int, *, aloud: bool = False) -> bytes:
+        """Return the bytes of ``token``, maybe half a character; none for a control token, unless ``aloud``."""
 
     def ends(self, token: int) -> bool:
         """Say whether the model ends its answer with ``token``."""
 
-    def slot(self, *, context_tokens: int, threads: int) -> Decoder: ...
+    def context(self, *, slots: int, slot_tokens: int, batch_tokens: int, threads: int, kv: str) -> Context:
+        """Raises ModelLoadFailed when there is no memory for its cache."""
+
+    def embedder(self, *, slot_tokens: int, batch_tokens: int, threads: int) -> Embedder:
+        """Raises ModelLoadFailed when there is no memory for it."""
 
     def close(self) -> None: ...
 

@@ -46,6 +46,7 @@ class WorkerService:
         self.loading = Loading(self.model)
         self.sessions = Sessions(engine=self.engine, loading=self.loading, metrics=self.metrics, used=self._used)
         self.metrics.watch_slots(self.engine.slots, lambda: self.engine.slots_busy)
+        self.metrics.watch_spent(self.engine.spent)
 
     async def start(self) -> None:
         """Begin to load; requests may come already, they wait for the model."""
@@ -81,7 +82,7 @@ class WorkerService:
             doing = "is being loaded" if self.loading.state == LOADING else f"has {self.sessions.live} requests"
             raise Conflict(f"worker {self.worker} {doing}", hint="try again when it is idle")
         log.event("worker.evicted")
-        self.stop()
+        self._spawn(self._fall_asleep())
 
     def readiness(self) -> Readiness:
         state = self.state
@@ -133,6 +134,10 @@ class WorkerService:
         self._used()
         await self._wait_until_idle()
         log.event("worker.idle", idle_s=self.idle_s)
+        await self._fall_asleep()
+
+    async def _fall_asleep(self) -> None:
+        await asyncio.to_thread(self.engine.keep)
         self.stop()
 
     async def _wait_until_idle(self) -> None:

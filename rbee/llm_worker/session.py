@@ -1,7 +1,7 @@
 """One generation and its readers: numbered events, kept, so that a reader who lost the line can go on exactly."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
 from rbee.wire.events import JobEvent, Token, last
@@ -17,18 +17,20 @@ class Session:
     Args:
         detach_s: how long it goes on without a reader.
         abandon: called once when it has had no reader for ``detach_s``.
+        hold: called with True when the slowest reader lags too far behind, with False when it is near enough again.
     """
 
     job: str
     detach_s: float
     abandon: Callable[[str], None]
+    hold: Callable[[str, bool], None]
     events: list[JobEvent] = field(default_factory=list)
     text_bytes: int = 0
     ended_s: float | None = None
     _readers: dict[int, int] = field(default_factory=dict)
     _next_reader: int = 0
     _changed: asyncio.Event = field(default_factory=asyncio.Event)
-    _moved: asyncio.Event = field(default_factory=asyncio.Event)
+    _held: bool = False
     _deadline: asyncio.TimerHandle | None = None
 
     @property
@@ -40,21 +42,18 @@ class Session:
         """It ended before anything was generated: there is nothing to come back for."""
         return self.finished and len(self.events) == 1
 
-    def append(self, event: JobEvent) -> None:
-        self.events.append(event)
-        if isinstance(event, Token):
-            self.text_bytes += len(event.t.encode())
-        if last(event):
+    def extend(self, events: Sequence[JobEvent]) -> None:
+        """Add what is new."""
+        self.events.extend(events)
+        for event in events:
+            if isinstance(event, Token):
+                self.text_bytes += len(event.t.encode())
+        if last(self.events[-1]):
             self.ended_s = asyncio.get_running_loop().time()
             self._disarm()
+        self._pace()
         changed, self._changed = self._changed, asyncio.Event()
         changed.set()
-
-    async def room(self) -> None:
-        """Return when the slowest reader is near enough, or nobody reads."""
-        while self._readers and len(self.events) - min(self._readers.values()) >= HIGH_WATER_EVENTS:
-            self._moved.clear()
-            await self._moved.wait()
 
     async def read(self, after: int = 0) -> AsyncIterator[tuple[int, JobEvent]]:
         """Yield the events after number ``after``, each with its number, up to the last."""
@@ -67,7 +66,8 @@ class Session:
                     event = self.events[number]
                     number += 1
                     self._readers[reader] = number
-                    self._moved.set()
+                    if self._held:
+                        self._pace()
                     yield number, event
                 if self.finished:
                     return
@@ -76,9 +76,9 @@ class Session:
             self._leave(reader)
 
     def release(self) -> None:
-        """Let ``room`` go: it was cancelled, and nobody's pace matters any more."""
+        """It was cancelled, and nobody's pace matters any more."""
         self._readers.clear()
-        self._moved.set()
+        self._pace()
 
     def unattended(self) -> None:
         """Start to count ``detach_s`` when nobody reads; also for a reader who left before reading anything."""
@@ -93,8 +93,16 @@ class Session:
 
     def _leave(self, reader: int) -> None:
         self._readers.pop(reader, None)
-        self._moved.set()
+        self._pace()
         self.unattended()
+
+    def _pace(self) -> None:
+        """Hold the model while the slowest reader lags; nobody's pace matters where nobody reads, or all is said."""
+        slowest = min(self._readers.values(), default=len(self.events))
+        lags = not self.finished and len(self.events) - slowest >= HIGH_WATER_EVENTS
+        if lags is not self._held:
+            self._held = lags
+            self.hold(self.job, lags)
 
     def _disarm(self) -> None:
         if self._deadline is not None:

@@ -3,9 +3,8 @@
 import asyncio
 import contextlib
 import uuid
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import cast
 
 from rbee import log
 from rbee.errors import Conflict, NoCapacity, NotFound, RbeeError, ShuttingDown
@@ -13,7 +12,7 @@ from rbee.llm_worker.engine import Engine
 from rbee.llm_worker.loading import Loading
 from rbee.llm_worker.metrics import WorkerMetrics
 from rbee.llm_worker.session import Session
-from rbee.wire.events import End, Failure, JobEvent, StopReason
+from rbee.wire.events import End, Failure, JobEvent, StopReason, last
 from rbee.wire.inference import InferenceRequest
 
 WAITING = 32
@@ -58,7 +57,7 @@ class Sessions:
         self.used()
         self._admit(job)
         self._forget_old()
-        session = Session(job=job, detach_s=request.detach_s, abandon=self._abandon)
+        session = Session(job=job, detach_s=request.detach_s, abandon=self._abandon, hold=self.engine.hold)
         self._all[job] = session
         self._quiet.clear()
         self._tasks[job] = asyncio.get_running_loop().create_task(self._run(session, request), name=f"session-{job}")
@@ -119,21 +118,24 @@ class Sessions:
         try:
             await self.loading.wait()
             prompt = await asyncio.to_thread(self.engine.prepare, request)
-            self.metrics.tokens_in.inc(len(prompt.tokens))
-            events = cast(AsyncGenerator[JobEvent, None], self.engine.submit(session.job, prompt))
-            async with contextlib.aclosing(events):
-                async for event in events:
-                    session.append(event)
-                    if not session.finished:
-                        await session.room()
+            self.metrics.tokens_in.inc(prompt.tokens_in)
+            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+            def tell(events: Sequence[JobEvent]) -> None:
+                session.extend(events)
+                if last(events[-1]) and not ended.done():
+                    ended.set_result(None)
+
+            self.engine.submit(session.job, prompt, tell)
+            await ended
         except asyncio.CancelledError:
             if not session.finished:
-                session.append(_NEVER_BEGAN)
+                session.extend([_NEVER_BEGAN])
         except Exception as error:  # noqa: BLE001  (every session ends with an event, whatever happened)
             known = error if isinstance(error, RbeeError) else RbeeError("the worker failed inside")
             if known is not error:
                 log.error("session.failed", job=session.job, error=repr(error))
-            session.append(Failure.of(known))
+            session.extend([Failure.of(known)])
         finally:
             self._ended(session)
 

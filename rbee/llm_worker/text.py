@@ -18,6 +18,8 @@ class StopMatcher:
 
     def feed(self, text: str) -> tuple[str, bool]:
         """Return what may be shown now, and whether a stop string was met: then nothing follows."""
+        if not self.stops:
+            return text, False
         self._held += text
         met = [at for at in (self._held.find(stop) for stop in self.stops) if at >= 0]
         if met:

@@ -16,14 +16,17 @@ from rbee.errors import ConfigInvalid
 from rbee.llm_worker import openai_routes, routes
 from rbee.llm_worker.argv import Options
 from rbee.llm_worker.engine import Engine
+from rbee.llm_worker.keeping import Keeper
 from rbee.llm_worker.leaving import Callers, OwnNotifier
 from rbee.llm_worker.metrics import WorkerMetrics
+from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.ports import LoadedModel
 from rbee.llm_worker.service import WorkerService
-from rbee.llm_worker.slots import SlotEngine
 from rbee.llm_worker.watchdog import patience_s
 from rbee.wire.operations import WORKER
+from rbee.wire.workers import Backend
 
+BATCH_TOKENS, GPU_BATCH_TOKENS = 128, 512
 BODY_LIMIT_BYTES = 8 << 20
 CONNECTIONS = 1000
 DRAIN_S, GRACE_S = 25.0, 4.0
@@ -59,7 +62,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     return worker.exit_code
 
 
-def make_engine(options: Options) -> SlotEngine:
+def make_engine(options: Options, *, keeper: Keeper | None = None) -> ModelEngine:
     def load(on_progress: Callable[[float], bool]) -> LoadedModel:
         # a fifth of a second, spent in the loading thread while the server already answers
         from rbee.llm_worker.llama import Model  # noqa: PLC0415
@@ -67,13 +70,15 @@ def make_engine(options: Options) -> SlotEngine:
         devices, split = options.devices, options.split
         return Model.load(options.model, options.path, gpus=devices, split=split, on_progress=on_progress)
 
-    return SlotEngine(
+    return ModelEngine(
         load,
         worker=options.id,
         model=options.model,
         slots=options.slots,
         context_tokens=options.ctx,
         threads=options.threads_for(len(os.sched_getaffinity(0))),
+        keeper=keeper,
+        batch_tokens=BATCH_TOKENS if options.backend is Backend.CPU else GPU_BATCH_TOKENS,
     )
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from rbee.llm_worker.argv import Options
 from rbee.llm_worker.engine import Engine
+from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.service import WorkerService
-from rbee.llm_worker.slots import SlotEngine
 from rbee.llm_worker.worker import make_app, make_engine
 from rbee.wire.workers import Backend
 from tests.assets import tiny_gguf
@@ -32,11 +32,11 @@ def options(path: Path, **wanted: Any) -> Options:
 
 
 @pytest.fixture
-def engine_of(tiny: Path) -> Iterator[Callable[..., SlotEngine]]:
+def engine_of(tiny: Path) -> Iterator[Callable[..., ModelEngine]]:
     """Make loaded engines; they are closed at the end."""
-    made: list[SlotEngine] = []
+    made: list[ModelEngine] = []
 
-    def make(path: Path = tiny, **wanted: Any) -> SlotEngine:
+    def make(path: Path = tiny, **wanted: Any) -> ModelEngine:
         engine = make_engine(options(path, **wanted))
         made.append(engine)
         engine.load(lambda _: None)

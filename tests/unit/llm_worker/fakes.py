@@ -2,37 +2,70 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from typing import Any
 
-from rbee.llm_worker.ports import Decoder, LoadedModel, Sampling
+from rbee.llm_worker.model_engine import ModelEngine
+from rbee.llm_worker.ports import Context, Embedder, LoadedModel, Sampling, StepFailed
 from rbee.llm_worker.template import Render
+from rbee.wire.events import Likelihood
 
 
-class FakeDecoder:
-    """Says "a" for ever. Hangs in ``read`` of a single token while ``hangs`` is set, deaf to ``interrupt``."""
+class FakeContext:
+    """Says "a" for ever. Hangs in ``step`` while ``hangs`` is set, deaf to ``interrupt``."""
 
-    def __init__(self) -> None:
+    def __init__(self, slots: int, slot_tokens: int, batch_tokens: int) -> None:
+        self.slots, self.slot_tokens, self.batch_tokens = slots, slot_tokens, batch_tokens
         self.hangs = threading.Event()
         self.entered = threading.Event()
         self.let_go = threading.Event()
         self.fails = False
+        self.steps: list[list[tuple[int, int]]] = []
+        """Of each step: how many tokens of which slot."""
+        self._step: list[tuple[int, int]] = []
 
-    def begin(self, sampling: Sampling) -> None: ...
+    def add(self, slot: int, tokens: Sequence[int], at: int, *, ask: bool) -> int:
+        self._step.append((slot, len(tokens)))
+        return sum(count for _, count in self._step) - 1
 
-    def read(self, tokens: Sequence[int]) -> None:
+    def step(self) -> None:
+        done, self._step = self._step, []
+        self.steps.append(done)
         if self.fails:
-            raise OSError("the fake decoder fails as it was told to")
+            raise StepFailed("the fake fails as it was told to")
         if self.hangs.is_set():
             self.entered.set()
             self.let_go.wait()
 
-    def remember(self, tokens: Sequence[int]) -> None: ...
+    def keep(self, slot: int, count: int) -> int:
+        return count
 
-    def draw(self) -> int:
+    def copy(self, source: int, slot: int) -> None: ...
+
+    def sampler(self, sampling: Sampling, said: Sequence[int]) -> Any:
+        return sampling
+
+    def free(self, sampler: Any) -> None: ...
+
+    def logits(self, place: int) -> int:
+        return 0
+
+    def draw(self, sampler: Any, place: int) -> int:
         return 1
+
+    def row(self, place: int) -> Any: ...
+
+    def likelihood(self, row: Any, token: int, top: int) -> Likelihood:
+        return Likelihood(token="a", logprob=0.0)
 
     def interrupt(self) -> None: ...
 
-    def end(self) -> None: ...
+    def resume(self) -> None: ...
+
+    def save(self, slot: int, path: str, tokens: Sequence[int]) -> bool:
+        return False
+
+    def restore(self, slot: int, path: str) -> list[int]:
+        return []
 
     def close(self) -> None: ...
 
@@ -41,27 +74,43 @@ class FakeModel:
     context_tokens = 32_768
     vocabulary = 100
     render: Render | None = None
+    template = ""
+    ranks = embeds = False
 
     def __init__(self) -> None:
-        self.decoder = FakeDecoder()
+        self.made = FakeContext(1, self.context_tokens, 128)
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
-        return [2]
+        return [2] * max(1, len(text) // 8)
 
     def tokenize_chat(self, text: str) -> list[int]:
         return [2]
 
-    def piece(self, token: int) -> bytes:
+    def tokenize_pair(self, query: str, document: str) -> list[int]:
+        return [2]
+
+    def piece(self, token: int, *, aloud: bool = False) -> bytes:
         return b"a"
 
     def ends(self, token: int) -> bool:
         return False
 
-    def slot(self, *, context_tokens: int, threads: int) -> Decoder:
-        return self.decoder
+    def context(self, *, slots: int, slot_tokens: int, batch_tokens: int, threads: int, kv: str) -> Context:
+        self.made.slots, self.made.slot_tokens, self.made.batch_tokens = slots, slot_tokens, batch_tokens
+        return self.made
+
+    def embedder(self, *, slot_tokens: int, batch_tokens: int, threads: int) -> Embedder:
+        raise NotImplementedError
 
     def close(self) -> None: ...
 
     def loader(self, on_progress: Callable[[float], bool]) -> LoadedModel:
         on_progress(1.0)
         return self
+
+
+def engine_on(loader: Callable[[Callable[[float], bool]], Any], *, slots: int = 1, ctx: int = 32_768) -> ModelEngine:
+    """Return an engine that is not loaded yet."""
+    return ModelEngine(
+        loader, worker="w", model="fake", slots=slots, context_tokens=ctx, threads=1, batch_tokens=128
+    )  # fmt: skip

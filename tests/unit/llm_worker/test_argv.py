@@ -30,8 +30,8 @@ def test_a_gpu_backend_takes_the_named_gpu() -> None:
             parse([*words, "--gpu=0,2", f"--split={wrong}", "/m.gguf"])
 
 
-@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 1), (8, 4), (64, 8)])
-def test_slots_share_the_cores(cores: int, threads: int) -> None:
+@pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (8, 8), (64, 16)])
+def test_all_cores_compute_up_to_eight_a_slot(cores: int, threads: int) -> None:
     assert parse([*GOOD, "/m.gguf"]).threads_for(cores) == threads
 
 

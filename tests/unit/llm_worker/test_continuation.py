@@ -5,7 +5,8 @@ import pytest
 from rbee.errors import ContextTooLong, InvalidRequest
 from rbee.wire import continuation
 from rbee.wire.events import JobEvent, StopReason, Token
-from tests.unit.llm_worker.test_slots import Make, end, run, text
+from tests.unit.llm_worker.asking import end, run, text
+from tests.unit.llm_worker.test_model_engine import Make
 
 GREEDY = {"temperature": 0, "max_tokens": 48}
 

@@ -3,7 +3,7 @@
 import pytest
 
 from rbee.errors import BackendUnavailable
-from rbee.llm_worker.llama import tensor_split
+from rbee.llm_worker.llama.devices import tensor_split
 
 
 @pytest.mark.parametrize(

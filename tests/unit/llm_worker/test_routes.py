@@ -12,11 +12,12 @@ import aiohttp
 import pytest
 
 from rbee.errors import ModelLoadFailed
-from rbee.llm_worker.slots import SlotEngine
+from rbee.llm_worker.model_engine import ModelEngine
 from rbee.wire.sse import Frame, Parser
 from tests.assets import Template, tiny_gguf
+from tests.unit.llm_worker.asking import until
 from tests.unit.llm_worker.conftest import Serve, Worker
-from tests.unit.llm_worker.fakes import FakeModel
+from tests.unit.llm_worker.fakes import FakeModel, engine_on
 
 
 async def frames(response: aiohttp.ClientResponse) -> AsyncIterator[Frame]:
@@ -42,14 +43,8 @@ def text(said: list[Frame]) -> str:
     return "".join(json.loads(frame.data)["t"] for frame in said if frame.event == "token")
 
 
-async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
-        while not what():  # noqa: ASYNC110  (what is asked for lives in other tasks and threads)
-            await asyncio.sleep(0.005)
-
-
-def faulty(model: FakeModel, slots: int = 1) -> SlotEngine:
-    return SlotEngine(model.loader, worker="w", model="fake", slots=slots, context_tokens=32_768, threads=1)
+def faulty(model: FakeModel, slots: int = 1) -> ModelEngine:
+    return engine_on(model.loader, slots=slots)
 
 
 async def test_a_generation_as_a_stream(serve: Serve) -> None:
@@ -121,7 +116,7 @@ async def test_a_request_that_comes_while_loading_waits_and_succeeds(serve: Serv
         go_on.wait()
         return model
 
-    engine = SlotEngine(slowly, worker="w", model="fake", slots=1, context_tokens=512, threads=1)
+    engine = engine_on(slowly, ctx=512)
     async with serve(engine=engine) as worker:
         await until(lambda: worker.service.status() == "loading 45% tiny")
         asked = asyncio.ensure_future(infer(worker, max_tokens=3))
@@ -141,7 +136,7 @@ async def test_stopping_while_loading_gives_up_at_once(serve: Serve) -> None:
             pass
         raise ModelLoadFailed("given up")
 
-    engine = SlotEngine(endlessly, worker="w", model="fake", slots=1, context_tokens=512, threads=1)
+    engine = engine_on(endlessly, ctx=512)
     async with serve(engine=engine) as worker:
         asked = asyncio.ensure_future(infer(worker))
         await asyncio.to_thread(begun.wait, 20)
@@ -253,7 +248,7 @@ async def test_delete_ends_one_that_still_waits_for_the_model(serve: Serve) -> N
         go_on.wait()
         return FakeModel()
 
-    engine = SlotEngine(slowly, worker="w", model="fake", slots=1, context_tokens=512, threads=1)
+    engine = engine_on(slowly, ctx=512)
     async with serve(engine=engine) as worker:
         asked = asyncio.ensure_future(infer(worker, id="a"))
         await until(lambda: worker.service.sessions.live == 1)
@@ -319,7 +314,7 @@ async def test_requests_beyond_the_slots_wait_and_beyond_the_line_are_refused(
 ) -> None:
     monkeypatch.setattr("rbee.llm_worker.sessions.WAITING", 2)
     model = FakeModel()
-    model.decoder.hangs.set()
+    model.made.hangs.set()
     async with serve(engine=faulty(model)) as worker:
         asked = [asyncio.ensure_future(infer(worker, max_tokens=2)) for _ in range(3)]
         await until(lambda: worker.service.sessions.live == 3)
@@ -327,43 +322,43 @@ async def test_requests_beyond_the_slots_wait_and_beyond_the_line_are_refused(
             assert response.status == 503
             assert response.headers["Retry-After"] == "1"
             assert (await response.json())["error"]["code"] == "no_capacity"
-        model.decoder.hangs.clear()
-        model.decoder.let_go.set()
+        model.made.hangs.clear()
+        model.made.let_go.set()
         assert [text(said) for said in await asyncio.gather(*asked)] == ["aa"] * 3
 
 
 async def test_a_hung_decode_thread_is_seen_though_the_loop_lives(serve: Serve) -> None:
     model = FakeModel()
-    model.decoder.hangs.set()
+    model.made.hangs.set()
     async with serve(engine=faulty(model)) as worker:
         asked = asyncio.ensure_future(infer(worker, max_tokens=2))
-        await asyncio.to_thread(model.decoder.entered.wait, 20)
+        await asyncio.to_thread(model.made.entered.wait, 20)
         assert worker.service.standstill() is None
         worker.service.patience_s = 0.05
         await until(lambda: worker.service.standstill() is not None)
         async with worker.http.get("/health") as response:
             assert response.status == 200
         assert worker.service.standstill() == "slot 0 has made no progress for 0.05 s"
-        model.decoder.hangs.clear()
-        model.decoder.let_go.set()
+        model.made.hangs.clear()
+        model.made.let_go.set()
         assert text(await asked) == "aa"
         assert worker.service.standstill() is None
 
 
 async def test_drain_refuses_the_new_finishes_the_old_and_goes(serve: Serve) -> None:
     model = FakeModel()
-    model.decoder.hangs.set()
+    model.made.hangs.set()
     async with serve(engine=faulty(model)) as worker:
         asked = asyncio.ensure_future(infer(worker, max_tokens=2))
-        await asyncio.to_thread(model.decoder.entered.wait, 20)
+        await asyncio.to_thread(model.made.entered.wait, 20)
         async with worker.http.post("/v1/drain") as response:
             assert response.status == 204
         assert worker.service.status() == "draining 1/1 slots, tiny"
         status, error = await refused(worker, json={"prompt": "x"})
         assert (status, error["code"]) == (503, "shutting_down")
         assert worker.stops == []
-        model.decoder.hangs.clear()
-        model.decoder.let_go.set()
+        model.made.hangs.clear()
+        model.made.let_go.set()
         assert text(await asked) == "aa"
         await until(lambda: worker.stops == [True])
 

@@ -10,9 +10,16 @@ from rbee.wire.events import End, JobEvent, Started, StopReason, Token
 END = End(tokens_in=1, tokens_out=2, stop_reason=StopReason.EOS, decode_ms=1, ttft_ms=1)
 
 
-def session(detach_s: float = 0.0) -> tuple[Session, list[str]]:
+def paced(detach_s: float = 0.0) -> tuple[Session, list[str], list[bool]]:
+    """Return a session, what it abandons, and how it held the model."""
     abandoned: list[str] = []
-    return Session(job="a", detach_s=detach_s, abandon=abandoned.append), abandoned
+    held: list[bool] = []
+    made = Session(job="a", detach_s=detach_s, abandon=abandoned.append, hold=lambda _, on: held.append(on))
+    return made, abandoned, held
+
+
+def session(detach_s: float = 0.0) -> tuple[Session, list[str]]:
+    return paced(detach_s)[:2]
 
 
 def token(n: int) -> Token:
@@ -30,15 +37,15 @@ async def leave(events: Any) -> None:
 async def test_events_are_numbered_from_one() -> None:
     one, _ = session()
     for event in (Started(worker="w", model="m", seed=1), token(0), END):
-        one.append(event)
+        one.extend([event])
     assert [number async for number, _ in one.read()] == [1, 2, 3]
 
 
 async def test_a_reader_who_comes_back_goes_on_exactly() -> None:
     one, _ = session()
     for n in range(5):
-        one.append(token(n))
-    one.append(END)
+        one.extend([token(n)])
+    one.extend([END])
     assert [number async for number, _ in one.read(after=3)] == [4, 5, 6]
     assert [number async for number, _ in one.read(after=6)] == []
 
@@ -47,10 +54,10 @@ async def test_readers_wait_for_what_comes() -> None:
     one, _ = session()
     reading = asyncio.ensure_future(take(one.read(), 2))
     await asyncio.sleep(0)
-    one.append(token(0))
+    one.extend([token(0)])
     await asyncio.sleep(0)
     assert not reading.done()
-    one.append(token(1))
+    one.extend([token(1)])
     assert await reading == [1, 2]
 
 
@@ -58,13 +65,13 @@ async def test_several_readers_each_get_everything() -> None:
     one, _ = session()
     readers = [asyncio.ensure_future(take(one.read(), 3)) for _ in range(3)]
     for n in range(3):
-        one.append(token(n))
+        one.extend([token(n)])
     assert await asyncio.gather(*readers) == [[1, 2, 3]] * 3
 
 
 async def test_without_detach_it_is_abandoned_when_its_reader_leaves() -> None:
     one, abandoned = session()
-    one.append(token(0))
+    one.extend([token(0)])
     events = one.read()
     await take(events, 1)
     assert abandoned == []
@@ -75,7 +82,7 @@ async def test_without_detach_it_is_abandoned_when_its_reader_leaves() -> None:
 
 async def test_it_is_not_abandoned_while_somebody_else_reads() -> None:
     one, abandoned = session()
-    one.append(token(0))
+    one.extend([token(0)])
     first, second = one.read(), one.read()
     await take(first, 1)
     await take(second, 1)
@@ -89,7 +96,7 @@ async def test_it_is_not_abandoned_while_somebody_else_reads() -> None:
 
 async def test_detached_it_goes_on_until_the_time_is_up() -> None:
     one, abandoned = session(detach_s=0.1)
-    one.append(token(0))
+    one.extend([token(0)])
     events = one.read()
     await take(events, 1)
     await leave(events)
@@ -101,7 +108,7 @@ async def test_detached_it_goes_on_until_the_time_is_up() -> None:
 
 async def test_a_reader_who_comes_back_in_time_stops_the_clock() -> None:
     one, abandoned = session(detach_s=0.1)
-    one.append(token(0))
+    one.extend([token(0)])
     events = one.read()
     await take(events, 1)
     await leave(events)
@@ -114,7 +121,7 @@ async def test_a_reader_who_comes_back_in_time_stops_the_clock() -> None:
 
 async def test_an_ended_session_is_never_abandoned() -> None:
     one, abandoned = session()
-    one.append(END)
+    one.extend([END])
     assert [number async for number, _ in one.read()] == [1]
     one.unattended()
     await asyncio.sleep(0.01)
@@ -128,29 +135,49 @@ async def test_a_reader_that_never_began_counts_as_gone() -> None:
     assert abandoned == ["a"]
 
 
-async def test_a_slow_reader_holds_the_writer_and_nobody_does_not() -> None:
-    one, _ = session()
-    for n in range(HIGH_WATER_EVENTS * 2):
-        one.append(token(n))
-    await asyncio.wait_for(one.room(), 10)
+async def test_a_slow_reader_holds_the_model_and_nobody_does_not() -> None:
+    one, _, held = paced()
+    one.extend([token(n) for n in range(HIGH_WATER_EVENTS * 2)])
+    assert held == []
     slow = one.read()
     await take(slow, 1)
-    waiting = asyncio.ensure_future(one.room())
-    await asyncio.sleep(0.01)
-    assert not waiting.done()
+    one.extend([token(0)])
+    assert held == [True]
     await take(slow, HIGH_WATER_EVENTS)
-    await asyncio.wait_for(waiting, 10)
+    assert held == [True]
+    await take(slow, 2)
+    assert held == [True, False]
     await leave(slow)
 
 
-async def test_release_lets_the_writer_go() -> None:
-    one, _ = session()
-    for n in range(HIGH_WATER_EVENTS * 2):
-        one.append(token(n))
+async def test_the_last_event_waits_for_nobody() -> None:
+    one, _, held = paced()
     slow = one.read()
+    one.extend([token(0)])
     await take(slow, 1)
-    waiting = asyncio.ensure_future(one.room())
-    await asyncio.sleep(0.01)
-    one.release()
-    await asyncio.wait_for(waiting, 10)
+    one.extend([token(n) for n in range(HIGH_WATER_EVENTS)])
+    one.extend([END])
+    assert held == [True, False]
     await leave(slow)
+
+
+async def test_release_lets_the_model_go() -> None:
+    one, _, held = paced()
+    slow = one.read()
+    one.extend([token(0)])
+    await take(slow, 1)
+    one.extend([token(n) for n in range(HIGH_WATER_EVENTS)])
+    one.release()
+    assert held == [True, False]
+    await leave(slow)
+
+
+async def test_a_slow_reader_that_leaves_lets_the_model_go() -> None:
+    one, _, held = paced(detach_s=60)
+    slow = one.read()
+    one.extend([token(0)])
+    await take(slow, 1)
+    one.extend([token(n) for n in range(HIGH_WATER_EVENTS)])
+    await leave(slow)
+    assert held == [True, False]
+    one.extend([END])

@@ -1,4 +1,5 @@
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pytest
 
@@ -6,20 +7,21 @@ from rbee.errors import InvalidRequest
 from rbee.llm_worker.template import TemplateRefused, Turn, render_chat
 from rbee.wire.jobs import Message, Role
 
+Tools = Mapping[str, Any]
 SYSTEM, USER = Message(role=Role.SYSTEM, content="be brief"), Message(role=Role.USER, content="hi")
 
 
-def plain(turns: Sequence[Turn]) -> str:
+def plain(turns: Sequence[Turn], tools: Sequence[Tools] = ()) -> str:
     return "|".join(f"{turn['role']}:{turn['content']}" for turn in turns)
 
 
-def no_system(turns: Sequence[Turn]) -> str:
+def no_system(turns: Sequence[Turn], tools: Sequence[Tools] = ()) -> str:
     if any(turn["role"] == "system" for turn in turns):
         raise TemplateRefused("System role not supported")
     return plain(turns)
 
 
-def nobody(turns: Sequence[Turn]) -> str:
+def nobody(turns: Sequence[Turn], tools: Sequence[Tools] = ()) -> str:
     raise TemplateRefused("roles must alternate")
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from rbee.wire.events import Call, End, StopReason, Token
 from rbee.wire.jobs import Message, Role
 from rbee.wire.tools import ToolCall
 from tests.fakes.worker_server import FakePool, FakeWorker
-from tests.unit.queen.conftest import ANN, TOKEN, Running, running, soon, words
+from tests.unit.queen.conftest import ANN, TOKEN, Running, eventually, running, soon, words
 
 WEATHER: Any = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": False}
 CALLS = [
@@ -25,6 +26,15 @@ CALLS = [
 
 def client(queen: Running, key: str = TOKEN) -> openai.AsyncOpenAI:
     return openai.AsyncOpenAI(base_url=f"{queen.url}/v1", api_key=key, max_retries=0)
+
+
+async def found(ai: openai.AsyncOpenAI, name: str) -> bool:
+    """Say whether the answer can be found yet; who made it hears of it no sooner."""
+    try:
+        await ai.responses.retrieve(name)
+    except openai.NotFoundError:
+        return False
+    return True
 
 
 @pytest.fixture
@@ -98,8 +108,9 @@ async def test_a_running_answer_can_be_cancelled_by_another(queen: Running, work
     worker.pause_at = 2
     async with client(queen) as ai:
         asking = asyncio.create_task(ai.responses.create(model="tiny", input="hi", max_output_tokens=9))
-        await soon(lambda: any(job.tokens for job in queen.queen.jobs.live.values()))
+        await soon(lambda: any(job.tokens == 2 for job in queen.queen.jobs.live.values()))
         (name,) = queen.queen.jobs.live
+        await eventually(partial(found, ai, name))
         assert (await ai.responses.retrieve(name)).status == "in_progress"
         with pytest.raises(openai.ConflictError):
             await ai.responses.delete(name)

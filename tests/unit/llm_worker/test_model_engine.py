@@ -1,7 +1,6 @@
 """The engine on the real llama.cpp with the tiny model; a fake one only where llama.cpp has to fail."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,41 +8,22 @@ from typing import Any
 import pytest
 
 from rbee.errors import BackendUnavailable, ContextTooLong, InvalidRequest, ModelLoadFailed
-from rbee.llm_worker.slots import CHANNEL_EVENTS, SlotEngine
+from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.worker import make_engine
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Message, Role
 from rbee.wire.workers import Backend
 from tests.assets import Template, tiny_gguf
+from tests.unit.llm_worker.asking import end, request, run, text, told, until
 from tests.unit.llm_worker.conftest import options
-from tests.unit.llm_worker.fakes import FakeModel
+from tests.unit.llm_worker.fakes import FakeModel, engine_on
 
-Make = Callable[..., SlotEngine]
-
-
-def request(**wanted: Any) -> InferenceRequest:
-    """Without an end of the model's own: where it would come differs from one CPU to the next."""
-    return InferenceRequest(**{"prompt": "hello", "max_tokens": 16, "ignore_eos": True, **wanted})
+Make = Callable[..., ModelEngine]
 
 
-async def run(engine: SlotEngine, job: str = "job-1", **wanted: Any) -> list[JobEvent]:
-    prompt = await asyncio.to_thread(engine.prepare, request(**wanted))
-    return [event async for event in engine.submit(job, prompt)]
-
-
-def text(events: list[JobEvent]) -> str:
-    return "".join(event.t for event in events if isinstance(event, Token))
-
-
-def end(events: list[JobEvent]) -> End:
-    last = events[-1]
-    assert isinstance(last, End), last
-    return last
-
-
-def faulty(model: FakeModel) -> SlotEngine:
-    engine = SlotEngine(model.loader, worker="w", model="fake", slots=1, context_tokens=32_768, threads=1)
+def faulty(model: FakeModel) -> ModelEngine:
+    engine = engine_on(model.loader)
     engine.load(lambda _: None)
     return engine
 
@@ -178,7 +158,7 @@ def test_a_template_that_takes_nobody_is_the_callers_error(engine_of: Make, tmp_
 async def test_slots_work_at_the_same_time(engine_of: Make) -> None:
     engine = engine_of(slots=2)
     prompt = engine.prepare(request(max_tokens=400))
-    first, second = engine.submit("a", prompt), engine.submit("b", prompt)
+    first, second = told(engine, "a", prompt), told(engine, "b", prompt)
     assert isinstance(await anext(first), Started)
     assert isinstance(await anext(second), Started)
     assert engine.slots_busy == 2
@@ -199,7 +179,7 @@ async def test_the_second_waits_for_the_first_in_one_slot(engine_of: Make) -> No
     order: list[str] = []
 
     async def follow(job: str) -> None:
-        async for event in engine.submit(job, engine.prepare(request(max_tokens=8))):
+        async for event in told(engine, job, engine.prepare(request(max_tokens=8))):
             if isinstance(event, Started | End):
                 order.append(f"{job} {type(event).__name__}")
 
@@ -210,7 +190,7 @@ async def test_the_second_waits_for_the_first_in_one_slot(engine_of: Make) -> No
 async def test_cancel_ends_a_running_job_at_its_next_token(engine_of: Make) -> None:
     engine = engine_of()
     events: list[JobEvent] = []
-    async for event in engine.submit("a", engine.prepare(request(max_tokens=400))):
+    async for event in told(engine, "a", engine.prepare(request(max_tokens=400))):
         events.append(event)
         if isinstance(event, Token):
             assert engine.cancel("a")
@@ -222,9 +202,9 @@ async def test_cancel_ends_a_running_job_at_its_next_token(engine_of: Make) -> N
 async def test_cancel_ends_a_waiting_job_at_once(engine_of: Make) -> None:
     engine = engine_of()
     prompt = engine.prepare(request(max_tokens=400))
-    running = engine.submit("a", prompt)
+    running = told(engine, "a", prompt)
     await anext(running)
-    waiting = asyncio.ensure_future(anext(engine.submit("b", prompt)))
+    waiting = asyncio.ensure_future(anext(told(engine, "b", prompt)))
     await asyncio.sleep(0)
     engine.cancel("b")
     assert await waiting == End(tokens_in=7, tokens_out=0, stop_reason=StopReason.CANCELLED, decode_ms=0.0, ttft_ms=0.0)
@@ -237,12 +217,12 @@ async def test_cancel_of_a_stranger_says_so(engine_of: Make) -> None:
 
 async def test_an_id_used_again_is_not_ended_by_its_predecessor(engine_of: Make) -> None:
     engine = engine_of()
-    first = engine.submit("a", engine.prepare(request(max_tokens=400)))
+    first = told(engine, "a", engine.prepare(request(max_tokens=400)))
     await anext(first)
     engine.cancel("a")
     while not isinstance(await anext(first), End):
         pass
-    second = engine.submit("a", engine.prepare(request(max_tokens=8)))
+    second = told(engine, "a", engine.prepare(request(max_tokens=8)))
     assert isinstance(await anext(second), Started)
     await first.aclose()  # type: ignore[attr-defined]
     assert end([event async for event in second]).stop_reason is StopReason.MAX_TOKENS
@@ -250,34 +230,35 @@ async def test_an_id_used_again_is_not_ended_by_its_predecessor(engine_of: Make)
 
 async def test_a_reader_that_leaves_frees_the_slot(engine_of: Make) -> None:
     engine = engine_of()
-    events = engine.submit("a", engine.prepare(request(max_tokens=400)))
+    events = told(engine, "a", engine.prepare(request(max_tokens=400)))
     await anext(events)
     await events.aclose()  # type: ignore[attr-defined]
     assert end(await run(engine, "b")).stop_reason is StopReason.MAX_TOKENS
 
 
-async def test_a_slow_reader_slows_the_model_and_loses_nothing() -> None:
-    model = FakeModel()
-    engine = faulty(model)
-    events = engine.submit("a", engine.prepare(request(max_tokens=500)))
+async def test_one_that_is_held_stands_still_and_goes_on_and_loses_nothing() -> None:
+    engine = faulty(FakeModel())
+    events = told(engine, "a", engine.prepare(request(max_tokens=5000)))
     assert isinstance(await anext(events), Started)
-    deadline = time.monotonic() + 20
-    while not engine.activity[0].paused and time.monotonic() < deadline:  # noqa: ASYNC110  (a thread's flag)
-        await asyncio.sleep(0.01)
-    assert engine.activity[0].paused
+    engine.hold("a", True)
+    await until(lambda: engine.activity[0].paused)
+    stood = engine.spent.steps
+    beside = faulty(FakeModel())
+    assert text(await run(beside, max_tokens=3)) == "aaa"
+    beside.close()
+    assert engine.spent.steps - stood <= 1
+    engine.hold("a", False)
     rest = [event async for event in events]
-    numbers = [event.i for event in rest if isinstance(event, Token)]
-    assert numbers == list(range(500))
-    assert CHANNEL_EVENTS < 500
+    assert [event.i for event in rest if isinstance(event, Token)] == list(range(5000))
     engine.close()
 
 
 async def test_a_failing_decode_ends_the_job_and_not_the_slot() -> None:
     model = FakeModel()
     engine = faulty(model)
-    model.decoder.fails = True
+    model.made.fails = True
     assert isinstance((await run(engine))[-1], Failure)
-    model.decoder.fails = False
+    model.made.fails = False
     assert text(await run(engine, max_tokens=3)) == "aaa"
     engine.close()
 
@@ -285,17 +266,17 @@ async def test_a_failing_decode_ends_the_job_and_not_the_slot() -> None:
 async def test_a_hung_step_shows_in_the_activity() -> None:
     model = FakeModel()
     engine = faulty(model)
-    model.decoder.hangs.set()
+    model.made.hangs.set()
     task = asyncio.ensure_future(run(engine))
-    await asyncio.to_thread(model.decoder.entered.wait, 20)
+    await asyncio.to_thread(model.made.entered.wait, 20)
     slot = engine.activity[0]
     assert slot.busy
     assert not slot.paused
     stood = slot.progress_s
     await asyncio.sleep(0.05)
     assert slot.progress_s == stood
-    model.decoder.hangs.clear()
-    model.decoder.let_go.set()
+    model.made.hangs.clear()
+    model.made.let_go.set()
     assert end(await task).tokens_out == 16
     engine.close()
 

@@ -1,0 +1,293 @@
+"""All answers of a worker, one token each a step: the batch that prompts and answers share, and who is in it.
+
+A step computes the next token of every answer that runs, and with what room is left reads on in the prompts that
+wait: so nobody's answer stands still for longer than one step of ``batch_tokens``.
+"""
+
+import time
+from array import array
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from rbee import log
+from rbee.errors import RbeeError
+from rbee.llm_worker.answer import Answer, everything_of, sampling_of
+from rbee.llm_worker.desk import Desk, Work
+from rbee.llm_worker.engine import SlotActivity, Spent
+from rbee.llm_worker.ports import Context, Interrupted, LoadedModel, Sampler, StepFailed
+from rbee.llm_worker.seating import Held, Seat, common, seat, shares, tokens_of
+from rbee.wire.events import Failure, Likelihood, Started, StopReason
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class _Slot:
+    """A slot and its answer. ``place`` is where the last step's numbers for it are, None while there are none."""
+
+    number: int
+    held: Held
+    activity: SlotActivity
+    answer: Answer | None = None
+    sampler: Sampler | None = None
+    rest: Sequence[int] = ()
+    read: int = 0
+    """How much of ``rest`` is read."""
+    asked: int = -1
+    source: "_Slot | None" = None
+    """Another slot, whose beginning this one is to copy as soon as it is read."""
+    want: int = 0
+    """How many tokens of that."""
+    adding: Sequence[int] = ()
+    """What it has in the step that runs."""
+
+    @property
+    def reading(self) -> bool:
+        return self.read < len(self.rest)
+
+
+class Generating:
+    """Runs the answers of ``desk`` in the slots of ``context``; ``run`` is the life of the thread.
+
+    Args:
+        worker, name: of the worker and its model, in ``started``.
+    """
+
+    def __init__(
+        self,
+        context: Context,
+        model: LoadedModel,
+        desk: Desk,
+        *,
+        worker: str,
+        name: str,
+        activity: Sequence[SlotActivity],
+        spent: Spent,
+        clock: Callable[[], float],
+    ) -> None:
+        self.context = self._context = context
+        self._model, self._desk = model, desk
+        self._worker, self._name, self._clock, self._spent = worker, name, clock, spent
+        self._slots = [_Slot(number=n, held=Held(slot=n), activity=each) for n, each in enumerate(activity)]
+        self._given = 0
+        self._pieces: dict[int, bytes] = {}
+        self._busy: list[_Slot] = []
+
+    def run(self) -> None:
+        """Compute until the desk closes."""
+        while not self._desk.closing:
+            self._take_work()
+            self._end_cancelled()
+            self._step()
+            self._desk.tell()
+        self._end_cancelled()
+        self._desk.tell()
+
+    def known(self) -> list[tuple[int, Sequence[int]]]:
+        """Return what the slots know; when nothing runs."""
+        return [(slot.number, slot.held.tokens) for slot in self._slots if slot.held.tokens]
+
+    def know(self, slot: int, tokens: Sequence[int]) -> None:
+        """Note what a slot was given to know, before anything runs."""
+        held = self._slots[slot].held
+        held.tokens = held.coming = tokens_of(tokens)
+
+    # Who is in
+
+    def _take_work(self) -> None:
+        while (work := self._desk.next(room=len(self._busy) < len(self._slots), able=self._able)) is not None:
+            try:
+                self._seat(work)
+            except Exception as error:  # noqa: BLE001  (one that cannot begin must not end the others)
+                self._fail(work, error)
+                self._desk.tell()
+
+    def _able(self) -> bool:
+        """Say whether there is something to do for anybody; note who waits for a reader."""
+        for slot in self._busy:
+            slot.activity.paused = slot.answer is not None and slot.answer.work.held
+        return any(not slot.activity.paused or (slot.answer and slot.answer.work.cancelled) for slot in self._busy)
+
+    def _seat(self, work: Work) -> None:
+        tokens = tokens_of(everything_of(work))
+        found = seat(tokens, [slot.held for slot in self._slots])
+        if found is None:
+            raise RbeeError("no slot is free")  # nobody is taken before one is
+        slot = self._slots[found.slot]
+        answer = Answer(work, piece=self._piece, ends=self._model.ends, clock=self._clock)
+        slot.sampler = self._context.sampler(sampling_of(work), tokens)
+        self._given += 1
+        slot.answer, slot.held.free, slot.held.used = answer, False, self._given
+        slot.activity.busy, slot.activity.paused, slot.activity.progress_s = True, False, self._clock()
+        self._prepare(slot, tokens, found)
+        self._busy.append(slot)
+        seed = work.prompt.seed
+        work.news.append(Started(id=work.job, worker=self._worker, model=self._name, seed=seed))
+        self._desk.tell()
+
+    def _prepare(self, slot: _Slot, tokens: "array[int]", found: Seat) -> None:
+        held = slot.held
+        own = found.keep if found.source is None else min(common(held.tokens, tokens), len(tokens) - 1)
+        self._read_from(slot, tokens, self._context.keep(slot.number, own))
+        slot.source, slot.want = None if found.source is None else self._slots[found.source], found.keep
+
+    def _read_from(self, slot: _Slot, tokens: "array[int]", kept: int) -> None:
+        """Let ``slot``, which knows ``kept`` of the ``tokens``, read the rest."""
+        held = slot.held
+        held.tokens, held.coming = tokens[:kept], tokens
+        slot.rest, slot.read, slot.asked = tokens[kept:], 0, -1
+        if slot.answer is not None and not slot.answer.begun:
+            slot.answer.cached = kept
+
+    def _copied(self, slot: _Slot) -> bool:
+        """Say whether ``slot`` can go on: nobody reads for it what it is to copy, or that is copied now."""
+        source = slot.source
+        if source is None:
+            return True
+        there = min(common(source.held.tokens, slot.held.coming), slot.want)
+        if there < slot.want and self._is_reading(source, for_=slot):
+            return False
+        slot.source = None
+        if there > len(slot.held.tokens):
+            self._context.copy(source.number, slot.number)
+            self._read_from(slot, slot.held.coming, self._context.keep(slot.number, there))
+        return True
+
+    def _is_reading(self, source: _Slot, *, for_: _Slot) -> bool:
+        """Say whether ``source`` will soon have read what the other slot waits for."""
+        answer = source.answer
+        runs = answer is not None and source.reading and not answer.work.held and not answer.work.cancelled
+        return runs and common(source.held.coming, for_.held.coming) >= for_.want
+
+    def _end_cancelled(self) -> None:
+        for slot in [each for each in self._busy if each.answer is not None and each.answer.work.cancelled]:
+            self._end(slot, StopReason.CANCELLED)
+
+    # A step
+
+    def _step(self) -> None:
+        began_s = time.perf_counter()
+        stepping = self._fill()
+        if not stepping:
+            return
+        filled_s = time.perf_counter()
+        try:
+            self._context.step()
+        except (Interrupted, StepFailed) as error:
+            self._take_back(stepping, error)
+            return
+        computed_s = time.perf_counter()
+        now_s = self._clock()
+        for slot in self._busy:
+            slot.activity.progress_s = now_s
+        drawn_s = 0.0
+        for slot in stepping:
+            slot.held.tokens.extend(slot.adding)
+            if slot.asked >= 0:
+                drawn_s += self._next(slot)
+        spent = self._spent
+        spent.steps += 1
+        spent.compute_s += computed_s - filled_s
+        spent.draw_s += drawn_s
+        spent.rest_s += time.perf_counter() - computed_s - drawn_s + filled_s - began_s
+
+    def _fill(self) -> list[_Slot]:
+        """Put into the next step what there is; return whose it is."""
+        stepping: list[_Slot] = []
+        hungry: list[_Slot] = []
+        room = self._context.batch_tokens
+        for slot in self._busy:
+            if slot.activity.paused or not self._copied(slot):
+                continue
+            if len(slot.rest) - slot.read == 1:  # the next token of an answer, or the last of a prompt
+                slot.adding = (slot.rest[slot.read],)
+                slot.asked = self._context.add(slot.number, slot.adding, len(slot.held.tokens), ask=True)
+                slot.read += 1
+                stepping.append(slot)
+                room -= 1
+            elif slot.reading:
+                hungry.append(slot)
+        for slot, count in zip(hungry, shares([len(s.rest) - s.read for s in hungry], room), strict=True):
+            if not count:
+                continue
+            slot.adding = slot.rest[slot.read : slot.read + count]
+            slot.read += count
+            asked = self._context.add(slot.number, slot.adding, len(slot.held.tokens), ask=not slot.reading)
+            slot.asked = -1 if slot.reading else asked
+            stepping.append(slot)
+        return stepping
+
+    def _next(self, slot: _Slot) -> float:
+        """Draw the next token of an answer and tell it; return how long llama.cpp took for that."""
+        answer, place, took_s = slot.answer, slot.asked, 0.0
+        if answer is None:
+            return took_s
+        try:
+            reason = None if answer.begun else answer.begin()
+            began_s = time.perf_counter()
+            if reason is None:
+                token, likelihood = self._draw(slot, answer, place)
+                took_s = time.perf_counter() - began_s
+                reason = answer.hear(token, likelihood)
+                slot.rest, slot.read = (token,), 0
+            if reason is not None:
+                self._end(slot, reason)
+            return took_s
+        except Exception as error:  # noqa: BLE001  (one answer that fails must not end the others)
+            self._fail(answer.work, error)
+            self._leave(slot)
+            return took_s
+
+    def _draw(self, slot: _Slot, answer: Answer, place: int) -> tuple[int, Likelihood | None]:
+        constraint, rivals = answer.constraint, answer.rivals
+        if constraint is None and rivals is None:
+            return self._context.draw(slot.sampler, place), None
+        row = None if rivals is None else self._context.row(place)
+        if constraint is not None:
+            constraint.forbid(self._context.logits(place))
+        token = self._context.draw(slot.sampler, place)
+        if constraint is not None and not self._model.ends(token):
+            constraint.take(token)
+        return token, None if row is None else self._context.likelihood(row, token, rivals or 0)
+
+    def _take_back(self, stepping: Sequence[_Slot], error: Exception) -> None:
+        """Nothing of the step counts. An interrupted one is tried again by whoever still wants it."""
+        self._context.resume()
+        for slot in stepping:
+            slot.read -= len(slot.adding)
+            held = slot.held
+            unread = slot.rest[slot.read :]
+            kept = self._context.keep(slot.number, len(held.tokens))
+            if isinstance(error, StepFailed) and slot.answer is not None:
+                held.tokens = held.tokens[:kept]
+                self._fail(slot.answer.work, error)
+                self._leave(slot)
+            elif kept < len(held.tokens):
+                slot.rest, slot.read = held.tokens[kept:] + tokens_of(unread), 0
+                held.tokens = held.tokens[:kept]
+
+    # Who is out
+
+    def _end(self, slot: _Slot, reason: StopReason) -> None:
+        if slot.answer is not None:
+            slot.answer.end(reason)
+        self._leave(slot)
+
+    def _leave(self, slot: _Slot) -> None:
+        """The slot is free; what it knows it keeps."""
+        if slot.sampler is not None:
+            self._context.free(slot.sampler)
+        slot.answer = slot.sampler = slot.source = None
+        slot.rest, slot.read = (), 0
+        slot.held.free, slot.held.coming = True, slot.held.tokens
+        slot.activity.busy = slot.activity.paused = False
+        self._busy.remove(slot)
+
+    def _fail(self, work: Work, error: Exception) -> None:
+        known = error if isinstance(error, RbeeError) else RbeeError("the decode thread failed")
+        log.error("decode.failed", job=work.job, error=repr(error))
+        work.news.append(Failure.of(known))
+
+    def _piece(self, token: int) -> bytes:
+        known = self._pieces.get(token)
+        if known is None:
+            known = self._pieces[token] = self._model.piece(token)
+        return known

@@ -1,0 +1,100 @@
+"""Which slot takes a prompt, and what it knows of it already. Pure.
+
+A slot keeps what it has read after its answer has ended. The next prompt that begins the same way does not read that
+again: it goes on in the same slot, or in another that gets a copy, so that a conversation is not overwritten by one
+that only shares its beginning.
+"""
+
+from array import array
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+WORTH_COPYING_TOKENS = 32
+"""A common beginning that is shorter is read again: a copy moves all that a slot has room for."""
+
+
+def tokens_of(values: Sequence[int] = ()) -> "array[int]":
+    """Return ``values`` as tokens are kept here: compact, and quick to compare."""
+    return array("i", values)
+
+
+@dataclass(slots=True, kw_only=True)
+class Held:
+    """What a slot knows.
+
+    Args:
+        tokens: what it has read.
+        coming: what it will have read when its prompt is; the same as ``tokens`` when none is being read.
+        free: it has no answer to give.
+        used: when it was last given a prompt; the lower the longer ago.
+    """
+
+    slot: int
+    tokens: "array[int]" = field(default_factory=tokens_of)
+    coming: "array[int]" = field(default_factory=tokens_of)
+    free: bool = True
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Seat:
+    """``slot`` keeps its first ``keep`` tokens; or it copies that many from ``source`` once that one has read them."""
+
+    slot: int
+    keep: int
+    source: int | None = None
+
+
+def seat(prompt: "array[int]", slots: Sequence[Held]) -> Seat | None:
+    """Return the best seat for ``prompt``; None when no slot is free.
+
+    The last token of a prompt is always read: what follows it is what is asked for.
+    """
+    free = [held for held in slots if held.free]
+    if not free:
+        return None
+    most = len(prompt) - 1
+    known = {held.slot: min(most, common(prompt, held.coming)) for held in slots}
+    best = max(slots, key=lambda held: (known[held.slot], held.free, -held.used))
+    here = max(free, key=lambda held: (known[held.slot], -held.used))
+    oldest = min(free, key=lambda held: (len(held.tokens) > 0, held.used))
+    if best.free and (known[best.slot] == len(best.tokens) or oldest is best):
+        return Seat(slot=best.slot, keep=known[best.slot])
+    if known[best.slot] >= WORTH_COPYING_TOKENS and known[best.slot] > known[oldest.slot]:
+        if known[here.slot] == known[best.slot] and len(here.tokens) - known[here.slot] < WORTH_COPYING_TOKENS:
+            return Seat(slot=here.slot, keep=known[here.slot])
+        return Seat(slot=oldest.slot, keep=known[best.slot], source=best.slot)
+    return Seat(slot=oldest.slot, keep=known[oldest.slot])
+
+
+def common(one: "array[int]", other: "array[int]") -> int:
+    """Return how many tokens both begin with."""
+    low, high = 0, min(len(one), len(other))
+    if one[:high] == other[:high]:
+        return high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle
+    return low
+
+
+def shares(rests: Sequence[int], room: int) -> list[int]:
+    """Return how many tokens of each prompt are read in a step that has ``room`` for so many.
+
+    Each gets the same, and what one does not need goes to the others, the oldest first: a short prompt is answered
+    soon, however long those are that came before it.
+    """
+    given = [0] * len(rests)
+    while room > 0:
+        hungry = [n for n, rest in enumerate(rests) if given[n] < rest]
+        if not hungry:
+            break
+        part = max(1, room // len(hungry))
+        for n in hungry:
+            more = min(part, rests[n] - given[n], room)
+            given[n] += more
+            room -= more
+    return given
