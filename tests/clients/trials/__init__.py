@@ -48,6 +48,7 @@ async def tried(client: str, place: Place) -> bool:
         "RBEE_TOKEN": place.token,
         "RBEE_MODEL": place.model,
         "RBEE_EMBEDDER": place.embedder,
+        "LITELLM_LOCAL_MODEL_COST_MAP": "True",  # it would ask GitHub for prices
     }
     process = await asyncio.create_subprocess_exec(*_command(client), env=environ)
     try:
