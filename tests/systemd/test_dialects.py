@@ -25,9 +25,10 @@ def test_responses_go_on_from_each_other(token: str) -> None:
         with client.responses.stream(
             model="smollm2", input="And then?", previous_response_id=first.id, max_output_tokens=8, temperature=0
         ) as stream:
-            said = "".join(event.delta for event in stream if event.type == "response.output_text.delta")
-            second = stream.get_final_response()
-        assert second.output_text == said
+            events = list(stream)
+        assert events[-1].type in ("response.completed", "response.incomplete")
+        second = events[-1].response
+        assert second.output_text == "".join(e.delta for e in events if e.type == "response.output_text.delta")
         assert second.usage is not None
         assert first.usage is not None
         assert second.usage.input_tokens > first.usage.total_tokens, "it has read the first turn"
