@@ -6,7 +6,7 @@ from typing import Any
 from rbee.errors import RbeeError
 from rbee.wire import anthropic, ollama, openai
 
-OPENAI = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/models", "/v1/responses")
+OPENAI = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/models", "/v1/responses")
 ANTHROPIC = ("/v1/messages",)
 OLLAMA = ("/api/",)
 ANTHROPIC_VERSION = "anthropic-version"

@@ -2,15 +2,20 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import cast
 
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
+from rbee.errors import RbeeError
 from rbee.wire.sse import KEEP_ALIVE, Frame
 
 KEEP_ALIVE_S = 10.0
+STATUS_STILL_OURS_S = KEEP_ALIVE_S - 1
+"""Later the response may have begun with 200 and a comment; a failure has to be an event in it."""
+
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
 
 
@@ -31,6 +36,20 @@ async def stream(
         await line.end()
     finally:
         keeping.cancel()
+
+
+async def failing_inside(frames: AsyncIterator[Frame], told: Callable[[RbeeError], Frame]) -> AsyncIterator[Frame]:
+    """Yield ``frames``; a failure is raised while it can still be the response's status, and told as a frame after."""
+    began_s, begun = time.monotonic(), False
+    try:
+        async with contextlib.aclosing(cast(AsyncGenerator[Frame, None], frames)) as stream:
+            async for frame in stream:
+                yield frame
+                begun = True
+    except RbeeError as error:
+        if not begun and time.monotonic() - began_s < STATUS_STILL_OURS_S:
+            raise
+        yield told(error)
 
 
 class _Line:

@@ -1,18 +1,23 @@
-"""OpenAI's routes, on the same sessions."""
+"""OpenAI's routes, on the same sessions; an answer with several choices is several of them."""
 
+import contextlib
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
+from typing import Any, cast
+from urllib.parse import unquote
 
 from sanic import Request
 from sanic.response import HTTPResponse
 
 from rbee.daemon import app as daemon
-from rbee.errors import ModelNotFound
-from rbee.llm_worker.routes import of, stream
+from rbee.daemon import sse
+from rbee.daemon.together import together
+from rbee.errors import Conflict, ModelNotFound
+from rbee.llm_worker.routes import of
 from rbee.llm_worker.service import WorkerService
 from rbee.llm_worker.session import Session
 from rbee.wire import codec, openai
-from rbee.wire.events import JobEvent
+from rbee.wire.events import End, Failure, JobEvent, StopReason
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.sse import Frame
 
@@ -25,14 +30,34 @@ async def completions(request: Request) -> HTTPResponse | None:
     return await _answer(request, openai.parse_completion(codec.parse_json(request.body)))
 
 
+async def embeddings(request: Request) -> HTTPResponse:
+    wanted = openai.parse_embeddings(codec.parse_json(request.body))
+    with _sessions(of(request), wanted.model, [wanted.generation]) as (session,):
+        return daemon.reply(wanted.answer([event async for event in _told(session)]))
+
+
+async def rerank(request: Request) -> HTTPResponse:
+    wanted = openai.parse_rerank(codec.parse_json(request.body))
+    with _sessions(of(request), wanted.model, [wanted.generation]) as (session,):
+        return daemon.reply(wanted.answer([event async for event in _told(session)], id=session.job))
+
+
 async def models(request: Request) -> HTTPResponse:
     return daemon.reply(openai.model_list([of(request).model], created=request.app.ctx.started_s))
+
+
+async def model(request: Request, model: str) -> HTTPResponse:
+    _refuse_another(of(request), unquote(model))
+    return daemon.reply(openai.model_object(of(request).model, created=request.app.ctx.started_s))
 
 
 ROUTES: tuple[tuple[str, str, daemon.Handler], ...] = (
     ("POST", "/v1/chat/completions", chat_completions),
     ("POST", "/v1/completions", completions),
+    ("POST", "/v1/embeddings", embeddings),
+    ("POST", "/v1/rerank", rerank),
     ("GET", "/v1/models", models),
+    ("GET", "/v1/models/<model:path>", model),
 )
 
 
@@ -43,32 +68,53 @@ def mount(app: daemon.App, wrapped: Callable[[daemon.Handler], daemon.Handler]) 
         app.add_route(daemon.limited(handler.__name__, wrapped(handler)), path, methods=[method], name=handler.__name__)
 
 
-async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPResponse | None:
-    worker = of(request)
-    if wanted.model != worker.model:
-        raise ModelNotFound(f"this worker has {worker.model}, not {wanted.model[:100]}", hint="GET /v1/models")
-    session = worker.sessions.open(InferenceRequest(**wanted.generation))
-    renderer = openai.Renderer(
-        kind=wanted.kind,
-        id=session.job,
-        model=worker.model,
-        created=int(time.time()),
-        include_usage=wanted.include_usage,
-    )
-    if not wanted.stream:
-        return await _whole(worker, session, renderer)
-
-    def render(_: int, event: JobEvent) -> Iterable[Frame]:
-        return renderer.frames(event)
-
-    await stream(request, worker, session, render=render)
-    return None
+def _refuse_another(worker: WorkerService, model: str) -> None:
+    if model != worker.model:
+        raise ModelNotFound(f"this worker has {worker.model}, not {model[:100]}", hint="GET /v1/models")
 
 
-async def _whole(worker: WorkerService, session: Session, renderer: openai.Renderer) -> HTTPResponse:
+@contextlib.contextmanager
+def _sessions(
+    worker: WorkerService, model: str, generations: Sequence[Mapping[str, Any]]
+) -> Iterator[Sequence[Session]]:
+    """Open one for each of ``generations``; what still runs at the end has no reader any more, and is ended."""
+    _refuse_another(worker, model)
+    opened: list[Session] = []
     try:
-        return daemon.reply(renderer.whole([event async for _, event in session.read()]))
+        for generation in generations:
+            opened.append(worker.sessions.open(InferenceRequest(**generation)))
+        yield opened
     finally:
-        session.unattended()
-        if session.failed_early:
-            worker.sessions.forget(session)
+        for session in opened:
+            session.unattended()
+            if session.failed_early:
+                worker.sessions.forget(session)
+
+
+async def _told(session: Session) -> AsyncGenerator[JobEvent, None]:
+    """Yield its events. Raises the failure among them; Conflict when it was cancelled."""
+    async with contextlib.aclosing(cast(AsyncGenerator[tuple[int, JobEvent], None], session.read())) as numbered:
+        async for _, event in numbered:
+            if isinstance(event, Failure):
+                raise event.to_error()
+            if isinstance(event, End) and event.stop_reason is StopReason.CANCELLED:
+                raise Conflict(f"{session.job} was cancelled before its answer was complete")
+            yield event
+
+
+async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPResponse | None:
+    with _sessions(of(request), wanted.model, wanted.generations) as sessions:
+        renderer = openai.Renderer(wanted=wanted, id=sessions[0].job, created=int(time.time()))
+        told = together([_told(session) for session in sessions])
+        if not wanted.stream:
+            async with contextlib.aclosing(told) as events:
+                return daemon.reply(renderer.whole([found async for found in events]))
+        await sse.stream(request, sse.failing_inside(_frames(told, renderer), openai.error_frame))
+        return None
+
+
+async def _frames(told: AsyncGenerator[tuple[int, JobEvent], None], renderer: openai.Renderer) -> AsyncIterator[Frame]:
+    async with contextlib.aclosing(told) as events:
+        async for place, event in events:
+            for frame in renderer.frames(event, place):
+                yield frame

@@ -7,7 +7,7 @@ from rbee.errors import ContextTooLong, InvalidRequest
 from rbee.llm_worker.engine import Prompt
 from rbee.llm_worker.ports import LoadedModel
 from rbee.llm_worker.shape import Shape
-from rbee.llm_worker.template import render_chat
+from rbee.llm_worker.shaping import chat_of
 from rbee.wire import codec, continuation
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Work
@@ -73,7 +73,7 @@ class Preparer:
     def _tokens(self, request: InferenceRequest) -> list[int]:
         model = self._model
         if request.messages is not None:
-            return model.tokenize_chat(render_chat(request.messages, model.render, model=self._name))
+            return model.tokenize_chat(chat_of(request, model, name=self._name))
         return model.tokenize(request.prompt or "", special=True)
 
     def _inputs(self, request: InferenceRequest) -> list[list[int]]:

@@ -22,6 +22,7 @@ from rbee.llm_worker.metrics import WorkerMetrics
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.ports import LoadedModel
 from rbee.llm_worker.service import WorkerService
+from rbee.llm_worker.shaping import shape_of
 from rbee.llm_worker.watchdog import patience_s
 from rbee.wire.operations import WORKER
 from rbee.wire.workers import Backend
@@ -77,6 +78,7 @@ def make_engine(options: Options, *, keeper: Keeper | None = None) -> ModelEngin
         slots=options.slots,
         context_tokens=options.ctx,
         threads=options.threads_for(len(os.sched_getaffinity(0))),
+        shape_of=shape_of,
         keeper=keeper,
         batch_tokens=BATCH_TOKENS if options.backend is Backend.CPU else GPU_BATCH_TOKENS,
     )

@@ -4,14 +4,12 @@ A dialect turns a request into specs, and gets events of answers that go well: w
 goes away ends all that was asked for.
 """
 
-import asyncio
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
 
 from sanic import Request
 
-from rbee import log
-from rbee.errors import Conflict, RbeeError, ShuttingDown
+from rbee.daemon.together import together
+from rbee.errors import Conflict, ShuttingDown
 from rbee.queen import streams
 from rbee.queen.closing import closing
 from rbee.queen.newcomer import Asker, new_id
@@ -19,9 +17,6 @@ from rbee.queen.queen import Queen
 from rbee.wire import events
 from rbee.wire.events import End, Failure, JobEvent, StopReason
 from rbee.wire.jobs import JobSpec
-
-_AHEAD = 64
-"""How many events of several answers may wait for their reader; then their jobs are as slow as it is."""
 
 
 async def ask(request: Request, spec: JobSpec, *, job: str = "") -> AsyncIterator[JobEvent]:
@@ -62,63 +57,7 @@ async def ask_all(request: Request, specs: Sequence[JobSpec], *, job: str = "") 
     Raises: as ``ask``.
     """
     job = job or new_id()
-    if len(specs) == 1:
-        async with closing(ask(request, specs[0], job=job)) as alone:
-            async for event in alone:
-                yield 0, event
-        return
-    several = _Several()
-    for place, spec in enumerate(specs):
-        several.add(place, ask(request, spec, job=f"{job}-{place}" if place else job))
-    try:
-        async for found in several.read():
+    asked = [ask(request, spec, job=f"{job}-{place}" if place else job) for place, spec in enumerate(specs)]
+    async with closing(together(asked)) as told:
+        async for found in told:
             yield found
-    finally:
-        await several.close()
-
-
-@dataclass(slots=True)
-class _Several:
-    """Answers that are read at once, each by a task, in one line. None is the end of one."""
-
-    _line: "asyncio.Queue[tuple[int, JobEvent | RbeeError | None]]" = field(
-        default_factory=lambda: asyncio.Queue(_AHEAD)
-    )
-    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
-
-    def add(self, place: int, told: AsyncIterator[JobEvent]) -> None:
-        self._tasks.append(asyncio.create_task(self._pump(place, told), name=f"choice-{place}"))
-
-    async def read(self) -> AsyncIterator[tuple[int, JobEvent]]:
-        early: list[tuple[int, JobEvent]] = []
-        accepted, ended = set[int](), 0
-        while ended < len(self._tasks):
-            place, event = await self._line.get()
-            accepted.add(place)
-            if isinstance(event, RbeeError):
-                raise event
-            if event is None:
-                ended += 1
-            else:
-                early.append((place, event))
-            if len(accepted) == len(self._tasks):
-                for found in early:
-                    yield found
-                early.clear()
-
-    async def close(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-
-    async def _pump(self, place: int, told: AsyncIterator[JobEvent]) -> None:
-        try:
-            async with closing(told) as stream:
-                async for event in stream:
-                    await self._line.put((place, event))
-            await self._line.put((place, None))
-        except Exception as error:  # noqa: BLE001  (whatever it was, the reader has to hear of it)
-            known = error if isinstance(error, RbeeError) else RbeeError("an answer failed inside")
-            if known is not error:
-                log.error("ask.failed", error=repr(error))
-            await self._line.put((place, known))

@@ -1,7 +1,9 @@
-"""OpenAI's routes. A request is a job like any other, attached to its caller."""
+"""OpenAI's routes. A request is a job like any other, or several of them, attached to its caller."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+from urllib.parse import unquote
 
 from sanic import Request
 from sanic.response import HTTPResponse
@@ -9,24 +11,30 @@ from sanic.response import HTTPResponse
 from rbee.daemon import sse
 from rbee.daemon.app import App, limited, reply
 from rbee.daemon.dialects import ANTHROPIC_VERSION
-from rbee.errors import InvalidRequest, ShuttingDown
-from rbee.queen import streams
+from rbee.errors import ModelNotFound
+from rbee.queen.asking import ask, ask_all
 from rbee.queen.closing import closing
 from rbee.queen.newcomer import new_id
-from rbee.queen.queen import Queen
-from rbee.queen.routes import asker, service
-from rbee.queen.store.events import Entry
-from rbee.wire import anthropic, codec, events, openai
-from rbee.wire.events import Failure, JobEvent
+from rbee.queen.routes import service
+from rbee.wire import anthropic, codec, openai
+from rbee.wire.events import JobEvent
 from rbee.wire.jobs import JobSpec
 from rbee.wire.sse import Frame
 
 
 async def models(request: Request) -> HTTPResponse:
     """List the models that some pool has, in the dialect of whoever asks."""
-    known = [entry.id for entry in await service(request).list_models() if entry.present]
     say = anthropic.model_list if ANTHROPIC_VERSION in request.headers else openai.model_list
-    return reply(say(known, created=request.app.ctx.started_s))
+    return reply(say(await _present(request), created=request.app.ctx.started_s))
+
+
+async def model(request: Request, model: str) -> HTTPResponse:
+    """Show one of them."""
+    name = unquote(model)
+    if name not in await _present(request):
+        raise ModelNotFound(f"no pool has model {name[:100]}", hint="GET /v1/models")
+    say = anthropic.model_object if ANTHROPIC_VERSION in request.headers else openai.model_object
+    return reply(say(name, created=request.app.ctx.started_s))
 
 
 async def chat_completions(request: Request) -> HTTPResponse | None:
@@ -37,15 +45,24 @@ async def completions(request: Request) -> HTTPResponse | None:
     return await _answer(request, openai.parse_completion(codec.parse_json(request.body)))
 
 
-async def embeddings(_: Request) -> HTTPResponse:
-    raise InvalidRequest("/v1/embeddings is not served yet", hint="GET /openapi.json lists what is")
+async def embeddings(request: Request) -> HTTPResponse:
+    wanted = openai.parse_embeddings(codec.parse_json(request.body))
+    return reply(wanted.answer(await _told(request, _spec(wanted.generation, wanted.model, wanted.session))))
+
+
+async def rerank(request: Request) -> HTTPResponse:
+    wanted, job = openai.parse_rerank(codec.parse_json(request.body)), new_id()
+    told = await _told(request, _spec(wanted.generation, wanted.model, wanted.session), job)
+    return reply(wanted.answer(told, id=job))
 
 
 ROUTES = (
     ("GET", "/v1/models", models),
+    ("GET", "/v1/models/<model:path>", model),
     ("POST", "/v1/chat/completions", chat_completions),
     ("POST", "/v1/completions", completions),
     ("POST", "/v1/embeddings", embeddings),
+    ("POST", "/v1/rerank", rerank),
 )
 
 
@@ -55,50 +72,34 @@ def add_routes(app: App) -> None:
         app.add_route(limited(handler.__name__, handler), path, methods=[method], name=handler.__name__)
 
 
+async def _present(request: Request) -> list[str]:
+    return [entry.id for entry in await service(request).list_models() if entry.present]
+
+
+def _spec(generation: Mapping[str, Any], model: str, session: str | None) -> JobSpec:
+    return JobSpec(**generation, model=model, session=session)
+
+
+async def _told(request: Request, spec: JobSpec, job: str = "") -> list[JobEvent]:
+    """Return all that happens to a job, when it has ended well."""
+    async with closing(ask(request, spec, job=job)) as told:
+        return [event async for event in told]
+
+
 async def _answer(request: Request, wanted: openai.OpenAiRequest) -> HTTPResponse | None:
-    queen: Queen = request.app.ctx.queen
-    fresh_id = new_id()
-    spec = JobSpec(**wanted.generation, model=wanted.model, session=wanted.session)
-    entries = await streams.attached(queen, spec, asker(request), fresh_id=fresh_id)
-    renderer = openai.Renderer(
-        kind=wanted.kind,
-        id=fresh_id,
-        model=wanted.model,
-        created=int(time.time()),
-        include_usage=wanted.include_usage,
-    )
+    job = new_id()
+    specs = [_spec(generation, wanted.model, wanted.session) for generation in wanted.generations]
+    renderer = openai.Renderer(wanted=wanted, id=job, created=int(time.time()))
+    told = ask_all(request, specs, job=job)
     if not wanted.stream:
-        async with closing(_events(entries)) as told:
-            return reply(renderer.whole([event async for event in told]))
-    said = streams.failing_inside(_frames(entries, renderer), lambda error: renderer.frames(Failure.of(error))[0])
-    await sse.stream(request, said)
+        async with closing(told) as events:
+            return reply(renderer.whole([found async for found in events]))
+    await sse.stream(request, sse.failing_inside(_frames(told, renderer), openai.error_frame))
     return None
 
 
-async def _frames(entries: AsyncIterator[Entry], renderer: openai.Renderer) -> AsyncIterator[Frame]:
-    event: JobEvent | None = None
-    async with closing(entries) as stream:
-        async for entry in stream:
-            event = entry.read()
-            if isinstance(event, Failure):
-                raise event.to_error()
-            for frame in renderer.frames(event) if event is not None else ():
+async def _frames(told: AsyncIterator[tuple[int, JobEvent]], renderer: openai.Renderer) -> AsyncIterator[Frame]:
+    async with closing(told) as events:
+        async for place, event in events:
+            for frame in renderer.frames(event, place):
                 yield frame
-    _whole(event)
-
-
-async def _events(entries: AsyncIterator[Entry]) -> AsyncIterator[JobEvent]:
-    """Yield the events of one job to its last."""
-    event: JobEvent | None = None
-    async with closing(entries) as stream:
-        async for entry in stream:
-            event = entry.read()
-            if event is not None:
-                yield event
-    _whole(event)
-
-
-def _whole(last: JobEvent | None) -> None:
-    """Raises ShuttingDown: the events ended before the job did, since the queen stops."""
-    if last is None or not events.last(last):
-        raise ShuttingDown("the queen stopped before the answer was complete", hint="send it again")

@@ -2,10 +2,9 @@
 
 import asyncio
 import contextlib
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 
-from rbee.daemon.sse import KEEP_ALIVE_S
+from rbee.daemon.sse import failing_inside
 from rbee.errors import RbeeError, ShuttingDown
 from rbee.queen.closing import closing
 from rbee.queen.job import Job
@@ -19,8 +18,7 @@ from rbee.wire.jobs import JobSpec
 from rbee.wire.sse import Frame
 from rbee.wire.workers import SpawnEvent
 
-_STATUS_STILL_OURS_S = KEEP_ALIVE_S - 1
-"""Later the response may have begun with 200 and a comment; a failure has to be an event in it."""
+__all__ = ["attached", "failing_inside", "frames", "spawn_frames"]
 
 
 async def attached(
@@ -63,20 +61,6 @@ async def spawn_frames(events: AsyncIterator[SpawnEvent]) -> AsyncIterator[Frame
     async with closing(failing_inside(_spawn_frames(events), _error_frame)) as stream:
         async for frame in stream:
             yield frame
-
-
-async def failing_inside(frames: AsyncIterator[Frame], told: Callable[[RbeeError], Frame]) -> AsyncIterator[Frame]:
-    """Yield ``frames``; a failure is raised while it can still be the response's status, and told as a frame after."""
-    began_s, begun = time.monotonic(), False
-    try:
-        async with closing(frames) as stream:
-            async for frame in stream:
-                yield frame
-                begun = True
-    except RbeeError as error:
-        if not begun and time.monotonic() - began_s < _STATUS_STILL_OURS_S:
-            raise
-        yield told(error)
 
 
 async def _spawn_frames(events: AsyncIterator[SpawnEvent]) -> AsyncIterator[Frame]:

@@ -117,7 +117,8 @@ def _rendered(render: Renders | None) -> str:
     asked: Turn = {"role": "user", "content": "hi"}
     answered: Turn = {"role": "tool", "content": "1", "tool_call_id": "abcdefghi", "name": PROBE.name}
     tries: list[list[Turn]] = []
-    for arguments in ({}, "{}"):
+    both: tuple[Any, Any] = ({}, "{}")
+    for arguments in both:
         call = {"id": "abcdefghi", "type": "function", "function": {"name": PROBE.name, "arguments": arguments}}
         called: Turn = {"role": "assistant", "content": "", "tool_calls": [call]}
         tries += [[asked, called, answered, asked], [asked, called]]

@@ -145,12 +145,14 @@ def error_frame(error: RbeeError) -> Frame:
     return Frame(event="error", data=codec.dump_json(error_body(error)))
 
 
+def model_object(model: str, *, created: int) -> Json:
+    at = datetime.fromtimestamp(created, UTC).isoformat()
+    return {"id": model, "type": "model", "display_name": model, "created_at": at, "lifecycle": "active"}
+
+
 def model_list(models: Iterable[str], *, created: int) -> Json:
     """Return the answer of GET /v1/models; ``created`` is seconds since the epoch."""
-    at = datetime.fromtimestamp(created, UTC).isoformat()
-    data = [
-        {"id": each, "type": "model", "display_name": each, "created_at": at, "lifecycle": "active"} for each in models
-    ]
+    data = [model_object(each, created=created) for each in models]
     ends = {"first_id": data[0]["id"], "last_id": data[-1]["id"]} if data else {"first_id": None, "last_id": None}
     return {"data": data, "has_more": False, **ends}
 

@@ -1,155 +1,136 @@
-"""Our events as OpenAI's answers: chunks, whole objects, errors, the list of models."""
+"""Our events as OpenAI's answers: chunks, whole objects, the list of models."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from rbee.errors import Conflict, RbeeError, WorkerLost
 from rbee.wire import codec
-from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token
-from rbee.wire.openai.requests import Kind
+from rbee.wire.events import Call, End, Failure, JobEvent, Started, StopReason, Token
+from rbee.wire.openai.choices import Choice
+from rbee.wire.openai.errors import error_frame
+from rbee.wire.openai.requests import OpenAiRequest
 from rbee.wire.sse import Frame
 
 DONE = Frame(event="", data="[DONE]")
 
-_OPEN: dict[str, Any] = {"logprobs": None, "finish_reason": None}
-
 _NUL = codec.dump_json("\0")
-
-_FINISH: Mapping[StopReason, str] = {
-    StopReason.EOS: "stop",
-    StopReason.STOP: "stop",
-    StopReason.MAX_TOKENS: "length",
-}
-_ERROR_TYPES: Mapping[int, str] = {
-    401: "authentication_error",
-    403: "permission_error",
-    429: "rate_limit_error",
-}
 
 
 @dataclass(slots=True, kw_only=True)
 class Renderer:
-    """Turns the events of one job into one answer.
+    """Turns the events of one job, or of several that are the choices of one answer, into that answer.
 
     Args:
+        wanted: what was asked for.
         id: shown to the caller; a job's id, so that ``journalctl JOB=…`` finds it.
         created: seconds since the epoch.
-        include_usage: a stream ends with a chunk that holds the token counts.
     """
 
-    kind: Kind
+    wanted: OpenAiRequest
     id: str
-    model: str
     created: int
-    include_usage: bool = False
-    _begun: bool = field(default=False, init=False)
-    _around: tuple[str, str] | None = field(default=None, init=False)
+    _choices: Sequence[Choice] = field(init=False)
+    _likely: bool = field(init=False)
+    _around: dict[int, tuple[str, str]] = field(default_factory=dict, init=False)
 
-    def frames(self, event: JobEvent) -> list[Frame]:
-        """Return what a stream says on ``event``; after ``end`` comes ``[DONE]``, after an error nothing."""
-        if isinstance(event, Token) and (self._begun or self.kind == "completion"):
-            return [Frame(event="", data=self._said(event.t))]
-        cancelled = self._cancelled(event)
-        if cancelled is not None:
-            return [_error_frame(cancelled)]
-        if isinstance(event, Failure):
-            return [_error_frame(event.to_error())]
-        said = [Frame(event="", data=codec.dump_json(chunk)) for chunk in self.chunks(event)]
-        return [*said, DONE] if isinstance(event, End) else said
+    def __post_init__(self) -> None:
+        self._likely = self.wanted.generation.get("logprobs") is not None
+        kind, count = self.wanted.kind, len(self.wanted.generations)
+        echoes = self.wanted.echoes or [""] * count
+        self._choices = [Choice(kind=kind, index=n, echo=echo) for n, echo in enumerate(echoes)]
 
-    def chunks(self, event: JobEvent) -> list[dict[str, Any]]:
+    def frames(self, event: JobEvent, index: int = 0) -> list[Frame]:
+        """Return what a stream says on ``event`` of choice ``index``; after the last ``end`` comes ``[DONE]``, after an
+        error nothing.
+        """
+        if isinstance(event, Token) and not self._likely and self._choices[index].begun:
+            return [Frame(event="", data=self._said(event.t, index))]
+        error = self._error(event)
+        if error is not None:
+            return [error_frame(error)]
+        said = [Frame(event="", data=codec.dump_json(chunk)) for chunk in self.chunks(event, index)]
+        return [*said, DONE] if isinstance(event, End) and self._ended else said
+
+    def chunks(self, event: JobEvent, index: int = 0) -> list[dict[str, Any]]:
         """Return the chunk objects for ``event``; none for what OpenAI has no word for."""
+        choice = self._choices[index]
         match event:
             case Started():
-                return self._opening()
+                said = choice.opening()
             case Token():
-                return [*self._opening(), self._chunk(event.t)]
+                said = [*choice.opening(), choice.said(event)]
+            case Call():
+                said = [*choice.opening(), choice.called(event)]
             case End():
-                return [*self._opening(), self._chunk("", _finish(event)), *self._closing(event)]
+                said = [*choice.opening(), choice.closing(event)]
             case _:
                 return []
+        chunks = [self._chunk([piece]) for piece in said]
+        if self._ended and self.wanted.include_usage:
+            chunks.append(self._chunk([]) | {"usage": self._usage()})
+        return chunks
 
-    def whole(self, events: Iterable[JobEvent]) -> dict[str, Any]:
-        """Return the answer to a request that does not stream.
+    def whole(self, events: Iterable[tuple[int, JobEvent]]) -> dict[str, Any]:
+        """Return the answer to a request that does not stream; each event with the number of its choice.
 
         Raises:
             RbeeError: the failure among ``events``; Conflict when it was cancelled; WorkerLost when it never ended.
         """
-        texts: list[str] = []
-        for event in events:
-            cancelled = self._cancelled(event)
-            if cancelled is not None:
-                raise cancelled
-            match event:
-                case Token():
-                    texts.append(event.t)
-                case Failure():
-                    raise event.to_error()
-                case End():
-                    return self._answer("".join(texts), event)
-        raise WorkerLost(f"the answer to {self.id} broke off after {len(texts)} tokens", hint="send it again")
+        told = 0
+        for index, event in events:
+            error = self._error(event)
+            if error is not None:
+                raise error
+            if isinstance(event, Token | Call | End):
+                told += isinstance(event, Token)
+                self._choices[index].keep(event)
+        if not self._ended:
+            raise WorkerLost(f"the answer to {self.id} broke off after {told} tokens", hint="send it again")
+        choices = [choice.whole(likely=self._likely) for choice in self._choices]
+        return self._base("chat.completion") | {"choices": choices, "usage": self._usage()}
 
-    def _cancelled(self, event: JobEvent) -> RbeeError | None:
+    @property
+    def _ended(self) -> bool:
+        return all(choice.end is not None for choice in self._choices)
+
+    def _error(self, event: JobEvent) -> RbeeError | None:
         """OpenAI has no finish reason for a cancelled answer; calling it complete would be a lie."""
+        if isinstance(event, Failure):
+            return event.to_error()
         if isinstance(event, End) and event.stop_reason is StopReason.CANCELLED:
             return Conflict(f"{self.id} was cancelled before its answer was complete")
         return None
 
-    def _opening(self) -> list[dict[str, Any]]:
-        if self._begun or self.kind == "completion":
-            return []
-        self._begun = True
-        return [self._frame_of({"index": 0, "delta": {"role": "assistant", "content": ""}} | _OPEN)]
-
-    def _chunk(self, text: str, finish: str | None = None) -> dict[str, Any]:
-        if self.kind == "completion":
-            choice: dict[str, Any] = {"index": 0, "text": text}
-        else:
-            choice = {"index": 0, "delta": {} if finish else {"content": text}}
-        return self._frame_of(choice | _OPEN | {"finish_reason": finish})
-
-    def _said(self, text: str) -> str:
+    def _said(self, text: str, index: int) -> str:
         """Return the JSON of a chunk that says ``text``; all but that is the same in each, and written once."""
-        if self._around is None:
-            before, _, after = codec.dump_json(self._chunk("\0")).partition(_NUL)
-            self._around = before, after
-        before, after = self._around
-        return f"{before}{codec.dump_json(text)}{after}"
+        around = self._around.get(index)
+        if around is None:
+            chunk = self._chunk([self._choices[index].said(Token(i=0, t="\0"))])
+            before, _, after = codec.dump_json(chunk).partition(_NUL)
+            around = self._around[index] = before, after
+        before, after = around
+        return f"{before}{codec.dump_text(text)}{after}"
 
-    def _frame_of(self, *choices: dict[str, Any]) -> dict[str, Any]:
-        usage = {"usage": None} if self.include_usage else {}
-        return self._base("chat.completion.chunk") | {"choices": list(choices)} | usage
-
-    def _closing(self, end: End) -> list[dict[str, Any]]:
-        return [self._frame_of() | {"usage": _usage(end)}] if self.include_usage else []
-
-    def _answer(self, text: str, end: End) -> dict[str, Any]:
-        if self.kind == "completion":
-            content: dict[str, Any] = {"text": text}
-        else:
-            content = {"message": {"role": "assistant", "content": text, "refusal": None}}
-        choice = {"index": 0, **content, "logprobs": None, "finish_reason": _finish(end)}
-        return self._base("chat.completion") | {"choices": [choice], "usage": _usage(end)}
+    def _chunk(self, choices: list[dict[str, Any]]) -> dict[str, Any]:
+        usage = {"usage": None} if self.wanted.include_usage else {}
+        return self._base("chat.completion.chunk") | {"choices": choices} | usage
 
     def _base(self, chat: str) -> dict[str, Any]:
-        word = "text_completion" if self.kind == "completion" else chat
-        return {"id": self.id, "object": word, "created": self.created, "model": self.model}
+        word = "text_completion" if self.wanted.kind == "completion" else chat
+        return {"id": self.id, "object": word, "created": self.created, "model": self.wanted.model}
 
-
-def error_body(error: RbeeError) -> dict[str, Any]:
-    """Return ``error`` in OpenAI's shape; ``param`` is the first wrong field."""
-    fields = error.details.get("fields")
-    first = fields[0] if isinstance(fields, list | tuple) and fields else {}
-    param = first.get("field") if isinstance(first, Mapping) else None
-    return {
-        "error": {
-            "message": error.message,
-            "type": _ERROR_TYPES.get(error.http_status, _type(error.http_status)),
-            "param": param or None,
-            "code": error.code,
+    def _usage(self) -> dict[str, Any]:
+        """Return what it all took; a prompt with several choices counts once, as it does at OpenAI."""
+        ends = [choice.end for choice in self._choices if choice.end is not None]
+        first = ends[:: max(1, len(ends) // self.wanted.prompts)]
+        read, said = sum(end.tokens_in for end in first), sum(end.tokens_out for end in ends)
+        return {
+            "prompt_tokens": read,
+            "completion_tokens": said,
+            "total_tokens": read + said,
+            "prompt_tokens_details": {"cached_tokens": sum(end.tokens_cached for end in first)},
         }
-    }
 
 
 def model_object(model: str, *, created: int, owned_by: str = "rbee") -> dict[str, Any]:
@@ -159,23 +140,3 @@ def model_object(model: str, *, created: int, owned_by: str = "rbee") -> dict[st
 def model_list(models: Iterable[str], *, created: int, owned_by: str = "rbee") -> dict[str, Any]:
     """Return the answer of GET /v1/models; ``created`` is seconds since the epoch."""
     return {"object": "list", "data": [model_object(each, created=created, owned_by=owned_by) for each in models]}
-
-
-def _error_frame(error: RbeeError) -> Frame:
-    return Frame(event="", data=codec.dump_json(error_body(error)))
-
-
-def _type(status: int) -> str:
-    return "invalid_request_error" if 400 <= status < 500 else "server_error"
-
-
-def _finish(end: End) -> str:
-    return _FINISH[end.stop_reason]
-
-
-def _usage(end: End) -> dict[str, int]:
-    return {
-        "prompt_tokens": end.tokens_in,
-        "completion_tokens": end.tokens_out,
-        "total_tokens": end.tokens_in + end.tokens_out,
-    }

@@ -1,78 +1,78 @@
 """OpenAI's request bodies, read strictly where they would change the answer and leniently where not.
 
-A field that we know and cannot honour is refused by name: an answer that silently ignores ``logit_bias`` is wrong.
+A field that we know and cannot honour is refused by name: an answer that silently ignores ``best_of`` is wrong.
 Optional fields that change nothing (``metadata``, ``store``, …) and fields yet unknown are let through.
 """
 
-import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Literal, TypeAlias
 
-from rbee.errors import InvalidRequest
-from rbee.wire import codec
 from rbee.wire.fields import JOB_ID, MEBIBYTE, items, number, plain, text
-from rbee.wire.jobs import Generation, Message
+from rbee.wire.jobs import MOST_TOOLS, Generation, Message
+from rbee.wire.openai import messages
+from rbee.wire.openai.reading import Neutral, Problem, opened, read
+from rbee.wire.openai.tools import choice_of, schema_of, tools_of
+from rbee.wire.tools import Tool, ToolChoice
 
 Kind: TypeAlias = Literal["chat", "completion"]
-Problem: TypeAlias = tuple[str, str]
 
 DEFAULT_MAX_TOKENS = 1024
 """When the caller names no limit; a worker clips it to what its context leaves."""
 
+MOST_CHOICES = 32
+"""Answers to one request: prompts times ``n``."""
+
 _MOST_TOKENS = 32_768
 _MOST_STOPS = 4
 _SEEDS = 2**32 - 1
-_NEUTRAL_OF_BOTH: Mapping[str, tuple[Any, ...]] = {
-    "n": (None, 1),
-    "frequency_penalty": (None, 0),
-    "presence_penalty": (None, 0),
-    "logit_bias": (None, {}),
-}
-_NEUTRAL_CHAT: Mapping[str, tuple[Any, ...]] = {
-    **_NEUTRAL_OF_BOTH,
+_NEUTRAL_CHAT: Neutral = {
     "audio": (None,),
     "function_call": (None, "none", "auto"),
     "functions": (None, []),
-    "logprobs": (None, False),
     "modalities": (None, ["text"]),
     "moderation": (None,),
     "reasoning_effort": (None, "none"),
-    "response_format": (None, {"type": "text"}),
-    "tool_choice": (None, "none", "auto"),
-    "tools": (None, []),
-    "top_logprobs": (None, 0),
     "verbosity": (None, "medium"),
     "web_search_options": (None,),
 }
-_NEUTRAL_COMPLETION: Mapping[str, tuple[Any, ...]] = {
-    **_NEUTRAL_OF_BOTH,
-    "best_of": (None, 1),
-    "echo": (None, False),
-    "logprobs": (None,),
-    "suffix": (None, ""),
-}
-"""Values under which an unsupported field asks for nothing; any other is refused."""
+_NEUTRAL_COMPLETION: Neutral = {"suffix": (None, "")}
+_OURS = ("top_k", "min_p", "repeat_penalty", "ignore_eos")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenAiRequest:
-    """What was asked for. ``generation`` holds arguments of ``wire.jobs.Generation`` and is checked."""
+    """What was asked for. Each of ``generations`` holds arguments of ``wire.jobs.Generation`` for one choice, and is
+    checked; ``echoes`` what each choice begins with.
+
+    ``prompts`` is how many different ones there are; the choices of one follow each other.
+    """
 
     kind: Kind
     model: str
-    generation: Mapping[str, Any]
+    generations: Sequence[Mapping[str, Any]]
+    prompts: int = 1
+    echoes: Sequence[str] = field(default=())
     stream: bool = False
     include_usage: bool = False
     user: str = ""
 
     @property
+    def generation(self) -> Mapping[str, Any]:
+        """Return that of the first choice."""
+        return self.generations[0]
+
+    @property
     def session(self) -> str | None:
-        """Return whom the client speaks for, as a name; what is none is hashed."""
-        if not self.user or JOB_ID.fullmatch(self.user):
-            return self.user or None
-        return f"user-{sha256(self.user.encode()).hexdigest()[:16]}"
+        return session_of(self.user)
+
+
+def session_of(user: str) -> str | None:
+    """Return whom the client speaks for, as a name; what is none is hashed."""
+    if not user or JOB_ID.fullmatch(user):
+        return user or None
+    return f"user-{sha256(user.encode()).hexdigest()[:16]}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,12 +85,16 @@ class _Body:
     """Fields of both routes. OpenAI has no ``top_k``, ``min_p``, ``repeat_penalty`` and ``ignore_eos``."""
 
     model: str = text(longest=300, shortest=1)
+    n: int | None = number(low=1, high=MOST_CHOICES, default=None)
     max_tokens: int | None = number(low=1, high=2**31, default=None)
     temperature: float | None = number(low=0, high=2, default=None)
     top_p: float | None = number(low=0, high=1, default=None)
     top_k: int | None = number(low=0, high=1000, default=None)
     min_p: float | None = number(low=0, high=1, default=None)
     repeat_penalty: float | None = number(low=0.5, high=2, default=None)
+    frequency_penalty: float | None = number(low=-2, high=2, default=None)
+    presence_penalty: float | None = number(low=-2, high=2, default=None)
+    logit_bias: Mapping[str, float] | None = None
     ignore_eos: bool | None = None
     stop: str | tuple[str, ...] | None = plain(None)
     seed: int | None = number(low=-(2**63), high=2**64, default=None)
@@ -103,20 +107,42 @@ class _Body:
 class _ChatBody(_Body):
     messages: tuple[Message, ...] = items(longest=1000, shortest=1)
     max_completion_tokens: int | None = number(low=1, high=2**31, default=None)
+    logprobs: bool | None = None
+    top_logprobs: int | None = number(low=0, high=20, default=None)
+    parallel_tool_calls: bool | None = None
+    tools: tuple[Tool, ...] = items(longest=MOST_TOOLS, default=())
+    tool_choice: ToolChoice = ToolChoice.AUTO
+    tool: str | None = None
+    schema: Mapping[str, Any] | None = None
 
     def problems(self) -> Iterator[Problem]:
-        yield from Generation(messages=self.messages, stop=_stops(self.stop)).problems()
+        if self.top_logprobs and not self.logprobs:
+            yield "top_logprobs", "is for logprobs, which are not asked for"
+        for where, problem in _generation(self, messages=self.messages, **_shape(self)).problems():
+            yield _THEIRS.get(where, where), problem
+        yield from _too_many_stops(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _CompletionBody(_Body):
-    prompt: str = text(longest=MEBIBYTE, shortest=1)
+    prompt: tuple[str, ...] = items(longest=MOST_CHOICES, shortest=1)
+    echo: bool | None = None
+    best_of: int | None = number(low=1, high=MOST_CHOICES, default=None)
+    logprobs: int | None = number(low=0, high=20, default=None)
 
     def problems(self) -> Iterator[Problem]:
-        yield from Generation(prompt=self.prompt, stop=_stops(self.stop)).problems()
-
-
-B = TypeVar("B", bound=_Body)
+        choices = len(self.prompt) * (self.n or 1)
+        if choices > MOST_CHOICES:
+            yield "n", f"is {self.n}, which makes {choices} choices of these prompts, expected at most {MOST_CHOICES}"
+        if self.best_of is not None and self.best_of != (self.n or 1):
+            yield "best_of", f"is {self.best_of}, expected it to be n, which is {self.n or 1}, or absent"
+        if self.echo and self.logprobs is not None:
+            yield "echo", "with logprobs is not supported here: those of a prompt are not known"
+        for each in self.prompt:
+            if not 1 <= len(each.encode("utf-8", "replace")) <= MEBIBYTE:
+                yield "prompt", f"expected texts of 1..{MEBIBYTE} bytes"
+        yield from _generation(self, prompt="-").problems()
+        yield from _too_many_stops(self)
 
 
 def parse_chat(body: Any) -> OpenAiRequest:
@@ -125,10 +151,16 @@ def parse_chat(body: Any) -> OpenAiRequest:
     Raises:
         InvalidRequest: ``details["fields"]`` names every wrong or unsupported field.
     """
-    data, problems = _prepared(body, _NEUTRAL_CHAT, "messages", _flat_messages)
-    read = _read(_ChatBody, data, problems)
-    limit = read.max_tokens if read.max_completion_tokens is None else read.max_completion_tokens
-    return _request("chat", read, limit, messages=read.messages)
+    data, problems = opened(body, _NEUTRAL_CHAT)
+    if "messages" in data:
+        data["messages"] = messages.flat(data["messages"], problems)
+    data |= {"tool_choice": ToolChoice.AUTO.value, "tool": None} | choice_of(data.get("tool_choice"), problems)
+    data |= {"tools": tools_of(data.get("tools"), problems)}
+    data |= {"schema": schema_of(data.get("response_format"), problems)}
+    asked = read(_ChatBody, data, problems)
+    limit = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
+    generation = {"messages": asked.messages, **_sampling(asked, limit), **_shape(asked)}
+    return _request("chat", asked, [generation])
 
 
 def parse_completion(body: Any) -> OpenAiRequest:
@@ -137,126 +169,87 @@ def parse_completion(body: Any) -> OpenAiRequest:
     Raises:
         InvalidRequest: ``details["fields"]`` names every wrong or unsupported field.
     """
-    data, problems = _prepared(body, _NEUTRAL_COMPLETION, "prompt", _one_prompt)
-    read = _read(_CompletionBody, data, problems)
-    return _request("completion", read, read.max_tokens, prompt=read.prompt)
+    data, problems = opened(body, _NEUTRAL_COMPLETION)
+    if "prompt" in data:
+        data["prompt"] = texts_of(data["prompt"], "prompt", problems)
+    asked = read(_CompletionBody, data, problems)
+    rest = {**_sampling(asked, asked.max_tokens), "logprobs": asked.logprobs}
+    return _request("completion", asked, [{"prompt": prompt, **rest} for prompt in asked.prompt])
 
 
-def _prepared(
-    body: Any,
-    neutral: Mapping[str, tuple[Any, ...]],
-    content: str,
-    flatten: Callable[[Any, list[Problem]], Any],
-) -> tuple[dict[str, Any], list[Problem]]:
-    """Return ``body`` with its content flattened to text, and what was wrong so far."""
-    if not isinstance(body, Mapping):
-        raise codec.invalid([("", "is not a JSON object")])
-    problems = [
-        (field, f"is {_shown(body[field])}, which is not supported here; leave it out")
-        for field, harmless in neutral.items()
-        if field in body and not any(_equal(body[field], value) for value in harmless)
-    ]
-    data = {str(key): value for key, value in body.items()}
-    if content in data:
-        data[content] = flatten(data[content], problems)
-    return data, problems
+def texts_of(given: Any, where: str, problems: list[Problem]) -> Any:
+    """Return one text or a list of them as a list; tokens are refused, which only one model could read."""
+    if isinstance(given, str):
+        return [given]
+    if isinstance(given, list) and any(isinstance(each, int | list) for each in given):
+        problems.append((where, "holds tokens; send text, since every model has tokens of its own"))
+        return ["-"]
+    return given
 
 
-def _read(kind: type[B], data: Mapping[str, Any], problems: list[Problem]) -> B:
-    """Return ``data`` as a ``kind``, or raise with its problems and those found before, in one error."""
-    try:
-        read = codec.from_dict(kind, data, lenient=True)
-    except InvalidRequest as error:
-        found = [(each["field"], each["problem"]) for each in error.details["fields"]]
-        raise codec.invalid(problems + found) from None
-    if len(_stops(read.stop)) > _MOST_STOPS:
-        problems.append(("stop", f"has {len(_stops(read.stop))} items, expected at most {_MOST_STOPS}"))
-    if problems:
-        raise codec.invalid(problems)
-    return read
-
-
-def _request(kind: Kind, read: _Body, limit: int | None, **content: Any) -> OpenAiRequest:
-    options = read.stream_options or _StreamOptions()
+def _request(kind: Kind, asked: _Body, prompts: Sequence[Mapping[str, Any]]) -> OpenAiRequest:
+    options = asked.stream_options or _StreamOptions()
+    choices = range(asked.n or 1)
+    echo = isinstance(asked, _CompletionBody) and asked.echo
     return OpenAiRequest(
         kind=kind,
-        model=read.model,
-        generation={**content, **_sampling(read, limit)},
-        stream=bool(read.stream),
+        model=asked.model,
+        generations=[_choice(prompt, number) for prompt in prompts for number in choices],
+        prompts=len(prompts),
+        echoes=[str(prompt["prompt"]) for prompt in prompts for _ in choices] if echo else (),
+        stream=bool(asked.stream),
         include_usage=bool(options.include_usage),
-        user=read.user or "",
+        user=asked.user or "",
     )
 
 
-def _sampling(read: _Body, limit: int | None) -> dict[str, Any]:
+def _choice(generation: Mapping[str, Any], number: int) -> Mapping[str, Any]:
+    """Return ``generation`` for choice ``number``: each has a seed of its own, and the first the one that was named."""
+    seed = generation["seed"]
+    return generation if seed is None or number == 0 else {**generation, "seed": (seed + number) % _SEEDS}
+
+
+def _sampling(asked: _Body, limit: int | None) -> dict[str, Any]:
     """Return the rest of a Generation. What OpenAI has gets OpenAI's default, what it has not gets ours."""
-    ours = {name: getattr(read, name) for name in ("top_k", "min_p", "repeat_penalty", "ignore_eos")}
+    ours = {name: getattr(asked, name) for name in _OURS}
     return {
         "max_tokens": min(limit or DEFAULT_MAX_TOKENS, _MOST_TOKENS),
-        "temperature": 1.0 if read.temperature is None else read.temperature,
-        "top_p": 1.0 if read.top_p is None else read.top_p,
-        "stop": _stops(read.stop),
+        "temperature": 1.0 if asked.temperature is None else asked.temperature,
+        "top_p": 1.0 if asked.top_p is None else asked.top_p,
+        "frequency_penalty": asked.frequency_penalty or 0.0,
+        "presence_penalty": asked.presence_penalty or 0.0,
+        "logit_bias": asked.logit_bias or {},
+        "stop": _stops(asked.stop),
         # OpenAI takes any 64-bit number, llama.cpp 32 bits; the same number still means the same text
-        "seed": None if read.seed is None else read.seed % _SEEDS,
+        "seed": None if asked.seed is None else asked.seed % _SEEDS,
         **{name: value for name, value in ours.items() if value is not None},
     }
+
+
+def _shape(asked: _ChatBody) -> dict[str, Any]:
+    return {
+        "logprobs": (asked.top_logprobs or 0) if asked.logprobs else None,
+        "schema": asked.schema,
+        "tools": asked.tools,
+        "tool_choice": asked.tool_choice,
+        "tool": asked.tool,
+        "parallel_tool_calls": asked.parallel_tool_calls is not False,
+    }
+
+
+_THEIRS: Mapping[str, str] = {"schema": "response_format.json_schema.schema", "tool": "tool_choice"}
+
+
+def _generation(body: _Body, **content: Any) -> Generation:
+    return Generation(stop=_stops(body.stop), logit_bias=body.logit_bias or {}, **content)
+
+
+def _too_many_stops(body: _Body) -> Iterator[Problem]:
+    if len(_stops(body.stop)) > _MOST_STOPS:
+        yield "stop", f"has {len(_stops(body.stop))} items, expected at most {_MOST_STOPS}"
 
 
 def _stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
     if given is None:
         return ()
     return (given,) if isinstance(given, str) else tuple(given)
-
-
-def _flat_messages(messages: Any, problems: list[Problem]) -> Any:
-    """Return ``messages`` with each content as one text; what is no list of objects is left for the codec."""
-    if not isinstance(messages, list):
-        return messages
-    return [_flat_message(message, f"messages[{n}]", problems) for n, message in enumerate(messages)]
-
-
-def _flat_message(message: Any, where: str, problems: list[Problem]) -> Any:
-    if not isinstance(message, Mapping):
-        return message
-    called = [key for key in ("tool_calls", "function_call", "audio") if message.get(key)]
-    problems.extend((f"{where}.{key}", "is not supported here; leave it out") for key in called)
-    if called and message.get("content") is None:
-        return {**message, "content": ""}
-    if isinstance(message.get("content"), list):
-        return {**message, "content": _joined(message["content"], f"{where}.content", problems)}
-    return message
-
-
-def _joined(parts: list[Any], where: str, problems: list[Problem]) -> str:
-    """Return the text of ``parts``; a part that is no text is a problem."""
-    texts: list[str] = []
-    for n, part in enumerate(parts):
-        kind = part.get("type") if isinstance(part, Mapping) else None
-        if kind == "text" and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        elif kind == "text":
-            problems.append((f"{where}[{n}].text", "is missing or no text"))
-        else:
-            what = f"type {_shown(kind)}" if kind is not None else _shown(part)
-            problems.append((f"{where}[{n}]", f"is {what}, only text parts are supported here"))
-    return "".join(texts)
-
-
-def _one_prompt(prompt: Any, problems: list[Problem]) -> Any:
-    """Return the one text in ``prompt``; several, or tokens, are refused."""
-    if not isinstance(prompt, list):
-        return prompt
-    if len(prompt) == 1 and isinstance(prompt[0], str):
-        return prompt[0]
-    problems.append(("prompt", "is a list, only one text is supported here; send one request for each"))
-    return "-"
-
-
-def _equal(given: Any, neutral: Any) -> bool:
-    """JSON's equality: ``true`` is not ``1``."""
-    return isinstance(given, bool) == isinstance(neutral, bool) and bool(given == neutral)
-
-
-def _shown(value: Any) -> str:
-    shown = json.dumps(value, default=str)
-    return shown if len(shown) <= 60 else f"{shown[:57]}…"

@@ -119,3 +119,6 @@ async def test_models_are_listed_for_it(queen: Running, worker: FakeWorker) -> N
         assert [(model.id, model.type, model.lifecycle) async for model in ai.models.list()] == [
             ("tiny", "model", "active")
         ]
+        assert (await ai.models.retrieve("tiny")).display_name == "tiny"
+        with pytest.raises(anthropic.NotFoundError):
+            await ai.models.retrieve("nonsense")

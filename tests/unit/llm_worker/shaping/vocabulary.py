@@ -36,7 +36,7 @@ class Words:
     def _rendered(self, turns: Sequence[Mapping[str, Any]], tools: Sequence[Mapping[str, Any]]) -> str:
         try:
             return rendered(self.template, turns, tools)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001  (as the real one does)
             raise TemplateRefused(str(error)) from None
 
     def tokens_of(self, text: str, *, control: Sequence[int] = ()) -> list[int]:

@@ -1,0 +1,95 @@
+"""Several streams as one: read at once, and ended together."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar, cast
+
+from rbee import log
+from rbee.errors import RbeeError
+
+T = TypeVar("T")
+
+_AHEAD = 64
+"""How many items may wait for their reader; then the streams are as slow as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class _End:
+    """A stream is over. ``error`` says why, if it should not be."""
+
+    error: RbeeError | None = None
+
+
+async def together(streams: Sequence[AsyncIterator[T]]) -> AsyncGenerator[tuple[int, T], None]:
+    """Yield the items of all ``streams``, which are generators, each with its stream's place; closing it closes them.
+
+    Nothing is yielded before each has begun, so what cannot begin is refused as a whole. When one fails the others
+    are closed.
+
+    Raises:
+        RbeeError: the first failure.
+    """
+    if len(streams) == 1:
+        async with _closing(streams[0]) as alone:
+            async for item in alone:
+                yield 0, item
+        return
+    several: _Several[T] = _Several()
+    for place, stream in enumerate(streams):
+        several.add(place, stream)
+    try:
+        async for found in several.read():
+            yield found
+    finally:
+        await several.close()
+
+
+@dataclass(slots=True)
+class _Several(Generic[T]):
+    """Streams that are read by a task each, into one line."""
+
+    _line: "asyncio.Queue[tuple[int, T | _End]]" = field(default_factory=lambda: asyncio.Queue(_AHEAD))
+    _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+
+    def add(self, place: int, stream: AsyncIterator[T]) -> None:
+        self._tasks.append(asyncio.create_task(self._pump(place, stream), name=f"together-{place}"))
+
+    async def read(self) -> AsyncIterator[tuple[int, T]]:
+        early: list[tuple[int, T]] = []
+        begun, ended = set[int](), 0
+        while ended < len(self._tasks):
+            place, item = await self._line.get()
+            begun.add(place)
+            if not isinstance(item, _End):
+                early.append((place, item))
+            elif item.error is not None:
+                raise item.error
+            else:
+                ended += 1
+            if len(begun) == len(self._tasks):
+                for found in early:
+                    yield found
+                early.clear()
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _pump(self, place: int, stream: AsyncIterator[T]) -> None:
+        try:
+            async with _closing(stream) as told:
+                async for item in told:
+                    await self._line.put((place, item))
+            await self._line.put((place, _End()))
+        except Exception as error:  # noqa: BLE001  (whatever it was, the reader has to hear of it)
+            known = error if isinstance(error, RbeeError) else RbeeError("an answer failed inside")
+            if known is not error:
+                log.error("together.failed", error=repr(error))
+            await self._line.put((place, _End(known)))
+
+
+def _closing(stream: AsyncIterator[T]) -> "contextlib.aclosing[AsyncGenerator[T, None]]":
+    return contextlib.aclosing(cast(AsyncGenerator[T, None], stream))

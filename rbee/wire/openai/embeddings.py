@@ -1,0 +1,130 @@
+"""POST /v1/embeddings: texts to vectors."""
+
+import base64
+import binascii
+import math
+import sys
+from array import array
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbee.errors import RbeeError, WorkerLost
+from rbee.wire import codec
+from rbee.wire.events import Failure, JobEvent, Vector
+from rbee.wire.fields import items, number, plain, text
+from rbee.wire.jobs import Generation, Work
+from rbee.wire.openai.reading import Problem, opened, read
+from rbee.wire.openai.requests import session_of, texts_of
+
+MOST_INPUTS = 2048
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmbeddingRequest:
+    """``generation`` holds arguments of ``wire.jobs.Generation`` and is checked."""
+
+    model: str
+    generation: Mapping[str, Any]
+    dimensions: int | None = None
+    packed: bool = False
+    user: str = ""
+
+    @property
+    def session(self) -> str | None:
+        return session_of(self.user)
+
+    def answer(self, events: Iterable[JobEvent]) -> dict[str, Any]:
+        """Return the answer.
+
+        Raises:
+            RbeeError: the failure among ``events``; WorkerLost where a vector is missing; InvalidRequest when the
+                model's vectors are shorter than ``dimensions``.
+        """
+        found: dict[int, Vector] = {}
+        for event in events:
+            if isinstance(event, Failure):
+                raise event.to_error()
+            if isinstance(event, Vector):
+                found[event.index] = event
+        wanted = len(self.generation["inputs"])
+        if len(found) != wanted:
+            raise WorkerLost(f"{len(found)} of {wanted} texts were embedded", hint="send it again")
+        read = sum(vector.tokens for vector in found.values())
+        data = [
+            {"object": "embedding", "index": index, "embedding": self._shown(found[index].data)}
+            for index in sorted(found)
+        ]
+        usage = {"prompt_tokens": read, "total_tokens": read}
+        return {"object": "list", "data": data, "model": self.model, "usage": usage}
+
+    def _shown(self, packed: str) -> str | list[float]:
+        if self.packed and self.dimensions is None:
+            return packed
+        numbers = shortened(_unpacked(packed), self.dimensions)
+        return base64.b64encode(_little(numbers).tobytes()).decode() if self.packed else numbers.tolist()
+
+
+def shortened(numbers: "array[float]", dimensions: int | None) -> "array[float]":
+    """Return the first ``dimensions`` numbers, made one long again. Raises InvalidRequest where there are not so many.
+
+    What is left is a good vector only where the model was trained for it; OpenAI's were.
+    """
+    if dimensions is None or dimensions == len(numbers):
+        return numbers
+    if dimensions > len(numbers):
+        raise codec.invalid([("dimensions", f"is {dimensions}, the vectors of this model have {len(numbers)}")])
+    kept = numbers[:dimensions]
+    length = math.sqrt(math.fsum(each * each for each in kept)) or 1.0
+    return array("f", [each / length for each in kept])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Body:
+    model: str = text(longest=300, shortest=1)
+    input: tuple[str, ...] = items(longest=MOST_INPUTS, shortest=1)
+    dimensions: int | None = number(low=1, high=65_536, default=None)
+    encoding_format: str | None = plain(None)
+    user: str | None = text(longest=1000, default=None)
+
+    def problems(self) -> Iterator[Problem]:
+        if self.encoding_format not in (None, "float", "base64"):
+            yield "encoding_format", f"is {self.encoding_format[:40]!r}, expected float or base64"
+        for field, problem in Generation(work=Work.EMBED, inputs=self.input).problems():
+            yield "input" if field == "inputs" else field, problem
+
+
+def parse_embeddings(body: Any) -> EmbeddingRequest:
+    """Return what a body of POST /v1/embeddings asks for.
+
+    Raises:
+        InvalidRequest: ``details["fields"]`` names every wrong field.
+    """
+    data, problems = opened(body, {})
+    if "input" in data:
+        data["input"] = texts_of(data["input"], "input", problems)
+    asked = read(_Body, data, problems)
+    return EmbeddingRequest(
+        model=asked.model,
+        generation={"work": Work.EMBED, "inputs": asked.input},
+        dimensions=asked.dimensions,
+        packed=asked.encoding_format == "base64",
+        user=asked.user or "",
+    )
+
+
+def _unpacked(packed: str) -> "array[float]":
+    numbers = array("f")
+    try:
+        numbers.frombytes(base64.b64decode(packed, validate=True))
+    except (binascii.Error, ValueError):
+        raise RbeeError("the worker sent a vector that is none") from None
+    return _little(numbers)
+
+
+def _little(numbers: "array[float]") -> "array[float]":
+    """Return ``numbers`` with their bytes as they are on the wire, or back."""
+    if sys.byteorder == "big":
+        numbers = numbers[:]
+        numbers.byteswap()
+    return numbers

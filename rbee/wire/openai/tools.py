@@ -1,0 +1,64 @@
+"""What a chat says of tools, and of how its answer has to look."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rbee.wire.openai.reading import Problem, shown
+from rbee.wire.tools import ToolChoice
+
+_ANY_OBJECT = {"type": "object"}
+
+
+def tools_of(tools: Any, problems: list[Problem]) -> list[dict[str, Any]]:
+    """Return ``tools`` as data of ``wire.tools.Tool``s."""
+    if tools is None:
+        return []
+    if not isinstance(tools, list):
+        problems.append(("tools", f"is {shown(tools)}, expected a list"))
+        return []
+    return [made for n, tool in enumerate(tools) if (made := _tool(tool, f"tools[{n}]", problems)) is not None]
+
+
+def _tool(tool: Any, where: str, problems: list[Problem]) -> dict[str, Any] | None:
+    kind = tool.get("type") if isinstance(tool, Mapping) else None
+    function = tool.get("function") if isinstance(tool, Mapping) else None
+    if kind != "function":
+        problems.append((where, f"is of type {shown(kind)}, only functions are supported here"))
+        return None
+    if not isinstance(function, Mapping):
+        problems.append((f"{where}.function", "is missing or no object"))
+        return None
+    made = {key: function[key] for key in ("name", "description", "parameters") if function.get(key) is not None}
+    return {"name": "", **made}
+
+
+def choice_of(choice: Any, problems: list[Problem]) -> dict[str, Any]:
+    """Return the fields of a Generation that ``tool_choice`` sets."""
+    if choice is None:
+        return {}
+    if isinstance(choice, str) and choice in list(ToolChoice):
+        return {"tool_choice": choice}
+    function = choice.get("function") if isinstance(choice, Mapping) and choice.get("type") == "function" else None
+    if isinstance(function, Mapping) and isinstance(function.get("name"), str):
+        return {"tool_choice": ToolChoice.REQUIRED.value, "tool": function["name"]}
+    wanted = 'auto, none, required or {"type": "function", "function": {"name": …}}'
+    problems.append(("tool_choice", f"is {shown(choice)}, expected {wanted}"))
+    return {}
+
+
+def schema_of(wanted: Any, problems: list[Problem]) -> Mapping[str, Any] | None:
+    """Return the JSON schema that ``response_format`` asks for, if any."""
+    kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted
+    if kind is None or kind == "text":
+        return None
+    if kind == "json_object":
+        return _ANY_OBJECT
+    if kind != "json_schema":
+        problems.append(("response_format.type", f"is {shown(kind)}, expected text, json_object or json_schema"))
+        return None
+    inner = wanted.get("json_schema")
+    schema = inner.get("schema") if isinstance(inner, Mapping) else None
+    if not isinstance(schema, Mapping):
+        problems.append(("response_format.json_schema.schema", "is missing or no object"))
+        return None
+    return schema
