@@ -22,6 +22,7 @@ BUILD = ROOT / "build" / "bench"
 """On the disk of the checkout: a database in a tmpfs would be none."""
 
 START_S, STOP_S = 120.0, 15.0
+_LOOK_S, _IDLE_S = 0.1, 0.02
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -55,6 +56,18 @@ def still(process: Process) -> Iterator[None]:
         yield
     finally:
         os.kill(process.pid, signal.SIGCONT)
+
+
+async def quiet(process: Process) -> None:
+    """Return once a process has nothing to do any more: what was asked of it before is over, cancelled or not."""
+    async with asyncio.timeout(STOP_S):
+        before_s = process.cpu_s()
+        while True:
+            await asyncio.sleep(_LOOK_S)
+            now_s = process.cpu_s()
+            if now_s - before_s <= _IDLE_S:
+                return
+            before_s = now_s
 
 
 @contextlib.asynccontextmanager
@@ -110,9 +123,9 @@ async def running(
             process.wait()
 
 
-async def answering(pid: int, address: str, path: str) -> None:
+async def answering(pid: int, address: str, path: str, *, token: str = "") -> None:
     """Wait until the process answers there, for as long as it lives; ``running`` says why it does not."""
-    async with HttpClient(f"http://{address}", timeout_s=5) as http, asyncio.timeout(START_S):
+    async with HttpClient(f"http://{address}", token=token, timeout_s=5) as http, asyncio.timeout(START_S):
         while "State:\tZ" not in Path(f"/proc/{pid}/status").read_text(encoding="utf-8"):  # noqa: ASYNC240
             try:
                 await http.call("GET", path)

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, TypeAlias
 
 Cell: TypeAlias = float | int | str
@@ -50,6 +51,11 @@ def goal(value: float, most: float, unit: str = "ms") -> str:
     return f"at most {most:g} {unit}: {'met' if value <= most else _MISSED}"
 
 
+def least(value: float, wanted: float, unit: str = "×") -> str:
+    """The same for what may not be less."""
+    return f"at least {wanted:g} {unit}: {'met' if value >= wanted else _MISSED}"
+
+
 def missed(table: Table) -> bool:
     """Say whether a goal was."""
     return any(_MISSED in str(cell) for row in table.rows for cell in row)
@@ -65,12 +71,15 @@ def program(doc: str | None, measure: Callable[..., Table | Coroutine[Any, Any, 
     """Run one bench from the command line; ``options`` are its numbers and words, with their defaults."""
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--format", choices=("text", "json"), default="text")
+    parser.add_argument("--json", metavar="FILE", help="write it there as json, too: python -m bench --put FILE")
     for name, default in options.items():
         parser.add_argument(f"--{name.replace('_', '-')}", type=type(default), default=default, help=f"[{default}]")
     given = vars(parser.parse_args())
-    form = given.pop("format")
+    form, file = given.pop("format"), given.pop("json")
     found = measure(**given)
     table = asyncio.run(found) if isinstance(found, Coroutine) else found
+    if file:
+        Path(file).write_text(json.dumps(table.plain(), indent=1) + "\n", encoding="utf-8")
     if form == "json":
         json.dump(table.plain(), sys.stdout, indent=1)
         print()

@@ -1,8 +1,10 @@
 """What Prometheus is told of a worker."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.core import CounterMetricFamily, Metric
+from prometheus_client.registry import Collector
 
 from rbee.llm_worker.engine import Spent
 from rbee.wire.events import End, Failure, JobEvent
@@ -41,18 +43,8 @@ class WorkerMetrics:
         self._busy.set_function(busy)
 
     def watch_spent(self, spent: Spent) -> None:
-        """Tell where the engine's time goes; read when asked, since it changes with every step."""
-        parts = {"compute": lambda: spent.compute_s, "draw": lambda: spent.draw_s, "rest": lambda: spent.rest_s}
-        seconds = Gauge(
-            "rbee_worker_engine_seconds",
-            "Time of the thread that computes: in llama.cpp, drawing tokens, and all else.",
-            ("part",),
-            registry=self.registry,
-        )
-        for part, read in parts.items():
-            seconds.labels(part).set_function(read)
-        steps = Gauge("rbee_worker_steps", "Steps computed; each is a token of every answer.", registry=self.registry)
-        steps.set_function(lambda: spent.steps)
+        """Tell where the engine's time goes."""
+        self.registry.register(_Engine(spent))
 
     def ended(self, event: JobEvent) -> None:
         """Count a generation by its last event."""
@@ -67,3 +59,24 @@ class WorkerMetrics:
                 self._outcomes.labels(event.code).inc()
             case _:
                 self._outcomes.labels("internal").inc()
+
+
+class _Engine(Collector):
+    """What the thread that computes has spent: read when somebody asks, since it changes with every step."""
+
+    def __init__(self, spent: Spent) -> None:
+        self._spent = spent
+
+    def collect(self) -> Iterator[Metric]:
+        seconds = CounterMetricFamily(
+            "rbee_worker_engine_seconds",
+            "Time of the thread that computes: in llama.cpp, drawing tokens, and all else.",
+            labels=["part"],
+        )
+        spent = self._spent
+        for part, value in (("compute", spent.compute_s), ("draw", spent.draw_s), ("rest", spent.rest_s)):
+            seconds.add_metric([part], value)
+        yield seconds
+        yield CounterMetricFamily(
+            "rbee_worker_steps", "Steps computed; each is a token of every answer.", value=spent.steps
+        )

@@ -1,0 +1,118 @@
+"""Vectors and scores from the real llama.cpp, of encoders that are small."""
+
+import asyncio
+import base64
+import math
+import struct
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from rbee.errors import ContextTooLong, InvalidRequest
+from rbee.llm_worker.model_engine import ModelEngine
+from rbee.wire.events import JobEvent, Score, Started, StopReason, Vector
+from rbee.wire.inference import InferenceRequest
+from rbee.wire.jobs import Work
+from tests.assets import WIDTH, tiny_encoder
+from tests.unit.llm_worker.asking import all_of, end, told, until
+
+Make = Callable[..., ModelEngine]
+
+
+@pytest.fixture(scope="module")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "encoder.gguf")
+
+
+@pytest.fixture(scope="module")
+def ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("ranker") / "ranker.gguf", ranks=True)
+
+
+def embed(texts: Sequence[str], **wanted: Any) -> InferenceRequest:
+    return InferenceRequest(work=Work.EMBED, inputs=tuple(texts), **wanted)
+
+
+async def run(engine: ModelEngine, request: InferenceRequest, job: str = "job") -> list[JobEvent]:
+    prompt = await asyncio.to_thread(engine.prepare, request)
+    return await all_of(told(engine, job, prompt))
+
+
+def vectors(events: Sequence[JobEvent]) -> list[tuple[float, ...]]:
+    return [struct.unpack(f"<{WIDTH}f", base64.b64decode(e.data)) for e in events if isinstance(e, Vector)]
+
+
+async def test_texts_become_vectors_of_length_one(engine_of: Make, encoder: Path) -> None:
+    events = await run(engine_of(encoder), embed(["a llama", "b", "c d e"]))
+    assert isinstance(events[0], Started)
+    found = [event for event in events if isinstance(event, Vector)]
+    assert [each.index for each in found] == [0, 1, 2]
+    assert all(math.sqrt(sum(x * x for x in vector)) == pytest.approx(1) for vector in vectors(events))
+    last = end(events)
+    assert (last.tokens_in, last.tokens_out) == (sum(each.tokens for each in found), 0)
+    assert last.stop_reason is StopReason.EOS
+
+
+async def test_a_text_means_the_same_alone_and_among_others(engine_of: Make, encoder: Path) -> None:
+    engine = engine_of(encoder)
+    texts = [f"{letter} {letter} x" * (1 + n % 3) for n, letter in enumerate("abcdefghijklmnopqrstuvwxyz" * 4)]
+    together = vectors(await run(engine, embed(texts)))
+    assert len(together) == len(texts)
+    for n in (0, 17, 103):
+        (alone,) = vectors(await run(engine, embed([texts[n]])))
+        assert together[n] == pytest.approx(alone, abs=1e-5)
+    assert together[0] != pytest.approx(together[1], abs=1e-2)
+
+
+async def test_documents_are_scored_by_a_query(engine_of: Make, ranker: Path) -> None:
+    request = InferenceRequest(work=Work.RERANK, query="what", inputs=("a b", "c d e", "f"))
+    events = await run(engine_of(ranker), request)
+    scores = [event for event in events if isinstance(event, Score)]
+    assert [each.index for each in scores] == [0, 1, 2]
+    assert len({each.score for each in scores}) == 3
+    other = await run(engine_of(ranker), InferenceRequest(work=Work.RERANK, query="x", inputs=("a b",)))
+    assert [e.score for e in other if isinstance(e, Score)] != [scores[0].score]
+
+
+async def test_a_text_that_is_too_long_is_named(engine_of: Make, encoder: Path) -> None:
+    engine = engine_of(encoder)
+    with pytest.raises(ContextTooLong, match=r"inputs\[1\] is \d+ tokens, tiny here reads 64 at once"):
+        engine.prepare(embed(["a", "a " * 200]))
+
+
+def test_each_model_does_its_own_work(engine_of: Make, encoder: Path, ranker: Path, tiny: Path) -> None:
+    wrong = [
+        (tiny, embed(["a"]), "a model to generate, not to embed"),
+        (encoder, InferenceRequest(prompt="a"), "a model to embed, not to generate"),
+        (ranker, embed(["a"]), "a model to rerank, not to embed"),
+    ]
+    for path, request, said in wrong:
+        with pytest.raises(InvalidRequest, match=said):
+            engine_of(path).prepare(request)
+
+
+async def test_long_jobs_take_turns_with_short_ones(engine_of: Make, encoder: Path) -> None:
+    engine = engine_of(encoder, slots=2)
+    order: list[str] = []
+
+    async def ask(job: str, count: int) -> None:
+        await run(engine, embed(["a b c"] * count), job)
+        order.append(job)
+
+    long = asyncio.ensure_future(ask("long", 2000))
+    await until(lambda: engine.slots_busy == 1)
+    await asyncio.gather(long, ask("short", 1))
+    assert order == ["short", "long"]
+
+
+async def test_one_that_is_cancelled_ends_between_two_steps(engine_of: Make, encoder: Path) -> None:
+    engine = engine_of(encoder)
+    events = told(engine, "a", engine.prepare(embed(["a b c"] * 2000)))
+    assert isinstance(await anext(events), Started)
+    engine.cancel("a")
+    rest = await all_of(events)
+    assert end(rest).stop_reason is StopReason.CANCELLED
+    assert len(vectors(rest)) < 2000
+    assert len(vectors(await run(engine, embed(["a"])))) == 1
