@@ -7,13 +7,17 @@ import argparse
 import json
 import subprocess
 import sys
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from bench.comparison import bars
 from bench.report import Table, missed
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
-NAMES = ("scheduler", "overhead", "store", "watchers", "heartbeats")
+NAMES = ("scheduler", "overhead", "store", "watchers", "heartbeats", "engine", "wake", "imports")
+ELSEWHERE = ("engine-cuda",)
+"""Tables that the page has from other machines."""
 
 
 def main() -> int:
@@ -21,18 +25,28 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; none: all of them")
     parser.add_argument("--dry-run", action="store_true", help="print, and leave the page as it is")
+    parser.add_argument("--put", metavar="FILE", action="append", default=[], help="what a bench wrote with --json")
     given = parser.parse_args()
     unknown = sorted(set(given.names) - set(NAMES))
     if unknown:
         parser.error(f"no bench {', '.join(unknown)}; there are {', '.join(NAMES)}")
     short = False
-    for name in given.names or NAMES:
-        table = run(name)
-        print(f"## {name}\n\n{table.ran}\n\n{table.markdown()}\n", flush=True)
+    for table in tables(given.names, given.put):
+        print(f"## {table.name}\n\n{table.ran}\n\n{table.markdown()}\n", flush=True)
         short = short or missed(table)
         if not given.dry_run:
             PAGE.write_text(put(PAGE.read_text(encoding="utf-8"), table), encoding="utf-8")
+            if drawn := bars(table):
+                picture(table).write_text(drawn.svg(), encoding="utf-8")
     return int(short)
+
+
+def tables(names: Sequence[str], files: Sequence[str]) -> Iterator[Table]:
+    """Yield what was measured elsewhere and kept in ``files``; without any, what is measured now."""
+    for file in files:
+        yield Table.of(json.loads(Path(file).read_text(encoding="utf-8")))
+    for name in names or ([] if files else NAMES):
+        yield run(name)
 
 
 def run(name: str) -> Table:
@@ -49,7 +63,15 @@ def put(page: str, table: Table) -> str:
     _, ended, after = rest.partition(end)
     if not found or not ended:
         raise ValueError(f"{PAGE.name} has no {begin} … {end}")
-    return f"{before}{begin}\n{table.ran}\n\n{table.markdown()}\n{end}{after}"
+    shown = f"{table.ran}\n\n{table.markdown()}\n"
+    if drawn := bars(table):
+        shown += f"\n![{drawn.title}]({picture(table).name})\n"
+    return f"{before}{begin}\n{shown}{end}{after}"
+
+
+def picture(table: Table) -> Path:
+    """Return where the picture of a table lies."""
+    return PAGE.with_name(f"{PAGE.stem}-{table.name}.svg")
 
 
 if __name__ == "__main__":

@@ -71,7 +71,7 @@ class Reader(asyncio.Protocol):
         if self.raw.endswith(_ENDED) or not self.raw.startswith(b"HTTP/1.1 200"):
             self._end(now_ns)
 
-    def connection_lost(self, error: Exception | None) -> None:
+    def connection_lost(self, _: Exception | None) -> None:
         self._end(time.monotonic_ns())
 
     def _end(self, now_ns: int) -> None:

@@ -4,6 +4,7 @@ import statistics
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from bench.plot import Bars
 from bench.report import Cell, Table, least, percentile
 from bench.servers import LLAMA_CPP_SERVER, LLAMA_SERVER, RBEE
 from bench.trials import RUNNING, Beside, Chat, Streams
@@ -83,14 +84,19 @@ class _Rows:
         return [
             self.row(f"{meanwhile}: gap p50 ms", lambda each: percentile(gaps(each), 0.5) if each.beside else None),
             self.row(f"{meanwhile}: gap p99 ms", lambda each: percentile(gaps(each), 0.99) if each.beside else None),
-            self.row("and its own first token, ms", lambda each: _median(one.first_ms for one in each.beside)),
+            self.row(
+                "that prompt among them: its first token, ms", lambda each: _median(one.first_ms for one in each.beside)
+            ),
         ]
 
     def chat(self, tokens: int) -> list[list[Cell]]:
         ours = _median(each.first_ms / each.second_ms for each in self.found[RBEE].chat) or 0.0
         return [
-            self.row(f"chat of {tokens:,} tokens: first turn, ms", lambda each: _median(c.first_ms for c in each.chat)),
-            self.row("second turn, ms", lambda each: _median(c.second_ms for c in each.chat)),
+            self.row(
+                f"chat of {tokens:,} tokens: first turn's first token, ms",
+                lambda each: _median(c.first_ms for c in each.chat),
+            ),
+            self.row("the second turn's, ms", lambda each: _median(c.second_ms for c in each.chat)),
             self.row(
                 "first turn : second turn",
                 lambda each: _median(c.first_ms / c.second_ms for c in each.chat),
@@ -102,7 +108,7 @@ class _Rows:
         return [
             self.row(f"CPU µs a token, {_streams(count)}", lambda each: _median(s.cpu_us for s in each.streams[count])),
             self.row(
-                "of which Python's part",
+                f"Python's part of that, {_streams(count)}",
                 lambda each: _median(s.python_us for s in each.streams[count] if s.python_us is not None),
             ),
         ]
@@ -122,9 +128,27 @@ def table(
             rows.prompt(),
             *rows.beside(),
             *rows.chat(chat_tokens),
-            *(row for count in {counts[0], max(c for c in counts if c <= 8)} for row in rows.cpu(count)),
+            *(
+                row
+                for count in sorted({counts[0], max(count for count in counts if count <= 8)})
+                for row in rows.cpu(count)
+            ),
             rows.row("RSS MB", lambda each: each.rss_mb),
         ],
+    )
+
+
+def bars(table: Table) -> Bars | None:
+    """Return the picture of a table's tokens/s; None where it has none."""
+    begin = "tokens/s, "
+    rows = [row for row in table.plain()["rows"] if str(row[""]).startswith(begin)]
+    shown = [name for name in NAMES if all(isinstance(row.get(name), float) for row in rows)]
+    if not rows or not shown:
+        return None
+    return Bars(
+        title=f"tokens/s, {rows[0]['machine']}",
+        groups=[row[""].removeprefix(begin) for row in rows],
+        series={name: [row[name] for row in rows] for name in shown},
     )
 
 

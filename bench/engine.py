@@ -13,6 +13,8 @@ stand still. All are in memory from beginning to end.
 import asyncio
 import contextlib
 import os
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench import processes, trials
@@ -20,13 +22,15 @@ from bench.comparison import Found, table
 from bench.report import Table, program
 from bench.servers import LLAMA_CPP_SERVER, LLAMA_SERVER, Server, Setting, check_libraries, serving
 
-LONG_TOKENS, CHAT_TOKENS = 2000, 1500
-CTX = 2304
+ROOM = 300
+"""Tokens that a slot has room for beside the longest question: its template, and an answer."""
 
 
 def measure(
     rounds: int = 5,
     tokens: int = 64,
+    prompt: int = 2000,
+    chat: int = 1500,
     streams: str = "1,4,8,16",
     peers: str = f"{LLAMA_SERVER},{LLAMA_CPP_SERVER}",
     threads: int = 0,
@@ -38,19 +42,23 @@ def measure(
 ) -> Table:
     """Measure each server ``rounds`` times."""
     counts = [int(count) for count in streams.split(",")]
+    ctx = max(prompt, chat + tokens) + ROOM
     setting = Setting.named(
         model=model,
         lib=lib,
         slots=max(*counts, trials.RUNNING + 1),
-        ctx=CTX,
+        ctx=ctx,
         threads=threads,
         device=device,
         llama_server=llama_server,
     )
-    found = asyncio.run(_measure(setting, [name for name in peers.split(",") if name], rounds, tokens, counts))
+    found = asyncio.run(
+        _measure(setting, [name for name in peers.split(",") if name], _Sizes(rounds, tokens, prompt, chat), counts)
+    )
     ran = (
-        f"{setting.model.name} on {setting.threads} threads, {device}; one libllama for all (sha256 {setting.libraries.digest}); "
-        f"{setting.slots} slots of {CTX:,} tokens; answers of {tokens} tokens, temperature 0; {rounds} rounds, medians."
+        f"{setting.model.name} on {setting.threads} threads, {device}; one libllama for all "
+        f"(sha256 {setting.libraries.digest}); "
+        f"{setting.slots} slots of {ctx:,} tokens; answers of {tokens} tokens, temperature 0; {rounds} rounds, medians."
     )
     return table(
         found,
@@ -58,18 +66,19 @@ def measure(
         ran=ran,
         machine=machine or _machine(),
         counts=counts,
-        chat_tokens=CHAT_TOKENS,
+        chat_tokens=chat,
     )
 
 
-async def _measure(setting: Setting, peers: list[str], rounds: int, tokens: int, counts: list[int]) -> dict[str, Found]:
+async def _measure(setting: Setting, peers: list[str], sizes: "_Sizes", counts: list[int]) -> dict[str, Found]:
     async with serving(setting, peers) as servers:
         found = {server.name: Found(streams={count: [] for count in counts}) for server in servers}
         for server in servers:
             await trials.streams(server, 2, 8, number=0)  # so that nobody does anything for the first time
+            await trials.prompt(server, sizes.prompt, number=10)
         check_libraries(setting, servers)
-        trial = _Trials(servers, found, tokens)
-        for n in range(rounds):
+        trial = _Trials(servers, found, sizes)
+        for n in range(sizes.rounds):
             number = (n + 1) * 100_000
             turn = servers[n % len(servers) :] + servers[: n % len(servers)]
             for count in counts:
@@ -82,23 +91,33 @@ async def _measure(setting: Setting, peers: list[str], rounds: int, tokens: int,
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Sizes:
+    """How often all is tried, and how many tokens an answer, a long prompt and a chat's first question have."""
+
+    rounds: int
+    tokens: int
+    prompt: int
+    chat: int
+
+
 class _Trials:
     """Each trial with each server in turn, while the others stand still."""
 
-    def __init__(self, servers: list[Server], found: dict[str, Found], tokens: int) -> None:
+    def __init__(self, servers: list[Server], found: dict[str, Found], sizes: _Sizes) -> None:
         self._servers = servers
         self._found = found
-        self._tokens = tokens
+        self._sizes = sizes
 
     async def streams(self, turn: list[Server], count: int, number: int) -> None:
         for server in turn:
             async with self._alone(server) as found:
-                found.streams[count].append(await trials.streams(server, count, self._tokens, number))
+                found.streams[count].append(await trials.streams(server, count, self._sizes.tokens, number))
 
     async def prompt(self, turn: list[Server], number: int) -> None:
         for server in turn:
             async with self._alone(server) as found:
-                answer = await trials.prompt(server, LONG_TOKENS, number)
+                answer = await trials.prompt(server, self._sizes.prompt, number)
                 found.prompt_s.append(answer.first_ms / 1000)
                 found.prompt_tokens.append(answer.prompt_tokens)
 
@@ -106,15 +125,15 @@ class _Trials:
         for server in turn:
             if server.batches:  # who answers one after the other has no streams at once
                 async with self._alone(server) as found:
-                    found.beside.append(await trials.beside(server, LONG_TOKENS, number))
+                    found.beside.append(await trials.beside(server, self._sizes.prompt, number))
 
     async def chat(self, turn: list[Server], number: int) -> None:
         for server in turn:
             async with self._alone(server) as found:
-                found.chat.append(await trials.chat(server, CHAT_TOKENS, number))
+                found.chat.append(await trials.chat(server, self._sizes.chat, number))
 
     @contextlib.asynccontextmanager
-    async def _alone(self, server: Server):
+    async def _alone(self, server: Server) -> AsyncIterator[Found]:
         with contextlib.ExitStack() as still:
             for other in self._servers:
                 if other is not server:
@@ -131,6 +150,7 @@ def _machine() -> str:
 
 if __name__ == "__main__":
     program(
-        __doc__, measure, rounds=5, tokens=64, streams="1,4,8,16", peers=f"{LLAMA_SERVER},{LLAMA_CPP_SERVER}",
+        __doc__, measure, rounds=5, tokens=64, prompt=2000, chat=1500, streams="1,4,8,16",
+        peers=f"{LLAMA_SERVER},{LLAMA_CPP_SERVER}",
         threads=0, device="cpu", model="", lib="", llama_server="", machine="",
     )  # fmt: skip

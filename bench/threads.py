@@ -1,8 +1,9 @@
 """What a worker's process spends outside of llama.cpp, from what the kernel knows of its threads and it of its engine.
 
-The thread that computes calls itself ``decode``, and so are those called that OpenMP starts for it: the kernel gives a
-new thread the name of the one that started it. All that other threads do is Python's part (HTTP, templates, tokens).
-Of ``decode`` itself, the worker tells on /metrics how long it was about anything but llama.cpp.
+The thread that computes is ``decode``, and so are those called that OpenMP starts for it: the kernel gives a new thread
+the name of the one that started it (and ``servers`` sees that it knows the names that Python gives, which Python 3.14
+does by itself). All that other threads do is Python's part: HTTP, templates, tokens of prompts. Of ``decode`` itself,
+the worker tells on /metrics how long it was about anything but llama.cpp.
 """
 
 import re
@@ -14,7 +15,7 @@ from bench.servers import SECRET
 from rbee.client.http import HttpClient
 
 DECODE = "decode"
-REST = re.compile(r'^rbee_worker_engine_seconds_total\{part="rest"\} (\S+)$', re.MULTILINE)
+REST = re.compile(r'^rbee_worker_engine_seconds\{part="rest"\} (\S+)$', re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

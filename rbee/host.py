@@ -12,12 +12,13 @@ from urllib.parse import urlsplit
 
 from rbee import __version__, config
 from rbee.adapters import host as host_facts
-from rbee.adapters import places
+from rbee.adapters import llama_builds, places
 from rbee.adapters.drain_flag import FileDrainFlag
 from rbee.adapters.git_checkout import GitCheckout
 from rbee.adapters.gpus import GpuProbe
 from rbee.adapters.ledger_book import FileLedgerBook
 from rbee.adapters.model_store import open_store
+from rbee.adapters.systemd import kept
 from rbee.adapters.units import open_units
 from rbee.client.http import HttpClient
 from rbee.client.neighbours import QueensNeighbours
@@ -45,19 +46,20 @@ def open_pool(
     Raises:
         ConfigInvalid: a setting names something that is not there, such as the worker program.
     """
-    state = config.state_dir(environ)
+    state, mode = config.state_dir(environ), places.mode(settings)
     models_dir = Path(settings.pool.models_dir) if settings.pool.models_dir else state / "models"
     roots = [Path(root) for root in settings.pool.model_roots]
+    lib = llama_builds.lib_folder(settings.worker.llama_lib, environ)
     neighbours = QueensNeighbours(
         queen=settings.pool.queen, own_id=config.pool_id(settings), connect=_connector(settings, environ)
     )
     store = open_store(models_dir, roots, catalog.merged(settings.models), neighbours=neighbours)
     return PoolService(
-        pool_facts(settings, url or f"http://{settings.pool.bind}"),
+        pool_facts(settings, url or f"http://{settings.pool.bind}", lib),
         units=open_units(settings, environ),
         models=store,
-        gpus=GpuProbe(),
-        host=host_facts.HostProbe(models_dir, slices=places.workers_group(places.mode(settings))),
+        gpus=GpuProbe(lib=lib),
+        host=host_facts.HostProbe(models_dir, slices=places.workers_group(mode), cache_dir=kept.folder(mode, environ)),
         book=FileLedgerBook(state),
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),
@@ -84,10 +86,10 @@ def _connector(settings: Settings, environ: Mapping[str, str]) -> Callable[[str,
     return connect
 
 
-def pool_facts(settings: Settings, url: str) -> PoolFacts:
+def pool_facts(settings: Settings, url: str, lib: Path | None = None) -> PoolFacts:
     """Return what the pool's logic needs to know of its settings.
 
-    Workers listen on the host that the pool itself is reached at.
+    Workers listen on the host that the pool itself is reached at. ``lib`` is where llama.cpp's libraries lie.
     """
     low, high = settings.pool.port_range
     url = settings.pool.url or url
@@ -98,13 +100,15 @@ def pool_facts(settings: Settings, url: str) -> PoolFacts:
         version=__version__,
         worker_host=worker_host(url),
         ports=range(low, high + 1),
-        backends=tuple(host_facts.backends()),
+        backends=tuple(llama_builds.backends(lib)),
         ctx=settings.worker.ctx,
         slots=settings.worker.slots,
         idle_s=settings.worker.idle_s,
         threads=settings.worker.threads,
         load_timeout_s=settings.worker.load_timeout_s,
         gpu_limit_c=settings.pool.gpu_limit_c,
+        kv=settings.worker.kv,
+        keep=settings.worker.keep,
     )
 
 

@@ -37,6 +37,6 @@ def ensure() -> Path:
 def argv(python: Path, *, model: Path, port: int, ctx: int, threads: int, gpu: bool) -> list[str]:
     return [
         str(python), "-m", "llama_cpp.server", f"--model={model}", "--host=127.0.0.1", f"--port={port}",
-        f"--n_ctx={ctx}", f"--n_threads={threads}", f"--n_threads_batch={threads}", f"--n_gpu_layers={-1 if gpu else 0}",
-        "--interrupt_requests=false", "--verbose=false",
+        f"--n_ctx={ctx}", f"--n_threads={threads}", f"--n_threads_batch={threads}",
+        f"--n_gpu_layers={-1 if gpu else 0}", "--interrupt_requests=false", "--verbose=false",
     ]  # fmt: skip

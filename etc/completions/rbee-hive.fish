@@ -5,17 +5,21 @@ complete -c rbee-hive -f -n "string match -qr '^rbee-hive models *[^ ]*\$' -- (c
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive daemon *[^ ]*\$' -- (commandline -pc)" -a "start stop restart status logs"
-complete -c rbee-hive -l model -r -d 'Alias or reference of a model on this host (models list).'
+complete -c rbee-hive -l model -r -d 'Alias or reference of a model on this host (models list); with adapters, base+adapter.'
 complete -c rbee-hive -l id -r -d 'Its name; otherwise worker-<backend>-<n>.'
 complete -c rbee-hive -l gpu -r -d 'Which GPU; otherwise one with room.'
 complete -c rbee-hive -l ctx -r -d 'Context of each slot [otherwise worker.ctx of rbee.toml, or what the model was trained on].'
 complete -c rbee-hive -l slots -r -d 'Requests at once.'
+complete -c rbee-hive -l kv -r -d 'Keep keys and values as f16 or q8_0, which takes half [otherwise worker.kv of rbee.toml].'
+complete -c rbee-hive -l gpu-layers -r -d 'So many layers on the GPU, the rest on the host; otherwise all.'
 complete -c rbee-hive -l memory -r -d 'Its memory limit, like 600M or 2G; otherwise from the model\'s size.'
 complete -c rbee-hive -l cpu -r -d 'At most this much CPU; 100 is one core.'
 complete -c rbee-hive -l idle -r -d 'Exit after so long without a request; the next one wakes it.'
 complete -c rbee-hive -l lazy -d 'Only bind the socket; the first request starts it.'
 complete -c rbee-hive -l pin -d 'Never evict it for another model.'
 complete -c rbee-hive -l spare -d 'It goes for good when it falls asleep and no job waits for its model.'
+complete -c rbee-hive -l keep -d 'Its conversations outlive its sleep, on disk [otherwise worker.keep of rbee.toml].'
+complete -c rbee-hive -l forget -d 'They do not, whatever rbee.toml says.'
 complete -c rbee-hive -l direct -d 'Do it here, through systemd, without asking pool-managerd.'
 complete -c rbee-hive -l http -d 'Ask pool-managerd; otherwise it is asked when it listens.'
 complete -c rbee-hive -l queen -r -d 'Where the queen listens, as seen from here.'

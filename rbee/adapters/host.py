@@ -1,8 +1,7 @@
-"""What this host has: processors, memory, disk, and the backends its llama.cpp was built for."""
+"""What this host has: processors, memory, disk."""
 
 import asyncio
 import contextlib
-import importlib.util
 import os
 import shutil
 import time
@@ -11,10 +10,6 @@ from pathlib import Path
 
 from rbee.pool_core.ports import Resident
 from rbee.wire.pools import HostResources
-from rbee.wire.workers import Backend
-
-_LIBRARIES = {Backend.CUDA: "ggml-cuda", Backend.ROCM: "ggml-hip", Backend.VULKAN: "ggml-vulkan"}
-_DEVICES = {Backend.CUDA: "dev/nvidiactl", Backend.ROCM: "dev/kfd", Backend.VULKAN: "dev/dri"}
 
 WORKERS = "rbee.slice/rbee-workers.slice"
 _CGROUP_FILES = (
@@ -36,11 +31,21 @@ class HostProbe:
         models_dir: whose disk counts; need not exist yet.
         root: where /proc and /sys are.
         slices: the cgroup of the slice that workers are in, below the topmost one; it need not be there.
+        cache_dir: where workers keep conversations while they sleep.
     """
 
-    def __init__(self, models_dir: Path, root: Path = Path("/"), slices: Path = Path(WORKERS)) -> None:
+    def __init__(
+        self,
+        models_dir: Path,
+        root: Path = Path("/"),
+        slices: Path = Path(WORKERS),
+        cache_dir: Path = Path("/var/cache"),
+    ) -> None:
         self._models_dir, self._root = models_dir, root
-        self._slices = slices
+        self._slices, self._cache_dir = slices, cache_dir
+
+    async def room_to_keep(self) -> int:
+        return await asyncio.to_thread(lambda: shutil.disk_usage(_existing(self._cache_dir)).free)
 
     async def resources(self) -> HostResources:
         return await asyncio.to_thread(self._resources)
@@ -87,23 +92,10 @@ class HostProbe:
                         yield most, max(0, now - _sum_of(group / "memory.stat", reclaimable))
 
 
-def backends(root: Path = Path("/")) -> tuple[Backend, ...]:
-    """Return what workers here can run on: the CPU, and each kind of GPU that is there and built for."""
-    found = [kind for kind, library in _LIBRARIES.items() if _is_built(library) and (root / _DEVICES[kind]).exists()]
-    return (Backend.CPU, *found)
-
-
 def meminfo(text: str) -> dict[str, int]:
     """Return the sizes in /proc/meminfo, or in the status of a process, in bytes."""
     lines = (line.split() for line in text.splitlines())
     return {words[0].rstrip(":"): int(words[1]) * 1024 for words in lines if len(words) == 3 and words[2] == "kB"}
-
-
-def _is_built(library: str) -> bool:
-    """Say whether the installed llama.cpp has a backend's library; llama_cpp itself is not imported (it is slow)."""
-    spec = importlib.util.find_spec("llama_cpp")
-    folders = spec.submodule_search_locations if spec else None
-    return any(any(Path(folder, "lib").glob(f"lib{library}*")) for folder in folders or ())
 
 
 def _existing(path: Path) -> Path:

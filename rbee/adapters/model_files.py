@@ -11,6 +11,7 @@ from pathlib import Path
 from rbee.adapters.files import permitted
 from rbee.errors import InvalidRequest, NotFound
 from rbee.pool_core.gguf import Header, check_split, read_header
+from rbee.pool_core.kinds import kind_of
 from rbee.wire.catalog import ModelFile
 from rbee.wire.fields import plain
 
@@ -84,6 +85,7 @@ def describe(
         paths=tuple(found.path for found in marks),
         size_bytes=sum(found.size_bytes for found in marks),
         sha256=combined(sums),
+        kind=kind_of(head),
         architecture=head.architecture,
         name=head.name,
         quantization=head.quantization,
@@ -94,9 +96,12 @@ def describe(
         vocabulary=head.vocabulary,
         longest_token_bytes=head.longest_token_bytes,
         heads=head.heads,
+        key_length=head.key_length,
+        value_length=head.value_length,
         embedding_length=head.embedding_length,
         feed_forward_length=head.feed_forward_length,
         embedding_bytes=_embedding_bytes(headers),
+        output_bytes=_output_bytes(headers),
         chat_template=head.chat_template,
         revision=revision,
         verified_ms=now_ms() if all(sums) else None,
@@ -106,6 +111,12 @@ def describe(
 def _embedding_bytes(headers: Sequence[Header]) -> int:
     """Return what is not copied to a GPU: the table of embeddings, unless it is the output layer as well."""
     return sum(header.embedding_bytes for header in headers) if any(header.output_bytes for header in headers) else 0
+
+
+def _output_bytes(headers: Sequence[Header]) -> int:
+    """Return the last layer's weights: its own, or the table of embeddings where that serves as both."""
+    own = sum(header.output_bytes for header in headers)
+    return own or sum(header.embedding_bytes for header in headers)
 
 
 def now_ms() -> int:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from rbee.adapters.gpus import amd
 from rbee.adapters.host import WORKERS
+from rbee.adapters.llama_builds import LIB_VARIABLE
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid
 from rbee.pool_core.unit import Mode, Place
@@ -40,6 +41,7 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         load_timeout_s=settings.worker.load_timeout_s,
         stop_grace_s=settings.worker.stop_grace_s,
         render_nodes=amd.render_nodes,
+        llama_lib=settings.worker.llama_lib or environ.get(LIB_VARIABLE, ""),
     )
 
 

@@ -9,14 +9,17 @@ from pathlib import Path
 
 from rbee.errors import InvalidRequest, ModelNotFound, NotPermitted
 from rbee.pool_core import names
+from rbee.pool_core.load import CPU_BATCH_TOKENS
+from rbee.pool_core.mixes import MOST_ADAPTERS, PLUS
 from rbee.pool_core.ports import HoldPlan, WorkerPlan
 from rbee.wire import codec
 from rbee.wire.fields import NAME, items, name, number, text
-from rbee.wire.workers import Backend
+from rbee.wire.workers import Backend, Kv
 
 LOWEST_PORT = 1024
 HIGHEST_GPU = 63
 _OP = re.compile(r"start|stop|list|hold|unhold")
+_MODEL = re.compile(rf"{NAME.pattern}(\+{NAME.pattern}){{0,{MOST_ADAPTERS}}}")
 _ADDRESS = re.compile(r"(\d{1,3}(\.\d{1,3}){3}|\[[0-9a-f:.]+\]):(\d{1,5})")
 
 
@@ -26,7 +29,7 @@ class Wish:
 
     id: str = name()
     backend: Backend
-    model: str = text(longest=63, pattern=NAME)
+    model: str = text(longest=600, pattern=_MODEL, like="a name, or names with + between")
     model_paths: tuple[str, ...] = items(shortest=1, longest=1000)
     address: str = text(longest=64, pattern=_ADDRESS)
     ctx: int = number(low=64, high=1 << 20)
@@ -40,6 +43,11 @@ class Wish:
     threads: int = number(low=0, high=1024, default=0)
     pinned: bool = False
     spare: bool = False
+    kv: Kv = Kv.F16
+    batch: int = number(low=1, high=1 << 20, default=CPU_BATCH_TOKENS)
+    gpu_layers: int | None = number(low=1, high=1000, default=None)
+    adapter_paths: tuple[str, ...] = items(longest=8, default=())
+    keep: bool = False
 
     def problems(self) -> typing.Iterator[tuple[str, str]]:
         if any(not 0 <= gpu <= HIGHEST_GPU for gpu in self.gpus) or len(set(self.gpus)) != len(self.gpus):
@@ -48,6 +56,10 @@ class Wish:
             yield "gpu", f"is {self.gpu}, expected the first of gpus"
         if self.split and (len(self.split) != len(self.gpus) or not all(0 < each <= 100 for each in self.split)):
             yield "split", f"is {list(self.split)}, expected a number of 1..100 for each of gpus"
+        if self.gpu_layers is not None and self.backend is Backend.CPU:
+            yield "gpu_layers", f"is {self.gpu_layers}, but the backend is cpu"
+        if len(self.adapter_paths) != self.model.count(PLUS):
+            yield "adapter_paths", f"has {len(self.adapter_paths)}, but model is {self.model}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,6 +132,11 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
         spare=wish.spare,
         cpu_percent=wish.cpu_percent,
         threads=wish.threads,
+        kv=str(wish.kv),
+        batch=wish.batch,
+        gpu_layers=wish.gpu_layers,
+        adapter_paths=tuple(str(_real_model(path, bounds.roots)) for path in wish.adapter_paths),
+        keep=wish.keep,
     )
 
 

@@ -30,6 +30,11 @@ USER_COLUMNS = (
     Column("MEMORY", "memory_bytes", bytes_text, right=True),
     Column("WHO", "who"),
 )
+BUILD_COLUMNS = (
+    Column("BACKEND", "name"),
+    Column("BUILT IN", "carried", lambda carried: "yes" if carried else "no"),
+    Column("WHY NOT", "problem"),
+)
 _BAR = 10
 
 
@@ -49,6 +54,9 @@ def show_gpus(inventory: GpuInventory, output: Output) -> None:
     if users:
         output.text("\n")
         output.table(users, USER_COLUMNS, none="")
+    if inventory.builds:
+        output.text("\n")
+        output.table(inventory.builds, BUILD_COLUMNS, none="")
 
 
 def _labels(inventory: GpuInventory) -> Sequence[tuple[str, Gpu]]:

@@ -6,11 +6,13 @@ from collections.abc import AsyncIterator
 from rbee.cli.output import Column, Output
 from rbee.cli.progress import Bar, download_facts
 from rbee.errors import ChecksumMismatch, RbeeError
-from rbee.wire.catalog import DownloadEvent, ModelFile, Verification
+from rbee.pool_core.kinds import keeps_no_cache
+from rbee.wire.catalog import DownloadEvent, ModelFile, ModelKind, Verification
 from rbee.wire.words import bytes_text
 
 FILE_COLUMNS = (
     Column("MODEL", "id"),
+    Column("KIND", "kind"),
     Column("SIZE", "size_bytes", bytes_text, right=True),
     Column("ARCHITECTURE", "architecture"),
     Column("QUANTIZATION", "quantization"),
@@ -47,12 +49,13 @@ def show_model(model: ModelFile, output: Output) -> None:
         {
             "model": model.id,
             "name": model.name,
+            "kind": _KINDS[model.kind],
             "size": bytes_text(model.size_bytes),
             "architecture": model.architecture,
             "quantization": model.quantization,
             "parameters": f"{model.parameters / 1e6:,.0f} M" if model.parameters else None,
-            "context": f"{model.context_tokens} tokens",
-            "cache": f"{bytes_text(model.kv_bytes_per_token)} a token",
+            "context": f"{model.context_tokens} tokens" if model.context_tokens else None,
+            "cache": _cache(model),
             "chat template": "yes" if model.chat_template else "no",
             "in memory": "held" if model.cached else None,
             "reference": model.reference,
@@ -63,10 +66,25 @@ def show_model(model: ModelFile, output: Output) -> None:
     )
 
 
+_KINDS = {
+    ModelKind.GENERATE: "generates text",
+    ModelKind.EMBED: "embeds texts",
+    ModelKind.RERANK: "ranks documents",
+    ModelKind.ADAPTER: "adapter (LoRA): spawn it over its base, --model <base>+<adapter>",
+}
+
+
+def _cache(model: ModelFile) -> str | None:
+    if model.kind is ModelKind.ADAPTER:
+        return None
+    return "none" if keeps_no_cache(model) else f"{bytes_text(model.kv_bytes_per_token)} a token"
+
+
 def model_line(model: ModelFile) -> str:
     """Return a model in one line, for where several hosts are asked."""
     held = "held in memory" if model.cached else ""
-    facts = (bytes_text(model.size_bytes), model.architecture, model.quantization, held, model.paths[0])
+    kind = "" if model.kind is ModelKind.GENERATE else model.kind.value
+    facts = (kind, bytes_text(model.size_bytes), model.architecture, model.quantization, held, model.paths[0])
     return f"{model.id}  " + ", ".join(fact for fact in facts if fact)
 
 

@@ -11,7 +11,7 @@ from rbee.cli.units import parse_bytes, parse_int, seconds_text
 from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.words import bytes_text
-from rbee.wire.workers import SpawnEvent, WorkerSpec, WorkerStatus
+from rbee.wire.workers import Kv, SpawnEvent, WorkerSpec, WorkerStatus
 
 WORKER_COLUMNS = (
     Column("WORKER", "id"),
@@ -36,12 +36,15 @@ def spec_of(args: Args) -> WorkerSpec:
         "gpu": parse_int(args.get("--gpu"), "--gpu"),
         "ctx": parse_int(args.get("--ctx"), "--ctx"),
         "slots": parse_int(args.get("--slots"), "--slots"),
+        "kv": args.get("--kv"),
+        "gpu_layers": parse_int(args.get("--gpu-layers"), "--gpu-layers"),
         "memory_bytes": None if memory is None else parse_bytes(memory, "--memory"),
         "cpu_percent": parse_int(args.get("--cpu"), "--cpu"),
         "idle_s": parse_int(args.get("--idle"), "--idle"),
         "lazy": bool(args.get("--lazy")),
         "pinned": bool(args.get("--pin")),
         "spare": bool(args.get("--spare")),
+        "keep": True if args.get("--keep") else False if args.get("--forget") else None,
     }
     return codec.from_dict(WorkerSpec, wanted)
 
@@ -70,9 +73,10 @@ def show_worker(worker: WorkerStatus) -> dict[str, Any]:
         "address": worker.address,
         "unit": worker.unit,
         "pool": worker.pool,
-        "slots": f"{worker.slots} of {worker.ctx} tokens",
+        "slots": f"{worker.slots} of {worker.ctx} tokens" + (f", {worker.kv}" if worker.kv is not Kv.F16 else ""),
+        "layers": None if worker.gpu_layers is None else f"{worker.gpu_layers} on the GPU, the rest on the host",
         "memory": _memory(worker),
-        "idle after": seconds_text(worker.idle_s),
+        "idle after": seconds_text(worker.idle_s) + (", keeps its conversations" if worker.keep else ""),
         "since": since,
         "restarts": worker.restarts or None,
         "status": worker.status,

@@ -96,6 +96,8 @@ def _parsed(hint: Any, value: str) -> Any:
     """Return ``value`` as the field's type where that is plain to see; else as it is, for the codec to refuse."""
     if typing.get_origin(hint) is tuple:
         return [part for part in value.split(",") if part]
+    if hint is bool and value in ("true", "false"):
+        return value == "true"
     for kind in (int, float):
         if hint is kind:
             try:

@@ -17,6 +17,7 @@ _QUEENS = re.compile(r"https?://[^\s/,]+(/[^\s,]*)?(,\s*https?://[^\s/,]+(/[^\s,
 _BIND = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9.-]+):\d{1,5}")
 _POLICY = re.compile(r"reject|drop-lru")
 _STRATEGY = re.compile(r"least-loaded|most-vram-free|round-robin")
+_KV = re.compile(r"f16|q8_0")
 _MODE = re.compile(r"auto|system|user")
 _PORTS = re.compile(r"\d{1,5}-\d{1,5}")
 _REPO = re.compile(r"[\w.-]+/[\w.-]+")
@@ -136,11 +137,18 @@ class Worker:
     exec: str = text(longest=4096, default="", doc="path of llm-worker-rbee; empty: beside the caller, or on PATH")
     ctx: int = number(low=64, high=1 << 20, default=4096, unit="tokens a slot", doc="or the model's own, if less")
     slots: int = number(low=1, high=64, default=1)
-    threads: int = number(low=0, high=1024, default=0, doc="0: one per core, at most 8 a slot")
+    kv: str = text(longest=4, pattern=_KV, like="f16 or q8_0", default="f16", doc="of the cache, where the model can")
+    keep: bool = plain(False, doc="conversations outlive a worker's sleep, on disk")
+    llama_lib: str = text(longest=4096, default="", doc="folder of another libllama.so; empty: the package's own")
+    threads: int = number(low=0, high=1024, default=0, doc="for all slots; 0: one per core, at most 8 a slot")
     idle_s: int = number(low=1, high=30 * DAY_S, default=300, unit="s")
     load_timeout_s: float = number(low=1, high=DAY_S, default=300.0, unit="s")
     stop_grace_s: float = number(low=1, high=3600, default=30.0, unit="s")
     watchdog_s: float = number(low=1, high=3600, default=60.0, unit="s", doc="a decode step may not take longer")
+
+    def problems(self) -> typing.Iterator[tuple[str, str]]:
+        if self.llama_lib and not self.llama_lib.startswith("/"):
+            yield "llama_lib", f"is {self.llama_lib!r}, expected an absolute path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,8 +12,8 @@ rbee-hive: this host's workers, models and GPUs.
 Usage:
   rbee-hive status [options]
   rbee-hive worker spawn <backend> --model=<ref> [--id=<id>] [--gpu=<n>] [--ctx=<tokens>] [--slots=<n>]
-                         [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy] [--pin] [--spare] [--events]
-                         [options]
+                         [--kv=<type>] [--gpu-layers=<n>] [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy]
+                         [--pin] [--spare] [--keep | --forget] [--events] [options]
   rbee-hive worker list [options]
   rbee-hive worker status <worker> [options]
   rbee-hive worker stop <worker> [options]
@@ -47,17 +47,21 @@ Usage:
 <backend> is cpu, cuda, rocm, vulkan or metal. Nothing falls back to another one.
 
 Options of worker spawn:
-  --model=<ref>     Alias or reference of a model on this host (models list).
+  --model=<ref>     Alias or reference of a model on this host (models list); with adapters, base+adapter.
   --id=<id>         Its name; otherwise worker-<backend>-<n>.
   --gpu=<n>         Which GPU; otherwise one with room.
   --ctx=<tokens>    Context of each slot [otherwise worker.ctx of rbee.toml, or what the model was trained on].
   --slots=<n>       Requests at once.
+  --kv=<type>       Keep keys and values as f16 or q8_0, which takes half [otherwise worker.kv of rbee.toml].
+  --gpu-layers=<n>  So many layers on the GPU, the rest on the host; otherwise all.
   --memory=<size>   Its memory limit, like 600M or 2G; otherwise from the model's size.
   --cpu=<percent>   At most this much CPU; 100 is one core.
   --idle=<s>        Exit after so long without a request; the next one wakes it.
   --lazy            Only bind the socket; the first request starts it.
   --pin             Never evict it for another model.
   --spare           It goes for good when it falls asleep and no job waits for its model.
+  --keep            Its conversations outlive its sleep, on disk [otherwise worker.keep of rbee.toml].
+  --forget          They do not, whatever rbee.toml says.
 
 Options:
   --direct          Do it here, through systemd, without asking pool-managerd.

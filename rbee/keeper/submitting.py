@@ -3,7 +3,7 @@
 import asyncio
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rbee.errors import EX_INTERRUPTED, InvalidRequest, NotFound, RbeeError
 from rbee.keeper.reach import reached
 from rbee.orchestrator_core.ops import QueenOps
 from rbee.wire import codec
-from rbee.wire.events import End, Failure, JobEvent, Queued, Started, StopReason, Token, name_of
+from rbee.wire.events import Call, End, Failure, JobEvent, Queued, Score, Started, StopReason, Token, Vector, name_of
 from rbee.wire.jobs import JobSpec, JobStatus
 from rbee.wire.words import counted
 
@@ -105,6 +105,7 @@ def _prompt_of(args: Args) -> str:
 async def _follow(queen: QueenOps, job: JobStatus, output: Output) -> int | None:
     """Write the answer as it comes; as JSON the finished job with its text at the end."""
     pieces: list[str] = []
+    others: list[Call | Vector | Score] = []
     async for event in _events(queen, job.id):
         match event:
             case Queued() if output.interactive and event.reason:
@@ -115,13 +116,17 @@ async def _follow(queen: QueenOps, job: JobStatus, output: Output) -> int | None
                 pieces.append(event.t)
                 if not output.as_json:
                     output.text(event.t)
+            case Call() | Vector() | Score():
+                others.append(event)
+                if not output.as_json:
+                    output.text(f"{codec.dump_json(event)}\n")
             case Failure():
                 if pieces and not output.as_json:
                     output.text("\n")
                     output.say(f"{counted(len(pieces), 'token')} came before it failed")
                 raise event.to_error(source="queen")
             case End():
-                await _finish(queen, job, event, "".join(pieces), output)
+                await _finish(queen, job, event, "".join(pieces), others, output)
                 return EX_INTERRUPTED if event.stop_reason is StopReason.CANCELLED else None
     return None
 
@@ -131,9 +136,12 @@ async def _events(queen: QueenOps, job: str) -> AsyncIterator[JobEvent]:
         yield event
 
 
-async def _finish(queen: QueenOps, job: JobStatus, end: End, text: str, output: Output) -> None:
+async def _finish(
+    queen: QueenOps, job: JobStatus, end: End, text: str, others: Sequence[Call | Vector | Score], output: Output
+) -> None:
     if output.as_json:
-        output.facts({**codec.plain(await queen.get_job(job.id)), "text": text}, {})
+        parts = {"parts": codec.plain(others)} if others else {}
+        output.facts({**codec.plain(await queen.get_job(job.id)), "text": text, **parts}, {})
         return
     output.text("\n")
     if end.stop_reason is StopReason.CANCELLED:

@@ -2,7 +2,8 @@
 
 Usage:
   llm-worker-rbee --id=<id> --model=<alias> --backend=<name> --address=<host:port> --ctx=<tokens> --slots=<n>
-                  --idle=<seconds> --threads=<n> [--gpu=<n>] [--split=<n>] [--pinned] [--spare] [--quoted] <path>...
+                  --idle=<seconds> --threads=<n> [--kv=<type>] [--batch=<tokens>] [--gpu=<n>] [--split=<n>]
+                  [--gpu-layers=<n>] [--pinned] [--spare] [--keep] [--lora=<path>]... [--quoted] <path>...
   llm-worker-rbee --post-mortem --id=<id>
   llm-worker-rbee --help
 
@@ -14,11 +15,16 @@ Options:
   --ctx=<tokens>         Context of each slot; the model's own length if that is less.
   --slots=<n>            How many answers are generated at once.
   --idle=<seconds>       Exit after so long without a request; the socket brings it back.
-  --threads=<n>          That compute; 0: one per core, at most 8 a slot.
+  --threads=<n>          For all slots together; 0: one per core, at most 8 a slot.
+  --kv=<type>            How keys and values are kept, f16 or q8_0 [default: f16].
+  --batch=<tokens>       How many tokens of all slots are read in one step [default: 128].
   --gpu=<n>              Which GPU, as the driver numbers them; 0,1 splits the model over both.
   --split=<n>            How many percent of the model each of those takes: 75,25.
+  --gpu-layers=<n>       How many layers are there, the output layer first; the rest stays on the host.
+  --lora=<path>          An adapter over the model; several in this order.
   --pinned               It is never evicted (for those who decide that).
   --spare                It was made for a deep queue (as well).
+  --keep                 Leave conversations in $CACHE_DIRECTORY when it goes to sleep, and take them up again.
   --quoted               All values are percent-encoded, so that nothing on the way takes a $ for its own.
   --post-mortem          Tell the journal how the worker ended (for ExecStopPost=).
   --help                 Show this.
@@ -36,9 +42,9 @@ from docopt import DocoptExit, docopt
 from rbee.errors import InvalidRequest
 from rbee.wire import codec
 from rbee.wire.fields import items, name, number, text
-from rbee.wire.workers import Backend
+from rbee.wire.workers import Backend, Kv
 
-_NUMBERS = ("--ctx", "--slots", "--idle", "--threads")
+_NUMBERS = ("--ctx", "--slots", "--idle", "--threads", "--batch", "--gpu-layers")
 
 
 _FLAGS = ("--help", "--post-mortem", "--quoted", "--pinned", "--spare")
@@ -59,6 +65,11 @@ class Options:
     threads: int = number(low=0, high=1024)
     gpu: tuple[int, ...] = items(longest=64, default=())
     split: tuple[int, ...] = items(longest=64, default=())
+    kv: Kv = Kv.F16
+    batch: int = number(low=1, high=1 << 20, default=128, unit="tokens")
+    gpu_layers: int | None = number(low=1, high=1000, default=None, unit="layers")
+    lora: tuple[str, ...] = items(longest=8, default=())
+    keep: bool = False
     path: tuple[str, ...] = items(shortest=1, longest=1000)
 
     def problems(self) -> Iterator[tuple[str, str]]:
@@ -73,8 +84,8 @@ class Options:
         return () if self.backend is Backend.CPU else self.gpu or (0,)
 
     def threads_for(self, cores: int) -> int:
-        """Return how many threads compute on a machine with ``cores``."""
-        return self.threads or max(1, min(8 * self.slots, cores))
+        """Return the threads of all slots together on a machine with ``cores``."""
+        return self.threads or max(1, min(cores, 8 * self.slots))
 
 
 def parse(argv: Sequence[str]) -> Options:
@@ -88,7 +99,7 @@ def parse(argv: Sequence[str]) -> Options:
     except DocoptExit:
         raise InvalidRequest("not a command line of llm-worker-rbee", hint="llm-worker-rbee --help") from None
     values: dict[str, Any] = {
-        word.strip("-<>"): _number(value) if word in _NUMBERS else value
+        word.strip("-<>").replace("-", "_"): _number(value) if word in _NUMBERS else value
         for word, value in given.items()
         if value is not None and word not in _FLAGS
     }
@@ -102,7 +113,7 @@ def parse(argv: Sequence[str]) -> Options:
 
 def _unquoted(value: Any) -> Any:
     if isinstance(value, list):
-        return [unquote(word) for word in value]
+        return [_unquoted(word) for word in value]
     return unquote(value) if isinstance(value, str) else value
 
 

@@ -40,6 +40,11 @@ class _Slot:
     """What it has in the step that runs."""
 
     @property
+    def plain(self) -> bool:
+        """Its next token is drawn as it comes: nothing constrains it, and nobody asks how likely it is."""
+        return self.answer is not None and self.answer.constraint is None and self.answer.rivals is None
+
+    @property
     def reading(self) -> bool:
         return self.read < len(self.rest)
 
@@ -178,11 +183,17 @@ class Generating:
         now_s = self._clock()
         for slot in self._busy:
             slot.activity.progress_s = now_s
-        drawn_s = 0.0
         for slot in stepping:
             slot.held.tokens.extend(slot.adding)
-            if slot.asked >= 0:
-                drawn_s += self._next(slot)
+        drawing = self._about_to_draw(stepping)
+        plain = [slot for slot in drawing if slot.plain]
+        drawn = self._context.draw([(slot.sampler, slot.asked) for slot in plain])
+        drawn_s = time.perf_counter() - computed_s
+        for slot, token in zip(plain, drawn, strict=True):
+            self._hear(slot, token, None)
+        for slot in drawing:
+            if not slot.plain and slot.answer is not None:
+                self._draw_with_care(slot, slot.answer)
         spent = self._spent
         spent.steps += 1
         spent.compute_s += computed_s - filled_s
@@ -215,38 +226,57 @@ class Generating:
             stepping.append(slot)
         return stepping
 
-    def _next(self, slot: _Slot) -> float:
-        """Draw the next token of an answer and tell it; return how long llama.cpp took for that."""
-        answer, place, took_s = slot.answer, slot.asked, 0.0
-        if answer is None:
-            return took_s
-        try:
-            reason = None if answer.begun else answer.begin()
-            began_s = time.perf_counter()
+    def _about_to_draw(self, stepping: Sequence[_Slot]) -> list[_Slot]:
+        """Return the slots whose next token is drawn now; some end here, which another worker had almost ended."""
+        drawing = []
+        for slot in stepping:
+            answer = slot.answer
+            if slot.asked < 0 or answer is None:
+                continue
+            try:
+                reason = None if answer.begun else answer.begin()
+            except Exception as error:  # noqa: BLE001  (one answer that fails must not end the others)
+                self._fail_one(slot, answer, error)
+                continue
             if reason is None:
-                token, likelihood = self._draw(slot, answer, place)
-                took_s = time.perf_counter() - began_s
-                reason = answer.hear(token, likelihood)
-                slot.rest, slot.read = (token,), 0
-            if reason is not None:
+                drawing.append(slot)
+            else:
                 self._end(slot, reason)
-            return took_s
-        except Exception as error:  # noqa: BLE001  (one answer that fails must not end the others)
-            self._fail(answer.work, error)
-            self._leave(slot)
-            return took_s
+        return drawing
 
-    def _draw(self, slot: _Slot, answer: Answer, place: int) -> tuple[int, Likelihood | None]:
-        constraint, rivals = answer.constraint, answer.rivals
-        if constraint is None and rivals is None:
-            return self._context.draw(slot.sampler, place), None
-        row = None if rivals is None else self._context.row(place)
-        if constraint is not None:
-            constraint.forbid(self._context.logits(place))
-        token = self._context.draw(slot.sampler, place)
-        if constraint is not None and not self._model.ends(token):
-            constraint.take(token)
-        return token, None if row is None else self._context.likelihood(row, token, rivals or 0)
+    def _draw_with_care(self, slot: _Slot, answer: Answer) -> None:
+        """Draw what a constraint allows, and tell how likely it was."""
+        constraint, rivals, context = answer.constraint, answer.rivals, self._context
+        try:
+            row = None if rivals is None else context.row(slot.asked)
+            if constraint is not None:
+                constraint.forbid(context.logits(slot.asked))
+            (token,) = context.draw([(slot.sampler, slot.asked)])
+            if constraint is not None and not self._model.ends(token):
+                constraint.take(token)
+            likelihood = None if row is None else context.likelihood(row, token, rivals or 0)
+        except Exception as error:  # noqa: BLE001  (one answer that fails must not end the others)
+            self._fail_one(slot, answer, error)
+            return
+        self._hear(slot, token, likelihood)
+
+    def _hear(self, slot: _Slot, token: int, likelihood: Likelihood | None) -> None:
+        """Tell the next token of an answer, and read it in the next step."""
+        answer = slot.answer
+        if answer is None:
+            return
+        try:
+            reason = answer.hear(token, likelihood)
+        except Exception as error:  # noqa: BLE001  (one answer that fails must not end the others)
+            self._fail_one(slot, answer, error)
+            return
+        slot.rest, slot.read = (token,), 0
+        if reason is not None:
+            self._end(slot, reason)
+
+    def _fail_one(self, slot: _Slot, answer: Answer, error: Exception) -> None:
+        self._fail(answer.work, error)
+        self._leave(slot)
 
     def _take_back(self, stepping: Sequence[_Slot], error: Exception) -> None:
         """Nothing of the step counts. An interrupted one is tried again by whoever still wants it."""

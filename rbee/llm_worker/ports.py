@@ -72,8 +72,8 @@ class Context(Protocol):
     def logits(self, place: int) -> int:
         """Return the address of the row of 32-bit floats that a draw is made from."""
 
-    def draw(self, sampler: Sampler, place: int) -> int:
-        """Return the next token; it is not read yet."""
+    def draw(self, wanted: Sequence[tuple[Sampler, int]]) -> list[int]:
+        """Return the next token for each sampler and place; they are not read yet."""
 
     def row(self, place: int) -> Row:
         """Return a copy of the numbers that a draw is made from, as the model gave them."""

@@ -7,6 +7,7 @@ no shape, and then nothing of this is even imported.
 import contextlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 from weakref import WeakKeyDictionary, ref
 
@@ -86,15 +87,21 @@ class _Known:
     def calls(self, tools: Sequence[Tool], request: Generation) -> Shape:
         from rbee.llm_worker.calling.grammar import grammar_of  # noqa: PLC0415  (as above)
 
+        style, must = self.manner.style, request.tool_choice is ToolChoice.REQUIRED
         with _refused_as("tools"):
+            if request.schema is not None and not must:
+                if style.trigger.startswith("{"):
+                    raise GrammarRefused("a schema beside them, since this model's calls are JSON as well")
+                style = replace(style, late=False)  # what a JSON text quotes is no call
             grammar = grammar_of(
                 tools,
-                self.manner.style,
-                must=request.tool_choice is ToolChoice.REQUIRED,
+                style,
+                must=must,
                 parallel=request.parallel_tool_calls and request.tool is None,
+                schema=request.schema,
             )
             constraint = self._lexicon().rule(grammar)
-        return Shape(constraint=constraint, ear=CallEar(self.manner.style), spoken=dict(self._spoken))
+        return Shape(constraint=constraint, ear=CallEar(style), spoken=dict(self._spoken))
 
     def _lexicon(self) -> "Lexicon":
         with self._lock:

@@ -5,10 +5,11 @@ import dataclasses
 import os
 import signal
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
-from rbee import config, log
+from rbee import __version__, config, log
 from rbee.daemon.access import Access
 from rbee.daemon.app import App, create_app, mount
 from rbee.daemon.serve import listening_socket, serve
@@ -25,9 +26,7 @@ from rbee.llm_worker.service import WorkerService
 from rbee.llm_worker.shaping import shape_of
 from rbee.llm_worker.watchdog import patience_s
 from rbee.wire.operations import WORKER
-from rbee.wire.workers import Backend
 
-BATCH_TOKENS, GPU_BATCH_TOKENS = 128, 512
 BODY_LIMIT_BYTES = 8 << 20
 CONNECTIONS = 1000
 DRAIN_S, GRACE_S = 25.0, 4.0
@@ -48,7 +47,9 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
             "no secret was handed over, expected the credential 'secret'", hint="rbee-hive worker spawn starts workers"
         )
     notifier = OwnNotifier.from_environ(environ)
-    app = make_app(options, secret, engine=make_engine(options), watchdog_s=notifier.watchdog_s)
+    app = make_app(
+        options, secret, engine=make_engine(options, keeper=keeper_of(options, environ)), watchdog_s=notifier.watchdog_s
+    )
     notifier = dataclasses.replace(notifier, leaving=lambda: app.ctx.leaving)
     worker: WorkerService = app.ctx.worker
     serve(
@@ -65,11 +66,18 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
 
 def make_engine(options: Options, *, keeper: Keeper | None = None) -> ModelEngine:
     def load(on_progress: Callable[[float], bool]) -> LoadedModel:
-        # a fifth of a second, spent in the loading thread while the server already answers
+        # llama.cpp's libraries are loaded in this thread, while the server already answers
         from rbee.llm_worker.llama import Model  # noqa: PLC0415
 
-        devices, split = options.devices, options.split
-        return Model.load(options.model, options.path, gpus=devices, split=split, on_progress=on_progress)
+        return Model.load(
+            options.model,
+            options.path,
+            gpus=options.devices,
+            split=options.split,
+            layers=options.gpu_layers,
+            adapters=options.lora,
+            on_progress=on_progress,
+        )
 
     return ModelEngine(
         load,
@@ -78,10 +86,24 @@ def make_engine(options: Options, *, keeper: Keeper | None = None) -> ModelEngin
         slots=options.slots,
         context_tokens=options.ctx,
         threads=options.threads_for(len(os.sched_getaffinity(0))),
+        batch_tokens=options.batch,
+        kv=options.kv.value,
         shape_of=shape_of,
         keeper=keeper,
-        batch_tokens=BATCH_TOKENS if options.backend is Backend.CPU else GPU_BATCH_TOKENS,
     )
+
+
+def keeper_of(options: Options, environ: Mapping[str, str]) -> Keeper | None:
+    """Return what keeps conversations over a sleep, in the folder that systemd gave the unit for it."""
+    folder = environ.get("CACHE_DIRECTORY", "").partition(":")[0]
+    if not options.keep or not folder:
+        return None
+    files = [f"{path} {Path(path).stat().st_size} {Path(path).stat().st_mtime_ns}" for path in _files(options)]
+    return Keeper(Path(folder), [*files, options.kv, str(options.ctx), str(options.slots), __version__])
+
+
+def _files(options: Options) -> Sequence[str]:
+    return [path for path in (*options.path, *options.lora) if Path(path).is_file()]
 
 
 def make_app(options: Options, secret: tuple[str, ...], *, engine: Engine, watchdog_s: float | None) -> App:

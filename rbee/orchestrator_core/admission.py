@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from rbee.errors import ContextTooLong, DeadlineUnmet, QueueFull, RbeeError
+from rbee.orchestrator_core.prompts import least_bytes, prompt_bytes
 from rbee.orchestrator_core.view import View, is_open
 from rbee.wire.jobs import JobSpec
 from rbee.wire.words import counted
@@ -15,6 +16,8 @@ _USUALLY_S = 5
 _LONGEST_RETRY_AFTER_S = 60
 TEMPLATE_TOKENS = 32
 """A chat template puts so many tokens around a message, and around the whole, at the very most."""
+_TOOLS_TOKENS = 1024
+"""So many may be said around tools, where they are told in words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,20 +122,15 @@ def context_of(spec: JobSpec, view: View) -> Context | None:
     return Context(least=min(sizes), most=max(sizes), token_bytes=max(longest) if longest and all(longest) else 0)
 
 
-def prompt_bytes(spec: JobSpec) -> int:
-    if spec.prompt is not None:
-        return len(spec.prompt.encode())
-    return sum(len(message.content.encode()) for message in spec.messages or ())
-
-
 def surely_fits(spec: JobSpec, context: Context) -> bool:
     """Say so without a tokenizer: no text has more tokens than bytes, and a template adds little."""
-    return prompt_bytes(spec) + TEMPLATE_TOKENS * (1 + len(spec.messages or ())) < context.least
+    tools = _TOOLS_TOKENS if spec.tools else 0
+    return prompt_bytes(spec) + tools + TEMPLATE_TOKENS * (1 + len(spec.messages or ())) < context.least
 
 
 def tokens_at_least(spec: JobSpec, context: Context) -> int:
     """Return how many tokens the prompt has at least, by the longest token there is; 0 where nothing is known."""
-    return -(-prompt_bytes(spec) // context.token_bytes) if context.token_bytes else 0
+    return -(-least_bytes(spec) // context.token_bytes) if context.token_bytes else 0
 
 
 def too_long(spec: JobSpec, tokens: int, context: Context, *, counted: bool) -> ContextTooLong | None:

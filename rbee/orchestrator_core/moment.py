@@ -43,11 +43,6 @@ def context(job: Plain, queue: Sequence[Plain], view: View, builtin: Plain | Non
     }
 
 
-def prompt_bytes(spec: JobSpec) -> int:
-    """Return how long a prompt is; of messages, what they say together."""
-    return len((spec.prompt or "".join(message.content for message in spec.messages or ())).encode())
-
-
 def job_row(
     spec: JobSpec,
     *,

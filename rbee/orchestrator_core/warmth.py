@@ -7,7 +7,9 @@ from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
 
+from rbee.orchestrator_core.prompts import text_of
 from rbee.orchestrator_core.view import Key
+from rbee.wire import codec
 from rbee.wire.jobs import JobSpec
 
 BLOCK_BYTES = 256
@@ -91,4 +93,6 @@ def _common(some: Sequence[bytes], others: Sequence[bytes]) -> int:
 def _text(spec: JobSpec) -> bytes:
     if spec.prompt is not None:
         return spec.prompt.encode()
-    return b"".join(f"{each.role.value}\0{each.content}\0".encode() for each in spec.messages or ())
+    told = [codec.dump_json(tool) for tool in spec.tools]
+    told += [f"{each.role.value}\0{text_of(each)}" for each in spec.messages or ()]
+    return b"".join(f"{each}\0".encode() for each in told)

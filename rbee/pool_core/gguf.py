@@ -48,6 +48,22 @@ class Header:
         return self._text("general.architecture")
 
     @property
+    def general_type(self) -> str:
+        """Return ``model``, ``adapter``, …; empty where the file is older than that key, and so a model."""
+        return self._text("general.type")
+
+    @property
+    def adapter_type(self) -> str:
+        """Return what kind of adapter it is: ``lora`` is the one llama.cpp takes."""
+        return self._text("adapter.type")
+
+    @property
+    def pooling(self) -> int | None:
+        """Return how it makes one vector of many (llama_pooling_type); None where it does not say."""
+        found = self._number(f"{self.architecture}.pooling_type", -1)
+        return None if found < 0 else found
+
+    @property
     def name(self) -> str:
         return self._text("general.name")
 
@@ -113,7 +129,7 @@ class Header:
 
     @property
     def output_bytes(self) -> int:
-        """Return the size of the output layer; 0 where it is that table, or in another file."""
+        """Return the size of the output layer; 0 where it is the table of embeddings, or in another file."""
         return self._tensor_bytes("output.weight")
 
     @property
@@ -287,6 +303,8 @@ def _check_model(header: Header) -> None:
         return
     if not header.architecture:
         raise refuse("general.architecture is missing: not a model", 0)
+    if header.general_type == "adapter" and header.adapter_type != "lora":
+        raise refuse(f"an adapter of type {header.adapter_type!r}, expected 'lora'", 0)
     if header.layers > _LAYERS_MAX:
         raise refuse(f"{header.architecture}.block_count is {header.layers}, expected at most {_LAYERS_MAX}", 0)
     if not header.tensors and header.split_count == 1:

@@ -36,12 +36,18 @@ def require_backend(wanted: Backend, available: Collection[Backend], inventory: 
     if wanted in available:
         return
     names = sorted(str(backend) for backend in available)
-    why = f" ({inventory.reason})" if inventory.reason and wanted is Backend.CUDA else ""
+    why = why_not(wanted, inventory)
     raise BackendUnavailable(
-        f"backend {wanted} is not available on this host{why}",
+        f"backend {wanted} is not available on this host{f': {why}' if why else ''}",
         hint=f"ask for one of: {', '.join(names)}",
         details={"backend": str(wanted), "available": names},
     )
+
+
+def why_not(wanted: Backend, inventory: GpuInventory) -> str:
+    """Return what stands between a worker and a backend, as gpu status says it; empty where nobody knows."""
+    said = next((build.problem for build in inventory.builds if build.name == wanted), "")
+    return said or (inventory.reason if wanted is Backend.CUDA else "")
 
 
 def no_gpu(wanted: Backend, found: GpuInventory) -> BackendUnavailable:

@@ -10,17 +10,22 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 
-from rbee.pool_core import memory
+from rbee.pool_core import memory, mixes
+from rbee.pool_core.kinds import can_keep_as
+from rbee.pool_core.load import Load
 from rbee.pool_core.ports import Measured, Resident
-from rbee.wire.catalog import ModelFile
+from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.pools import VENDORS, Device, Gpu, GpuInventory, GpuProcess, HostResources, Need
-from rbee.wire.workers import Backend, WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, Kv, WorkerState, WorkerStatus
 
 HOLDING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.BUSY, WorkerState.DRAINING})
 LOADED = frozenset({WorkerState.READY, WorkerState.BUSY})
 MOST_NEEDS = 1000
 MARGIN = 1.05
 """What was measured once may be a little more the next time."""
+
+ENGINE = "e2"
+"""How workers hold their models: e2 is one context for all slots. What others were seen to take is no guide."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,42 +41,57 @@ class Survey:
     backends: Collection[Backend]
 
 
-def key(model: ModelFile, backend: Backend, *, ctx: int, slots: int, gpus: int = 1) -> str:
-    """Return what workers of one kind have in common: the file, and every flag that changes what they take.
+def key(model: ModelFile, load: Load) -> str:
+    """Return what workers of one kind have in common: the files, and every flag that changes what they take.
 
     Until a file is hashed its size has to stand for its content.
     """
-    split = f" on {gpus}" if gpus > 1 else ""
-    return f"{model.sha256 or f'{model.id}:{model.size_bytes}'} {backend} {ctx}x{slots}{split}"
+    files = "+".join(map(_content, (model, *load.adapters)))
+    split = f" on {load.gpus}" if load.gpus > 1 else ""
+    layers = f" {load.gpu_layers} layers" if memory.is_partial(model, load) else ""
+    return f"{files} {load.backend} {ENGINE} {load.ctx}x{load.slots} {load.kv}{layers}{split}"
 
 
-def need(
-    model: ModelFile, backend: Backend, *, ctx: int, slots: int, known: Mapping[str, Measured], gpus: int = 1
-) -> Need:
-    """Return what a worker takes of its device, of all ``gpus`` together: as measured, else as the header says."""
-    seen = known.get(key(model, backend, ctx=ctx, slots=slots, gpus=gpus), Measured())
-    taken = seen.host_bytes if backend is Backend.CPU else seen.device_bytes
-    predict = memory.host_bytes if backend is Backend.CPU else memory.device_bytes
-    contexts = (gpus - 1) * memory.DEVICE_CONTEXT_BYTES
+def need(model: ModelFile, load: Load, known: Mapping[str, Measured]) -> Need:
+    """Return what a worker takes of its device, of all its GPUs together: as measured, else as the header says."""
+    seen = known.get(key(model, load), Measured())
+    on_host = load.backend is Backend.CPU
+    taken = seen.host_bytes if on_host else seen.device_bytes
+    predict = memory.host_bytes if on_host else memory.device_bytes
     return Need(
         model=model.id,
-        backend=backend,
-        bytes=int(taken * MARGIN) if taken else predict(model, ctx=ctx, slots=slots) + contexts,
-        ctx=ctx,
-        slots=slots,
+        backend=load.backend,
+        bytes=int(taken * MARGIN) if taken else predict(model, load),
+        ctx=load.ctx,
+        slots=load.slots,
+        kv=load.kv,
         measured=bool(taken),
         load_ms=seen.load_ms,
     )
 
 
-def needs(survey: Survey, *, ctx: int, slots: int) -> tuple[Need, ...]:
-    """Return the need of each model on each backend, with the pool's own numbers; no more than a heartbeat takes."""
+def needs(survey: Survey, *, ctx: int, slots: int, kv: Kv) -> tuple[Need, ...]:
+    """Return the need of each model on each backend, with the pool's own numbers; no more than a heartbeat takes.
+
+    An adapter has none of its own: it is a part of what its base needs.
+    """
     found = (
-        need(model, backend, ctx=min(ctx, model.context_tokens or ctx), slots=slots, known=survey.known)
+        need(model, usual_load(model, backend, ctx=ctx, slots=slots, kv=kv), survey.known)
         for model in survey.models
+        if model.kind is not ModelKind.ADAPTER
         for backend in survey.backends
     )
     return tuple(islice(found, MOST_NEEDS))
+
+
+def usual_load(model: ModelFile, backend: Backend, *, ctx: int, slots: int, kv: Kv) -> Load:
+    """Return how a pool with these numbers loads ``model``: with less, where the model can do no more."""
+    return Load(
+        backend=backend,
+        ctx=min(ctx, model.context_tokens or ctx),
+        slots=slots,
+        kv=kv if can_keep_as(kv, model) else Kv.F16,
+    )
 
 
 def told(survey: Survey) -> tuple[WorkerStatus, ...]:
@@ -104,7 +124,7 @@ def learn(survey: Survey) -> Mapping[str, Measured]:
         model = _model_of(worker, survey)
         if model is None or worker.state not in LOADED or worker.pid is None:
             continue
-        kind = key(model, worker.backend, ctx=worker.ctx, slots=worker.slots, gpus=max(1, len(_gpus(worker))))
+        kind = key(model, load_of(worker, survey))
         before = news.get(kind) or survey.known.get(kind, Measured())
         seen = _seen(worker, model, before, survey)
         if seen != before:
@@ -116,28 +136,32 @@ def _seen(worker: WorkerStatus, model: ModelFile, before: Measured, survey: Surv
     resident = survey.resident.get(worker.pid or 0)
     return Measured(
         device_bytes=max(before.device_bytes, _device_bytes(worker, survey) or 0),
-        host_bytes=max(before.host_bytes, _host_bytes(worker, model, resident) if resident else 0),
+        host_bytes=max(before.host_bytes, _host_bytes(worker, model, resident, survey) if resident else 0),
         load_ms=worker.load_ms if worker.load_ms is not None else before.load_ms,
     )
 
 
-def _host_bytes(worker: WorkerStatus, model: ModelFile, resident: Resident) -> int:
+def _host_bytes(worker: WorkerStatus, model: ModelFile, resident: Resident, survey: Survey) -> int:
     """Return what a worker has of the host's memory and needs.
 
     llama.cpp rearranges some weights for the CPU, into memory of its own; the pages of the file that it read them from
     are resident as well, and needed no more. So a file counts only with what was not rearranged.
     """
-    own = memory.own_bytes(model, ctx=worker.ctx, slots=worker.slots)
+    own = memory.own_bytes(model, load_of(worker, survey))
     rearranged = max(0, resident.anon - own)
     return min(resident.peak, resident.anon + max(0, model.size_bytes - rearranged))
 
 
 def _host(survey: Survey) -> Device:
-    """The kernel counts mapped weights as memory to be had, so a worker on the CPU keeps all it needs but its own."""
-    ours = list(_tenants(None, survey))
+    """The kernel counts mapped weights as memory to be had, so a worker on the CPU keeps all it needs but its own.
+
+    So does one of whose layers only some are on a GPU.
+    """
+    ours = [*_tenants(None, survey), *_lodgers(survey)]
     anon = {worker.id: _anon(worker, survey) for worker in ours}
-    unfilled = sum(max(0, _need_of(worker, survey) - anon[worker.id] - _held(worker, survey)) for worker in ours)
-    reserved = sum(max(_need_of(worker, survey), anon[worker.id]) for worker in ours)
+    wanted = {worker.id: _need_of_host(worker, survey) for worker in ours}
+    unfilled = sum(max(0, wanted[worker.id] - anon[worker.id] - _held(worker, survey)) for worker in ours)
+    reserved = sum(max(wanted[worker.id], anon[worker.id]) for worker in ours)
     total, available = survey.host.memory_total_bytes, survey.host.memory_available_bytes
     return Device(
         backends=(Backend.CPU,),
@@ -181,6 +205,13 @@ def _tenants(gpu: int | None, survey: Survey, able: Sequence[Backend] = ()) -> I
             yield worker
 
 
+def _lodgers(survey: Survey) -> Iterator[WorkerStatus]:
+    """Yield the workers on GPUs that have left layers on the host."""
+    for worker in survey.workers:
+        if worker.state in HOLDING and worker.backend is not Backend.CPU and worker.gpu_layers is not None:
+            yield worker
+
+
 def is_on(worker: WorkerStatus, gpu: int | None, able: Sequence[Backend]) -> bool:
     """Say whether ``worker`` is one for that device, which runs what is ``able``; None is the host's memory."""
     if gpu is None:
@@ -196,8 +227,28 @@ def _need_of(worker: WorkerStatus, survey: Survey) -> int:
     model = _model_of(worker, survey)
     if model is None:
         return worker.memory_limit_bytes or 0 if worker.backend is Backend.CPU else 0
-    gpus = max(1, len(_gpus(worker)))
-    return need(model, worker.backend, ctx=worker.ctx, slots=worker.slots, known=survey.known, gpus=gpus).bytes
+    return need(model, load_of(worker, survey), survey.known).bytes
+
+
+def load_of(worker: WorkerStatus, survey: Survey) -> Load:
+    """Return how a worker holds its model."""
+    mixed = mixes.files_of(worker.model, survey.models)
+    return Load(
+        backend=worker.backend,
+        ctx=worker.ctx,
+        slots=worker.slots,
+        kv=worker.kv,
+        gpu_layers=worker.gpu_layers,
+        gpus=max(1, len(_gpus(worker))),
+        adapters=mixed[1:],
+    )
+
+
+def _need_of_host(worker: WorkerStatus, survey: Survey) -> int:
+    model = _model_of(worker, survey)
+    if worker.backend is Backend.CPU or model is None:
+        return _need_of(worker, survey)
+    return memory.rest_bytes(model, load_of(worker, survey))
 
 
 def _share(worker: WorkerStatus, gpu: int, survey: Survey) -> int:
@@ -241,7 +292,11 @@ def _held(worker: WorkerStatus, survey: Survey) -> int:
 
 
 def _model_of(worker: WorkerStatus, survey: Survey) -> ModelFile | None:
-    return next((model for model in survey.models if model.id == worker.model), None)
+    return next(iter(mixes.files_of(worker.model, survey.models)), None)
+
+
+def _content(model: ModelFile) -> str:
+    return model.sha256 or f"{model.id}:{model.size_bytes}"
 
 
 def _labelled(process: GpuProcess, names: Mapping[int, str]) -> GpuProcess:

@@ -4,7 +4,7 @@ import re
 
 from rbee.pool_core import names, unit
 from rbee.pool_core.ports import UnitFacts
-from rbee.wire.workers import Backend, WorkerExit, WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, Kv, WorkerExit, WorkerState, WorkerStatus
 
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d+)?)\s?%")
 _SAID = {
@@ -83,6 +83,9 @@ def status(facts: UnitFacts, last_exit: WorkerExit | None = None) -> WorkerStatu
         split=plan.split,
         pinned=plan.pinned,
         spare=plan.spare,
+        keep=plan.keep,
+        kv=Kv(plan.kv),
+        gpu_layers=plan.gpu_layers,
         pid=facts.pid,
         progress=progress(text) if now is WorkerState.STARTING else None,
         status=text,

@@ -1,88 +1,173 @@
-"""How much memory a worker needs, from what the model's header says.
+"""How much memory a worker needs, from what the model's header says and how it is loaded (``Load``).
 
     weights                            mapped; only pages in use count, and the kernel may drop and read them again
-  + kv_bytes_per_token × ctx × slots   allocated when the context is made, all of it, and touched
-  + compute × slots                    activations of one batch: ``compute_bytes``; on the CPU ``touched_bytes``
+  + adapters                           copied
+  + kv_bytes_per_token × cells         allocated when the context is made, all of it, and touched
+  + compute                            activations of one batch: ``compute_bytes``; on the CPU ``touched_bytes``
+  + a little for each slot             the likelihoods of its next token, and a copy that is sorted
   + interpreter                        Python, llama.cpp, HTTP, prompts in flight; on a GPU: the driver's context
 
-What is predicted is compared in tests with what llama.cpp says it allocates, and at run time with what each worker is
-seen to take: from then on that is believed (``ledger``).
+All slots are sequences of one context and read in one batch. What is predicted is compared in tests with what llama.cpp
+says it allocates, and at run time with what each worker is seen to take: from then on that is believed (``ledger``).
 """
 
+from rbee.pool_core.kinds import keeps_no_cache
+from rbee.pool_core.load import Load, batch_tokens, sees_whole_texts
 from rbee.wire.catalog import ModelFile
+from rbee.wire.workers import Backend, Kv
 
 MIB = 1 << 20
-BATCH_TOKENS = 128
-"""Prompt tokens a slot reads in one step (``llm_worker.ports.PREFILL_TOKENS``): its buffers are made for so many."""
-
-CELLS = 256
-"""llama.cpp makes contexts of a multiple of so many tokens."""
 
 COMPUTE_LIMIT_BYTES = 384 * MIB
 INTERPRETER_LIMIT_BYTES = 192 * MIB
 """What a worker may take beyond weights and cache before its limit ends it: also with 64 requests of 1 MiB each."""
 
 INTERPRETER_BYTES = 80 * MIB
-SLOT_BYTES = 6 * MIB  # threads, work buffers and what the allocator keeps, of each slot on the CPU
+WORK_BYTES = 6 * MIB  # threads, work buffers and what the allocator keeps, of a context on the CPU
+SLOT_BYTES = MIB  # prompts, samplers and events of one slot
 TOKEN_BYTES = 192  # what llama.cpp's tokenizer keeps of each token it knows
 DEVICE_CONTEXT_BYTES = 320 * MIB  # what a CUDA context takes before a model is loaded
 CACHE_OF_WEIGHTS = 16  # a header that tells no cache size: assume a 16th of the weights per 1024 tokens
-_F32, _MASK, _CANDIDATE = 4, 6, 16  # bytes: a number; a place of the mask, in f32 and f16; a token's logit and its copy
+FLASH_HEADS = frozenset({40, 64, 72, 80, 96, 112, 128, 192, 256, 320, 512, 576})
+"""Lengths of heads that GPUs do without writing all scores down (ggml-cuda/fattn.cu); the CPU does any."""
+
+_F32, _MASK = 4, 6  # bytes: a number; a place of the mask, in f32 and f16
+_LOGITS = 4 + 16  # of a token of the vocabulary, for each slot: its likelihood, and the copy that is sorted
+_Q8 = (34, 64)  # a block of q8_0 has 34 bytes where f16 has 64
 
 
-def cache_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
-    """Return the bytes of key and value cache (f16) of ``slots`` slots of ``ctx`` tokens each."""
+def cache_bytes(model: ModelFile, load: Load) -> int:
+    """Return the bytes of key and value cache of all slots at full context."""
+    if keeps_no_cache(model):
+        return 0
     per_token = model.kv_bytes_per_token or model.size_bytes // CACHE_OF_WEIGHTS // 1024
-    return per_token * -(-ctx // CELLS) * CELLS * slots
+    whole = per_token * load.cells
+    return whole if load.kv is Kv.F16 else whole * _Q8[0] // _Q8[1]
 
 
-def compute_bytes(model: ModelFile, *, ctx: int) -> int:
-    """Return the bytes of activations that one slot needs for a batch.
+def compute_bytes(model: ModelFile, load: Load) -> int:
+    """Return the bytes of activations for one batch.
 
-    For each token of it, in f32: the attention scores of every head over the whole context, the logits of the whole
-    vocabulary, the two halves of the feed-forward layer, and a few vectors as wide as the model. llama.cpp lets some
-    of these share memory, and where flash attention is to be had it keeps no scores; so it takes less, and never more.
+    For each token of it, in f32: the logits of the whole vocabulary, the two halves of the feed-forward layer, and a
+    few vectors as wide as the model; and the mask. Where there is no flash attention, the scores of every head over a
+    whole context as well; where there is and the cache is q8_0, one layer of that in f16. llama.cpp lets some of these
+    share memory, so it takes less, and never more.
     """
     if not model.heads or not model.vocabulary:
         return COMPUTE_LIMIT_BYTES
-    per_token = model.heads * ctx + model.vocabulary + 2 * model.feed_forward_length + 6 * model.embedding_length
-    return BATCH_TOKENS * _F32 * per_token
+    ctx = load.cells // load.slots
+    scores = 0 if _flash(model, load) else model.heads * ctx
+    logits = 0 if keeps_no_cache(model) else model.vocabulary
+    per_token = _F32 * (scores + logits + _vectors(model)) + _MASK * ctx
+    return batch_tokens(model, load) * per_token + _staged_bytes(model, load)
 
 
-def touched_bytes(model: ModelFile, *, ctx: int) -> int:
-    """Return what of its activations a slot on the CPU ever touches; the rest of that buffer takes no memory.
+def touched_bytes(model: ModelFile, load: Load) -> int:
+    """Return what of its activations a worker on the CPU ever touches; the rest of that buffer takes no memory.
 
-    There flash attention is always to be had, so there is a mask and are no scores, and only the last token of a batch
-    has logits, which are sorted in a copy.
+    There flash attention is always to be had, so there is a mask and are no scores, and only the last token of each
+    slot has logits.
     """
     if not model.heads or not model.vocabulary:
         return COMPUTE_LIMIT_BYTES
-    vectors = 2 * model.feed_forward_length + 6 * model.embedding_length
-    return BATCH_TOKENS * (_F32 * vectors + _MASK * ctx) + _CANDIDATE * model.vocabulary + SLOT_BYTES
+    per_token = _F32 * _vectors(model) + _MASK * (load.cells // load.slots)
+    return batch_tokens(model, load) * per_token + WORK_BYTES
 
 
-def limit_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
+def limit_bytes(model: ModelFile, load: Load) -> int:
     """Return a worker's memory limit on the host, unless one is asked for."""
-    compute = max(COMPUTE_LIMIT_BYTES, slots * compute_bytes(model, ctx=ctx))
-    return model.size_bytes + cache_bytes(model, ctx=ctx, slots=slots) + compute + INTERPRETER_LIMIT_BYTES
+    compute = max(COMPUTE_LIMIT_BYTES, compute_bytes(model, load))
+    beside = adapters_bytes(load) + cache_bytes(model, load) + compute + _slots_bytes(model, load)
+    return model.size_bytes + beside + INTERPRETER_LIMIT_BYTES
 
 
-def host_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
+def host_bytes(model: ModelFile, load: Load) -> int:
     """Return what a worker on the CPU takes of the host's memory."""
-    return model.size_bytes + own_bytes(model, ctx=ctx, slots=slots)
+    return model.size_bytes + own_bytes(model, load)
 
 
-def own_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
+def own_bytes(model: ModelFile, load: Load) -> int:
     """Return what of that is not its weights."""
-    interpreter = INTERPRETER_BYTES + TOKEN_BYTES * model.vocabulary
-    return cache_bytes(model, ctx=ctx, slots=slots) + slots * touched_bytes(model, ctx=ctx) + interpreter
+    interpreter = INTERPRETER_BYTES + TOKEN_BYTES * model.vocabulary + _slots_bytes(model, load)
+    return cache_bytes(model, load) + touched_bytes(model, load) + adapters_bytes(load) + interpreter
 
 
-def device_bytes(model: ModelFile, *, ctx: int, slots: int) -> int:
-    """Return what a worker with all layers on one GPU takes of that GPU's memory.
+def device_bytes(model: ModelFile, load: Load) -> int:
+    """Return what a worker takes of its GPUs' memory, of all of them together.
 
-    The table of embeddings stays on the host, unless the output layer uses the same one.
+    The table of embeddings stays on the host, unless the output layer uses the same one. Where layers stay there as
+    well, those of one are copied to the GPU at a time to read a long prompt.
     """
-    weights = model.size_bytes - model.embedding_bytes
-    compute = slots * compute_bytes(model, ctx=ctx)
-    return weights + cache_bytes(model, ctx=ctx, slots=slots) + compute + DEVICE_CONTEXT_BYTES
+    weights, cache = weights_on_device(model, load), cache_bytes(model, load)
+    if is_partial(model, load):
+        cache = cache * _blocks(model, load) // model.layers
+        weights += _block_bytes(model)
+    beside = adapters_bytes(load) + compute_bytes(model, load)
+    return weights + cache + beside + load.gpus * DEVICE_CONTEXT_BYTES
+
+
+def rest_bytes(model: ModelFile, load: Load) -> int:
+    """Return what a worker on GPUs takes of the host's memory: itself, and the layers that stay there."""
+    if load.backend is Backend.CPU:
+        return host_bytes(model, load)
+    if not is_partial(model, load):
+        return INTERPRETER_BYTES + _outputs_bytes(model, load)
+    cache = cache_bytes(model, load)
+    left = cache - cache * _blocks(model, load) // model.layers
+    weights = model.size_bytes - weights_on_device(model, load)
+    return weights + left + touched_bytes(model, load) + INTERPRETER_BYTES + _outputs_bytes(model, load)
+
+
+def is_partial(model: ModelFile, load: Load) -> bool:
+    """Say whether some of the model's layers stay on the host; the output layer is one more than its header counts."""
+    return load.gpu_layers is not None and model.layers > 0 and load.gpu_layers <= model.layers
+
+
+def weights_on_device(model: ModelFile, load: Load) -> int:
+    """Return the bytes of weights on GPUs. llama.cpp puts the output layer there first, then the last blocks."""
+    if not is_partial(model, load):
+        return model.size_bytes - model.embedding_bytes
+    return model.output_bytes + _blocks(model, load) * _block_bytes(model)
+
+
+def adapters_bytes(load: Load) -> int:
+    return sum(adapter.size_bytes for adapter in load.adapters)
+
+
+def _blocks(model: ModelFile, load: Load) -> int:
+    return model.layers if load.gpu_layers is None else min(model.layers, load.gpu_layers - 1)
+
+
+def _block_bytes(model: ModelFile) -> int:
+    """Return the weights of one layer; all are about the same."""
+    outside = model.embedding_bytes + model.output_bytes
+    return -(-max(0, model.size_bytes - outside) // max(1, model.layers))
+
+
+def _vectors(model: ModelFile) -> int:
+    return 2 * model.feed_forward_length + 6 * model.embedding_length
+
+
+def _slots_bytes(model: ModelFile, load: Load) -> int:
+    return load.slots * (SLOT_BYTES + _LOGITS * model.vocabulary) + _outputs_bytes(model, load)
+
+
+def _outputs_bytes(model: ModelFile, load: Load) -> int:
+    """Return what llama.cpp sets aside on the host for the likelihoods after every token of a text that it sees whole.
+
+    It does, and fills it with zeros, although a model that only embeds has none.
+    """
+    if not sees_whole_texts(model):
+        return 0
+    return _F32 * batch_tokens(model, load) * (model.vocabulary + model.embedding_length)
+
+
+def _flash(model: ModelFile, load: Load) -> bool:
+    return load.backend is Backend.CPU or load.kv is Kv.Q8_0 or model.key_length in FLASH_HEADS
+
+
+def _staged_bytes(model: ModelFile, load: Load) -> int:
+    """Return one layer's keys and values in f16, into which a GPU turns those of another type before it uses them."""
+    if load.kv is Kv.F16 or load.backend is Backend.CPU:
+        return 0
+    return model.kv_bytes_per_token * load.cells // max(1, model.layers)

@@ -3,59 +3,104 @@
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
-from rbee.errors import InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
-from rbee.pool_core import advice, inventory, ledger, memory, names
+from rbee.errors import InsufficientDisk, InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
+from rbee.pool_core import advice, inventory, kinds, ledger, memory, mixes, names
 from rbee.pool_core.ledger import Survey
+from rbee.pool_core.load import Load, batch_tokens
 from rbee.pool_core.ports import PoolFacts, WorkerPlan
-from rbee.wire.catalog import ModelFile
+from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.pools import Device
 from rbee.wire.words import bytes_text
-from rbee.wire.workers import Backend, WorkerSpec
+from rbee.wire.workers import Backend, Kv, WorkerSpec
 
 THREADS_PER_SLOT = 8
 USUAL_LAYERS = 32
 
 
-def decide(spec: WorkerSpec, model: ModelFile, *, facts: PoolFacts, survey: Survey) -> WorkerPlan:
+def decide(
+    spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile] = (), *, facts: PoolFacts, survey: Survey
+) -> WorkerPlan:
     """Return the plan, still without id and address (``Candidates`` gives those).
+
+    Args:
+        adapters: what is to lie over ``model``, in this order.
 
     Raises:
         BackendUnavailable, InvalidRequest, InsufficientVram, InsufficientMemory: with what there is.
     """
     inventory.require_backend(spec.backend, [Backend(name) for name in facts.backends], survey.inventory)
-    slots = spec.slots or facts.slots
-    ctx = _context(spec, model, facts)
-    needed = ledger.need(model, spec.backend, ctx=ctx, slots=slots, known=survey.known).bytes
+    mixes.check(model, adapters)
+    load = load_of(spec, model, adapters, facts)
+    needed = ledger.need(model, load, survey.known).bytes
     ledger_lines = ledger.devices(survey)
     if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
         raise inventory.no_gpu(spec.backend, survey.inventory)
     try:
         gpus, split = _gpus(spec, needed, ledger_lines, layer_bytes=needed // (model.layers or USUAL_LAYERS))
-        on_host = memory.INTERPRETER_BYTES if gpus else needed
+        on_host = memory.rest_bytes(model, load) if gpus else needed
         _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
     except (InsufficientVram, InsufficientMemory) as error:
-        error.hint = advice.for_too_little(
-            spec, model, ctx=ctx, slots=slots, lines=ledger_lines, known=survey.known
-        )  # fmt: skip
+        error.hint = advice.for_too_little(spec, model, load, ledger_lines, survey.known)
         raise
+    load = dataclasses.replace(load, gpus=max(1, len(gpus)))
     return WorkerPlan(
         id=spec.id or "",
         backend=str(spec.backend),
-        model=model.id,
+        model=mixes.name_of(model, adapters),
         model_paths=model.paths,
         address="",
-        ctx=ctx,
-        slots=slots,
+        ctx=load.ctx,
+        slots=load.slots,
         idle_s=spec.idle_s or facts.idle_s,
-        memory_bytes=spec.memory_bytes or memory.limit_bytes(model, ctx=ctx, slots=slots),
+        memory_bytes=spec.memory_bytes or memory.limit_bytes(model, load),
         gpu=gpus[0] if gpus else None,
         gpus=gpus if len(gpus) > 1 else (),
         split=split,
         cpu_percent=spec.cpu_percent,
-        threads=facts.threads or min(survey.host.cpus, THREADS_PER_SLOT * slots),
+        threads=facts.threads or min(survey.host.cpus, THREADS_PER_SLOT * load.slots),
         pinned=spec.pinned,
         spare=spec.spare,
+        kv=str(load.kv),
+        batch=batch_tokens(model, load),
+        gpu_layers=load.gpu_layers,
+        adapter_paths=tuple(adapter.paths[0] for adapter in adapters),
+        keep=_keep(spec, model, facts),
     )
+
+
+def load_of(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], facts: PoolFacts) -> Load:
+    """Return how the worker is to hold its model: as asked for, else as the pool is set, where the model can.
+
+    Raises:
+        InvalidRequest: what is asked for cannot be.
+    """
+    if spec.kv is not None:
+        kinds.require_kv(spec.kv, model)
+    if spec.gpu_layers is not None and spec.backend is Backend.CPU:
+        raise InvalidRequest(f"gpu_layers is {spec.gpu_layers}, but the backend is cpu", hint="leave --gpu-layers out")
+    if spec.gpu_layers is not None and not model.layers:
+        raise InvalidRequest(f"gpu_layers is {spec.gpu_layers}, but {model.id} does not say how many layers it has")
+    usual = ledger.usual_load(
+        model, spec.backend, ctx=facts.ctx, slots=spec.slots or facts.slots, kv=spec.kv or Kv(facts.kv)
+    )
+    ctx = _context(spec, model, facts)
+    load = dataclasses.replace(usual, ctx=ctx, gpu_layers=spec.gpu_layers, adapters=tuple(adapters))
+    return load if memory.is_partial(model, load) else dataclasses.replace(load, gpu_layers=None)
+
+
+def require_room_to_keep(plan: WorkerPlan, model: ModelFile, free: int) -> None:
+    """
+    Raises:
+        InsufficientDisk: all slots at full context would not fit on the disk where they are kept.
+    """
+    load = Load(backend=Backend(plan.backend), ctx=plan.ctx, slots=plan.slots, kv=Kv(plan.kv))
+    needed = memory.cache_bytes(model, load)
+    if needed > free:
+        raise InsufficientDisk(
+            f"to keep its conversations the worker needs {bytes_text(needed)} of disk, {bytes_text(free)} are free",
+            hint="leave --keep out, or spawn it with less --ctx or --slots, or --kv q8_0",
+            details={"needed_bytes": needed, "free_bytes": free},
+        )
 
 
 class Candidates:
@@ -115,6 +160,13 @@ def _context(spec: WorkerSpec, model: ModelFile, facts: PoolFacts) -> int:
     if model.context_tokens and spec.ctx > most:
         raise InvalidRequest(f"ctx is {spec.ctx}, but {model.id} was trained on {most} tokens", hint=f"--ctx={most}")
     return spec.ctx
+
+
+def _keep(spec: WorkerSpec, model: ModelFile, facts: PoolFacts) -> bool:
+    """Say whether conversations outlive a sleep: as asked for, else as the pool is set; only a chat has one to keep."""
+    if spec.keep and model.kind is not ModelKind.GENERATE:
+        raise InvalidRequest(f"keep is asked for, but {model.id} has no conversations", hint="leave --keep out")
+    return (facts.keep if spec.keep is None else spec.keep) and model.kind is ModelKind.GENERATE
 
 
 def _gpus(

@@ -34,6 +34,18 @@ class WorkerPlan:
     threads: int = 0
     pinned: bool = False
     spare: bool = False
+    kv: str = "f16"
+    batch: int = 128
+    """Tokens of all slots together that are read in one step."""
+    gpu_layers: int | None = None
+    adapter_paths: tuple[str, ...] = ()
+    """Of the adapters that ``model`` names, in that order."""
+    keep: bool = False
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it reads."""
+        return (*self.model_paths, *self.adapter_paths)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,6 +58,11 @@ class HoldPlan:
     backend: str = "cpu"
     gpu: int | None = None
     gpus: tuple[int, ...] = ()
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """All that it reads."""
+        return self.model_paths
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,6 +183,9 @@ class HostProbe(Protocol):
     async def resident(self, pids: Collection[int]) -> Mapping[int, Resident]:
         """Return what each process has; those that are gone, or not for our eyes, are left out."""
 
+    async def room_to_keep(self) -> int:
+        """Return the bytes that are free where workers keep conversations while they sleep."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:
@@ -277,3 +297,5 @@ class PoolFacts:
     threads: int
     load_timeout_s: float
     gpu_limit_c: int = 0
+    kv: str = "f16"
+    keep: bool = False

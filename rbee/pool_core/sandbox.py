@@ -20,7 +20,7 @@ class Confined(Protocol):
     @property
     def gpus(self) -> tuple[int, ...]: ...
     @property
-    def model_paths(self) -> tuple[str, ...]: ...
+    def files(self) -> tuple[str, ...]: ...
 
 
 def properties(
@@ -78,7 +78,7 @@ def _system(plan: Confined, render_nodes: Callable[[], Sequence[str]]) -> dict[s
         "PrivateDevices": not nodes,  # hides GPUs
         "DevicePolicy": "closed",
         "DeviceAllow": [(node, "rw") for node in nodes],
-        "ProtectHome": "read-only" if any(path.startswith(HOMES) for path in plan.model_paths) else "yes",
+        "ProtectHome": "read-only" if any(path.startswith(HOMES) for path in plan.files) else "yes",
         "ProtectProc": "invisible",
         "ProtectKernelModules": True,
         "ProtectKernelLogs": True,

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
-from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement
+from rbee.pool_core import failure, held, inventory, ledger, lifecycle, mixes, names, placement
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
     Checkout,
@@ -26,7 +26,7 @@ from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntr
 from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
-from rbee.wire.workers import Backend, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
 
 class PoolService:
@@ -81,7 +81,7 @@ class PoolService:
             workers=ledger.told(survey),
             models=tuple(survey.models),
             devices=ledger.devices(survey),
-            needs=ledger.needs(survey, ctx=facts.ctx, slots=facts.slots),
+            needs=ledger.needs(survey, ctx=facts.ctx, slots=facts.slots, kv=Kv(facts.kv)),
         )
 
     async def snapshot_for_queen(self) -> PoolSnapshot:
@@ -226,7 +226,7 @@ class PoolService:
         if file is None:  # what is not whole can be deleted all the same
             await self._models.delete(model)
             return
-        users = [worker.id for worker in await self.list_workers() if worker.model == file.id]
+        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(mixes.PLUS)]
         if users:
             raise Conflict(
                 f"model {file.id} is used by {', '.join(users)}",
@@ -323,8 +323,21 @@ class PoolService:
         self._refuse_draining("is draining")
         if spec.id is not None:
             names.check(spec.id)
-        model = await self.get_model(spec.model)
-        return placement.decide(spec, model, facts=self._facts, survey=await self._survey())
+        base, over = mixes.parts_of(spec.model)
+        model = await self.get_model(base)
+        adapters = [await self._adapter(each, model) for each in over]
+        plan = placement.decide(spec, model, adapters, facts=self._facts, survey=await self._survey())
+        if plan.keep:
+            placement.require_room_to_keep(plan, model, await self._host.room_to_keep())
+        return plan
+
+    async def _adapter(self, name: str, base: ModelFile) -> ModelFile:
+        found = await self._models.find(name)
+        if found is None:
+            raise ModelNotFound(
+                f"adapter {name} for {base.id} is not on this host", hint=f"rbee-hive models download {name}"
+            )
+        return found
 
     async def _create(self, plan: WorkerPlan) -> WorkerPlan:
         """Make the units under the first id and on the first port that systemd grants."""

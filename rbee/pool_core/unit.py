@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from rbee.errors import RbeeError
 from rbee.pool_core import names, sandbox
+from rbee.pool_core.load import CPU_BATCH_TOKENS
 from rbee.pool_core.ports import WorkerPlan
 
 RESTART_S = 1.0
@@ -21,6 +22,7 @@ START_LIMIT_BURST = 5
 TASKS = 256
 STOP_MARGIN_S = 5.0  # between the end of the worker's own grace and SIGKILL
 QUOTED = "--quoted"
+_LORA = "--lora="
 _UNHARMED = re.compile(r"""[^$;`'"\\\x00-\x1f\x7f]*""")
 _LEGIBLE = "/-_.=:,@+~"
 WRONG_BY_ITSELF = (64, 65, 78)  # usage, data, configuration: trying again does not heal them (sysexits(3))
@@ -42,7 +44,8 @@ class Place:
     """Where and how units are made; the same for all workers of a pool.
 
     ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker;
-    ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes.
+    ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes; ``llama_lib`` is
+    the folder of another llama.cpp than the one its Python package brings, empty for that one.
     """
 
     mode: Mode
@@ -52,6 +55,7 @@ class Place:
     load_timeout_s: float
     stop_grace_s: float
     render_nodes: Callable[[], Sequence[str]] = tuple
+    llama_lib: str = ""
 
 
 def secret_file(worker: str, place: Place) -> str:
@@ -84,7 +88,8 @@ def _words(plan: WorkerPlan) -> list[str]:
     gpus = plan.gpus or (() if plan.gpu is None else (plan.gpu,))
     gpu = [f"--gpu={','.join(map(str, gpus))}"] if gpus else []
     split = [f"--split={','.join(map(str, plan.split))}"] if plan.split else []
-    flags = [word for word, said in (("--pinned", plan.pinned), ("--spare", plan.spare)) if said]
+    layers = [] if plan.gpu_layers is None else [f"--gpu-layers={plan.gpu_layers}"]
+    said = (("--pinned", plan.pinned), ("--spare", plan.spare), ("--keep", plan.keep))
     return [
         f"--id={plan.id}",
         f"--model={plan.model}",
@@ -94,9 +99,13 @@ def _words(plan: WorkerPlan) -> list[str]:
         f"--slots={plan.slots}",
         f"--idle={plan.idle_s}",
         f"--threads={plan.threads}",
+        f"--kv={plan.kv}",
+        f"--batch={plan.batch}",
         *gpu,
         *split,
-        *flags,
+        *layers,
+        *(word for word, wanted in said if wanted),
+        *(f"{_LORA}{path}" for path in plan.adapter_paths),
         *plan.model_paths,
     ]
 
@@ -126,8 +135,14 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
             split=tuple(int(percent) for percent in options["split"].split(",")) if "split" in options else (),
             pinned="--pinned" in words,
             spare="--spare" in words,
+            keep="--keep" in words,
             cpu_percent=cpu_percent,
             threads=int(options["threads"]),
+            # Workers that were started before these were there go on, and had none of it.
+            kv=options.get("kv", "f16"),
+            batch=int(options.get("batch", CPU_BATCH_TOKENS)),
+            gpu_layers=int(options["gpu-layers"]) if "gpu-layers" in options else None,
+            adapter_paths=tuple(word.removeprefix(_LORA) for word in words if word.startswith(_LORA)),
         )
     except (KeyError, ValueError) as error:
         raise NotAWorker(f"not a worker's command line ({error}): {' '.join(words)[:200]}") from None
@@ -154,6 +169,7 @@ def service_properties(plan: WorkerPlan, place: Place) -> dict[str, object]:
         **_life(plan, place),
         **_limits(plan),
         **sandbox.properties(plan, dynamic_user=place.mode is Mode.SYSTEM, render_nodes=place.render_nodes),
+        **(_kept(plan) if plan.keep else {}),
         "LoadCredential": [("secret", secret_file(plan.id, place))],
         "Environment": environment(plan, place),
     }
@@ -175,6 +191,7 @@ def environment(plan: WorkerPlan, place: Place) -> dict[str, str]:
         "GOMP_SPINCOUNT": "10000",
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
+        **({"LLAMA_CPP_LIB_PATH": place.llama_lib} if place.llama_lib else {}),
     }
 
 
@@ -224,14 +241,19 @@ def _limits(plan: WorkerPlan) -> dict[str, object]:
     }
 
 
+def _kept(plan: WorkerPlan) -> dict[str, object]:
+    """Return where it leaves its conversations when it goes to sleep: a folder that nobody else may look into."""
+    return {"CacheDirectory": [names.stem(plan.id)], "CacheDirectoryMode": 0o700}
+
+
 def _lines(key: str, value: object) -> list[str]:
     """Return the lines a property takes in a unit file."""
     if key == "CPUQuota" and isinstance(value, float):
         return [f"CPUQuota={value:.0%}"]
     if key.startswith("Exec") and isinstance(value, list):
         return [f"{key}={' '.join(words)}" for words in value]
-    if key == "UMask":
-        return [f"UMask={value:04o}"]
+    if key in ("UMask", "CacheDirectoryMode"):
+        return [f"{key}={value:04o}"]
     if isinstance(value, dict):
         return [f'{key}="{name}={text}"' for name, text in value.items()]
     if isinstance(value, bool):

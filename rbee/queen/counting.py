@@ -10,7 +10,7 @@ from rbee.orchestrator_core.scheduling import seats_of
 from rbee.orchestrator_core.view import View
 from rbee.queen.pools import Pools
 from rbee.wire.inference import InferenceRequest
-from rbee.wire.jobs import Generation, JobSpec
+from rbee.wire.jobs import Generation, JobSpec, Work
 from rbee.wire.workers import WorkerState
 
 COUNT_S = 2.0
@@ -24,7 +24,7 @@ async def prompt_tokens(spec: JobSpec, view: View, pools: Pools) -> int:
         ContextTooLong: no worker there is, or could be started, has room for it.
         InvalidRequest: the model's template refuses the messages.
     """
-    context = context_of(spec, view)
+    context = context_of(spec, view) if spec.work is Work.GENERATE else None  # each input has the context for itself
     if context is None or surely_fits(spec, context):
         return 0
     counted = await count(spec, view, pools)

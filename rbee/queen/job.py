@@ -1,16 +1,17 @@
 """An unfinished job as the queen holds it: the same as on disk, and who reads it."""
 
 import asyncio
-import dataclasses
 import time
 from array import array
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeAlias
 
 from rbee.errors import NoCapacity, RbeeError
-from rbee.orchestrator_core.moment import Plain, job_row, prompt_bytes
+from rbee.orchestrator_core.moment import Plain, job_row
 from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.prompts import prompt_bytes
 from rbee.orchestrator_core.queue import Waiting
 from rbee.orchestrator_core.warmth import blocks_of
 from rbee.queen.clock import Clock
@@ -20,7 +21,7 @@ from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Move, Unfinished
 from rbee.queen.store.store import Store
 from rbee.wire import codec
-from rbee.wire.events import Call, End, Failure, JobEvent, StopReason, Token, dump, name_of
+from rbee.wire.events import Call, End, Failure, JobEvent, Score, StopReason, Token, Vector, dump, name_of
 from rbee.wire.jobs import JobSpec, JobState, Placement
 
 FULL_DISK_PAUSE_S = 1.0
@@ -38,9 +39,12 @@ class Item(NamedTuple):
 
 def item(event: JobEvent, worker_event: int | None = None) -> Item:
     """Return ``event`` as it is stored; tokens by their numbers are kept beside it, for no reader."""
-    if isinstance(event, Token | Call) and event.ids:
-        told = dataclasses.replace(event, ids=())
-        return Item(name_of(told), dump(told), worker_event, event.ids, told)
+    if isinstance(event, Token) and event.ids:
+        told = Token(i=event.i, t=event.t, logprobs=event.logprobs)
+        return Item("token", dump(told), worker_event, event.ids, told)
+    if isinstance(event, Call) and event.ids:
+        piece = replace(event, ids=())
+        return Item("call", dump(piece), worker_event, event.ids, piece)
     return Item(name_of(event), dump(event), worker_event, event=event)
 
 
@@ -101,6 +105,8 @@ class Job:
         self.delivered = kept.delivered
         self.said = array("I", kept.tokens)
         """The model's tokens that were told so far: another worker goes on from them."""
+        self.parts = set(kept.parts)
+        """The inputs whose vectors or scores were told; a worker that starts over tells them again."""
         self.seed = status.seed
         self.tokens_in = status.tokens_in
         self.told_start = status.started_ms is not None
@@ -291,9 +297,11 @@ class Job:
                 self.began_s = self.began_s or time.monotonic()
                 self.told_start = True
         for each in items:
-            if each.kind in events.SAID:
+            if each.kind in ("token", "call"):
                 self.delivered = True
                 self.said.extend(each.tokens)
+            if isinstance(each.event, Vector | Score):
+                self.parts.add(each.event.index)
             if each.worker_event is not None:
                 self.worker_event = each.worker_event
 

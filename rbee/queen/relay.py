@@ -20,7 +20,7 @@ from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.store.jobs import Move, Stale
 from rbee.wire import continuation
-from rbee.wire.events import End, Failure, JobEvent, Metrics, Started, StopReason
+from rbee.wire.events import End, Failure, JobEvent, Metrics, Score, Started, StopReason, Vector
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Generation, JobSpec, JobState
 
@@ -143,7 +143,7 @@ class Relay:
         kept: list[JobEvent] = []
         failure: RbeeError | None = None
         for number, event in batch:
-            if number <= self._job.worker_event:
+            if number <= self._job.worker_event or self._told(event):
                 continue
             failure = self._refusal(event)
             if failure is not None:
@@ -157,6 +157,10 @@ class Relay:
                 self._observe(event)
         if failure is not None:
             raise failure
+
+    def _told(self, event: JobEvent) -> bool:
+        """Say whether another attempt told this part of the answer already."""
+        return isinstance(event, Vector | Score) and event.index in self._job.parts
 
     def _signed(self, event: JobEvent) -> JobEvent:
         """Return ``event`` as readers have it: a stream starts once, and then may be resumed."""

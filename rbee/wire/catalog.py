@@ -3,9 +3,19 @@
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from rbee.wire.fields import name, number, plain, text
+
+
+class ModelKind(StrEnum):
+    """What a model is for. One that generates may embed as well; an adapter is no model, but changes one (LoRA)."""
+
+    GENERATE = "generate"
+    EMBED = "embed"
+    RERANK = "rerank"
+    ADAPTER = "adapter"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,6 +27,7 @@ class ModelFile:
     paths: tuple[str, ...]
     size_bytes: int
     sha256: str = plain("", doc="of the one file; of a split model: of the parts' sums; empty until hashed")
+    kind: ModelKind = ModelKind.GENERATE
     architecture: str = ""
     name: str = ""
     quantization: str = ""
@@ -27,11 +38,14 @@ class ModelFile:
     vocabulary: int = plain(0, doc="tokens the model knows")
     longest_token_bytes: int = plain(0, unit="bytes", doc="so a text has at least its bytes / this many tokens")
     heads: int = 0
+    key_length: int = plain(0, doc="of one head's key; 0: not told")
+    value_length: int = plain(0, doc="of one head's value")
     embedding_length: int = 0
     feed_forward_length: int = 0
     embedding_bytes: int = plain(
         0, unit="bytes", doc="of the weights, what stays on the host when the rest is on a GPU"
     )
+    output_bytes: int = plain(0, unit="bytes", doc="of the weights, the last layer, which goes to a GPU first")
     chat_template: bool = False
     revision: str = ""
     verified_ms: int | None = None

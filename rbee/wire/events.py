@@ -166,6 +166,8 @@ KINDS: Mapping[str, type[JobEvent]] = {
     "end": End,
     "error": Failure,
 }
+PARTS = ("token", "call", "vector", "score")
+"""Events that hold what was asked for; the others only tell how it goes."""
 NAMES: Mapping[type[JobEvent], str] = {kind: word for word, kind in KINDS.items()}
 
 

@@ -7,7 +7,7 @@ from enum import StrEnum
 from rbee.wire.catalog import ModelFile
 from rbee.wire.draining import DrainReason
 from rbee.wire.fields import items, name, number, plain, text
-from rbee.wire.workers import Backend, WorkerStatus
+from rbee.wire.workers import Backend, Kv, WorkerStatus
 
 
 class PoolState(StrEnum):
@@ -53,12 +53,22 @@ class Gpu:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Build:
+    """A backend, and whether workers here can use it: llama.cpp carries its library, and there is a device for it."""
+
+    name: str = plain(doc="cpu, cuda, rocm, vulkan, metal or rpc")
+    carried: bool = plain(doc="this install of llama.cpp was built with it")
+    problem: str = plain("", doc="why no worker can use it here; empty of one that can")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class GpuInventory:
     """``reason`` says why the list is empty: no driver library, no device, permission."""
 
     gpus: tuple[Gpu, ...] = ()
     driver: str = ""
     reason: str = ""
+    builds: tuple[Build, ...] = plain((), doc="what llama.cpp on this host was built with")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,6 +110,7 @@ class Need:
     bytes: int = plain(unit="bytes")
     ctx: int = plain(unit="tokens a slot")
     slots: int = 1
+    kv: Kv = Kv.F16
     measured: bool = plain(False, doc="seen before with this file; else predicted from its header")
     load_ms: int | None = plain(None, unit="ms", doc="how long it took to load; null: never seen")
 

@@ -16,6 +16,13 @@ class Backend(StrEnum):
     METAL = "metal"
 
 
+class Kv(StrEnum):
+    """How a worker keeps keys and values: q8_0 takes little more than half, and costs a little exactness."""
+
+    F16 = "f16"
+    Q8_0 = "q8_0"
+
+
 class WorkerState(StrEnum):
     STARTING = "starting"
     READY = "ready"
@@ -32,17 +39,24 @@ class WorkerSpec:
     """What to start. Absent numbers are filled in by the pool from its settings and the model."""
 
     backend: Backend
-    model: str = text(longest=300, shortest=1, doc="alias or reference of a model this pool has")
+    model: str = text(
+        longest=300, shortest=1, doc="alias or reference of a model this pool has; +adapter for each LoRA"
+    )
     id: str | None = name(default=None, doc="absent: worker-<backend>-<n>")
     gpu: int | None = number(low=0, high=63, default=None)
     ctx: int | None = number(low=64, high=1 << 20, default=None, unit="tokens a slot")
     slots: int | None = number(low=1, high=64, default=None)
+    kv: Kv | None = None
+    gpu_layers: int | None = number(
+        low=1, high=1000, default=None, unit="layers", doc="so many on the GPU, the rest on the host; absent: all"
+    )
     memory_bytes: int | None = number(low=16 << 20, high=1 << 45, default=None, unit="bytes")
     cpu_percent: int | None = number(low=1, high=100_000, default=None, unit="% of one core")
     idle_s: int | None = number(low=1, high=30 * 86_400, default=None, unit="s")
     lazy: bool = plain(False, doc="only the socket; the first request starts the service")
     pinned: bool = plain(False, doc="never evicted for another model")
     spare: bool = plain(False, doc="for a deep queue; goes when it falls asleep")
+    keep: bool | None = plain(None, doc="conversations outlive its sleep, on disk; absent: as the pool is set")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,6 +98,9 @@ class WorkerStatus:
     split: tuple[int, ...] = plain((), doc="how many percent of its need each of those takes")
     pinned: bool = False
     spare: bool = False
+    keep: bool = plain(False, doc="its conversations lie on disk while it sleeps")
+    kv: Kv = Kv.F16
+    gpu_layers: int | None = plain(None, doc="how many are on its GPUs; null: all, or it has none")
     need_bytes: int = plain(0, unit="bytes", doc="of its device, while it runs")
     device_bytes: int | None = plain(None, unit="bytes", doc="of its GPUs, as the driver says; null where it does not")
     load_ms: int | None = plain(None, unit="ms", doc="how long its last start took")

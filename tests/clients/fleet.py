@@ -11,7 +11,7 @@ from pathlib import Path
 from rbee.wire.events import Call, End, JobEvent, StopReason, Vector
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Role, Work
-from tests.assets.encoder import tiny_encoder
+from tests.assets.kinds import tiny_encoder
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.support.real_worker import real_worker
 from tests.unit.queen.conftest import TOKEN, running

@@ -5,10 +5,12 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from rbee.errors import Conflict, ModelNotFound, NotFound
 from rbee.pool_core import names, placement, unit
 from rbee.pool_core.condition import Condition
+from rbee.pool_core.load import Load
 from rbee.pool_core.ports import (
     HeldFacts,
     HoldPlan,
@@ -24,9 +26,15 @@ from rbee.pool_core.service import PoolService
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.git import GitChange, GitStatus, GitSubmodule, GitUpdate
 from rbee.wire.pools import Gpu, GpuInventory, HostResources
-from rbee.wire.workers import LogLine, WorkerExit
+from rbee.wire.workers import Backend, LogLine, WorkerExit
 
 GIB = 1 << 30
+
+
+def load(backend: Backend = Backend.CPU, *, ctx: int = 2048, slots: int = 1, **more: Any) -> Load:
+    return Load(backend=backend, ctx=ctx, slots=slots, **more)
+
+
 PROGRAM = "/opt/rbee/bin/llm-worker-rbee"
 TINY = ModelFile(
     id="tiny",
@@ -230,6 +238,11 @@ class FakeHost:
 
     async def resident(self, pids: Collection[int]) -> Mapping[int, Resident]:
         return {pid: each for pid, each in self.residents.items() if pid in pids}
+
+    room_bytes: int = 100 * GIB
+
+    async def room_to_keep(self) -> int:
+        return self.room_bytes
 
     async def resources(self) -> HostResources:
         return HostResources(

@@ -21,8 +21,9 @@ from rbee.errors import Conflict, NotFound, RbeeError
 from rbee.wire import codec, continuation
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ModelFile
 from rbee.wire.draining import DrainReason
-from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token, last, name_of
+from rbee.wire.events import Call, End, Failure, JobEvent, Score, Started, StopReason, Token, Vector, last, name_of
 from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
+from rbee.wire.jobs import Work
 from rbee.wire.pools import Device, GpuInventory, HostResources, Need, PoolSnapshot
 from rbee.wire.sse import Frame
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
@@ -60,6 +61,7 @@ class FakeWorker:
         self.pause_at: int | None = None
         self.refusals: list[RbeeError] = []
         self.failure: Failure | None = None
+        self.calls: list[Call] = []
         self.address = ""
         self.draining = False
         self.deaf = False
@@ -178,6 +180,15 @@ class FakeWorker:
                 await self.open.wait()
                 generation.say(event)
             return
+        if asked.work is not Work.GENERATE:
+            await self._work_on_inputs(generation)
+            return
+        for piece in self.calls:
+            generation.say(piece)
+        if self.calls:
+            stop = StopReason.TOOL_CALLS
+            generation.say(End(tokens_in=3, tokens_out=len(self.calls), stop_reason=stop, decode_ms=1.0, ttft_ms=1.0))
+            return
         made = said = len(continuation.unpacked(asked.continue_from))
         for made in range(said, asked.max_tokens):
             if self.pause_at == made:
@@ -193,6 +204,20 @@ class FakeWorker:
         stop = StopReason.CANCELLED if generation.cancelled else StopReason.MAX_TOKENS
         out = made if generation.cancelled else asked.max_tokens
         generation.say(End(tokens_in=3, tokens_out=out, stop_reason=stop, decode_ms=1.0, ttft_ms=1.0))
+
+    async def _work_on_inputs(self, generation: Generation) -> None:
+        """A vector is (1, 0); a document is the better, the longer it is."""
+        asked = generation.request
+        for index, text in enumerate(asked.inputs):
+            if self.pause_at == index:
+                self.open.clear()
+            await self.open.wait()
+            if asked.work is Work.EMBED:
+                generation.say(Vector(index=index, data="AACAPwAAAAA=", tokens=2))
+            else:
+                generation.say(Score(index=index, score=float(len(text)), tokens=2))
+        stop = StopReason.EOS
+        generation.say(End(tokens_in=2 * len(asked.inputs), tokens_out=0, stop_reason=stop, decode_ms=1.0, ttft_ms=1.0))
 
     async def _stream(self, request: Request, generation: Generation, after: int) -> None:
         task = asyncio.current_task()

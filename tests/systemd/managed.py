@@ -46,6 +46,9 @@ while (left := end - time.monotonic()) > 0:
         connection.sendall(str(os.getpid()).encode() if connection.recv(100) == secret.encode() else b"no")
         connection.close()
         end = time.monotonic() + said.idle
+if said.keep:
+    with open(os.environ["CACHE_DIRECTORY"] + "/slot-0", "w") as kept:
+        kept.write("what somebody said")
 """
 
 DRIVER = """

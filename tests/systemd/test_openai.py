@@ -73,9 +73,9 @@ def test_an_unknown_model_is_not_found(client: openai.OpenAI) -> None:
     [
         {"temperature": 9},
         {"max_tokens": 0},
-        {"n": 3},
+        {"n": 99},
         {"stop": ["a"] * 5},
-        {"tools": [{"type": "function", "function": {"name": "f"}}]},
+        {"tools": [{"type": "custom", "custom": {"name": "f"}}]},
     ],
     ids=str,
 )

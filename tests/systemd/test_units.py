@@ -153,6 +153,30 @@ def test_only_the_secret_opens_a_worker_and_it_outlives_whoever_made_it(managed:
     assert managed.ask(("stop", [ID]), ("secret", [ID]))[1]["error"] == "NotFound"
 
 
+def test_what_is_kept_of_conversations_is_the_workers_alone_and_goes_with_it(managed: Managed) -> None:
+    """It lies there while the worker sleeps, also over a wake, and is gone when the worker is stopped for good."""
+    managed.ask(("create", managed.plan(idle_s=1, keep=True)), ("start", ID))
+    folder = "/home/ann/.cache/rbee-worker-cpu-0" if managed.user else "/var/cache/private/rbee-worker-cpu-0"
+    lab(managed).wait_active(SERVICE, "inactive")
+    assert managed.host.read(f"{folder}/slot-0") == "what somebody said"
+    modes = managed.host.run(["stat", "-c", "%a", folder, f"{folder}/slot-0"]).stdout.split()
+    assert modes == ["700", "600"]
+    managed.ask(("start", ID))
+    lab(managed).wait_active(SERVICE)
+    lab(managed).wait_active(SERVICE, "inactive")
+    assert managed.ask(("stop", [ID]), ("list", [])) == [None, []]
+    assert managed.host.run(["ls", "-d", folder], check=False).returncode != 0
+    assert lab(managed).units("rbee-worker-*") == set()
+
+
+def test_one_that_runs_is_stopped_and_cleaned_as_well(managed: Managed) -> None:
+    managed.ask(("create", managed.plan(keep=True)), ("start", ID))
+    folder = "/home/ann/.cache/rbee-worker-cpu-0" if managed.user else "/var/cache/private/rbee-worker-cpu-0"
+    assert managed.host.run(["ls", "-d", folder]).returncode == 0
+    assert managed.ask(("stop", [ID]), ("create", managed.plan()), ("list", []))[:2] == [None, None]
+    assert managed.host.run(["ls", "-d", folder], check=False).returncode != 0
+
+
 def test_idle_is_no_process_and_a_connection_wakes_it(managed: Managed) -> None:
     _, _, secret = managed.ask(("create", managed.plan(idle_s=1)), ("start", ID), ("secret", [ID]))
     first = lab(managed).pid(SERVICE)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rbee.adapters.gpus import amd
 from rbee.adapters.gpus.nvml import Nvml
+from rbee.adapters.llama_builds import builds
 from rbee.wire.pools import GpuInventory
 
 
@@ -14,10 +15,12 @@ class GpuProbe:
     """Asks anew each time: a GPU may come (driver loaded) and go (fallen off the bus) while we run.
 
     Args:
-        root: where /sys and /proc are.
+        root: where /sys, /proc and /dev are.
+        lib: where llama.cpp's libraries lie.
     """
 
-    def __init__(self, root: Path = Path("/")) -> None:
+    def __init__(self, root: Path = Path("/"), *, lib: Path | None = None) -> None:
+        self._lib = lib
         self._nvml = Nvml(root)
         self._root = root
         self._turn = threading.Lock()
@@ -35,7 +38,8 @@ class GpuProbe:
             found = self._nvml.read()
         others = amd.read(self._root)
         reason = "" if others and not found.gpus else found.reason
-        return dataclasses.replace(found, gpus=(*found.gpus, *others), reason=reason)
+        gpus = (*found.gpus, *others)
+        return dataclasses.replace(found, gpus=gpus, reason=reason, builds=builds(self._lib, self._root))
 
     def _let_go(self) -> None:
         with self._turn:

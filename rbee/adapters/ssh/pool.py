@@ -208,10 +208,13 @@ def _spawn_options(spec: WorkerSpec) -> list[str]:
         "gpu": spec.gpu,
         "ctx": spec.ctx,
         "slots": spec.slots,
+        "kv": spec.kv,
+        "gpu-layers": spec.gpu_layers,
         "memory": spec.memory_bytes,
         "cpu": spec.cpu_percent,
         "idle": spec.idle_s,
     }
     flags = {"--lazy": spec.lazy, "--pin": spec.pinned, "--spare": spec.spare}
+    flags |= {"--keep": spec.keep is True, "--forget": spec.keep is False}
     options = [f"--{key}={value}" for key, value in given.items() if value is not None]
     return options + [flag for flag, said in flags.items() if said]

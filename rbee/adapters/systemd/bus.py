@@ -272,6 +272,8 @@ KNOWN_UNIT_SIGNATURES.update(
     {
         b"StartLimitIntervalSec": _usec(b"StartLimitIntervalUSec"),
         b"After": _as(b"as"),
+        b"CacheDirectory": _as(b"as"),
+        b"CacheDirectoryMode": b"u",
         b"CapabilityBoundingSet": _as(b"t", lambda names: 0 if not names else _no_names(names)),
         b"DeviceAllow": _as(b"a(ss)"),
         b"Environment": _as(b"as", lambda pairs: [f"{key}={value}".encode() for key, value in pairs.items()]),

@@ -3,16 +3,18 @@
 import asyncio
 import contextlib
 import errno
+import os
 import socket
 from collections.abc import AsyncIterator
 
+from rbee.adapters.systemd import kept
 from rbee.adapters.systemd.bus import SOCKET, Bus
 from rbee.adapters.systemd.reader import UnitReader
 from rbee.adapters.systemd.watch import Watch
 from rbee.errors import Conflict, InvalidRequest, NoManager, NotFound, RbeeError
 from rbee.pool_core import held, names, unit
 from rbee.pool_core.ports import HoldPlan, PortTaken, StartProgress, WorkerPlan
-from rbee.pool_core.unit import Place
+from rbee.pool_core.unit import Mode, Place
 
 FORGET_S = 5.0
 
@@ -25,7 +27,10 @@ class SystemdUnits(UnitReader):
 
     async def create(self, plan: WorkerPlan) -> None:
         names.check(plan.id)
-        self.secrets.sweep([facts.id for facts in await self.list()])
+        there = [facts.id for facts in await self.list()]
+        self.secrets.sweep(there)
+        if self.mode is Mode.USER:
+            await asyncio.to_thread(kept.sweep, kept.folder(self.mode, os.environ), there)
         made = await asyncio.to_thread(self.secrets.ensure, plan.id)
         try:
             await self._create_pair(plan)
@@ -47,9 +52,11 @@ class SystemdUnits(UnitReader):
                 yield item
 
     async def stop(self, worker: str) -> None:
-        await self.require(worker)
+        facts = await self.require(worker)
         pair = (names.socket(worker), names.service(worker))
-        async with Watch(self.mode) as watch:
+        keeps = unit.plan_from_argv(facts.argv).keep
+        tidied = kept.cleaning(self.mode, pair[1]) if keeps else contextlib.nullcontext()
+        async with tidied, Watch(self.mode) as watch:
             jobs = [job for name in pair if (job := await asyncio.to_thread(self._stop_job, name))]
             # Before the units are gone: whoever takes the name next makes a secret of their own.
             self.secrets.forget(worker)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from rbee.llm_worker.llama import likelihoods
+from rbee.llm_worker.llama.drawing import Drawers
 from rbee.llm_worker.llama.library import c, last_complaint
 from rbee.llm_worker.llama.sampler import Chain, chain
 from rbee.llm_worker.ports import Interrupted, Sampling, StepFailed
@@ -48,7 +49,8 @@ class SlotContext:
         self._window = int(c.llama_model_n_swa(c.llama_get_model(handle)))
         self._ends = sorted(model.end_tokens)
         self._abort = Abort(handle)
-        self._decode, self._sample = c.llama_decode, c.llama_sampler_sample
+        self._decode = c.llama_decode
+        self._drawers = Drawers(handle, most=slots)
         self._filled = 0
         self._tokens: Any = (ctypes.c_int32 * batch_tokens)()
         self._positions: Any = (ctypes.c_int32 * batch_tokens)()
@@ -103,8 +105,8 @@ class SlotContext:
     def logits(self, place: int) -> int:
         return ctypes.cast(c.llama_get_logits_ith(self._handle, place), ctypes.c_void_p).value or 0
 
-    def draw(self, sampler: Chain, place: int) -> int:
-        return int(self._sample(sampler.handle, self._handle, place))
+    def draw(self, wanted: Sequence[tuple[Chain, int]]) -> list[int]:
+        return self._drawers.draw(wanted)
 
     def row(self, place: int) -> Any:
         return likelihoods.row(self.logits(place), self._model.vocabulary)
@@ -132,6 +134,7 @@ class SlotContext:
         return list(tokens[: count.value]) if read else []
 
     def close(self) -> None:
+        self._drawers.close()
         c.llama_free(self._handle)
 
     def _reaches(self, slot: int, count: int) -> bool:

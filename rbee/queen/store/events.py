@@ -4,12 +4,10 @@ import json
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from rbee.queen.store.models import SAID, Event, insert_rows
+from rbee.queen.store.models import Event, insert_rows
 from rbee.wire import events
 from rbee.wire.events import JobEvent
 from rbee.wire.sse import Frame
-
-__all__ = ["SAID", "Entry", "insert", "page", "tokens"]
 
 _AT_ONCE = 500
 """Events in one statement; more values than a statement may have would be too many."""
@@ -50,6 +48,12 @@ def tokens(seq: int) -> bytes:
     """Return the model's tokens that were told so far."""
     rows = Event.select(Event.tokens).where(Event.job == seq, Event.tokens.is_null(False)).order_by(Event.id)
     return b"".join(bytes(row.tokens or b"") for row in rows)
+
+
+def parts(seq: int) -> frozenset[int]:
+    """Return of which inputs the vectors or scores were told."""
+    rows = Event.select(Event.data).where(Event.job == seq, Event.kind.in_(("vector", "score")))
+    return frozenset(json.loads(row.data)["index"] for row in rows)
 
 
 def page(seq: int, after: int, limit: int = 500) -> tuple[Entry, ...]:

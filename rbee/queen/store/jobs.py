@@ -66,6 +66,7 @@ class Unfinished:
     last_worker_event: int
     delivered: bool
     tokens: bytes = b""
+    parts: frozenset[int] = frozenset()
     skew_ms: int = 0
 
 
@@ -193,8 +194,9 @@ def _unfinished(row: Job) -> Unfinished:
         status=_status(row),
         last_event=Event.select(peewee.fn.MAX(Event.id)).where(mine).scalar() or 0,
         last_worker_event=Event.select(peewee.fn.MAX(Event.worker_event)).where(this).scalar() or 0,
-        delivered=Event.select().where(mine, Event.kind.in_(events.SAID)).exists(),
+        delivered=Event.select().where(mine, Event.kind.in_(("token", "call"))).exists(),
         tokens=events.tokens(row.seq),
+        parts=events.parts(row.seq),
         skew_ms=row.skew_ms,
     )
 

@@ -9,10 +9,6 @@ database = peewee.DatabaseProxy()
 """The database that the store has opened, of whichever kind."""
 
 
-SAID = ("token", "call", "vector", "score")
-"""The kinds of events in which something is said."""
-
-
 class Table(peewee.Model):
     class Meta:
         database = database
@@ -26,7 +22,7 @@ class Text(peewee.TextField):
 
 
 class Job(Table):
-    """``spec`` and the events of ``SAID`` hold people's text; both go when ``erased_ms`` is set.
+    """``spec`` and the events of ``PARTS`` hold people's text; both go when ``erased_ms`` is set.
 
     Its times are those of the wall clock when it came, and of what has passed since; ``skew_ms`` more is steady time.
     """

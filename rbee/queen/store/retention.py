@@ -2,7 +2,8 @@
 
 from collections.abc import Collection
 
-from rbee.queen.store.models import SAID, Event, Job, Response, WorkerDecision
+from rbee.queen.store.models import Event, Job, Response, WorkerDecision
+from rbee.wire.events import PARTS
 
 finished = Job.finished_ms + Job.skew_ms
 
@@ -25,7 +26,7 @@ def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ())
 
 def erase(seq: int, now_ms: int) -> None:
     """Erase the prompt and the output of one job."""
-    Event.delete().where(Event.job == seq, Event.kind.in_(SAID)).execute()
+    Event.delete().where(Event.job == seq, Event.kind.in_(PARTS)).execute()
     Response.delete().where(Response.job == seq).execute()
     Job.update(spec="", erased_ms=now_ms).where(Job.seq == seq).execute()
 

@@ -1,10 +1,8 @@
-import sys
 from pathlib import Path
 
 import pytest
 
-from rbee.adapters.host import WORKERS, HostProbe, backends, meminfo
-from rbee.wire.workers import Backend
+from rbee.adapters.host import WORKERS, HostProbe, meminfo
 
 MEMINFO = "MemTotal:       16000 kB\nMemFree:         100 kB\nMemAvailable:    8000 kB\nHugePages_Total:       0\n"
 
@@ -57,17 +55,3 @@ async def test_no_limit_is_no_limit(root: Path) -> None:
     (root / "sys/fs/cgroup/memory.max").write_text("max\n")
     (root / "sys/fs/cgroup/memory.current").write_text("1\n")
     assert (await HostProbe(root, root).resources()).memory_total_bytes == 16000 * 1024
-
-
-def test_devices_alone_make_no_backend(root: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (root / "dev").mkdir()
-    (root / "dev/nvidiactl").touch()
-    package = tmp_path / "site/llama_cpp"
-    (package / "lib").mkdir(parents=True)
-    (package / "__init__.py").touch()
-    monkeypatch.syspath_prepend(package.parent)
-    monkeypatch.delitem(sys.modules, "llama_cpp", raising=False)  # another test may have loaded the real one
-    assert backends(root) == (Backend.CPU,)
-    (package / "lib/libggml-cuda.so").touch()
-    assert backends(root) == (Backend.CPU, Backend.CUDA)
-    assert backends(tmp_path / "elsewhere") == (Backend.CPU,)

@@ -53,6 +53,13 @@ def test_a_right_wish_becomes_a_plan(root: Path) -> None:
     assert plan_of(root, address="[::1]:8001").address == "[::1]:8001"
 
 
+def test_adapters_and_all_that_sizes_a_worker_get_through(root: Path) -> None:
+    wanted = {"backend": "cuda", "gpu": 0, "kv": "q8_0", "batch": 512, "gpu_layers": 3, "keep": True}
+    plan = plan_of(root, model="tiny+pirate", adapter_paths=[f"{root}/inside.gguf"], **wanted)
+    assert (plan.model, plan.adapter_paths) == ("tiny+pirate", (f"{root}/tiny.gguf",))
+    assert (plan.kv, plan.batch, plan.gpu_layers, plan.keep) == ("q8_0", 512, 3, True)
+
+
 def test_a_link_within_the_roots_is_followed_and_its_target_used(root: Path) -> None:
     assert plan_of(root, model_paths=[f"{root}/inside.gguf"]).model_paths == (f"{root}/tiny.gguf",)
 
@@ -80,6 +87,18 @@ def test_a_link_within_the_roots_is_followed_and_its_target_used(root: Path) -> 
         ({"gpu": "; rm -rf /"}, InvalidRequest),
         ({"gpu": 0, "gpus": [0, 1], "split": [100]}, InvalidRequest),
         ({"gpu": 0, "gpus": [0, 1], "split": [1 << 60, 1]}, InvalidRequest),
+        ({"kv": "q2_k"}, InvalidRequest),
+        ({"batch": 0}, InvalidRequest),
+        ({"batch": 1 << 40}, InvalidRequest),
+        ({"gpu_layers": 4}, InvalidRequest),  # of the CPU
+        ({"backend": "cuda", "gpu_layers": 100_000}, InvalidRequest),
+        ({"keep": "/etc"}, InvalidRequest),
+        ({"model": "tiny+pirate"}, InvalidRequest),  # without the adapter's path
+        ({"model": "tiny+a b", "adapter_paths": ["/x.gguf"]}, InvalidRequest),
+        ({"model": "tiny+../../etc", "adapter_paths": ["/x.gguf"]}, InvalidRequest),
+        ({"adapter_paths": ["/etc/shadow"]}, InvalidRequest),
+        ({"model": "tiny+pirate", "adapter_paths": ["/etc/shadow"]}, NotPermitted),
+        ({"model": "+".join(["tiny", *(["x"] * 9)]), "adapter_paths": ["/x.gguf"] * 9}, InvalidRequest),
         ({"ExecStart": "/bin/sh"}, InvalidRequest),
         ({"Environment": "LD_PRELOAD=x"}, InvalidRequest),
     ],

@@ -12,7 +12,7 @@ from tests.unit.hive.conftest import run
 
 async def test_models_are_listed(daemon: str) -> None:
     heading, line = (await run("models", "list")).out.splitlines()
-    assert heading.split()[:2] == ["MODEL", "SIZE"]
+    assert heading.split()[:3] == ["MODEL", "KIND", "SIZE"]
     assert line.split()[:3] == ["tiny", "488.3", "KiB"]
     assert [model["id"] for model in (await run("models", "list", "--format=json")).document] == ["tiny"]
 

@@ -9,7 +9,7 @@ async def test_status_shows_the_host_and_its_workers(daemon: str) -> None:
     facts, workers = done.out.split("\n\n")
     assert "pool      blep\nstate     ready\n" in facts
     assert "gpus      none: NVML is not installed\n" in facts
-    assert "ledger    memory: 7.5 GiB free; workers have 465.5 MiB, others 8.0 GiB\n" in facts
+    assert "ledger    memory: 7.5 GiB free; workers have 466.5 MiB, others 8.0 GiB\n" in facts
     assert "memory    8.0 GiB available of 16.0 GiB\n" in facts
     assert workers.splitlines()[1].startswith("worker-cpu-0")
 

@@ -12,7 +12,7 @@ import pytest
 
 from rbee.cli.output import Output
 from rbee.keeper import submitting
-from rbee.wire.events import Failure
+from rbee.wire.events import Call, Failure
 from rbee.wire.jobs import JobSpec, JobState, JobStatus, Message, Role
 from tests.unit.keeper.conftest import House, run
 from tests.unit.queen.conftest import soon, words
@@ -35,6 +35,17 @@ async def test_somebody_who_looks_is_told_where_and_how_fast(house: House) -> No
 async def test_as_json_it_is_the_finished_job_with_its_text(house: House) -> None:
     done = await run(*SUBMIT, "--format=json", "--id=mine")
     assert (done.document["id"], done.document["state"], done.document["text"]) == ("mine", "completed", words(4))
+
+
+async def test_calls_of_tools_are_lines_of_json(house: House) -> None:
+    house.worker.calls = [Call(i=0, index=0, id="call_1", name="now", ids=(7,)), Call(i=1, index=0, arguments="{}")]
+    done = await run(*SUBMIT)
+    assert [json.loads(line) for line in done.out.splitlines() if line] == [
+        {"i": 0, "index": 0, "arguments": "", "id": "call_1", "name": "now"},
+        {"i": 1, "index": 0, "arguments": "{}"},
+    ]
+    done = await run(*SUBMIT, "--format=json")
+    assert [part["arguments"] for part in done.document["parts"]] == ["", "{}"]
 
 
 async def test_a_prompt_is_said_by_a_user_to_a_model_that_chats(house: House) -> None:

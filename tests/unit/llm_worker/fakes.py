@@ -49,8 +49,8 @@ class FakeContext:
     def logits(self, place: int) -> int:
         return 0
 
-    def draw(self, sampler: Any, place: int) -> int:
-        return 1
+    def draw(self, wanted: Sequence[tuple[Any, int]]) -> list[int]:
+        return [1] * len(wanted)
 
     def row(self, place: int) -> Any: ...
 

@@ -31,7 +31,7 @@ def test_a_gpu_backend_takes_the_named_gpu() -> None:
 
 
 @pytest.mark.parametrize(("cores", "threads"), [(1, 1), (2, 2), (8, 8), (64, 16)])
-def test_all_cores_compute_up_to_eight_a_slot(cores: int, threads: int) -> None:
+def test_all_slots_together_take_the_cores_but_no_more_than_eight_each(cores: int, threads: int) -> None:
     assert parse([*GOOD, "/m.gguf"]).threads_for(cores) == threads
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from rbee.keeper.samples import SAMPLES
-from rbee.orchestrator_core import moment
+from rbee.orchestrator_core import moment, prompts
 from rbee.orchestrator_core.view import View
 from rbee.wire.jobs import JobSpec
 from rbee.wire.pools import Gpu, GpuInventory
@@ -20,7 +20,7 @@ DOCS = Path(__file__).parents[3] / "docs/policy.md"
 def row(model: str = "tiny") -> moment.Plain:
     return moment.job_row(
         JOB, job="j", caller="ann", waited_ms=5, attempts=0, model=model,
-        prompt_bytes=moment.prompt_bytes(JOB), context_tokens=3,
+        prompt_bytes=prompts.prompt_bytes(JOB), context_tokens=3,
     )  # fmt: skip
 
 

@@ -7,7 +7,7 @@ from rbee.pool_core import advice, memory, placement
 from rbee.pool_core.ledger import Survey
 from rbee.wire.pools import Gpu, GpuInventory, HostResources
 from rbee.wire.workers import Backend, WorkerSpec
-from tests.fakes.pool import FACTS, GIB, TINY
+from tests.fakes.pool import FACTS, GIB, TINY, load
 
 MODEL = dataclasses.replace(
     TINY, id="small", size_bytes=2 * GIB, kv_bytes_per_token=1 << 18, context_tokens=32_768, heads=8,
@@ -36,7 +36,11 @@ def refusal(spec: WorkerSpec, *, host: int, gpu: int = 0) -> InsufficientMemory 
 def test_the_most_that_fits_is_named_and_does_fit() -> None:
     refused = refusal(WorkerSpec(backend=Backend.CPU, model="small", ctx=16_384, slots=4), host=5 * GIB)
     assert refused.hint.startswith("rbee-hive worker spawn cpu --model small --ctx 8192 --slots 1 would fit; ")
-    assert memory.host_bytes(MODEL, ctx=8192, slots=1) <= 5 * GIB < memory.host_bytes(MODEL, ctx=16_384, slots=1)
+    assert (
+        memory.host_bytes(MODEL, load(ctx=8192, slots=1))
+        <= 5 * GIB
+        < memory.host_bytes(MODEL, load(ctx=16_384, slots=1))
+    )
 
 
 def test_where_nothing_fits_there_is_somebody_to_look_at() -> None:

@@ -11,15 +11,15 @@ from rbee.pool_core import ledger, memory
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import Measured, Resident
 from rbee.wire.pools import Device, Gpu, GpuInventory, GpuProcess, HostResources
-from rbee.wire.workers import Backend, WorkerState, WorkerStatus
-from tests.fakes.pool import GIB, TINY
+from rbee.wire.workers import Backend, Kv, WorkerState, WorkerStatus
+from tests.fakes.pool import GIB, TINY, load
 
 MODEL = dataclasses.replace(
     TINY, id="small", sha256="abc", size_bytes=2 * GIB, kv_bytes_per_token=1 << 16, heads=8, vocabulary=32_000,
     embedding_length=1024, feed_forward_length=4096,
 )  # fmt: skip
-NEED = memory.device_bytes(MODEL, ctx=2048, slots=1)
-OWN = memory.own_bytes(MODEL, ctx=2048, slots=1)
+NEED = memory.device_bytes(MODEL, load(Backend.CUDA, ctx=2048, slots=1))
+OWN = memory.own_bytes(MODEL, load(ctx=2048, slots=1))
 
 
 def worker(number: int = 0, *, pid: int | None = 100, gpu: int | None = 0, **facts: Any) -> WorkerStatus:
@@ -104,7 +104,7 @@ def test_amds_gpu_0_is_not_nvidias() -> None:
 
 
 def test_on_the_host_the_kernel_says_what_is_free_and_promises_are_taken_off() -> None:
-    need = memory.host_bytes(MODEL, ctx=2048, slots=1)
+    need = memory.host_bytes(MODEL, load(ctx=2048, slots=1))
     cpu = worker(backend=Backend.CPU, gpu=None)
     resident = {100: Resident(anon=GIB // 8, peak=3 * GIB)}
     line = ledger.devices(survey(workers=(cpu,), resident=resident))[0]
@@ -123,22 +123,22 @@ def test_what_is_measured_is_believed_for_all_of_its_kind_and_no_other() -> None
     taken = GpuProcess(pid=100, memory_bytes=3 * GIB)
     news = ledger.learn(survey(gpu(0, taken), workers=(worker(load_ms=1500),)))
     assert list(news.values()) == [Measured(device_bytes=3 * GIB, load_ms=1500)]
-    need = ledger.need(MODEL, Backend.CUDA, ctx=2048, slots=1, known=news)
+    need = ledger.need(MODEL, load(Backend.CUDA, ctx=2048, slots=1), news)
     assert (need.bytes, need.measured, need.load_ms) == (int(3 * GIB * ledger.MARGIN), True, 1500)
     for other in (dataclasses.replace(MODEL, sha256="def"), MODEL):
         ctx = 4096 if other is MODEL else 2048
-        assert not ledger.need(other, Backend.CUDA, ctx=ctx, slots=1, known=news).measured
-    assert not ledger.need(MODEL, Backend.CPU, ctx=2048, slots=1, known=news).measured
+        assert not ledger.need(other, load(Backend.CUDA, ctx=ctx, slots=1), news).measured
+    assert not ledger.need(MODEL, load(Backend.CPU, ctx=2048, slots=1), news).measured
 
 
 def test_one_that_is_split_is_another_kind() -> None:
     both = tuple(gpu(index, GpuProcess(pid=100, memory_bytes=2 * GIB)) for index in range(2))
     news = ledger.learn(survey(*both, workers=(worker(gpus=(0, 1)),)))
-    alone = ledger.need(MODEL, Backend.CUDA, ctx=2048, slots=1, known=news)
+    alone = ledger.need(MODEL, load(Backend.CUDA, ctx=2048, slots=1), news)
     assert (alone.bytes, alone.measured) == (NEED, False)
-    split = ledger.need(MODEL, Backend.CUDA, ctx=2048, slots=1, known=news, gpus=2)
+    split = ledger.need(MODEL, load(Backend.CUDA, ctx=2048, slots=1, gpus=2), news)
     assert (split.bytes, split.measured) == (int(4 * GIB * ledger.MARGIN), True)
-    unseen = ledger.need(MODEL, Backend.CUDA, ctx=2048, slots=1, known={}, gpus=2)
+    unseen = ledger.need(MODEL, load(Backend.CUDA, ctx=2048, slots=1, gpus=2), {})
     assert unseen.bytes == NEED + memory.DEVICE_CONTEXT_BYTES
 
 
@@ -172,7 +172,7 @@ def test_our_workers_have_their_names_among_the_processes() -> None:
 
 
 def test_every_model_has_a_need_on_every_backend_with_the_pools_own_numbers() -> None:
-    found = ledger.needs(survey(gpu()), ctx=8192, slots=2)
+    found = ledger.needs(survey(gpu()), ctx=8192, slots=2, kv=Kv.F16)
     assert [(need.backend, need.ctx, need.slots) for need in found] == [
         (Backend.CPU, 2048, 2),
         (Backend.CUDA, 2048, 2),

@@ -9,7 +9,7 @@ from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import WorkerPlan
 from rbee.wire.pools import Gpu, GpuInventory, HostResources
 from rbee.wire.workers import Backend, WorkerSpec
-from tests.fakes.pool import FACTS, GIB, PLAN, TINY
+from tests.fakes.pool import FACTS, GIB, PLAN, TINY, load
 
 HOST = HostResources(
     cpus=4, memory_total_bytes=16 * GIB, memory_available_bytes=8 * GIB, disk_free_bytes=1
@@ -59,7 +59,7 @@ def cpu(**wanted: object) -> WorkerSpec:
 def test_what_is_not_asked_for_comes_from_settings_model_and_host() -> None:
     plan = decide(cpu())
     assert (plan.ctx, plan.slots, plan.idle_s, plan.threads) == (2048, 1, 300, 4)
-    assert plan.memory_bytes == memory.limit_bytes(TINY, ctx=2048, slots=1)
+    assert plan.memory_bytes == memory.limit_bytes(TINY, load(ctx=2048, slots=1))
     assert (plan.model, plan.model_paths, plan.gpu) == ("tiny", TINY.paths, None)
 
 

@@ -32,6 +32,11 @@ def plans() -> st.SearchStrategy[WorkerPlan]:
         gpu=st.none() | st.integers(0, 63),
         cpu_percent=st.none() | st.integers(1, 800),
         threads=st.integers(0, 64),
+        kv=st.sampled_from(["f16", "q8_0"]),
+        batch=st.integers(1, 1 << 20),
+        gpu_layers=st.none() | st.integers(1, 1000),
+        adapter_paths=st.lists(st.from_regex(r"/[ -~]{1,40}", fullmatch=True), max_size=3).map(tuple),
+        keep=st.booleans(),
     )
 
 
@@ -52,15 +57,52 @@ def test_argv_is_the_contract_with_the_worker() -> None:
         "--slots=2",
         "--idle=300",
         "--threads=2",
+        "--kv=f16",
+        "--batch=128",
         "--gpu=1",
         "/models/tiny.gguf",
     ]
 
 
+def test_adapters_cache_and_layers_reach_the_worker_whole() -> None:
+    plan = dataclasses.replace(
+        CUDA, model="tiny+pirate+polite", adapter_paths=("/models/pi$rate.gguf", "/models/polite.gguf"),
+        kv="q8_0", batch=512, gpu_layers=7, keep=True,
+    )  # fmt: skip
+    options = parse(unit.argv(plan, PROGRAM)[1:])
+    assert (options.model, options.path) == (plan.model, plan.model_paths)
+    assert (options.lora, options.kv, options.batch) == (plan.adapter_paths, "q8_0", 512)
+    assert (options.gpu_layers, options.keep) == (7, True)
+    plain = parse(unit.argv(PLAN, PROGRAM)[1:])
+    assert (plain.lora, plain.kv, plain.gpu_layers, plain.keep) == ((), "f16", None, False)
+
+
+def test_a_worker_of_a_version_that_knew_less_is_still_understood() -> None:
+    words = [word for word in unit.argv(PLAN, PROGRAM) if not word.startswith(("--kv", "--batch"))]
+    assert unit.plan_from_argv(words, memory_bytes=PLAN.memory_bytes) == PLAN
+
+
+def test_only_who_keeps_conversations_has_a_folder_and_nobody_else_may_look_into_it() -> None:
+    kept = unit.service_properties(dataclasses.replace(PLAN, keep=True), PLACE)
+    assert (kept["CacheDirectory"], kept["CacheDirectoryMode"]) == (["rbee-worker-cpu-0"], 0o700)
+    assert "CacheDirectory" not in unit.service_properties(PLAN, PLACE)
+
+
+def test_homes_are_readable_where_an_adapter_is_in_one() -> None:
+    plan = dataclasses.replace(PLAN, adapter_paths=("/home/ann/pirate.gguf",))
+    assert unit.service_properties(plan, PLACE)["ProtectHome"] == "read-only"
+
+
+def test_another_llama_is_found_by_the_worker() -> None:
+    place = dataclasses.replace(PLACE, llama_lib="/opt/llama/lib")
+    assert unit.environment(PLAN, place)["LLAMA_CPP_LIB_PATH"] == "/opt/llama/lib"
+    assert "LLAMA_CPP_LIB_PATH" not in unit.environment(PLAN, PLACE)
+
+
 def test_a_worker_that_is_split_gets_the_nodes_of_its_gpus_and_how_to_share() -> None:
     split = dataclasses.replace(CUDA, gpus=(1, 3), split=(63, 37))
     words = unit.argv(split, PROGRAM)
-    assert words[9:11] == ["--gpu=1,3", "--split=63,37"]
+    assert words[11:13] == ["--gpu=1,3", "--split=63,37"]
     assert unit.plan_from_argv(words, memory_bytes=split.memory_bytes) == split
     options = parse(words[1:])
     assert (options.devices, options.split) == ((1, 3), (63, 37))

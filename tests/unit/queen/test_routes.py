@@ -219,6 +219,7 @@ async def test_openais_client_is_served(queen: Running) -> None:
     ):
         await queen.hear(pool)
         assert [model.id async for model in ai.models.list()] == ["tiny"]
+        assert (await ai.models.retrieve("tiny")).id == "tiny"
         asked: Any = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
         whole = await ai.chat.completions.create(**asked)
         assert whole.choices[0].message.content == words(4)
@@ -241,8 +242,10 @@ async def test_openais_errors_have_openais_shape(queen: Running) -> None:
             assert missing.value.code == "model_not_found"
             with pytest.raises(openai.NotFoundError):
                 await ai.chat.completions.create(model="nonsense", messages=hello, stream=True)
-            with pytest.raises(openai.BadRequestError, match="/v1/embeddings is not served yet"):
-                await ai.embeddings.create(model="tiny", input="hello")
+            with pytest.raises(openai.NotFoundError):
+                await ai.embeddings.create(model="nonsense", input="hello")
+            with pytest.raises(openai.NotFoundError):
+                await ai.models.retrieve("nonsense")
         async with openai.AsyncOpenAI(base_url=f"{queen.url}/v1", api_key="no", max_retries=0) as stranger:
             with pytest.raises(openai.AuthenticationError):
                 await stranger.chat.completions.create(model="tiny", messages=hello)

@@ -169,6 +169,22 @@ def test_a_tool_that_cannot_be_held_to_is_refused_by_name() -> None:
         shaped(templates.HERMES, tools=(odd,))
 
 
+def test_beside_tools_a_schema_is_obeyed_by_text() -> None:
+    schema: Any = {"type": "object", "properties": {"a": {"type": "string"}}, "required": ["a"]}
+    assert may(templates.HERMES, SAID[HERMES], schema=schema)
+    assert may(templates.HERMES, '{"a":"<tool_call>"}', schema=schema)
+    assert not may(templates.HERMES, "text", schema=schema)
+    assert not may(templates.HERMES, SAID[HERMES].replace("city", "town"), schema=schema)
+    ear = shaped(templates.HERMES, schema=schema)[0].ear
+    assert ear is not None
+    assert heard([*ear.feed('{"a":"<tool_call>"}'), *ear.flush()]) == ('{"a":"<tool_call>"}', [])
+
+
+def test_where_calls_and_texts_cannot_be_told_apart_that_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="a schema beside them"):
+        may(templates.LLAMA, "", schema={"type": "object"})
+
+
 # --- the ear ------------------------------------------------------------------------------------------------
 
 
