@@ -28,15 +28,19 @@ class Access:
     loopback: bool = True
     origins: tuple[str, ...] = ()
 
-    def caller(self, authorization: str | None) -> str:
+    def caller(self, authorization: str | None, api_key: str | None = None) -> str:
         """Return who presents ``Authorization``: OPERATOR or a caller's name.
+
+        Args:
+            api_key: what stands in ``X-Api-Key``, where clients of Anthropic's put the same; it counts where there is
+                no ``Authorization``.
 
         Raises:
             Unauthorized: none given where one is needed, or not one of ours.
         """
         if not self.tokens and not self.callers:
             return OPERATOR
-        scheme, _, given = (authorization or "").partition(" ")
+        scheme, _, given = (authorization or f"Bearer {api_key or ''}").partition(" ")
         given = given.strip()
         if scheme.lower() != "bearer" or not given:
             if self.open_to_all:

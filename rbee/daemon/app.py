@@ -16,7 +16,7 @@ from sanic.exceptions import MethodNotAllowed, SanicException
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
 from rbee import __version__, log
-from rbee.daemon import openapi
+from rbee.daemon import dialects, openapi
 from rbee.daemon.access import LOOPBACK_NAMES, Access
 from rbee.errors import (
     InvalidRequest,
@@ -28,7 +28,7 @@ from rbee.errors import (
     Timeout,
     Unauthorized,
 )
-from rbee.wire import codec, openai, quick
+from rbee.wire import codec, quick
 from rbee.wire.envelope import to_envelope
 from rbee.wire.operations import Operation
 from rbee.wire.version import HEADER
@@ -38,7 +38,6 @@ App: TypeAlias = "Sanic[Any, Any]"
 Handler = Callable[..., Coroutine[Any, Any, HTTPResponse | None]]
 
 REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-OPENAI_PATHS = ("/v1/chat/", "/v1/completions", "/v1/embeddings", "/v1/rerank", "/v1/models")
 _OPEN = frozenset({"/health"})
 _OPEN_ON_LOOPBACK = frozenset({"/metrics", "/openapi.json"})
 _LONGEST_ANSWER_S = 3600
@@ -213,8 +212,8 @@ async def _admit(request: Request) -> HTTPResponse | None:
     if _is_preflight(request):
         return HTTPResponse(status=204, headers=_preflight_headers(request))
     if request.path not in _OPEN and not (request.path in _OPEN_ON_LOOPBACK and _is_here(request.ip)):
-        request.ctx.caller = access.caller(request.headers.get("authorization"))
-    if request.body and not _is_json(request.headers.get("content-type", "")):
+        request.ctx.caller = access.caller(request.headers.get("authorization"), request.headers.get("x-api-key"))
+    if request.body and not _is_json(request.headers):
         raise InvalidRequest(
             f"content-type is {request.headers.get('content-type', '')[:100]!r}, expected application/json"
         )
@@ -240,8 +239,12 @@ def _preflight_headers(request: Request) -> dict[str, str]:
     }
 
 
-def _is_json(content_type: str) -> bool:
-    return content_type.partition(";")[0].strip().lower() == "application/json"
+def _is_json(headers: Mapping[str, str]) -> bool:
+    """Say whether a body is JSON by its header; who shows a key, which no web page can, need not say."""
+    given = str(headers.get("content-type", ""))
+    if not given and ("authorization" in headers or "x-api-key" in headers):
+        return True
+    return given.partition(";")[0].strip().lower() == "application/json"
 
 
 def _request_id(request: Request) -> str:
@@ -280,9 +283,7 @@ async def _failed(request: Request, error: Exception) -> HTTPResponse:
 
 def _envelope(request: Request, error: RbeeError) -> dict[str, Any]:
     envelope = to_envelope(error, request_id=_id_of(request), source=request.app.ctx.source)
-    if request.path.startswith(OPENAI_PATHS):
-        envelope["error"] |= openai.error_body(error)["error"]
-    return envelope
+    return dialects.told(error, envelope, request.path, request.headers)
 
 
 def _known(error: Exception, request: Request) -> tuple[RbeeError, int]:

@@ -27,7 +27,7 @@ async def prompt_tokens(spec: JobSpec, view: View, pools: Pools) -> int:
     context = context_of(spec, view) if spec.work is Work.GENERATE else None  # each input has the context for itself
     if context is None or surely_fits(spec, context):
         return 0
-    counted = await _counted(spec, view, pools)
+    counted = await count(spec, view, pools)
     tokens = tokens_at_least(spec, context) if counted is None else counted
     refusal = too_long(spec, tokens, context, counted=counted is not None)
     if refusal is not None:
@@ -35,7 +35,8 @@ async def prompt_tokens(spec: JobSpec, view: View, pools: Pools) -> int:
     return tokens
 
 
-async def _counted(spec: JobSpec, view: View, pools: Pools) -> int | None:
+async def count(spec: JobSpec, view: View, pools: Pools) -> int | None:
+    """Return how many tokens the prompt has; None where no worker that has the model is awake to tell."""
     awake = [seat for seat in seats_of(spec, view, {}) if seat.worker.state in (WorkerState.READY, WorkerState.BUSY)]
     client = pools.worker(awake[0].pool, awake[0].worker.id) if awake else None
     if client is None:

@@ -14,7 +14,7 @@ from rbee.daemon.app import App, create_app
 from rbee.daemon.serve import is_loopback, require_token
 from rbee.errors import NoCapacity, RbeeError, ShuttingDown, Standby
 from rbee.pool_core.catalog import merged
-from rbee.queen import openai_routes, routes
+from rbee.queen import anthropic_routes, ollama_routes, openai_routes, responses_routes, routes
 from rbee.queen.metrics import Metrics
 from rbee.queen.policy import Policy
 from rbee.queen.queen import Queen
@@ -175,6 +175,9 @@ def _app(settings: Settings, access: Access, metrics: Metrics) -> App:
     app.register_middleware(refuse_without_queen, "request")
     routes.add_routes(app)
     openai_routes.add_routes(app)
+    responses_routes.add_routes(app)
+    anthropic_routes.add_routes(app)
+    ollama_routes.add_routes(app)
     return app
 
 

@@ -10,20 +10,22 @@ from sanic.response import HTTPResponse
 
 from rbee.daemon import sse
 from rbee.daemon.app import App, limited, reply
+from rbee.daemon.dialects import ANTHROPIC_VERSION
 from rbee.errors import ModelNotFound
 from rbee.queen.asking import ask, ask_all
 from rbee.queen.closing import closing
 from rbee.queen.newcomer import new_id
 from rbee.queen.routes import service
-from rbee.wire import codec, openai
+from rbee.wire import anthropic, codec, openai
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import JobSpec
 from rbee.wire.sse import Frame
 
 
 async def models(request: Request) -> HTTPResponse:
-    """List the models that some pool has."""
-    return reply(openai.model_list(await _present(request), created=request.app.ctx.started_s))
+    """List the models that some pool has, in the dialect of whoever asks."""
+    say = anthropic.model_list if ANTHROPIC_VERSION in request.headers else openai.model_list
+    return reply(say(await _present(request), created=request.app.ctx.started_s))
 
 
 async def model(request: Request, model: str) -> HTTPResponse:
@@ -31,7 +33,8 @@ async def model(request: Request, model: str) -> HTTPResponse:
     name = unquote(model)
     if name not in await _present(request):
         raise ModelNotFound(f"no pool has model {name[:100]}", hint="GET /v1/models")
-    return reply(openai.model_object(name, created=request.app.ctx.started_s))
+    say = anthropic.model_object if ANTHROPIC_VERSION in request.headers else openai.model_object
+    return reply(say(name, created=request.app.ctx.started_s))
 
 
 async def chat_completions(request: Request) -> HTTPResponse | None:

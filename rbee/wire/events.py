@@ -115,7 +115,10 @@ class Metrics:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class End:
-    """``tokens_cached``: how many of ``tokens_in`` the worker knew already and did not read again."""
+    """``tokens_cached``: how many of ``tokens_in`` the worker knew already and did not read again.
+
+    ``stop``: which of the strings that end an answer came, where that is known.
+    """
 
     tokens_in: int
     tokens_out: int
@@ -123,6 +126,7 @@ class End:
     decode_ms: float
     ttft_ms: float
     tokens_cached: int = sparse(0)
+    stop: str = sparse("")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

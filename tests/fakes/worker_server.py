@@ -19,7 +19,7 @@ from rbee.daemon.access import Access
 from rbee.daemon.app import App, body, create_app, empty, reply
 from rbee.errors import Conflict, NotFound, RbeeError
 from rbee.wire import codec, continuation
-from rbee.wire.catalog import ModelFile
+from rbee.wire.catalog import DownloadEvent, DownloadSpec, ModelFile
 from rbee.wire.draining import DrainReason
 from rbee.wire.events import Call, End, Failure, JobEvent, Score, Started, StopReason, Token, Vector, last, name_of
 from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
@@ -67,6 +67,7 @@ class FakeWorker:
         self.deaf = False
         self.ctx = 0
         self.counted = 0
+        self.script: list[JobEvent] = []
         self._streams: dict[asyncio.Task[None], Request] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -95,6 +96,10 @@ class FakeWorker:
             ctx=self.ctx,
             **facts,
         )
+
+    def told(self, asked: InferenceRequest) -> list[JobEvent]:
+        """Return what it says to ``asked`` in place of words; nothing: words."""
+        return self.script
 
     async def die(self) -> None:
         """End every stream in the middle and forget everything, as a process does that is killed and restarted."""
@@ -153,7 +158,8 @@ class FakeWorker:
         """A word is a token here."""
         asked = body(request, InferenceRequest)
         self.counted += 1
-        return reply(TokenCount(tokens=len((asked.prompt or "").split()), context_tokens=self.ctx))
+        said = [asked.prompt or "", *(message.content for message in asked.messages or ())]
+        return reply(TokenCount(tokens=len(" ".join(said).split()), context_tokens=self.ctx))
 
     async def _ready(self, _: Request) -> HTTPResponse:
         while self.deaf:  # noqa: ASYNC110  (a host whose cable was pulled)
@@ -168,6 +174,12 @@ class FakeWorker:
     async def _generate(self, generation: Generation) -> None:
         asked = generation.request
         generation.say(Started(worker=self.id, model=self.model, seed=7, id=asked.id))
+        told = self.told(asked)
+        if told:
+            for event in told:
+                await self.open.wait()
+                generation.say(event)
+            return
         if asked.work is not Work.GENERATE:
             await self._work_on_inputs(generation)
             return
@@ -236,6 +248,8 @@ class FakePool:
         self.spawning = asyncio.Event()
         self.spawning.set()
         self.to_spawn: list[FakeWorker] = []
+        self.downloads: list[DownloadEvent] = []
+        self.downloaded: list[str] = []
         self.free_bytes = 8 * GIB
         self.url = ""
         self.woken = asyncio.Event()
@@ -255,6 +269,7 @@ class FakePool:
         app.add_route(self._stop_worker, "/v2/workers/<worker>", methods=["DELETE"], name="stop_worker")
         app.add_route(self._evict, "/v2/workers/<worker>/evict", methods=["POST"])
         app.add_route(self._spawn, "/v2/workers", methods=["POST"])
+        app.add_route(self._download, "/v2/models", methods=["POST"])
         app.add_route(self._drain, "/v2/<what:(drain|undrain)>", methods=["POST"])
         async with served(app) as url:
             self.url = url
@@ -325,6 +340,14 @@ class FakePool:
         if self.spawn_failures:
             raise self.spawn_failures.pop(0)
         await sse.stream(request, self._spawning())
+
+    async def _download(self, request: Request) -> None:
+        self.downloaded.append(body(request, DownloadSpec).model)
+        await sse.stream(request, self._downloading())
+
+    async def _downloading(self) -> AsyncIterator[Frame]:
+        for event in self.downloads:
+            yield Frame(event="progress" if event.model is None else "done", data=codec.dump_json(event))
 
     async def _spawning(self) -> AsyncIterator[Frame]:
         starting = SpawnEvent(state="starting", progress=0.5, message="loading")

@@ -25,11 +25,13 @@ class RealWorker:
     address: str
     log: Path
     pid: int
+    model: str = "tiny"
+    id: str = "worker-cpu-0"
 
     @property
     def face(self) -> FakeWorker:
         """What a FakePool says of it."""
-        made = FakeWorker(slots=SLOTS)
+        made = FakeWorker(self.id, self.model, slots=SLOTS)
         made.address = self.address
         return made
 
@@ -55,22 +57,28 @@ class RealWorker:
 
 
 @contextlib.asynccontextmanager
-async def real_worker(directory: Path) -> AsyncIterator[RealWorker]:
-    model = tiny_gguf(directory / "tiny.gguf")
+async def real_worker(
+    directory: Path, weights: Path | None = None, *, model: str = "tiny", number: int = 0, ctx: int = 512
+) -> AsyncIterator[RealWorker]:
+    """
+    Args:
+        weights: a GGUF file; None: those of the small model.
+    """
+    weights, worker = weights or tiny_gguf(directory / "tiny.gguf"), f"worker-cpu-{number}"
     (directory / "secret").write_text(SECRET)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{sock.getsockname()[1]}"
     words = [
-        "--id=worker-cpu-0", "--model=tiny", "--backend=cpu", f"--address={address}", "--ctx=512",
-        f"--slots={SLOTS}", "--threads=1", "--idle=3600", str(model),
+        f"--id={worker}", f"--model={model}", "--backend=cpu", f"--address={address}", f"--ctx={ctx}",
+        f"--slots={SLOTS}", "--threads=1", "--idle=3600", str(weights),
     ]  # fmt: skip
     environ = {**os.environ, "CREDENTIALS_DIRECTORY": str(directory)}
-    file = directory / "worker.log"
+    file = directory / f"{worker}.log"
     with file.open("ab") as log:
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", _RUN, *words, env=environ, stderr=log)
         try:
-            made = RealWorker(address, file, process.pid)
+            made = RealWorker(address, file, process.pid, model, worker)
             await made.ready()
             yield made
         finally:

@@ -114,6 +114,12 @@ MIGRATIONS: Mapping[str, tuple[str, ...]] = {
         "CREATE INDEX job_caller_state ON job (caller, state, seq)",
         "CREATE INDEX job_caller_model ON job (caller, model, seq)",
     ),
+    "m006_responses": (
+        """CREATE TABLE response (
+            job {number} PRIMARY KEY REFERENCES job (seq) ON DELETE CASCADE,
+            asked TEXT NOT NULL
+        ) {strict}""",
+    ),
 }
 
 

@@ -22,7 +22,7 @@ class Text(peewee.TextField):
 
 
 class Job(Table):
-    """``spec`` and the events of kind ``token`` hold people's text; both go when ``erased_ms`` is set.
+    """``spec`` and the events of ``PARTS`` hold people's text; both go when ``erased_ms`` is set.
 
     Its times are those of the wall clock when it came, and of what has passed since; ``skew_ms`` more is steady time.
     """
@@ -73,6 +73,16 @@ class Event(Table):
         table_name = "event"
         primary_key = peewee.CompositeKey("job", "id")
         without_rowid = True
+
+
+class Response(Table):
+    """A job that can be gone on from, and what its answer repeats of its request; people's text, as the job's own."""
+
+    job = peewee.IntegerField(primary_key=True)
+    asked = Text()
+
+    class Meta:
+        table_name = "response"
 
 
 class Decision(Table):

@@ -130,7 +130,7 @@ class Postgres:
 
     def checkpoint(self) -> None:
         """Have the rows that were deleted or changed overwritten in time, as VACUUM prepares it."""
-        execute("VACUUM event, job, decision")
+        execute("VACUUM event, response, job, decision")
 
     def deposed(self) -> str | None:
         since_s = self._away_since_s

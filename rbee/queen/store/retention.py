@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from rbee.queen.store.models import Event, Job, WorkerDecision
+from rbee.queen.store.models import Event, Job, Response, WorkerDecision
 from rbee.wire.events import PARTS
 
 finished = Job.finished_ms + Job.skew_ms
@@ -20,9 +20,15 @@ def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ())
         if row.seq not in keep
     ]
     for seq in due:
-        Event.delete().where(Event.job == seq, Event.kind.in_(PARTS)).execute()
-        Job.update(spec="", erased_ms=now_ms).where(Job.seq == seq).execute()
+        erase(seq, now_ms)
     return len(due)
+
+
+def erase(seq: int, now_ms: int) -> None:
+    """Erase the prompt and the output of one job."""
+    Event.delete().where(Event.job == seq, Event.kind.in_(PARTS)).execute()
+    Response.delete().where(Response.job == seq).execute()
+    Job.update(spec="", erased_ms=now_ms).where(Job.seq == seq).execute()
 
 
 def delete_finished(finished_before_ms: int) -> int:

@@ -55,3 +55,13 @@ def test_a_foreign_origin_may_not(origin: str) -> None:
 
 def test_a_listed_origin_may() -> None:
     Access(callers={}, origins=("http://ui.home",)).check_browser("127.0.0.1:8080", "http://ui.home")
+
+
+def test_an_api_key_counts_where_there_is_no_authorization() -> None:
+    access = Access(tokens=(TOKEN,), callers=ANN, loopback=False)
+    assert access.caller(None, TOKEN) == ""
+    assert access.caller(None, KEY) == "ann"
+    assert access.caller(f"Bearer {TOKEN}", "wrong" * 9) == ""
+    for authorization, key in ((None, None), (None, ""), (None, "wrong" * 9), (f"Basic {TOKEN}", TOKEN)):
+        with pytest.raises(Unauthorized):
+            access.caller(authorization, key)

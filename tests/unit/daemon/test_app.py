@@ -314,3 +314,35 @@ async def test_what_is_no_request_is_told_so_and_not_that_it_has_no_token(
         assert error["code"] == code
         assert says in error["message"]
         writer.close()
+
+
+async def test_a_body_that_does_not_say_what_it_is_takes_a_key() -> None:
+    handlers = Handlers()
+    async with serving(handlers) as client, aiohttp.ClientSession(skip_auto_headers={"Content-Type"}) as session:
+        url, key = f"{client.base_url}/v1/inference", {"Authorization": f"Bearer {TOKEN}"}
+        for headers, status in (
+            (key, 200),
+            ({"X-Api-Key": TOKEN}, 200),
+            (key | {"Content-Type": "text/plain"}, 400),
+            (key | {"Content-Type": "application/x-www-form-urlencoded"}, 400),
+        ):
+            async with session.post(url, data=b'{"prompt": "hi"}', headers=headers) as answer:
+                assert answer.status == status, headers
+
+
+async def test_where_nobody_needs_a_key_a_body_says_what_it_is() -> None:
+    app = create_app(
+        "test",
+        source="worker:test",
+        access=Access(callers={}),
+        metrics=CollectorRegistry(),
+        body_limit_bytes=1 << 20,
+        connections=4,
+    )
+    mount(app, WORKER, Handlers().table())
+    async with (
+        served(app) as url,
+        aiohttp.ClientSession(skip_auto_headers={"Content-Type"}) as session,
+        session.post(f"{url}/v1/inference", data=b'{"prompt": "hi"}') as answer,
+    ):
+        assert answer.status == 400

@@ -16,7 +16,7 @@ from rbee.client.queen import QueenClient
 from rbee.config import Queen as Settings
 from rbee.daemon.access import Access
 from rbee.daemon.app import create_app
-from rbee.queen import openai_routes, routes
+from rbee.queen import anthropic_routes, ollama_routes, openai_routes, responses_routes, routes
 from rbee.queen.metrics import Metrics
 from rbee.queen.queen import Queen
 from rbee.queen.store.store import Store
@@ -106,6 +106,9 @@ async def running(path: Path, **settings: Any) -> AsyncIterator[Running]:
     )
     routes.add_routes(app)
     openai_routes.add_routes(app)
+    responses_routes.add_routes(app)
+    anthropic_routes.add_routes(app)
+    ollama_routes.add_routes(app)
     queen = Queen(store, asked, token=TOKEN, catalog=CATALOG, metrics=metrics)
     app.ctx.queen = queen
     app.before_server_start(lambda _: queen.start())

@@ -1,0 +1,138 @@
+"""Ollama's routes about models: which there are, which are awake, what one is, and how another comes here."""
+
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sanic import Request
+from sanic.response import HTTPResponse
+
+from rbee import __version__, log
+from rbee.daemon import ndjson
+from rbee.daemon.app import reply
+from rbee.errors import InvalidRequest, ModelNotFound, NotPermitted, RbeeError
+from rbee.orchestrator_core.homes import home_of
+from rbee.queen.closing import closing
+from rbee.queen.models import files_of
+from rbee.queen.queen import Queen
+from rbee.queen.routes import service
+from rbee.wire import codec, ollama
+from rbee.wire.catalog import DownloadSpec, ModelFile
+from rbee.wire.workers import WorkerState, WorkerStatus
+
+AWAKE = (WorkerState.READY, WorkerState.BUSY)
+
+
+async def greet(_: Request) -> HTTPResponse:
+    """Answer whoever looks whether somebody is here; Ollama's clients look no closer."""
+    return HTTPResponse("rbee is running", content_type="text/plain; charset=utf-8")
+
+
+async def ollama_version(_: Request) -> HTTPResponse:
+    return reply({"version": __version__})
+
+
+async def ollama_tags(request: Request) -> HTTPResponse:
+    """List the models that some pool has."""
+    await service(request).list_models()  # asks the pools, where none has spoken yet
+    return reply(ollama.tags(sorted(_files(request).items())))
+
+
+async def ollama_ps(request: Request) -> HTTPResponse:
+    """List the workers that are awake, and when each will sleep if nobody wants it meanwhile."""
+    queen: Queen = request.app.ctx.queen
+    files, view, now = _files(request), queen.dispatcher.view(), datetime.now(UTC)
+    awake = [worker for worker in await service(request).list_workers() if worker.state in AWAKE]
+
+    def until(worker: WorkerStatus) -> datetime:
+        idle_s = view.idle_s((worker.pool or "", worker.id))
+        return now + timedelta(seconds=max(0.0, worker.idle_s - (0.0 if idle_s == float("inf") else idle_s)))
+
+    names = queen.jobs.names
+    return reply(ollama.running((worker, files.get(names.canonical(worker.model)), until(worker)) for worker in awake))
+
+
+async def ollama_show(request: Request) -> HTTPResponse:
+    queen: Queen = request.app.ctx.queen
+    called = ollama.parse_name(codec.parse_json(request.body))
+    model = queen.jobs.names.canonical(ollama.name_of(called))
+    files = _files(request)
+    if model not in files:
+        raise ModelNotFound(f"no pool has a model {called}", details={"model": called, "available": sorted(files)})
+    return reply(ollama.shown(called, files[model]))
+
+
+async def ollama_pull(request: Request) -> HTTPResponse | None:
+    """Have a pool download a model: the one that has it, or else the one with most room on its disk."""
+    queen: Queen = request.app.ctx.queen
+    only_operator(request, "download models")
+    wanted = ollama.parse_pull(codec.parse_json(request.body))
+    pool = home_of(wanted.model, queen.pools.view(), queen.jobs.names)
+    log.event("model.pull", model=wanted.model, pool=pool, request_id=request.ctx.request_id)
+    lines = _pulling(queen, wanted.model, pool)
+    if wanted.stream:
+        await ndjson.stream(request, failing_inside(lines))
+        return None
+    async with closing(lines) as told:
+        return reply([line async for line in told][-1])
+
+
+async def ollama_cannot(request: Request, **_: str) -> HTTPResponse:
+    """Refuse what the queen has no operation for."""
+    hint = "rbee-keeper pool models download|delete|list --host H" if "blobs" not in request.path else ""
+    raise InvalidRequest(f"{request.method} {request.path[:80]} is nothing the queen does", hint=hint)
+
+
+ROUTES = (
+    ("GET", "/", greet),
+    ("HEAD", "/", greet),
+    ("GET", "/api/version", ollama_version),
+    ("HEAD", "/api/version", ollama_version),
+    ("GET", "/api/tags", ollama_tags),
+    ("HEAD", "/api/tags", ollama_tags),
+    ("GET", "/api/ps", ollama_ps),
+    ("POST", "/api/show", ollama_show),
+    ("POST", "/api/pull", ollama_pull),
+    ("DELETE", "/api/delete", ollama_cannot),
+    ("POST", "/api/copy", ollama_cannot),
+    ("POST", "/api/create", ollama_cannot),
+    ("POST", "/api/push", ollama_cannot),
+    ("HEAD", "/api/blobs/<digest>", ollama_cannot),
+    ("POST", "/api/blobs/<digest>", ollama_cannot),
+)
+
+
+def only_operator(request: Request, what: str) -> None:
+    """Raises NotPermitted."""
+    if request.ctx.caller:
+        raise NotPermitted(
+            f"caller {request.ctx.caller} may not {what}", hint="this takes the fleet token; ask the operator"
+        )
+
+
+async def failing_inside(lines: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
+    """Yield ``lines``; a failure is raised before the first, and a line of its own after."""
+    begun = False
+    try:
+        async with closing(lines) as told:
+            async for line in told:
+                begun = True
+                yield line
+    except RbeeError as error:
+        if not begun:
+            raise
+        yield ollama.error_body(error)
+
+
+def _files(request: Request) -> dict[str, ModelFile]:
+    queen: Queen = request.app.ctx.queen
+    return dict(files_of(queen.jobs.names, queen.pools.view()))
+
+
+async def _pulling(queen: Queen, model: str, pool: str) -> AsyncIterator[dict[str, Any]]:
+    began_s = time.monotonic()
+    async with closing(queen.pools.client(pool).download_model(DownloadSpec(model=model))) as events:
+        async for event in events:
+            yield ollama.pulled(event, model)
+    log.event("model.pulled", model=model, pool=pool, took_s=round(time.monotonic() - began_s, 1))

@@ -1,0 +1,38 @@
+"""Answers that can be gone on from: the jobs they are, and what they repeat of their requests."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbee.queen.store.jobs import Stored, find
+from rbee.queen.store.models import Job, Response
+from rbee.wire import codec
+from rbee.wire.jobs import JobSpec
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kept:
+    """``spec``: what the job was asked, the conversation before it included."""
+
+    stored: Stored
+    spec: JobSpec
+    asked: Mapping[str, Any]
+
+
+def keep(job: str, asked: Mapping[str, Any]) -> None:
+    """Let ``job`` be gone on from, as long as its text is kept."""
+    found = find(job)
+    if found is not None:
+        facts = {"asked": codec.dump_json(asked)}
+        Response.insert(job=found.seq, **facts).on_conflict(conflict_target=[Response.job], update=facts).execute()
+
+
+def kept(job: str) -> Kept | None:
+    """Return the answer ``job``; None where there is none, or its text was erased."""
+    row = Job.get_or_none(Job.id == job, Job.erased_ms.is_null())
+    stored, answer = (None, None) if row is None else (find(job), Response.get_or_none(Response.job == row.seq))
+    if row is None or stored is None or answer is None:
+        return None
+    spec = codec.from_dict(JobSpec, json.loads(row.spec), lenient=True)
+    return Kept(stored=stored, spec=spec, asked=json.loads(answer.asked))

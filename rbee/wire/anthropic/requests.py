@@ -1,0 +1,176 @@
+"""The body of POST /v1/messages, and of /v1/messages/count_tokens, which is the same but for what is to be said."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbee.wire.anthropic.blocks import messages_of, system_of
+from rbee.wire.bodies import (
+    MOST_TOKENS,
+    Faults,
+    Neutral,
+    each_of,
+    given,
+    kind_of,
+    opened,
+    part,
+    session,
+    shown,
+    whole,
+)
+from rbee.wire.fields import items, number, plain, text
+from rbee.wire.jobs import JobSpec
+from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
+
+_NEUTRAL: Neutral = {
+    "container": (None,),
+    "context_management": (None,),
+    "mcp_servers": (None, []),
+    "speed": (None, "standard"),
+    "thinking": (None, {"type": "disabled"}),
+}
+_NEUTRAL_CONFIG: Neutral = {"effort": (None,), "task_budget": (None,)}
+_NAMES: Mapping[str, str] = {"stop": "stop_sequences", "schema": "output_config.format", "tool": "tool_choice.name"}
+_CHOICES: Mapping[str, ToolChoice] = {
+    "auto": ToolChoice.AUTO,
+    "any": ToolChoice.REQUIRED,
+    "tool": ToolChoice.REQUIRED,
+    "none": ToolChoice.NONE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MessagesRequest:
+    spec: JobSpec
+    stream: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Metadata:
+    user_id: str | None = text(longest=1000, default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Counted:
+    """Messages has no ``min_p``, ``repeat_penalty``, ``seed`` and ``ignore_eos``; we do."""
+
+    model: str = text(longest=300, shortest=1)
+    messages: Any
+    system: Any = None
+    stop_sequences: tuple[str, ...] | None = items(longest=4, default=None)
+    temperature: float | None = number(low=0, high=1, default=None)
+    top_p: float | None = number(low=0, high=1, default=None)
+    top_k: int | None = number(low=0, high=1000, default=None)
+    min_p: float | None = number(low=0, high=1, default=None)
+    repeat_penalty: float | None = number(low=0.5, high=2, default=None)
+    seed: int | None = number(low=0, high=2**32 - 2, default=None)
+    ignore_eos: bool | None = None
+    stream: bool | None = None
+    tools: tuple[Any, ...] | None = items(longest=128, default=None)
+    tool_choice: Mapping[str, Any] | None = None
+    metadata: _Metadata | None = None
+    output_config: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Body(_Counted):
+    max_tokens: int = number(low=1, high=2**31)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Tool:
+    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
+    description: str | None = text(longest=65_536, default=None)
+    input_schema: Mapping[str, Any] = plain()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Choice:
+    type: str
+    name: str | None = None
+    disable_parallel_tool_use: bool | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Format:
+    type: str
+    schema: Mapping[str, Any]
+
+
+def parse(body: Any) -> MessagesRequest:
+    """Return what a body of POST /v1/messages asks for.
+
+    Raises:
+        InvalidRequest: ``details["fields"]`` names every wrong or unsupported field.
+    """
+    faults = Faults()
+    faults.refuse_unless_neutral(opened(body), _NEUTRAL)
+    read = whole(_Body, body, faults)
+    spec = _spec(read, min(read.max_tokens, MOST_TOKENS), faults)
+    return MessagesRequest(spec=spec, stream=bool(read.stream))
+
+
+def parse_count(body: Any) -> JobSpec:
+    """Return the job whose prompt a body of POST /v1/messages/count_tokens wants counted; it says one token.
+
+    Raises:
+        InvalidRequest: as ``parse``.
+    """
+    faults = Faults()
+    faults.refuse_unless_neutral(opened(body), _NEUTRAL)
+    return _spec(whole(_Counted, body, faults), 1, faults)
+
+
+def _spec(read: _Counted, limit: int, faults: Faults) -> JobSpec:
+    choice, tool, parallel = _choice(read.tool_choice, faults)
+    ours = {name: getattr(read, name) for name in ("top_k", "min_p", "repeat_penalty", "seed", "ignore_eos")}
+    made = JobSpec(
+        model=read.model,
+        messages=(*system_of(read.system, faults), *messages_of(read.messages, "messages", faults)),
+        max_tokens=limit,
+        temperature=1.0 if read.temperature is None else read.temperature,
+        top_p=1.0 if read.top_p is None else read.top_p,
+        stop=tuple(read.stop_sequences or ()),
+        tools=each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults)),
+        tool_choice=choice,
+        tool=tool,
+        parallel_tool_calls=parallel,
+        schema=_schema(read.output_config or {}, faults),
+        session=session(read.metadata.user_id if read.metadata else None),
+        **given(ours),
+    )
+    if not faults.found:
+        faults.of_generation(made, _NAMES)
+    faults.done()
+    return made
+
+
+def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
+    if kind_of(tool, "custom") not in ("custom", "null"):
+        faults.add(f"{where}.type", f"is {kind_of(tool)!r}, only tools of the caller's own (custom) are supported here")
+        return None
+    read = part(_Tool, tool, where, faults)
+    if read is None:
+        return None
+    return Tool(name=read.name, description=read.description or "", parameters=read.input_schema)
+
+
+def _choice(wanted: Any, faults: Faults) -> tuple[ToolChoice, str | None, bool]:
+    """Return the choice, the one tool, and whether there may be several calls."""
+    if wanted is None:
+        return ToolChoice.AUTO, None, True
+    read = part(_Choice, wanted, "tool_choice", faults)
+    if read is None or read.type not in _CHOICES or (read.type == "tool") != (read.name is not None):
+        faults.add("tool_choice", f"is {shown(wanted)}, expected type {', '.join(_CHOICES)}; a name for tool alone")
+        return ToolChoice.AUTO, None, True
+    return _CHOICES[read.type], read.name, not read.disable_parallel_tool_use
+
+
+def _schema(config: Mapping[str, Any], faults: Faults) -> Mapping[str, Any] | None:
+    faults.refuse_unless_neutral(config, _NEUTRAL_CONFIG, "output_config")
+    if config.get("format") is None:
+        return None
+    read = part(_Format, config["format"], "output_config.format", faults)
+    if read is not None and read.type != "json_schema":
+        faults.add("output_config.format.type", f"is {read.type!r}, expected json_schema")
+    return None if read is None else read.schema

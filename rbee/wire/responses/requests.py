@@ -1,0 +1,244 @@
+"""The body of POST /v1/responses."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from rbee.wire.bodies import (
+    ANY_OBJECT,
+    MOST_TOKENS,
+    Faults,
+    Neutral,
+    each_of,
+    given,
+    joined,
+    kind_of,
+    opened,
+    part,
+    same,
+    seed,
+    session,
+    shown,
+    stops,
+    whole,
+)
+from rbee.wire.fields import MEBIBYTE, items, number, text
+from rbee.wire.jobs import JobSpec, Message, Role
+from rbee.wire.openai import DEFAULT_MAX_TOKENS
+from rbee.wire.responses.items import messages_of
+from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
+
+LIKELIHOODS = "message.output_text.logprobs"
+_INCLUDES = (LIKELIHOODS, "reasoning.encrypted_content")
+"""There is never any reasoning apart from what is said, so none is left out of an answer."""
+
+_NEUTRAL: Neutral = {
+    "background": (None, False),
+    "context_management": (None, []),
+    "conversation": (None,),
+    "moderation": (None,),
+    "prompt": (None,),
+    "truncation": (None, "disabled"),
+}
+_NEUTRAL_REASONING: Neutral = {"effort": (None, "none"), "generate_summary": (None,), "summary": (None, "auto")}
+_NAMES: Mapping[str, str] = {"messages": "input", "tool": "tool_choice.name"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ResponseRequest:
+    """What was asked for.
+
+    Attributes:
+        previous: the answer that this goes on from; its conversation comes before ``messages``.
+        echo: what the answer repeats of the request.
+        generation: all of ``wire.jobs.Generation`` but the messages.
+    """
+
+    model: str
+    instructions: str | None
+    messages: tuple[Message, ...]
+    generation: Mapping[str, Any]
+    echo: Mapping[str, Any]
+    previous: str | None = None
+    store: bool = True
+    stream: bool = False
+    session: str | None = None
+
+    def spec(self, before: tuple[Message, ...] = ()) -> JobSpec:
+        """Return the job, after the conversation ``before``.
+
+        Raises:
+            InvalidRequest: the two are too long together.
+        """
+        first = () if self.instructions is None else (Message(role=Role.SYSTEM, content=self.instructions),)
+        messages = (*first, *before, *self.messages)
+        made = JobSpec(model=self.model, messages=messages, session=self.session, **self.generation)
+        faults = Faults()
+        faults.of_generation(made, _NAMES)
+        if len(messages) > 1000:
+            faults.add("input", f"has {len(messages)} messages with those before it, expected at most 1000")
+        faults.done()
+        return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Body:
+    """Responses has no ``stop``, ``seed``, ``top_k``, ``min_p``, ``repeat_penalty`` and ``ignore_eos``; we do."""
+
+    model: str = text(longest=300, shortest=1)
+    input: Any
+    instructions: str | None = text(longest=MEBIBYTE, default=None)
+    previous_response_id: str | None = text(longest=64, shortest=1, default=None)
+    store: bool | None = None
+    stream: bool | None = None
+    max_output_tokens: int | None = number(low=1, high=2**31, default=None)
+    temperature: float | None = number(low=0, high=2, default=None)
+    top_p: float | None = number(low=0, high=1, default=None)
+    top_k: int | None = number(low=0, high=1000, default=None)
+    min_p: float | None = number(low=0, high=1, default=None)
+    repeat_penalty: float | None = number(low=0.5, high=2, default=None)
+    frequency_penalty: float | None = number(low=-2, high=2, default=None)
+    presence_penalty: float | None = number(low=-2, high=2, default=None)
+    ignore_eos: bool | None = None
+    stop: str | tuple[str, ...] | None = items(longest=4, default=None)
+    seed: int | None = number(low=-(2**63), high=2**64, default=None)
+    parallel_tool_calls: bool | None = None
+    top_logprobs: int | None = number(low=0, high=20, default=None)
+    include: tuple[str, ...] | None = None
+    metadata: Mapping[str, str] | None = None
+    tools: tuple[Any, ...] | None = items(longest=128, default=None)
+    tool_choice: Any = None
+    reasoning: Mapping[str, Any] | None = None
+    user: str | None = text(longest=1000, default=None)
+    prompt_cache_key: str | None = text(longest=1000, default=None)
+    text: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Schema:
+    schema: Mapping[str, Any]
+    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Function:
+    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
+    description: str | None = text(longest=65_536, default=None)
+    parameters: Mapping[str, Any] | None = None
+    strict: bool | None = None
+
+
+def parse(body: Any) -> ResponseRequest:
+    """Return what a body of POST /v1/responses asks for.
+
+    Raises:
+        InvalidRequest: ``details["fields"]`` names every wrong or unsupported field.
+    """
+    faults = Faults()
+    faults.refuse_unless_neutral(opened(body), _NEUTRAL)
+    read = whole(_Body, body, faults)
+    faults.refuse_unless_neutral(read.reasoning or {}, _NEUTRAL_REASONING, "reasoning")
+    made = ResponseRequest(
+        model=read.model,
+        instructions=read.instructions,
+        messages=messages_of(read.input, "input", faults),
+        generation=_generation(read, faults),
+        echo=_echo(read),
+        previous=read.previous_response_id,
+        store=read.store is not False,
+        stream=bool(read.stream),
+        session=session(read.prompt_cache_key or read.user),
+    )
+    faults.done()
+    made.spec()
+    return made
+
+
+def _generation(read: _Body, faults: Faults) -> dict[str, Any]:
+    choice, tool = _choice(read.tool_choice, faults)
+    ours = {name: getattr(read, name) for name in ("top_k", "min_p", "repeat_penalty", "ignore_eos")}
+    return {
+        "max_tokens": min(read.max_output_tokens or DEFAULT_MAX_TOKENS, MOST_TOKENS),
+        "temperature": 1.0 if read.temperature is None else read.temperature,
+        "top_p": 1.0 if read.top_p is None else read.top_p,
+        "frequency_penalty": read.frequency_penalty or 0.0,
+        "presence_penalty": read.presence_penalty or 0.0,
+        "stop": stops(read.stop),
+        "seed": seed(read.seed),
+        "schema": _schema(read.text or {}, faults),
+        "tools": each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults)),
+        "tool_choice": choice,
+        "tool": tool,
+        "parallel_tool_calls": read.parallel_tool_calls is not False,
+        "logprobs": _logprobs(read, faults),
+        **given(ours),
+    }
+
+
+def _logprobs(read: _Body, faults: Faults) -> int | None:
+    for name in read.include or ():
+        if name not in _INCLUDES:
+            faults.add("include", f"has {shown(name)}, which is not supported here; leave it out")
+    if LIKELIHOODS in (read.include or ()) or read.top_logprobs:
+        return read.top_logprobs or 0
+    return None
+
+
+def _schema(config: Mapping[str, Any], faults: Faults) -> Mapping[str, Any] | None:
+    if not same(config.get("verbosity"), None) and config["verbosity"] != "medium":
+        faults.refuse("text.verbosity", config["verbosity"])
+    wanted = config.get("format")
+    match kind_of(wanted, "text"):
+        case "text":
+            return None
+        case "json_object":
+            return ANY_OBJECT
+        case "json_schema":
+            read = part(_Schema, wanted, "text.format", faults)
+            return None if read is None else read.schema
+        case kind:
+            faults.add("text.format.type", f"is {kind!r}, expected text, json_object or json_schema")
+            return None
+
+
+def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
+    if kind_of(tool) != "function":
+        faults.add(joined(where, "type"), f"is {kind_of(tool)!r}, only function is supported here")
+        return None
+    read = part(_Function, tool, where, faults)
+    if read is None:
+        return None
+    return Tool(name=read.name, description=read.description or "", parameters=read.parameters or {})
+
+
+def _choice(wanted: Any, faults: Faults) -> tuple[ToolChoice, str | None]:
+    if wanted is None:
+        return ToolChoice.AUTO, None
+    if isinstance(wanted, str) and wanted in list(ToolChoice):
+        return ToolChoice(wanted), None
+    if kind_of(wanted) == "function" and isinstance(wanted.get("name"), str):
+        return ToolChoice.REQUIRED, wanted["name"]
+    faults.add("tool_choice", f"is {shown(wanted)}, expected auto, none, required, or a function by its name")
+    return ToolChoice.AUTO, None
+
+
+def _echo(read: _Body) -> dict[str, Any]:
+    """Return what an answer says of its request; a tool and a format as they were given."""
+    return {
+        "instructions": read.instructions,
+        "max_output_tokens": read.max_output_tokens,
+        "metadata": dict(read.metadata or {}),
+        "model": read.model,
+        "parallel_tool_calls": read.parallel_tool_calls is not False,
+        "previous_response_id": read.previous_response_id,
+        "temperature": 1.0 if read.temperature is None else read.temperature,
+        "text": {"format": {"type": "text"}, **given(read.text or {})},
+        "tool_choice": read.tool_choice or "auto",
+        "tools": [_told(tool) for tool in read.tools or ()],
+        "top_p": 1.0 if read.top_p is None else read.top_p,
+        **given({name: getattr(read, name) for name in ("top_logprobs", "user", "prompt_cache_key")}),
+    }
+
+
+def _told(tool: Any) -> Any:
+    return {"parameters": None, "strict": None, **tool} if isinstance(tool, Mapping) else tool
