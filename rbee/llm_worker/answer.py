@@ -98,6 +98,7 @@ class Answer:
                 decode_ms=_ms(now_s - (self._begun_s or now_s)),
                 ttft_ms=_ms((self._first_s or now_s) - self.work.asked_s),
                 tokens_cached=min(self.cached, len(prompt.tokens)),
+                stop=self._flow.met if reason is StopReason.STOP else "",
             )
         )
 

@@ -7,46 +7,16 @@ wait: so nobody's answer stands still for longer than one step of ``batch_tokens
 import time
 from array import array
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
 from rbee import log
 from rbee.errors import RbeeError
 from rbee.llm_worker.answer import Answer, everything_of, sampling_of
 from rbee.llm_worker.desk import Desk, Work
 from rbee.llm_worker.engine import SlotActivity, Spent
-from rbee.llm_worker.ports import Context, Interrupted, LoadedModel, Sampler, StepFailed
-from rbee.llm_worker.seating import Held, Seat, common, seat, shares, tokens_of
+from rbee.llm_worker.ports import Context, Interrupted, LoadedModel, StepFailed
+from rbee.llm_worker.seating import Held, Seat, chunks, common, seat, shares, tokens_of
+from rbee.llm_worker.slot import Slot
 from rbee.wire.events import Failure, Likelihood, Started, StopReason
-
-
-@dataclass(slots=True, kw_only=True, eq=False)
-class _Slot:
-    """A slot and its answer. ``place`` is where the last step's numbers for it are, None while there are none."""
-
-    number: int
-    held: Held
-    activity: SlotActivity
-    answer: Answer | None = None
-    sampler: Sampler | None = None
-    rest: Sequence[int] = ()
-    read: int = 0
-    """How much of ``rest`` is read."""
-    asked: int = -1
-    source: "_Slot | None" = None
-    """Another slot, whose beginning this one is to copy as soon as it is read."""
-    want: int = 0
-    """How many tokens of that."""
-    adding: Sequence[int] = ()
-    """What it has in the step that runs."""
-
-    @property
-    def plain(self) -> bool:
-        """Its next token is drawn as it comes: nothing constrains it, and nobody asks how likely it is."""
-        return self.answer is not None and self.answer.constraint is None and self.answer.rivals is None
-
-    @property
-    def reading(self) -> bool:
-        return self.read < len(self.rest)
 
 
 class Generating:
@@ -71,10 +41,10 @@ class Generating:
         self.context = self._context = context
         self._model, self._desk = model, desk
         self._worker, self._name, self._clock, self._spent = worker, name, clock, spent
-        self._slots = [_Slot(number=n, held=Held(slot=n), activity=each) for n, each in enumerate(activity)]
+        self._slots = [Slot(number=n, held=Held(slot=n), activity=each) for n, each in enumerate(activity)]
         self._given = 0
         self._pieces: dict[int, bytes] = {}
-        self._busy: list[_Slot] = []
+        self._busy: list[Slot] = []
 
     def run(self) -> None:
         """Compute until the desk closes."""
@@ -113,7 +83,9 @@ class Generating:
 
     def _seat(self, work: Work) -> None:
         tokens = tokens_of(everything_of(work))
-        found = seat(tokens, [slot.held for slot in self._slots])
+        steady = work.prompt.request.seed is not None and not self._context.mixes
+        chunk = self._context.batch_tokens if steady else 0
+        found = seat(tokens, [slot.held for slot in self._slots], chunk=chunk)
         if found is None:
             raise RbeeError("no slot is free")  # nobody is taken before one is
         slot = self._slots[found.slot]
@@ -122,41 +94,52 @@ class Generating:
         self._given += 1
         slot.answer, slot.held.free, slot.held.used = answer, False, self._given
         slot.activity.busy, slot.activity.paused, slot.activity.progress_s = True, False, self._clock()
-        self._prepare(slot, tokens, found)
+        slot.chunk = chunk
         self._busy.append(slot)
+        try:
+            self._prepare(slot, tokens, found)
+        except Exception:
+            self._leave(slot)
+            raise
         seed = work.prompt.seed
         work.news.append(Started(id=work.job, worker=self._worker, model=self._name, seed=seed))
         self._desk.tell()
 
-    def _prepare(self, slot: _Slot, tokens: "array[int]", found: Seat) -> None:
+    def _prepare(self, slot: Slot, tokens: "array[int]", found: Seat) -> None:
         held = slot.held
-        own = found.keep if found.source is None else min(common(held.tokens, tokens), len(tokens) - 1)
+        own = found.keep
+        if found.source is not None:
+            own = min(common(held.tokens, tokens), len(tokens) - 1, held.steady if slot.chunk else len(tokens))
         self._read_from(slot, tokens, self._context.keep(slot.number, own))
         slot.source, slot.want = None if found.source is None else self._slots[found.source], found.keep
 
-    def _read_from(self, slot: _Slot, tokens: "array[int]", kept: int) -> None:
+    def _read_from(self, slot: Slot, tokens: "array[int]", kept: int) -> None:
         """Let ``slot``, which knows ``kept`` of the ``tokens``, read the rest."""
         held = slot.held
         held.tokens, held.coming = tokens[:kept], tokens
+        held.steady = min(held.steady, kept)
         slot.rest, slot.read, slot.asked = tokens[kept:], 0, -1
         if slot.answer is not None and not slot.answer.begun:
             slot.answer.cached = kept
 
-    def _copied(self, slot: _Slot) -> bool:
+    def _copied(self, slot: Slot) -> bool:
         """Say whether ``slot`` can go on: nobody reads for it what it is to copy, or that is copied now."""
         source = slot.source
         if source is None:
             return True
         there = min(common(source.held.tokens, slot.held.coming), slot.want)
+        if slot.chunk:
+            there = min(there, source.held.steady) // slot.chunk * slot.chunk
         if there < slot.want and self._is_reading(source, for_=slot):
             return False
         slot.source = None
         if there > len(slot.held.tokens):
             self._context.copy(source.number, slot.number)
+            slot.held.steady = source.held.steady
             self._read_from(slot, slot.held.coming, self._context.keep(slot.number, there))
         return True
 
-    def _is_reading(self, source: _Slot, *, for_: _Slot) -> bool:
+    def _is_reading(self, source: Slot, *, for_: Slot) -> bool:
         """Say whether ``source`` will soon have read what the other slot waits for."""
         answer = source.answer
         runs = answer is not None and source.reading and not answer.work.held and not answer.work.cancelled
@@ -169,10 +152,37 @@ class Generating:
     # A step
 
     def _step(self) -> None:
-        began_s = time.perf_counter()
-        stepping = self._fill()
-        if not stepping:
+        """Compute what there is: the next token of every answer, and then, as far as there is room, of the prompts.
+
+        Where a row is computed the same whatever is computed beside it, each prompt has a computation of its own, in
+        chunks that begin and end at the same places whoever else is there: so the same seed gives the same text.
+        """
+        single, hungry = self._ready()
+        room = self._context.batch_tokens - len(single)
+        if self._context.mixes:
+            counts = shares([slot.left for slot in hungry], room)
+            self._compute([*((slot, 1) for slot in single), *zip(hungry, counts, strict=True)])
             return
+        self._compute([(slot, 1) for slot in single])
+        counts = chunks([(len(s.held.tokens), s.left) for s in hungry], room, self._context.batch_tokens)
+        for slot, count in zip(hungry, counts, strict=True):
+            self._compute([(slot, count)])
+
+    def _ready(self) -> tuple[list[Slot], list[Slot]]:
+        """Return the slots that have one token to read, and those that have more, who was served least first."""
+        ready = [slot for slot in self._busy if not slot.activity.paused and self._copied(slot)]
+        single = [slot for slot in ready if slot.left == 1]
+        return single, sorted((slot for slot in ready if slot.left > 1), key=lambda slot: slot.read)
+
+    def _compute(self, parts: Sequence[tuple[Slot, int]]) -> None:
+        """Read so many tokens of each slot, and draw what follows where all is read."""
+        began_s = time.perf_counter()
+        stepping = [slot for slot, count in parts if count]
+        if not stepping or self._desk.closing:
+            return
+        for slot, count in parts:
+            if count:
+                self._add(slot, count)
         filled_s = time.perf_counter()
         try:
             self._context.step()
@@ -184,7 +194,7 @@ class Generating:
         for slot in self._busy:
             slot.activity.progress_s = now_s
         for slot in stepping:
-            slot.held.tokens.extend(slot.adding)
+            self._note_read(slot)
         drawing = self._about_to_draw(stepping)
         plain = [slot for slot in drawing if slot.plain]
         drawn = self._context.draw([(slot.sampler, slot.asked) for slot in plain])
@@ -200,33 +210,19 @@ class Generating:
         spent.draw_s += drawn_s
         spent.rest_s += time.perf_counter() - computed_s - drawn_s + filled_s - began_s
 
-    def _fill(self) -> list[_Slot]:
-        """Put into the next step what there is; return whose it is."""
-        stepping: list[_Slot] = []
-        hungry: list[_Slot] = []
-        room = self._context.batch_tokens
-        for slot in self._busy:
-            if slot.activity.paused or not self._copied(slot):
-                continue
-            if len(slot.rest) - slot.read == 1:  # the next token of an answer, or the last of a prompt
-                slot.adding = (slot.rest[slot.read],)
-                slot.asked = self._context.add(slot.number, slot.adding, len(slot.held.tokens), ask=True)
-                slot.read += 1
-                stepping.append(slot)
-                room -= 1
-            elif slot.reading:
-                hungry.append(slot)
-        for slot, count in zip(hungry, shares([len(s.rest) - s.read for s in hungry], room), strict=True):
-            if not count:
-                continue
-            slot.adding = slot.rest[slot.read : slot.read + count]
-            slot.read += count
-            asked = self._context.add(slot.number, slot.adding, len(slot.held.tokens), ask=not slot.reading)
-            slot.asked = -1 if slot.reading else asked
-            stepping.append(slot)
-        return stepping
+    def _note_read(self, slot: Slot) -> None:
+        held, chunk = slot.held, self._context.batch_tokens
+        if len(slot.adding) == chunk and held.steady == len(held.tokens):
+            held.steady += chunk
+        held.tokens.extend(slot.adding)
 
-    def _about_to_draw(self, stepping: Sequence[_Slot]) -> list[_Slot]:
+    def _add(self, slot: Slot, count: int) -> None:
+        slot.adding = slot.rest[slot.read : slot.read + count]
+        slot.read += count
+        asked = self._context.add(slot.number, slot.adding, len(slot.held.tokens), ask=not slot.reading)
+        slot.asked = -1 if slot.reading else asked
+
+    def _about_to_draw(self, stepping: Sequence[Slot]) -> list[Slot]:
         """Return the slots whose next token is drawn now; some end here, which another worker had almost ended."""
         drawing = []
         for slot in stepping:
@@ -244,7 +240,7 @@ class Generating:
                 self._end(slot, reason)
         return drawing
 
-    def _draw_with_care(self, slot: _Slot, answer: Answer) -> None:
+    def _draw_with_care(self, slot: Slot, answer: Answer) -> None:
         """Draw what a constraint allows, and tell how likely it was."""
         constraint, rivals, context = answer.constraint, answer.rivals, self._context
         try:
@@ -260,7 +256,7 @@ class Generating:
             return
         self._hear(slot, token, likelihood)
 
-    def _hear(self, slot: _Slot, token: int, likelihood: Likelihood | None) -> None:
+    def _hear(self, slot: Slot, token: int, likelihood: Likelihood | None) -> None:
         """Tell the next token of an answer, and read it in the next step."""
         answer = slot.answer
         if answer is None:
@@ -274,11 +270,11 @@ class Generating:
         if reason is not None:
             self._end(slot, reason)
 
-    def _fail_one(self, slot: _Slot, answer: Answer, error: Exception) -> None:
+    def _fail_one(self, slot: Slot, answer: Answer, error: Exception) -> None:
         self._fail(answer.work, error)
         self._leave(slot)
 
-    def _take_back(self, stepping: Sequence[_Slot], error: Exception) -> None:
+    def _take_back(self, stepping: Sequence[Slot], error: Exception) -> None:
         """Nothing of the step counts. An interrupted one is tried again by whoever still wants it."""
         self._context.resume()
         for slot in stepping:
@@ -296,12 +292,12 @@ class Generating:
 
     # Who is out
 
-    def _end(self, slot: _Slot, reason: StopReason) -> None:
+    def _end(self, slot: Slot, reason: StopReason) -> None:
         if slot.answer is not None:
             slot.answer.end(reason)
         self._leave(slot)
 
-    def _leave(self, slot: _Slot) -> None:
+    def _leave(self, slot: Slot) -> None:
         """The slot is free; what it knows it keeps."""
         if slot.sampler is not None:
             self._context.free(slot.sampler)

@@ -48,6 +48,8 @@ class Context(Protocol):
     """Tokens that a slot has room for."""
     batch_tokens: int
     """Tokens that a step has room for."""
+    mixes: bool
+    """What is computed beside a row may change its last bits anyway: nothing is gained by computing it apart."""
 
     def add(self, slot: int, tokens: Sequence[int], at: int, *, ask: bool) -> int:
         """Put ``tokens`` at the positions from ``at`` on into the next step.

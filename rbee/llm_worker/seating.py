@@ -25,6 +25,7 @@ class Held:
     Args:
         tokens: what it has read.
         coming: what it will have read when its prompt is; the same as ``tokens`` when none is being read.
+        steady: how many of ``tokens`` were read in whole chunks from the beginning, as they always are.
         free: it has no answer to give.
         used: when it was last given a prompt; the lower the longer ago.
     """
@@ -32,8 +33,17 @@ class Held:
     slot: int
     tokens: "array[int]" = field(default_factory=tokens_of)
     coming: "array[int]" = field(default_factory=tokens_of)
+    steady: int = 0
     free: bool = True
     used: int = 0
+
+    def known(self, prompt: "array[int]", chunk: int) -> int:
+        """Return how much of ``prompt`` it knows, or will; with a ``chunk``, how much of that is steady."""
+        shared = min(len(prompt) - 1, common(prompt, self.coming))
+        if not chunk:
+            return shared
+        so_far = self.steady == len(self.tokens) // chunk * chunk and len(self.coming) > len(self.tokens)
+        return min(shared, len(self.coming) if so_far else self.steady) // chunk * chunk
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,16 +55,18 @@ class Seat:
     source: int | None = None
 
 
-def seat(prompt: "array[int]", slots: Sequence[Held]) -> Seat | None:
+def seat(prompt: "array[int]", slots: Sequence[Held], *, chunk: int = 0) -> Seat | None:
     """Return the best seat for ``prompt``; None when no slot is free.
 
     The last token of a prompt is always read: what follows it is what is asked for.
+
+    Args:
+        chunk: keep only what was read in chunks of so many tokens, as it would be read again; 0: whatever is known.
     """
     free = [held for held in slots if held.free]
     if not free:
         return None
-    most = len(prompt) - 1
-    known = {held.slot: min(most, common(prompt, held.coming)) for held in slots}
+    known = {held.slot: held.known(prompt, chunk) for held in slots}
     best = max(slots, key=lambda held: (known[held.slot], held.free, -held.used))
     here = max(free, key=lambda held: (known[held.slot], -held.used))
     oldest = min(free, key=lambda held: (len(held.tokens) > 0, held.used))
@@ -97,4 +109,19 @@ def shares(rests: Sequence[int], room: int) -> list[int]:
             more = min(part, rests[n] - given[n], room)
             given[n] += more
             room -= more
+    return given
+
+
+def chunks(places: Sequence[tuple[int, int]], room: int, size: int) -> list[int]:
+    """Return how many tokens of each prompt are read now, in the order given, as long as there is ``room``.
+
+    Args:
+        places: where each goes on, and how many tokens it has left.
+        size: chunks end where a multiple of it is reached, or the prompt's end.
+    """
+    given: list[int] = []
+    for position, left in places:
+        count = min(left, size - position % size)
+        given.append(count if not any(given) or count <= room else 0)
+        room -= given[-1]
     return given

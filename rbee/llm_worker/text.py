@@ -14,6 +14,8 @@ class StopMatcher:
     """Lets text through up to the first of ``stops``, and holds back whatever may become one."""
 
     stops: Sequence[str]
+    met: str = ""
+    """The stop string that came, if one has."""
     _held: str = ""
 
     def feed(self, text: str) -> tuple[str, bool]:
@@ -21,9 +23,10 @@ class StopMatcher:
         if not self.stops:
             return text, False
         self._held += text
-        met = [at for at in (self._held.find(stop) for stop in self.stops) if at >= 0]
+        met = [(at, stop) for at, stop in ((self._held.find(stop), stop) for stop in self.stops) if at >= 0]
         if met:
-            shown, self._held = self._held[: min(met)], ""
+            at, self.met = min(met)
+            shown, self._held = self._held[:at], ""
             return shown, True
         keep = max((_overlap(self._held, stop) for stop in self.stops), default=0)
         cut = len(self._held) - keep
@@ -46,6 +49,11 @@ class TextFlow:
 
     def __post_init__(self) -> None:
         self._matcher = StopMatcher(self.stops)
+
+    @property
+    def met(self) -> str:
+        """Return the stop string that came; empty while none has."""
+        return self._matcher.met
 
     def feed(self, piece: bytes) -> tuple[str, bool]:
         """Return the text that ``piece`` completes, empty while it may go on; and whether a stop string was met."""

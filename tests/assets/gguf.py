@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 CONTEXT_TOKENS = 512
 """What the model says it was trained for."""
 
+_TYPE = gguf.GGMLQuantizationType.Q8_0
 _WIDTH, _HIDDEN, _HEADS, _HEAD_WIDTH = 64, 128, 4, 16
 _CHARACTERS = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?'\"-:;()"
 _SPECIAL = ("<unk>", "<s>", "</s>")
@@ -45,7 +46,7 @@ def tiny_gguf(
     """Write a model to ``path`` and return it; the same arguments give the same bytes.
 
     Args:
-        layers: 2 is about 0.3 MB; each more adds 80 kB.
+        layers: 2 is about 0.2 MB; each more adds 45 kB.
         seed: of the weights.
     """
     writer = gguf.GGUFWriter(str(path), "llama")
@@ -54,8 +55,10 @@ def tiny_gguf(
     if template:
         writer.add_chat_template(template.value)
     for tensor, values in _tensors(np.random.default_rng(seed), layers):
-        # llama.cpp computes a product with F16 row by row; with F32 it is not the same for one row as for several.
-        writer.add_tensor(tensor, values.astype(np.float16) if values.ndim > 1 else values)
+        if values.ndim < 2:
+            writer.add_tensor(tensor, values)
+        else:  # of quantised types llama.cpp computes a row the same whatever is computed beside it
+            writer.add_tensor(tensor, gguf.quants.quantize(values, _TYPE), raw_dtype=_TYPE)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
@@ -67,7 +70,7 @@ def _add_shape(writer: gguf.GGUFWriter, layers: int, context_tokens: int, name: 
     writer.add_name(name)
     writer.add_description("seeded noise, for tests")
     writer.add_license("CC0-1.0")
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_F16)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q8_0)
     writer.add_context_length(context_tokens)
     writer.add_embedding_length(_WIDTH)
     writer.add_block_count(layers)

@@ -41,8 +41,8 @@ class Abort:
 class SlotContext:
     """See ``ports.Context``."""
 
-    def __init__(self, model: "Model", handle: Any, *, slots: int, batch_tokens: int) -> None:
-        self.slots, self.batch_tokens = slots, batch_tokens
+    def __init__(self, model: "Model", handle: Any, *, slots: int, batch_tokens: int, mixes: bool) -> None:
+        self.slots, self.batch_tokens, self.mixes = slots, batch_tokens, mixes
         self.slot_tokens = int(c.llama_n_ctx_seq(handle))
         self._model, self._handle = model, handle
         self._memory = c.llama_get_memory(handle)

@@ -22,8 +22,8 @@ _POOLING_RANK = 4
 class Model:
     """See ``ports.LoadedModel``."""
 
-    def __init__(self, handle: Any, adapters: Sequence[Any] = ()) -> None:
-        self._handle, self._adapters = handle, adapters
+    def __init__(self, handle: Any, *, on_gpu: bool, adapters: Sequence[Any] = ()) -> None:
+        self._handle, self._on_gpu, self._adapters = handle, on_gpu, adapters
         self._vocab = c.llama_model_get_vocab(handle)
         self.vocabulary = int(c.llama_vocab_n_tokens(self._vocab))
         self._ends = frozenset(token for token in range(self.vocabulary) if c.llama_vocab_is_eog(self._vocab, token))
@@ -69,7 +69,7 @@ class Model:
         del kept
         if not handle:
             raise load_failed(f"{paths[0]} could not be loaded", hint=f"rbee-hive models verify {name}")
-        return cls(handle, [_adapter(handle, path) for path in adapters])
+        return cls(handle, on_gpu=bool(gpus), adapters=[_adapter(handle, path) for path in adapters])
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         data = text.encode()
@@ -134,7 +134,7 @@ class Model:
             what = f"no context of {slots} times {slot_tokens} tokens ({kv}) could be made"
             raise load_failed(what, hint="use less --ctx or --slots")
         self._adapt(handle)
-        return SlotContext(self, handle, slots=slots, batch_tokens=batch_tokens)
+        return SlotContext(self, handle, slots=slots, batch_tokens=batch_tokens, mixes=self._on_gpu)
 
     def embedder(self, *, slot_tokens: int, batch_tokens: int, threads: int) -> TextEmbedder:
         params = c.llama_context_default_params()

@@ -18,7 +18,7 @@ class FakeContext:
         self.hangs = threading.Event()
         self.entered = threading.Event()
         self.let_go = threading.Event()
-        self.fails = False
+        self.fails = self.mixes = False
         self.steps: list[list[tuple[int, int]]] = []
         """Of each step: how many tokens of which slot."""
         self._step: list[tuple[int, int]] = []

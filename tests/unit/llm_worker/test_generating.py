@@ -29,8 +29,22 @@ async def test_a_long_prompt_stalls_nobody_for_more_than_one_chunk() -> None:
     long = await run(engine, "b", prompt="x" * 8 * 2000, max_tokens=1)
     assert end(long).tokens_in == 2000
     await running.aclose()  # type: ignore[attr-defined]
-    reading = [step for step in model.made.steps if any(slot == 1 for slot, _ in step)]
+    steps = model.made.steps
+    reading = [n for n, step in enumerate(steps) if any(slot == 1 for slot, _ in step)]
     assert len(reading) >= 2000 // CHUNK
+    assert all(sum(count for _, count in step) <= CHUNK for step in steps)
+    assert all(steps[n + 1] == [(0, 1)] for n in reading[:-1]), "between two chunks each answer goes on"
+    engine.close()
+
+
+async def test_on_a_gpu_prompts_and_answers_are_computed_together() -> None:
+    engine, model = fake(slots=2)
+    model.made.mixes = True
+    running = told(engine, "a", engine.prepare(request(max_tokens=20_000)))
+    assert isinstance(await anext(running), Started)
+    await run(engine, "b", prompt="x" * 8 * 2000, max_tokens=1)
+    await running.aclose()  # type: ignore[attr-defined]
+    reading = [step for step in model.made.steps if any(slot == 1 for slot, _ in step)]
     assert all((0, 1) in step for step in reading)
     assert all(sum(count for _, count in step) <= CHUNK for step in model.made.steps)
     engine.close()

@@ -6,7 +6,7 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.assets import WIDTH, tiny_encoder
+from tests.assets.kinds import ENCODER_WIDTH, tiny_encoder
 from tests.unit.llm_worker.conftest import Serve
 from tests.unit.llm_worker.test_openai_routes import client
 
@@ -26,14 +26,14 @@ async def test_embeddings(serve: Serve, encoder: Path) -> None:
         packed = await ai.embeddings.create(model="tiny", input=["a llama", "b"])  # the client asks for base64
         plain = await ai.embeddings.create(model="tiny", input=["a llama", "b"], encoding_format="float")
         short = await ai.embeddings.create(model="tiny", input="a llama", dimensions=3)
-        with pytest.raises(openai.BadRequestError, match=f"have {WIDTH}") as caught:
-            await ai.embeddings.create(model="tiny", input="a llama", dimensions=WIDTH + 1)
+        with pytest.raises(openai.BadRequestError, match=f"have {ENCODER_WIDTH}") as caught:
+            await ai.embeddings.create(model="tiny", input="a llama", dimensions=ENCODER_WIDTH + 1)
         with pytest.raises(openai.BadRequestError, match="tokens"):
             await ai.embeddings.create(model="tiny", input=[1, 2])
     assert caught.value.param == "dimensions"
     assert [each.index for each in packed.data] == [0, 1]
     for one, other in zip(packed.data, plain.data, strict=True):
-        assert len(one.embedding) == WIDTH
+        assert len(one.embedding) == ENCODER_WIDTH
         assert one.embedding == pytest.approx(other.embedding)
     assert len(short.data[0].embedding) == 3
     assert math.hypot(*short.data[0].embedding) == pytest.approx(1, abs=1e-6)

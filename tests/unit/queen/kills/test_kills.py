@@ -32,7 +32,7 @@ async def undisturbed(worker: RealWorker) -> Texts:
     """Return what it says to each of the prompts when nobody is killed."""
     texts = {}
     for prompt, length in product(PROMPTS, LENGTHS):
-        request = InferenceRequest(prompt=prompt, max_tokens=length, temperature=0, ignore_eos=True)
+        request = InferenceRequest(prompt=prompt, seed=1, max_tokens=length, temperature=0, ignore_eos=True)
         texts[prompt, length] = await worker.says(request)
     return texts
 
