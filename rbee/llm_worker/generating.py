@@ -14,7 +14,7 @@ from rbee.llm_worker.answer import Answer, everything_of, sampling_of
 from rbee.llm_worker.desk import Desk, Work
 from rbee.llm_worker.engine import SlotActivity, Spent
 from rbee.llm_worker.ports import Context, Interrupted, LoadedModel, StepFailed
-from rbee.llm_worker.seating import Held, Seat, chunks, common, seat, shares, tokens_of
+from rbee.llm_worker.seating import Held, Seat, chunks, common, gap, seat, shares, tokens_of
 from rbee.llm_worker.slot import Slot
 from rbee.wire.events import Failure, Likelihood, Started, StopReason
 
@@ -171,7 +171,8 @@ class Generating:
     def _ready(self) -> tuple[list[Slot], list[Slot]]:
         """Return the slots that have one token to read, and those that have more, who was served least first."""
         ready = [slot for slot in self._busy if not slot.activity.paused and self._copied(slot)]
-        single = [slot for slot in ready if slot.left == 1]
+        # llama.cpp computes sequences together as far as their numbers follow each other in the batch.
+        single = sorted((slot for slot in ready if slot.left == 1), key=lambda slot: slot.number)
         return single, sorted((slot for slot in ready if slot.left > 1), key=lambda slot: slot.read)
 
     def _compute(self, parts: Sequence[tuple[Slot, int]]) -> None:
@@ -180,9 +181,7 @@ class Generating:
         stepping = [slot for slot, count in parts if count]
         if not stepping or self._desk.closing:
             return
-        for slot, count in parts:
-            if count:
-                self._add(slot, count)
+        self._fill(parts)
         filled_s = time.perf_counter()
         try:
             self._context.step()
@@ -209,6 +208,17 @@ class Generating:
         spent.compute_s += computed_s - filled_s
         spent.draw_s += drawn_s
         spent.rest_s += time.perf_counter() - computed_s - drawn_s + filled_s - began_s
+
+    def _fill(self, parts: Sequence[tuple[Slot, int]]) -> None:
+        padded = all(count == 1 for _, count in parts)
+        before = None
+        for slot, count in parts:
+            if padded and before is not None:
+                for between in gap(before, slot.number):
+                    self._context.pad(between)
+            if count:
+                self._add(slot, count)
+            before = slot.number
 
     def _note_read(self, slot: Slot) -> None:
         held, chunk = slot.held, self._context.batch_tokens

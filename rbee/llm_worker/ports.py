@@ -57,6 +57,9 @@ class Context(Protocol):
         Returns what ``draw`` and ``likelihoods`` want to know of the last of them, if ``ask``.
         """
 
+    def pad(self, slot: int) -> None:
+        """Put a token of no meaning into the next step, if that is possible; the slot knows nothing of it after."""
+
     def step(self) -> None:
         """Compute all that was added. Raises Interrupted, StepFailed; then nothing of it was."""
 

@@ -9,13 +9,16 @@ from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-WORTH_COPYING_TOKENS = 32
+WORTH_COPYING_TOKENS = 8
 """A common beginning that is shorter is read again: a copy moves all that a slot has room for."""
 
 
 def tokens_of(values: Sequence[int] = ()) -> "array[int]":
     """Return ``values`` as tokens are kept here: compact, and quick to compare."""
     return array("i", values)
+
+
+MOST_PADDING = 4
 
 
 @dataclass(slots=True, kw_only=True)
@@ -125,3 +128,12 @@ def chunks(places: Sequence[tuple[int, int]], room: int, size: int) -> list[int]
         given.append(count if not any(given) or count <= room else 0)
         room -= given[-1]
     return given
+
+
+def gap(before: int, slot: int) -> range:
+    """Return the slots between two that are computed together, as long as computing those as well costs less.
+
+    llama.cpp computes sequences at once as far as their numbers follow each other; after a gap it begins anew, and
+    reads all weights again. A row more costs less than that, up to some.
+    """
+    return range(before + 1, slot) if slot - before - 1 <= MOST_PADDING else range(0)

@@ -47,6 +47,10 @@ class SlotContext:
         self._model, self._handle = model, handle
         self._memory = c.llama_get_memory(handle)
         self._window = int(c.llama_model_n_swa(c.llama_get_model(handle)))
+        kind = c.llama_get_model(handle)
+        # Whether single tokens can be taken back: not where a state sums up all that was read.
+        self._forgets = not (self._window or c.llama_model_is_recurrent(kind) or c.llama_model_is_hybrid(kind))
+        self._padded: list[tuple[int, int]] = []
         self._ends = sorted(model.end_tokens)
         self._abort = Abort(handle)
         self._decode = c.llama_decode
@@ -73,9 +77,18 @@ class SlotContext:
         self._filled = end
         return end - 1
 
+    def pad(self, slot: int) -> None:
+        at = int(c.llama_memory_seq_pos_max(self._memory, slot)) + 1
+        if self._forgets and at < self.slot_tokens and self._filled < self.batch_tokens:
+            self.add(slot, (0,), at, ask=False)
+            self._padded.append((slot, at))
+
     def step(self) -> None:
         self._batch.n_tokens, self._filled = self._filled, 0
         code = self._decode(self._handle, self._batch)
+        while self._padded:
+            slot, at = self._padded.pop()
+            c.llama_memory_seq_rm(self._memory, slot, at, -1)
         if code == 0:
             return
         if code == _ABORTED:

@@ -21,11 +21,15 @@ class FakeContext:
         self.fails = self.mixes = False
         self.steps: list[list[tuple[int, int]]] = []
         """Of each step: how many tokens of which slot."""
+        self.padded: list[int] = []
         self._step: list[tuple[int, int]] = []
 
     def add(self, slot: int, tokens: Sequence[int], at: int, *, ask: bool) -> int:
         self._step.append((slot, len(tokens)))
         return sum(count for _, count in self._step) - 1
+
+    def pad(self, slot: int) -> None:
+        self.padded.append(slot)
 
     def step(self) -> None:
         done, self._step = self._step, []

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from rbee.llm_worker.model_engine import ModelEngine
+from rbee.llm_worker.seating import gap
 from rbee.wire.events import End, JobEvent, Started, StopReason, Token
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
 from tests.unit.llm_worker.fakes import FakeModel, engine_on
@@ -262,3 +263,26 @@ async def test_penalties_count_the_answer(engine_of: Make) -> None:
     for name in ("frequency_penalty", "presence_penalty"):
         assert len(set(text(await run(engine, temperature=0, max_tokens=60, **{name: 2.0})))) >= len(set(plain))
         assert text(await run(engine, temperature=0, max_tokens=60, **{name: 2.0})) != plain
+
+
+async def test_a_slot_between_two_is_computed_with_them_and_knows_nothing_of_it(engine_of: Make) -> None:
+    engine = engine_of(slots=3)
+    prompts = ["a" * 60, "b" * 50, "c" * 40]
+    wanted = {"temperature": 0, "seed": 1}
+    events = [
+        told(engine, f"j{n}", engine.prepare(request(prompt=p, max_tokens=300, **wanted)))
+        for n, p in enumerate(prompts)
+    ]
+    for each in events:
+        assert isinstance(await anext(each), Started)
+    engine.cancel("j1")
+    await all_of(events[1])
+    outer = [text(await all_of(events[n])) for n in (0, 2)]
+    alone = [text(await run(engine_of(), prompt=prompts[n], max_tokens=300, **wanted)) for n in (0, 2)]
+    assert [whole.endswith(said) for whole, said in zip(alone, outer, strict=True)] == [True, True]
+    again = await run(engine, prompt=prompts[1], max_tokens=40, **wanted)
+    assert text(again) == text(await run(engine_of(), prompt=prompts[1], max_tokens=40, **wanted))
+
+
+def test_small_gaps_are_filled_and_large_ones_are_not() -> None:
+    assert [list(gap(0, number)) for number in (1, 3, 5, 6)] == [[], [1, 2], [1, 2, 3, 4], []]
