@@ -15,8 +15,8 @@ from bench.report import Table, missed
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "performance.md"
-NAMES = ("scheduler", "overhead", "store", "watchers", "heartbeats", "engine", "wake", "imports")
-ELSEWHERE = ("engine-cuda",)
+NAMES = ("scheduler", "overhead", "store", "watchers", "heartbeats", "engine", "bits", "wake", "imports")
+ELSEWHERE = ("engine-cuda", "engine-cuda-8b")
 """Tables that the page has from other machines."""
 
 

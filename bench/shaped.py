@@ -30,13 +30,14 @@ class Shape:
 
 
 SHAPES = {
+    "tiny": Shape(layers=4, width=256, hidden=768, heads=4, kv_heads=2),
     "1b": Shape(layers=16, width=2048, hidden=8192, heads=32, kv_heads=8),
     "8b": Shape(layers=32, width=4096, hidden=14_336, heads=32, kv_heads=8),
 }
 
 
-def write(path: Path, shape: Shape, words: Path) -> None:
-    """Write the model, in Q4_0, with the vocabulary and the chat template of the model ``words``."""
+def write(path: Path, shape: Shape, words: Path, *, kind: gguf.GGMLQuantizationType = Q4_0) -> None:
+    """Write the model, in Q4_0 or F32, with the vocabulary and the chat template of the model ``words``."""
     known = gguf.GGUFReader(words)
     writer = gguf.GGUFWriter(path, "llama")
     writer.add_name(f"random, {shape.layers} layers of {shape.width}")
@@ -48,18 +49,19 @@ def write(path: Path, shape: Shape, words: Path) -> None:
     writer.add_head_count_kv(shape.kv_heads)
     writer.add_rope_freq_base(500_000.0)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0)
+    writer.add_file_type(gguf.LlamaFileType.MOSTLY_Q4_0 if kind is Q4_0 else gguf.LlamaFileType.ALL_F32)
     for name, field in known.fields.items():
         if name.startswith("tokenizer."):
-            kind = field.types[0]
-            inner = field.types[1] if kind is gguf.GGUFValueType.ARRAY else None
-            writer.add_key_value(name, field.contents(), kind, inner)
+            of = field.types[0]
+            inner = field.types[1] if of is gguf.GGUFValueType.ARRAY else None
+            writer.add_key_value(name, field.contents(), of, inner)
     vocabulary = len(known.fields["tokenizer.ggml.tokens"].data)
     matrices = list(_matrices(shape, vocabulary))
-    noise = _noise(max(rows * columns for _, rows, columns in matrices))
+    most = max(rows * columns for _, rows, columns in matrices)
+    noise = _noise(most) if kind is Q4_0 else _numbers(most)
     for name, rows, columns in matrices:
-        part = noise[: rows * columns // _BLOCK_WEIGHTS].reshape(rows, -1)  # a view: all of them are this noise
-        writer.add_tensor(name, part, raw_dtype=Q4_0)
+        count = rows * columns // (_BLOCK_WEIGHTS if kind is Q4_0 else 1)
+        writer.add_tensor(name, noise[:count].reshape(rows, -1), raw_dtype=kind)  # a view: all are this noise
     for name in _norms(shape):
         writer.add_tensor(name, np.ones(shape.width, np.float32), raw_dtype=F32)
     writer.write_header_to_file()
@@ -95,6 +97,10 @@ def _noise(weights: int) -> NDArray[np.uint8]:
     blocks = random.integers(0, 256, (weights // _BLOCK_WEIGHTS, _BLOCK_BYTES), np.uint8)
     blocks[:, :2] = np.frombuffer(np.float16(0.004).tobytes(), np.uint8)
     return blocks
+
+
+def _numbers(weights: int) -> NDArray[np.float32]:
+    return (np.random.default_rng(0).standard_normal(weights, np.float32) * 0.05).astype(np.float32)
 
 
 def main() -> None:

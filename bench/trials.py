@@ -105,7 +105,7 @@ class Chat:
 async def chat(server: Server, tokens: int, number: int) -> Chat:
     """Ask a question of about ``tokens``, and then, with its answer behind it, a short one."""
     turns = long(tokens, number)
-    one = await ask(server, turns, 32)
+    one = await ask(server, turns, 32, exact=not server.ends)
     turns += [{"role": "assistant", "content": one.text}, {"role": "user", "content": "Which one was the first?"}]
-    two = await ask(server, turns, 8)
+    two = await ask(server, turns, 8, exact=not server.ends)
     return Chat(first_ms=one.first_ms, second_ms=two.first_ms)

@@ -14,7 +14,7 @@ from rbee.llm_worker.answer import Answer, everything_of, sampling_of
 from rbee.llm_worker.desk import Desk, Work
 from rbee.llm_worker.engine import SlotActivity, Spent
 from rbee.llm_worker.ports import Context, Interrupted, LoadedModel, StepFailed
-from rbee.llm_worker.seating import Held, Seat, chunks, common, gap, seat, shares, tokens_of
+from rbee.llm_worker.seating import Held, Seat, chunks, common, rows, seat, shares, tokens_of
 from rbee.llm_worker.slot import Slot
 from rbee.wire.events import Failure, Likelihood, Started, StopReason
 
@@ -210,15 +210,18 @@ class Generating:
         spent.rest_s += time.perf_counter() - computed_s - drawn_s + filled_s - began_s
 
     def _fill(self, parts: Sequence[tuple[Slot, int]]) -> None:
-        padded = all(count == 1 for _, count in parts)
-        before = None
-        for slot, count in parts:
-            if padded and before is not None:
-                for between in gap(before, slot.number):
-                    self._context.pad(between)
-            if count:
-                self._add(slot, count)
-            before = slot.number
+        counts = {slot.number: count for slot, count in parts if count}
+        if any(count > 1 for count in counts.values()):
+            for slot, count in parts:
+                if count:
+                    self._add(slot, count)
+            return
+        seeded = [slot.number for slot, count in parts if count and slot.chunk]
+        for number in rows(list(counts), never_alone=seeded, slots=len(self._slots)):
+            if number in counts:
+                self._add(self._slots[number], 1)
+            else:
+                self._context.pad(number)
 
     def _note_read(self, slot: Slot) -> None:
         held, chunk = slot.held, self._context.batch_tokens

@@ -6,8 +6,9 @@ that only shares its beginning.
 """
 
 from array import array
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 WORTH_COPYING_TOKENS = 8
 """A common beginning that is shorter is read again: a copy moves all that a slot has room for."""
@@ -130,10 +131,18 @@ def chunks(places: Sequence[tuple[int, int]], room: int, size: int) -> list[int]
     return given
 
 
-def gap(before: int, slot: int) -> range:
-    """Return the slots between two that are computed together, as long as computing those as well costs less.
+def rows(numbers: Sequence[int], *, never_alone: Collection[int], slots: int) -> list[int]:
+    """Return the slots that a step computes for those in ``numbers``, in order; what is more only pads it.
 
     llama.cpp computes sequences at once as far as their numbers follow each other; after a gap it begins anew, and
-    reads all weights again. A row more costs less than that, up to some.
+    reads all weights again. A row more costs less than that, up to some. And it has other code for a sequence alone
+    than for several: ``never_alone`` are those that have to be computed the same whoever else is there.
     """
-    return range(before + 1, slot) if slot - before - 1 <= MOST_PADDING else range(0)
+    found = set(numbers)
+    for before, number in pairwise(sorted(numbers)):
+        if number - before - 1 <= MOST_PADDING:
+            found.update(range(before + 1, number))
+    for number in never_alone:
+        if not found & {number - 1, number + 1}:
+            found.update({number + 1} if number + 1 < slots else {number - 1} if number else ())
+    return sorted(found)

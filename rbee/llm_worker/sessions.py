@@ -60,7 +60,10 @@ class Sessions:
         session = Session(job=job, detach_s=request.detach_s, abandon=self._abandon, hold=self.engine.hold)
         self._all[job] = session
         self._quiet.clear()
-        self._tasks[job] = asyncio.get_running_loop().create_task(self._run(session, request), name=f"session-{job}")
+        task = asyncio.get_running_loop().create_task(self._run(session, request), name=f"session-{job}")
+        self._tasks[job] = task
+        # Not at the end of ``_run``: a task that is cancelled before its first step does not come there.
+        task.add_done_callback(lambda _: self._ended(session, task))
         return session
 
     def find(self, job: str) -> Session:
@@ -128,19 +131,17 @@ class Sessions:
 
             self.engine.submit(session.job, prompt, tell)
             await ended
-        except asyncio.CancelledError:
-            if not session.finished:
-                session.extend([_NEVER_BEGAN])
         except Exception as error:  # noqa: BLE001  (every session ends with an event, whatever happened)
             known = error if isinstance(error, RbeeError) else RbeeError("the worker failed inside")
             if known is not error:
                 log.error("session.failed", job=session.job, error=repr(error))
             session.extend([Failure.of(known)])
-        finally:
-            self._ended(session)
 
-    def _ended(self, session: Session) -> None:
-        self._tasks.pop(session.job, None)
+    def _ended(self, session: Session, task: asyncio.Task[None]) -> None:
+        if not session.finished:
+            session.extend([_NEVER_BEGAN])
+        if self._tasks.get(session.job) is task:
+            del self._tasks[session.job]
         if not self._tasks:
             self._quiet.set()
         self.used()

@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from rbee.llm_worker.model_engine import ModelEngine
-from rbee.llm_worker.seating import gap
+from rbee.llm_worker.seating import rows
 from rbee.wire.events import End, JobEvent, Started, StopReason, Token
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
 from tests.unit.llm_worker.fakes import FakeModel, engine_on
@@ -153,8 +153,8 @@ async def test_one_that_is_cancelled_does_not_disturb_the_others(engine_of: Make
 
 async def test_a_long_step_ends_when_nobody_wants_it_any_more(engine_of: Make) -> None:
     engine = engine_of(ctx=512)
-    for _ in range(10):
-        events = told(engine, "a", engine.prepare(request(prompt="a" * 500, max_tokens=4)))
+    for letter in "abcdefghij":
+        events = told(engine, "a", engine.prepare(request(prompt=letter * 500, max_tokens=4)))
         await anext(events)
         engine.cancel("a")
         assert end([event async for event in events]).stop_reason is StopReason.CANCELLED
@@ -284,5 +284,22 @@ async def test_a_slot_between_two_is_computed_with_them_and_knows_nothing_of_it(
     assert text(again) == text(await run(engine_of(), prompt=prompts[1], max_tokens=40, **wanted))
 
 
-def test_small_gaps_are_filled_and_large_ones_are_not() -> None:
-    assert [list(gap(0, number)) for number in (1, 3, 5, 6)] == [[], [1, 2], [1, 2, 3, 4], []]
+@pytest.mark.parametrize(
+    ("numbers", "never_alone", "computed"),
+    [
+        ([0, 1, 2], [], [0, 1, 2]),
+        ([0, 3], [], [0, 1, 2, 3]),
+        ([0, 6], [], [0, 6]),
+        ([5], [], [5]),
+        ([5], [5], [5, 6]),
+        ([7], [7], [6, 7]),
+        ([0, 7], [0, 7], [0, 1, 6, 7]),
+        ([0, 1], [0], [0, 1]),
+    ],
+)
+def test_what_is_computed_with_whom(numbers: list[int], never_alone: list[int], computed: list[int]) -> None:
+    assert rows(numbers, never_alone=never_alone, slots=8) == computed
+
+
+def test_where_there_is_one_slot_it_is_alone() -> None:
+    assert rows([0], never_alone=[0], slots=1) == [0]
