@@ -27,7 +27,7 @@ LENGTHS = (20, 250)
 def measure(steps: int = 30, beside: str = "1,3,7") -> Table:
     """Compare ``steps`` rows of each type with those of the same sequence alone."""
     counts = [int(each) for each in beside.split(",")]
-    rows: list[list[str | int]] = []
+    found: list[list[str | int]] = []
     for name, path in _models():
         model = Model.load(name, [str(path)], gpus=(), on_progress=lambda _: True)
         compared, unseeded, seeded, most = 0, 0, 0, 0.0
@@ -35,13 +35,13 @@ def measure(steps: int = 30, beside: str = "1,3,7") -> Table:
             alone = _rows(model, length, steps, others=0)
             padded = _rows(model, length, steps, others=0, padded=True)
             for others in counts:
-                beside = _rows(model, length, steps, others=others)
-                compared += len(beside)
-                unseeded += sum(one.tobytes() != other.tobytes() for one, other in zip(alone, beside, strict=True))
-                seeded += sum(one.tobytes() != other.tobytes() for one, other in zip(padded, beside, strict=True))
-                most = max(most, *(float(abs(one - other).max()) for one, other in zip(padded, beside, strict=True)))
+                among = _rows(model, length, steps, others=others)
+                compared += len(among)
+                unseeded += sum(one.tobytes() != other.tobytes() for one, other in zip(alone, among, strict=True))
+                seeded += sum(one.tobytes() != other.tobytes() for one, other in zip(padded, among, strict=True))
+                most = max(most, *(float(abs(one - other).max()) for one, other in zip(padded, among, strict=True)))
         model.close()
-        rows.append([name, compared, unseeded, seeded, f"{most:.1g}" if most else "0"])
+        found.append([name, compared, unseeded, seeded, f"{most:.1g}" if most else "0"])
     return Table(
         name="bits",
         ran=(
@@ -49,7 +49,7 @@ def measure(steps: int = 30, beside: str = "1,3,7") -> Table:
             f" {' and '.join(map(str, LENGTHS))} tokens, {steps} steps; on the CPU, two threads."
         ),
         columns=("", "rows compared", "differ", "differ where a seed is given", "at most by"),
-        rows=rows,
+        rows=found,
     )
 
 

@@ -141,7 +141,7 @@ def table(
 def bars(table: Table) -> Bars | None:
     """Return the picture of a table's tokens/s; None where it has none."""
     begin = "tokens/s, "
-    rows = [row for row in table.plain()["rows"] if str(row[table.columns[0]]).startswith(begin)]
+    rows = [row for row in table.plain()["rows"] if str(row.get("", "")).startswith(begin)]
     shown = [name for name in NAMES if all(isinstance(row.get(name), float) for row in rows)]
     if not rows or not shown:
         return None

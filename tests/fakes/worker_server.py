@@ -19,7 +19,7 @@ from rbee.daemon.access import Access
 from rbee.daemon.app import App, body, create_app, empty, reply
 from rbee.errors import Conflict, NotFound, RbeeError
 from rbee.wire import codec, continuation
-from rbee.wire.catalog import DownloadEvent, DownloadSpec, ModelFile
+from rbee.wire.catalog import DownloadEvent, DownloadSpec, ModelFile, ModelKind
 from rbee.wire.draining import DrainReason
 from rbee.wire.events import Call, End, Failure, JobEvent, Score, Started, StopReason, Token, Vector, last, name_of
 from rbee.wire.inference import InferenceRequest, Readiness, TokenCount
@@ -239,6 +239,7 @@ class FakePool:
         self.facts: dict[str, dict[str, Any]] = {}
         self.evicted: list[str] = []
         self.devices: tuple[Device, ...] = ()
+        self.kinds: dict[str, ModelKind] = {}
         self.needs: tuple[Need, ...] = ()
         self.exits: dict[str, WorkerExit] = {}
         self.gone: set[str] = set()
@@ -291,7 +292,13 @@ class FakePool:
             ),
             workers=tuple(self._status(worker) for worker in self.workers if worker.id not in self.gone),
             models=tuple(
-                ModelFile(id=model, reference=f"file:/models/{model}.gguf", paths=(), size_bytes=1 << 20)
+                ModelFile(
+                    id=model,
+                    reference=f"file:/models/{model}.gguf",
+                    paths=(),
+                    size_bytes=1 << 20,
+                    kind=self.kinds.get(model, ModelKind.GENERATE),
+                )
                 for model in self.models
             ),
             devices=self.devices,

@@ -64,7 +64,7 @@ async def real_worker(
     Args:
         weights: a GGUF file; None: those of the small model.
     """
-    weights, worker = weights or tiny_gguf(directory / "tiny.gguf"), f"worker-cpu-{number}"
+    weights, worker = weights or tiny_gguf(directory / "tiny.gguf", quantised=True), f"worker-cpu-{number}"
     (directory / "secret").write_text(SECRET)
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))

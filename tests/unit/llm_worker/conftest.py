@@ -23,7 +23,7 @@ SECRET = "a-secret-of-the-tests"
 
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf")
+    return tiny_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf", quantised=True)
 
 
 def options(path: Path, **wanted: Any) -> Options:

@@ -153,7 +153,7 @@ async def test_likelihoods(serve: Serve) -> None:
 @pytest.fixture(scope="module")
 def roomy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Tools in words are long for a model whose tokens are characters."""
-    return tiny_gguf(tmp_path_factory.mktemp("models") / "roomy.gguf", context_tokens=4096)
+    return tiny_gguf(tmp_path_factory.mktemp("models") / "roomy.gguf", context_tokens=4096, quantised=True)
 
 
 async def test_an_answer_by_a_schema_validates_whenever_it_ends(serve: Serve) -> None:

@@ -8,6 +8,7 @@ import openai
 import pytest
 
 from rbee.errors import WorkerLost
+from rbee.wire.catalog import ModelKind
 from rbee.wire.events import Call, Failure, Vector
 from rbee.wire.jobs import JobQuery, JobSpec, JobState, Work
 from tests.fakes.worker_server import FakePool, FakeWorker
@@ -139,6 +140,7 @@ async def test_vectors_are_told_once_though_a_worker_starts_over(queen: Running)
 
 async def test_rerank(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        pool.kinds = {"tiny": ModelKind.RERANK}
         await queen.hear(pool)
         asked = {"model": "tiny", "query": "q", "documents": ["a", "ccc", "bb"], "top_n": 2}
         answer = await queen.http.call("POST", "/v1/rerank", body=asked)
