@@ -26,7 +26,7 @@ def memory(lab: Lab) -> Any:
 
 def test_the_limit_of_all_workers_is_what_there_is_to_give(small: Lab) -> None:
     assert memory(small)["total_bytes"] == 300 * MIB
-    code, error = small.refused("rbee-hive", "worker", "spawn", "cpu", "--model", "tiny", "--slots", "64")
+    code, error = small.refused("rbee-hive", "worker", "spawn", "cpu", "--model", "tiny", "--memory", "400M")
     assert (code, error["code"]) == (75, "insufficient_memory")
     assert error["details"]["free_bytes"] == 300 * MIB < error["details"]["needed_bytes"]
     worker = small.spawn("tiny")
