@@ -269,7 +269,13 @@ async def _failed(request: Request, error: Exception) -> HTTPResponse:
     if isinstance(error, RbeeError):
         status = known.http_status
     elif status >= 500:
-        log.error("request.failed", request_id=_id_of(request), path=request.path, error=repr(error), **_where(error))
+        log.error(
+            "request.failed",
+            request_id=_id_of(request),
+            path=request.path,
+            error=type(error).__name__ if isinstance(error, UnicodeError) else repr(error),
+            **_where(error),
+        )
     request.app.ctx.requests.labels((request.name or "none").rpartition(".")[2], str(status)).inc()
     headers = {"Connection": "close"} if status == 413 else {}
     if "retry_after_s" in known.details:

@@ -9,12 +9,12 @@ from collections.abc import AsyncIterator, Sequence
 from sanic import Request
 
 from rbee.daemon.together import together
-from rbee.errors import Conflict, ShuttingDown
+from rbee.errors import Conflict, InvalidRequest, ShuttingDown
 from rbee.queen import streams
 from rbee.queen.closing import closing
 from rbee.queen.newcomer import Asker, new_id
 from rbee.queen.queen import Queen
-from rbee.wire import events
+from rbee.wire import codec, events
 from rbee.wire.events import End, Failure, JobEvent, StopReason
 from rbee.wire.jobs import JobSpec
 
@@ -29,6 +29,7 @@ async def ask(request: Request, spec: JobSpec, *, job: str = "") -> AsyncIterato
         RbeeError: it was not accepted, or failed; Conflict when somebody cancelled it; ShuttingDown when the queen
             stopped before its end.
     """
+    refuse_unreadable(spec)
     queen: Queen = request.app.ctx.queen
     asker = Asker(caller=request.ctx.caller, request_id=request.ctx.request_id)
     entries = await streams.attached(queen, spec, asker, fresh_id=job or new_id())
@@ -61,3 +62,14 @@ async def ask_all(request: Request, specs: Sequence[JobSpec], *, job: str = "") 
     async with closing(together(asked)) as told:
         async for found in told:
             yield found
+
+
+def refuse_unreadable(spec: JobSpec) -> None:
+    """Raise InvalidRequest for a spec that breaks a rule of its fields: the next queen reads it from disk by them."""
+    try:
+        codec.dump_json(spec).encode()
+        codec.from_dict(JobSpec, codec.plain(spec))
+    except UnicodeEncodeError:
+        raise InvalidRequest("the request holds half a surrogate pair, which is no character") from None
+    except RecursionError:
+        raise InvalidRequest("the request is nested too deep") from None

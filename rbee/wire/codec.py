@@ -181,7 +181,10 @@ def _items(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem]
     if rule.shortest and len(data) < rule.shortest:
         problems.append((where, f"has {len(data)} items, expected at least {rule.shortest}"))
     return (
-        tuple(_value(kind, item, f"{where}[{n}]", _EMPTY, problems, lenient) for n, item in enumerate(data[:1000]))
+        tuple(
+            _value(kind, item, f"{where}[{n}]", _EMPTY, problems, lenient)
+            for n, item in enumerate(data[: rule.longest or 1000])
+        )
         if len(problems) < 100
         else ()
     )
