@@ -38,7 +38,7 @@ class Generating:
         spent: Spent,
         clock: Callable[[], float],
     ) -> None:
-        self.context = self._context = context
+        self.context = context
         self._model, self._desk = model, desk
         self._worker, self._name, self._clock, self._spent = worker, name, clock, spent
         self._slots = [Slot(number=n, held=Held(slot=n), activity=each) for n, each in enumerate(activity)]
@@ -83,14 +83,14 @@ class Generating:
 
     def _seat(self, work: Work) -> None:
         tokens = tokens_of(everything_of(work))
-        steady = work.prompt.request.seed is not None and not self._context.mixes
-        chunk = self._context.batch_tokens if steady else 0
+        steady = work.prompt.request.seed is not None and not self.context.mixes
+        chunk = self.context.batch_tokens if steady else 0
         found = seat(tokens, [slot.held for slot in self._slots], chunk=chunk)
         if found is None:
             raise RbeeError("no slot is free")  # nobody is taken before one is
         slot = self._slots[found.slot]
         answer = Answer(work, piece=self._piece, ends=self._model.ends, clock=self._clock)
-        slot.sampler = self._context.sampler(sampling_of(work), tokens)
+        slot.sampler = self.context.sampler(sampling_of(work), tokens)
         self._given += 1
         slot.answer, slot.held.free, slot.held.used = answer, False, self._given
         slot.activity.busy, slot.activity.paused, slot.activity.progress_s = True, False, self._clock()
@@ -110,7 +110,7 @@ class Generating:
         own = found.keep
         if found.source is not None:
             own = min(common(held.tokens, tokens), len(tokens) - 1, held.steady if slot.chunk else len(tokens))
-        self._read_from(slot, tokens, self._context.keep(slot.number, own))
+        self._read_from(slot, tokens, self.context.keep(slot.number, own))
         slot.source, slot.want = None if found.source is None else self._slots[found.source], found.keep
 
     def _read_from(self, slot: Slot, tokens: "array[int]", kept: int) -> None:
@@ -134,9 +134,9 @@ class Generating:
             return False
         slot.source = None
         if there > len(slot.held.tokens):
-            self._context.copy(source.number, slot.number)
+            self.context.copy(source.number, slot.number)
             slot.held.steady = source.held.steady
-            self._read_from(slot, slot.held.coming, self._context.keep(slot.number, there))
+            self._read_from(slot, slot.held.coming, self.context.keep(slot.number, there))
         return True
 
     def _is_reading(self, source: Slot, *, for_: Slot) -> bool:
@@ -158,13 +158,13 @@ class Generating:
         chunks that begin and end at the same places whoever else is there: so the same seed gives the same text.
         """
         single, hungry = self._ready()
-        room = self._context.batch_tokens - len(single)
-        if self._context.mixes:
+        room = self.context.batch_tokens - len(single)
+        if self.context.mixes:
             counts = shares([slot.left for slot in hungry], room)
             self._compute([*((slot, 1) for slot in single), *zip(hungry, counts, strict=True)])
             return
         self._compute([(slot, 1) for slot in single])
-        counts = chunks([(len(s.held.tokens), s.left) for s in hungry], room, self._context.batch_tokens)
+        counts = chunks([(len(s.held.tokens), s.left) for s in hungry], room, self.context.batch_tokens)
         for slot, count in zip(hungry, counts, strict=True):
             self._compute([(slot, count)])
 
@@ -184,7 +184,7 @@ class Generating:
         self._fill(parts)
         filled_s = time.perf_counter()
         try:
-            self._context.step()
+            self.context.step()
         except (Interrupted, StepFailed) as error:
             self._take_back(stepping, error)
             return
@@ -196,7 +196,7 @@ class Generating:
             self._note_read(slot)
         drawing = self._about_to_draw(stepping)
         plain = [slot for slot in drawing if slot.plain]
-        drawn = self._context.draw([(slot.sampler, slot.asked) for slot in plain])
+        drawn = self.context.draw([(slot.sampler, slot.asked) for slot in plain])
         drawn_s = time.perf_counter() - computed_s
         for slot, token in zip(plain, drawn, strict=True):
             self._hear(slot, token, None)
@@ -221,10 +221,10 @@ class Generating:
             if number in counts:
                 self._add(self._slots[number], 1)
             else:
-                self._context.pad(number)
+                self.context.pad(number)
 
     def _note_read(self, slot: Slot) -> None:
-        held, chunk = slot.held, self._context.batch_tokens
+        held, chunk = slot.held, self.context.batch_tokens
         if len(slot.adding) == chunk and held.steady == len(held.tokens):
             held.steady += chunk
         held.tokens.extend(slot.adding)
@@ -232,7 +232,7 @@ class Generating:
     def _add(self, slot: Slot, count: int) -> None:
         slot.adding = slot.rest[slot.read : slot.read + count]
         slot.read += count
-        asked = self._context.add(slot.number, slot.adding, len(slot.held.tokens), ask=not slot.reading)
+        asked = self.context.add(slot.number, slot.adding, len(slot.held.tokens), ask=not slot.reading)
         slot.asked = -1 if slot.reading else asked
 
     def _about_to_draw(self, stepping: Sequence[Slot]) -> list[Slot]:
@@ -255,7 +255,7 @@ class Generating:
 
     def _draw_with_care(self, slot: Slot, answer: Answer) -> None:
         """Draw what a constraint allows, and tell how likely it was."""
-        constraint, rivals, context = answer.constraint, answer.rivals, self._context
+        constraint, rivals, context = answer.constraint, answer.rivals, self.context
         try:
             row = None if rivals is None else context.row(slot.asked)
             if constraint is not None:
@@ -289,12 +289,12 @@ class Generating:
 
     def _take_back(self, stepping: Sequence[Slot], error: Exception) -> None:
         """Nothing of the step counts. An interrupted one is tried again by whoever still wants it."""
-        self._context.resume()
+        self.context.resume()
         for slot in stepping:
             slot.read -= len(slot.adding)
             held = slot.held
             unread = slot.rest[slot.read :]
-            kept = self._context.keep(slot.number, len(held.tokens))
+            kept = self.context.keep(slot.number, len(held.tokens))
             if isinstance(error, StepFailed) and slot.answer is not None:
                 held.tokens = held.tokens[:kept]
                 self._fail(slot.answer.work, error)
@@ -313,7 +313,7 @@ class Generating:
     def _leave(self, slot: Slot) -> None:
         """The slot is free; what it knows it keeps."""
         if slot.sampler is not None:
-            self._context.free(slot.sampler)
+            self.context.free(slot.sampler)
         slot.answer = slot.sampler = slot.source = None
         slot.rest, slot.read = (), 0
         slot.held.free, slot.held.coming = True, slot.held.tokens

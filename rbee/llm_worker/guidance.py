@@ -73,10 +73,6 @@ class Rule:
         self._matcher.consume_token(token)
         self._check()
 
-    @property
-    def may_end(self) -> bool:
-        return bool(self._matcher.is_accepting())
-
     def _check(self) -> None:
         if self._matcher.is_error():
             raise RbeeError(f"the grammar of this answer failed: {self._matcher.get_error()[:200]}")

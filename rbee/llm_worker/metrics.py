@@ -78,5 +78,7 @@ class _Engine(Collector):
             seconds.add_metric([part], value)
         yield seconds
         yield CounterMetricFamily(
-            "rbee_worker_steps", "Steps computed; each is a token of every answer.", value=spent.steps
+            "rbee_worker_steps",
+            "Computations; each is a token of every answer, or a chunk of a prompt.",
+            value=spent.steps,
         )

@@ -54,7 +54,7 @@ class Context(Protocol):
     def add(self, slot: int, tokens: Sequence[int], at: int, *, ask: bool) -> int:
         """Put ``tokens`` at the positions from ``at`` on into the next step.
 
-        Returns what ``draw`` and ``likelihoods`` want to know of the last of them, if ``ask``.
+        Returns what ``draw``, ``logits`` and ``row`` want to know of the last of them, if ``ask``.
         """
 
     def pad(self, slot: int) -> None:
@@ -150,7 +150,7 @@ class LoadedModel(Protocol):
     def context(self, *, slots: int, slot_tokens: int, batch_tokens: int, threads: int, kv: str) -> Context:
         """Raises ModelLoadFailed when there is no memory for its cache."""
 
-    def embedder(self, *, slot_tokens: int, batch_tokens: int, threads: int) -> Embedder:
+    def embedder(self, *, batch_tokens: int, threads: int) -> Embedder:
         """Raises ModelLoadFailed when there is no memory for it."""
 
     def close(self) -> None: ...

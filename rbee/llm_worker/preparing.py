@@ -9,10 +9,9 @@ from rbee.llm_worker.ports import LoadedModel
 from rbee.llm_worker.shape import Shape
 from rbee.llm_worker.shaping import chat_of
 from rbee.wire import codec, continuation
+from rbee.wire.bodies import SEEDS
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Work
-
-_SEEDS = 2**32 - 1
 
 ShapeOf = Callable[[InferenceRequest, LoadedModel], Shape]
 
@@ -32,7 +31,7 @@ class Preparer:
     def prepare(self, request: InferenceRequest) -> Prompt:
         """See ``engine.Engine.prepare``."""
         self._refuse_other_work(request.work)
-        seed = secrets.randbelow(_SEEDS) if request.seed is None else request.seed
+        seed = secrets.randbelow(SEEDS) if request.seed is None else request.seed
         if request.work is not Work.GENERATE:
             return Prompt(request=request, tokens=(), seed=seed, max_tokens=0, inputs=self._inputs(request))
         tokens = self._tokens(request)

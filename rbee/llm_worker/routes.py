@@ -18,9 +18,6 @@ from rbee.wire.sse import Frame
 
 Render = Callable[[int, JobEvent], Iterable[Frame]]
 
-_STATUS_STILL_OURS_S = sse.KEEP_ALIVE_S - 1
-"""After this long the stream may have begun with 200, and a failure has to be an event in it."""
-
 
 async def infer(request: Request) -> None:
     worker = of(request)
@@ -104,7 +101,7 @@ async def _frames(session: Session, after: int, render: Render) -> AsyncIterator
     loop = asyncio.get_running_loop()
     began_s = loop.time()
     async for number, event in session.read(after):
-        if number == 1 and isinstance(event, Failure) and loop.time() - began_s < _STATUS_STILL_OURS_S:
+        if number == 1 and isinstance(event, Failure) and loop.time() - began_s < sse.STATUS_STILL_OURS_S:
             raise event.to_error()
         for frame in render(number, event):
             yield frame

@@ -67,8 +67,9 @@ async def ask_all(request: Request, specs: Sequence[JobSpec], *, job: str = "") 
 def refuse_unreadable(spec: JobSpec) -> None:
     """Raise InvalidRequest for a spec that breaks a rule of its fields: the next queen reads it from disk by them."""
     try:
-        codec.dump_json(spec).encode()
-        codec.from_dict(JobSpec, codec.plain(spec))
+        plain = codec.plain(spec)
+        codec.dump_json(plain).encode()
+        codec.from_dict(JobSpec, plain)
     except UnicodeEncodeError:
         raise InvalidRequest("the request holds half a surrogate pair, which is no character") from None
     except RecursionError:

@@ -22,6 +22,15 @@ if TYPE_CHECKING:
 _ABORTED = 2
 
 
+def compute(context: Any, batch: Any) -> None:
+    """Compute a batch. Raises Interrupted, StepFailed."""
+    code = c.llama_decode(context, batch)
+    if code == _ABORTED:
+        raise Interrupted
+    if code:
+        raise StepFailed(f"llama.cpp could not compute {batch.n_tokens} tokens: code {code} {last_complaint()}")
+
+
 class Abort:
     """A switch that ends what llama.cpp computes.
 
@@ -53,7 +62,6 @@ class SlotContext:
         self._padded: list[tuple[int, int]] = []
         self._ends = sorted(model.end_tokens)
         self._abort = Abort(handle)
-        self._decode = c.llama_decode
         self._drawers = Drawers(handle, most=slots)
         self._filled = 0
         self._tokens: Any = (ctypes.c_int32 * batch_tokens)()
@@ -85,15 +93,10 @@ class SlotContext:
 
     def step(self) -> None:
         self._batch.n_tokens, self._filled = self._filled, 0
-        code = self._decode(self._handle, self._batch)
-        while self._padded:
-            slot, at = self._padded.pop()
-            c.llama_memory_seq_rm(self._memory, slot, at, -1)
-        if code == 0:
-            return
-        if code == _ABORTED:
-            raise Interrupted
-        raise StepFailed(f"llama.cpp could not compute {self._batch.n_tokens} tokens: code {code} {last_complaint()}")
+        try:
+            compute(self._handle, self._batch)
+        finally:
+            self._take_padding_back()
 
     def keep(self, slot: int, count: int) -> int:
         if count and self._window and not self._reaches(slot, count):
@@ -149,6 +152,11 @@ class SlotContext:
     def close(self) -> None:
         self._drawers.close()
         c.llama_free(self._handle)
+
+    def _take_padding_back(self) -> None:
+        while self._padded:
+            slot, at = self._padded.pop()
+            c.llama_memory_seq_rm(self._memory, slot, at, -1)
 
     def _reaches(self, slot: int, count: int) -> bool:
         first = int(c.llama_memory_seq_pos_min(self._memory, slot))

@@ -4,11 +4,9 @@ import ctypes
 from collections.abc import Sequence
 from typing import Any
 
-from rbee.llm_worker.llama.context import Abort
-from rbee.llm_worker.llama.library import c, last_complaint
-from rbee.llm_worker.ports import Interrupted, StepFailed
-
-_ABORTED = 2
+from rbee.llm_worker.llama.context import Abort, compute
+from rbee.llm_worker.llama.library import c
+from rbee.llm_worker.ports import StepFailed
 
 
 class TextEmbedder:
@@ -28,12 +26,10 @@ class TextEmbedder:
         if self._memory:
             c.llama_memory_clear(self._memory, True)
         lasts = [self._add(number, tokens) for number, tokens in enumerate(texts)]
-        code = c.llama_decode(self._handle, self._batch)
-        count, self._batch.n_tokens = self._batch.n_tokens, 0
-        if code == _ABORTED:
-            raise Interrupted
-        if code:
-            raise StepFailed(f"llama.cpp could not compute {count} tokens: code {code} {last_complaint()}")
+        try:
+            compute(self._handle, self._batch)
+        finally:
+            self._batch.n_tokens = 0
         return [self._of(number, last) for number, last in enumerate(lasts)]
 
     def interrupt(self) -> None:

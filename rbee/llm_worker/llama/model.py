@@ -111,11 +111,6 @@ class Model:
         """Return those that ``ends`` is true of."""
         return self._ends
 
-    @property
-    def vocab(self) -> Any:
-        """Return llama.cpp's own pointer to the vocabulary."""
-        return self._vocab
-
     def context(self, *, slots: int, slot_tokens: int, batch_tokens: int, threads: int, kv: str) -> SlotContext:
         params = c.llama_context_default_params()
         params.n_ctx = slots * slot_tokens
@@ -136,9 +131,9 @@ class Model:
         self._adapt(handle)
         return SlotContext(self, handle, slots=slots, batch_tokens=batch_tokens, mixes=self._on_gpu)
 
-    def embedder(self, *, slot_tokens: int, batch_tokens: int, threads: int) -> TextEmbedder:
+    def embedder(self, *, batch_tokens: int, threads: int) -> TextEmbedder:
         params = c.llama_context_default_params()
-        params.n_ctx = max(slot_tokens, batch_tokens)
+        params.n_ctx = batch_tokens
         params.n_seq_max = TextEmbedder.SEQUENCES
         params.n_batch = params.n_ubatch = batch_tokens
         params.n_threads = params.n_threads_batch = threads

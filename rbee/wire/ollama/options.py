@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rbee.wire.bodies import MOST_TOKENS, SEEDS, Faults, Neutral, part, stops
+from rbee.wire.bodies import MOST_TOKENS, Faults, Neutral, part, seed, stops
 from rbee.wire.fields import items, number
 from rbee.wire.openai import DEFAULT_MAX_TOKENS
 
@@ -64,7 +64,7 @@ def sampling(read: Options) -> dict[str, Any]:
         **{name: default if told[name] is None else told[name] for name, default in _DEFAULTS.items()},
         "max_tokens": _limit(read.num_predict),
         "stop": stops(read.stop),
-        "seed": None if read.seed is None else read.seed % SEEDS,
+        "seed": seed(read.seed),
         "ignore_eos": bool(read.ignore_eos),
     }
 

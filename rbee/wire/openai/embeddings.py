@@ -11,11 +11,12 @@ from typing import Any
 
 from rbee.errors import RbeeError, WorkerLost
 from rbee.wire import codec
+from rbee.wire.bodies import Problem, session
 from rbee.wire.events import Failure, JobEvent, Vector
 from rbee.wire.fields import items, number, plain, text
 from rbee.wire.jobs import Generation, Work
-from rbee.wire.openai.reading import Problem, opened, read
-from rbee.wire.openai.requests import session_of, texts_of
+from rbee.wire.openai.reading import opened, read
+from rbee.wire.openai.requests import texts_of
 
 MOST_INPUTS = 2048
 
@@ -32,7 +33,7 @@ class EmbeddingRequest:
 
     @property
     def session(self) -> str | None:
-        return session_of(self.user)
+        return session(self.user)
 
     def answer(self, events: Iterable[JobEvent]) -> dict[str, Any]:
         """Return the answer.

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rbee.wire.openai.reading import Problem, shown
+from rbee.wire.bodies import Problem, shown
 
 
 def flat(messages: Any, problems: list[Problem]) -> Any:

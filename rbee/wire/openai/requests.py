@@ -6,27 +6,23 @@ Optional fields that change nothing (``metadata``, ``store``, …) and fields ye
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import Any, Literal, TypeAlias
 
-from rbee.wire.fields import JOB_ID, MEBIBYTE, items, number, plain, text
+from rbee.wire.bodies import SEEDS, Neutral, Problem, session, stops
+from rbee.wire.fields import MEBIBYTE, items, number, plain, text
 from rbee.wire.jobs import MOST_TOOLS, Generation, Message
 from rbee.wire.openai import messages
-from rbee.wire.openai.reading import Neutral, Problem, opened, read
+from rbee.wire.openai.reading import opened, read
+from rbee.wire.openai.sampling import Sampled, sampling
 from rbee.wire.openai.tools import choice_of, schema_of, tools_of
 from rbee.wire.tools import Tool, ToolChoice
 
 Kind: TypeAlias = Literal["chat", "completion"]
 
-DEFAULT_MAX_TOKENS = 1024
-"""When the caller names no limit; a worker clips it to what its context leaves."""
-
 MOST_CHOICES = 32
 """Answers to one request: prompts times ``n``."""
 
-_MOST_TOKENS = 32_768
 _MOST_STOPS = 4
-_SEEDS = 2**32 - 1
 _NEUTRAL_CHAT: Neutral = {
     "audio": (None,),
     "function_call": (None, "none", "auto"),
@@ -38,7 +34,6 @@ _NEUTRAL_CHAT: Neutral = {
     "web_search_options": (None,),
 }
 _NEUTRAL_COMPLETION: Neutral = {"suffix": (None, "")}
-_OURS = ("top_k", "min_p", "repeat_penalty", "ignore_eos")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,14 +60,7 @@ class OpenAiRequest:
 
     @property
     def session(self) -> str | None:
-        return session_of(self.user)
-
-
-def session_of(user: str) -> str | None:
-    """Return whom the client speaks for, as a name; what is none is hashed."""
-    if not user or JOB_ID.fullmatch(user):
-        return user or None
-    return f"user-{sha256(user.encode()).hexdigest()[:16]}"
+        return session(self.user)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,23 +69,14 @@ class _StreamOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Body:
-    """Fields of both routes. OpenAI has no ``top_k``, ``min_p``, ``repeat_penalty`` and ``ignore_eos``."""
+class _Body(Sampled):
+    """Fields of both routes."""
 
     model: str = text(longest=300, shortest=1)
     n: int | None = number(low=1, high=MOST_CHOICES, default=None)
     max_tokens: int | None = number(low=1, high=2**31, default=None)
-    temperature: float | None = number(low=0, high=2, default=None)
-    top_p: float | None = number(low=0, high=1, default=None)
-    top_k: int | None = number(low=0, high=1000, default=None)
-    min_p: float | None = number(low=0, high=1, default=None)
-    repeat_penalty: float | None = number(low=0.5, high=2, default=None)
-    frequency_penalty: float | None = number(low=-2, high=2, default=None)
-    presence_penalty: float | None = number(low=-2, high=2, default=None)
     logit_bias: Mapping[str, float] | None = None
-    ignore_eos: bool | None = None
     stop: str | tuple[str, ...] | None = plain(None)
-    seed: int | None = number(low=-(2**63), high=2**64, default=None)
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     user: str | None = text(longest=1000, default=None)
@@ -120,7 +99,7 @@ class _ChatBody(_Body):
             yield "top_logprobs", "is for logprobs, which are not asked for"
         for where, problem in _generation(self, messages=self.messages, **_shape(self)).problems():
             yield _THEIRS.get(where, where), problem
-        yield from _too_many_stops(self)
+        yield from _too_manystops(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,7 +121,7 @@ class _CompletionBody(_Body):
             if not 1 <= len(each.encode("utf-8", "replace")) <= MEBIBYTE:
                 yield "prompt", f"expected texts of 1..{MEBIBYTE} bytes"
         yield from _generation(self, prompt="-").problems()
-        yield from _too_many_stops(self)
+        yield from _too_manystops(self)
 
 
 def parse_chat(body: Any) -> OpenAiRequest:
@@ -206,23 +185,15 @@ def _request(kind: Kind, asked: _Body, prompts: Sequence[Mapping[str, Any]]) -> 
 def _choice(generation: Mapping[str, Any], number: int) -> Mapping[str, Any]:
     """Return ``generation`` for choice ``number``: each has a seed of its own, and the first the one that was named."""
     seed = generation["seed"]
-    return generation if seed is None or number == 0 else {**generation, "seed": (seed + number) % _SEEDS}
+    return generation if seed is None or number == 0 else {**generation, "seed": (seed + number) % SEEDS}
 
 
 def _sampling(asked: _Body, limit: int | None) -> dict[str, Any]:
-    """Return the rest of a Generation. What OpenAI has gets OpenAI's default, what it has not gets ours."""
-    ours = {name: getattr(asked, name) for name in _OURS}
+    """Return the rest of a Generation."""
     return {
-        "max_tokens": min(limit or DEFAULT_MAX_TOKENS, _MOST_TOKENS),
-        "temperature": 1.0 if asked.temperature is None else asked.temperature,
-        "top_p": 1.0 if asked.top_p is None else asked.top_p,
-        "frequency_penalty": asked.frequency_penalty or 0.0,
-        "presence_penalty": asked.presence_penalty or 0.0,
+        **sampling(asked, limit),
         "logit_bias": asked.logit_bias or {},
-        "stop": _stops(asked.stop),
-        # OpenAI takes any 64-bit number, llama.cpp 32 bits; the same number still means the same text
-        "seed": None if asked.seed is None else asked.seed % _SEEDS,
-        **{name: value for name, value in ours.items() if value is not None},
+        "stop": stops(asked.stop),
     }
 
 
@@ -241,15 +212,9 @@ _THEIRS: Mapping[str, str] = {"schema": "response_format.json_schema.schema", "t
 
 
 def _generation(body: _Body, **content: Any) -> Generation:
-    return Generation(stop=_stops(body.stop), logit_bias=body.logit_bias or {}, **content)
+    return Generation(stop=stops(body.stop), logit_bias=body.logit_bias or {}, **content)
 
 
-def _too_many_stops(body: _Body) -> Iterator[Problem]:
-    if len(_stops(body.stop)) > _MOST_STOPS:
-        yield "stop", f"has {len(_stops(body.stop))} items, expected at most {_MOST_STOPS}"
-
-
-def _stops(given: str | Sequence[str] | None) -> tuple[str, ...]:
-    if given is None:
-        return ()
-    return (given,) if isinstance(given, str) else tuple(given)
+def _too_manystops(body: _Body) -> Iterator[Problem]:
+    if len(stops(body.stop)) > _MOST_STOPS:
+        yield "stop", f"has {len(stops(body.stop))} items, expected at most {_MOST_STOPS}"

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.errors import WorkerLost
+from rbee.wire.bodies import Problem, session
 from rbee.wire.events import Failure, JobEvent, Score
 from rbee.wire.fields import MEBIBYTE, items, number, text
 from rbee.wire.jobs import Generation, Work
 from rbee.wire.openai.embeddings import MOST_INPUTS
-from rbee.wire.openai.reading import Problem, opened, read
-from rbee.wire.openai.requests import session_of
+from rbee.wire.openai.reading import opened, read
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,7 +25,7 @@ class RerankRequest:
 
     @property
     def session(self) -> str | None:
-        return session_of(self.user)
+        return session(self.user)
 
     def answer(self, events: Iterable[JobEvent], *, id: str) -> dict[str, Any]:  # noqa: A002  (as the answer has it)
         """Return the answer, best document first.

@@ -3,10 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rbee.wire.openai.reading import Problem, shown
+from rbee.wire.bodies import ANY_OBJECT, Problem, shown
 from rbee.wire.tools import ToolChoice
-
-_ANY_OBJECT = {"type": "object"}
 
 
 def tools_of(tools: Any, problems: list[Problem]) -> list[dict[str, Any]]:
@@ -52,7 +50,7 @@ def schema_of(wanted: Any, problems: list[Problem]) -> Mapping[str, Any] | None:
     if kind is None or kind == "text":
         return None
     if kind == "json_object":
-        return _ANY_OBJECT
+        return ANY_OBJECT
     if kind != "json_schema":
         problems.append(("response_format.type", f"is {shown(kind)}, expected text, json_object or json_schema"))
         return None

@@ -6,7 +6,6 @@ from typing import Any
 
 from rbee.wire.bodies import (
     ANY_OBJECT,
-    MOST_TOKENS,
     Faults,
     Neutral,
     each_of,
@@ -16,7 +15,6 @@ from rbee.wire.bodies import (
     opened,
     part,
     same,
-    seed,
     session,
     shown,
     stops,
@@ -24,7 +22,7 @@ from rbee.wire.bodies import (
 )
 from rbee.wire.fields import MEBIBYTE, items, number, text
 from rbee.wire.jobs import JobSpec, Message, Role
-from rbee.wire.openai import DEFAULT_MAX_TOKENS
+from rbee.wire.openai.sampling import Sampled, sampling
 from rbee.wire.responses.items import messages_of
 from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
 
@@ -82,8 +80,8 @@ class ResponseRequest:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Body:
-    """Responses has no ``stop``, ``seed``, ``top_k``, ``min_p``, ``repeat_penalty`` and ``ignore_eos``; we do."""
+class _Body(Sampled):
+    """Responses has no ``stop`` and ``seed``; we do."""
 
     model: str = text(longest=300, shortest=1)
     input: Any
@@ -92,16 +90,7 @@ class _Body:
     store: bool | None = None
     stream: bool | None = None
     max_output_tokens: int | None = number(low=1, high=2**31, default=None)
-    temperature: float | None = number(low=0, high=2, default=None)
-    top_p: float | None = number(low=0, high=1, default=None)
-    top_k: int | None = number(low=0, high=1000, default=None)
-    min_p: float | None = number(low=0, high=1, default=None)
-    repeat_penalty: float | None = number(low=0.5, high=2, default=None)
-    frequency_penalty: float | None = number(low=-2, high=2, default=None)
-    presence_penalty: float | None = number(low=-2, high=2, default=None)
-    ignore_eos: bool | None = None
     stop: str | tuple[str, ...] | None = items(longest=4, default=None)
-    seed: int | None = number(low=-(2**63), high=2**64, default=None)
     parallel_tool_calls: bool | None = None
     top_logprobs: int | None = number(low=0, high=20, default=None)
     include: tuple[str, ...] | None = None
@@ -156,22 +145,15 @@ def parse(body: Any) -> ResponseRequest:
 
 def _generation(read: _Body, faults: Faults) -> dict[str, Any]:
     choice, tool = _choice(read.tool_choice, faults)
-    ours = {name: getattr(read, name) for name in ("top_k", "min_p", "repeat_penalty", "ignore_eos")}
     return {
-        "max_tokens": min(read.max_output_tokens or DEFAULT_MAX_TOKENS, MOST_TOKENS),
-        "temperature": 1.0 if read.temperature is None else read.temperature,
-        "top_p": 1.0 if read.top_p is None else read.top_p,
-        "frequency_penalty": read.frequency_penalty or 0.0,
-        "presence_penalty": read.presence_penalty or 0.0,
+        **sampling(read, read.max_output_tokens),
         "stop": stops(read.stop),
-        "seed": seed(read.seed),
         "schema": _schema(read.text or {}, faults),
         "tools": each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults)),
         "tool_choice": choice,
         "tool": tool,
         "parallel_tool_calls": read.parallel_tool_calls is not False,
         "logprobs": _logprobs(read, faults),
-        **given(ours),
     }
 
 

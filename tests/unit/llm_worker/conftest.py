@@ -16,6 +16,7 @@ from rbee.llm_worker.service import WorkerService
 from rbee.llm_worker.worker import make_app, make_engine
 from rbee.wire.workers import Backend
 from tests.assets import tiny_gguf
+from tests.assets.kinds import tiny_encoder
 from tests.support.serving import served
 
 SECRET = "a-secret-of-the-tests"
@@ -24,6 +25,16 @@ SECRET = "a-secret-of-the-tests"
 @pytest.fixture(scope="session")
 def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_gguf(tmp_path_factory.mktemp("models") / "tiny.gguf", quantised=True)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "encoder.gguf")
+
+
+@pytest.fixture(scope="session")
+def ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tiny_encoder(tmp_path_factory.mktemp("ranker") / "ranker.gguf", ranks=True)
 
 
 def options(path: Path, **wanted: Any) -> Options:

@@ -103,8 +103,8 @@ class FakeModel:
         self.made.slots, self.made.slot_tokens, self.made.batch_tokens = slots, slot_tokens, batch_tokens
         return self.made
 
-    def embedder(self, *, slot_tokens: int, batch_tokens: int, threads: int) -> Embedder:
-        raise NotImplementedError
+    def embedder(self, *, batch_tokens: int, threads: int) -> Embedder:
+        raise AssertionError("the fake makes no vectors, and says so: embeds is False")
 
     def close(self) -> None: ...
 

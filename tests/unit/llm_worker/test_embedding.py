@@ -15,20 +15,10 @@ from rbee.llm_worker.model_engine import ModelEngine
 from rbee.wire.events import JobEvent, Score, Started, StopReason, Vector
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Work
-from tests.assets.kinds import ENCODER_WIDTH, tiny_encoder
+from tests.assets.kinds import ENCODER_WIDTH
 from tests.unit.llm_worker.asking import all_of, end, told, until
 
 Make = Callable[..., ModelEngine]
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "encoder.gguf")
-
-
-@pytest.fixture(scope="module")
-def ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_encoder(tmp_path_factory.mktemp("ranker") / "ranker.gguf", ranks=True)
 
 
 def embed(texts: Sequence[str], **wanted: Any) -> InferenceRequest:

@@ -6,19 +6,9 @@ from pathlib import Path
 import openai
 import pytest
 
-from tests.assets.kinds import ENCODER_WIDTH, tiny_encoder
+from tests.assets.kinds import ENCODER_WIDTH
 from tests.unit.llm_worker.conftest import Serve
 from tests.unit.llm_worker.test_openai_routes import client
-
-
-@pytest.fixture(scope="module")
-def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_encoder(tmp_path_factory.mktemp("encoder") / "encoder.gguf")
-
-
-@pytest.fixture(scope="module")
-def ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tiny_encoder(tmp_path_factory.mktemp("ranker") / "ranker.gguf", ranks=True)
 
 
 async def test_embeddings(serve: Serve, encoder: Path) -> None:

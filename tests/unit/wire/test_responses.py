@@ -9,32 +9,13 @@ from pydantic import TypeAdapter
 
 from rbee.errors import InvalidRequest, QueueFull, RbeeError, WorkerLost
 from rbee.wire import responses
-from rbee.wire.events import Call, End, JobEvent, Likelihood, Metrics, Queued, Rival, Started, StopReason, Token
+from rbee.wire.events import JobEvent, Likelihood, Rival, StopReason, Token
 from rbee.wire.jobs import Message, Role
 from rbee.wire.tools import ToolCall, ToolChoice
+from tests.unit.wire.story import CALLED, STARTED, STORY, ended
 
 STREAMED: TypeAdapter[Any] = TypeAdapter(ResponseStreamEvent)
 WEATHER = {"type": "function", "name": "weather", "parameters": {"type": "object"}, "strict": True}
-STARTED = Started(worker="worker-cpu-0", model="tiny", seed=7)
-
-
-def ended(reason: StopReason = StopReason.EOS) -> End:
-    return End(tokens_in=5, tokens_out=2, stop_reason=reason, decode_ms=2.0, ttft_ms=1.0, tokens_cached=3)
-
-
-STORY: list[JobEvent] = [
-    Queued(position=0), STARTED, Token(i=0, t="Hel"), Metrics(tokens_out=1, tokens_per_s=9.0), Token(i=1, t="lo"),
-    ended(),
-]  # fmt: skip
-CALLED: list[JobEvent] = [
-    STARTED,
-    Token(i=0, t="Well. "),
-    Call(i=1, index=0, id="call-1", name="weather"),
-    Call(i=2, index=0, arguments='{"a":'),
-    Call(i=3, index=0, arguments="1}"),
-    Call(i=4, index=1, id="call-2", name="weather", arguments="{}"),
-    ended(StopReason.TOOL_CALLS),
-]
 
 
 def asked(**extra: Any) -> dict[str, Any]:
