@@ -134,7 +134,7 @@ class ModelEngine:
 
     def _embedding(self, model: LoadedModel) -> Callable[[], None]:
         self.context_tokens = min(self.context_tokens, model.context_tokens)
-        self._context = embedder = model.embedder(batch_tokens=self.context_tokens, threads=self._threads)
+        self._context = embedder = model.embedder(batch_tokens=self.context_tokens, threads=self._threads, kv=self._kv)
         return Embedding(
             embedder, self._desk, worker=self._worker, name=self._name, activity=self.activity, spent=self.spent,
             clock=self._clock,

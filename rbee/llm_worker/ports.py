@@ -150,7 +150,7 @@ class LoadedModel(Protocol):
     def context(self, *, slots: int, slot_tokens: int, batch_tokens: int, threads: int, kv: str) -> Context:
         """Raises ModelLoadFailed when there is no memory for its cache."""
 
-    def embedder(self, *, batch_tokens: int, threads: int) -> Embedder:
+    def embedder(self, *, batch_tokens: int, threads: int, kv: str) -> Embedder:
         """Raises ModelLoadFailed when there is no memory for it."""
 
     def close(self) -> None: ...

@@ -48,7 +48,7 @@ def _less(model: ModelFile, load: Load, free: int, known: Mapping[str, Measured]
 
     Each is tried with the cache as it is first.
     """
-    certain = model.key_length > 0 and can_keep_as(Kv.Q8_0, model)
+    certain = model.key_length > 0 and can_keep_as(Kv.Q8_0, model, load.backend)
     smaller = [Kv.Q8_0] if load.kv is Kv.F16 and certain else []
     for fewer in _fewer(load):
         for kv in (load.kv, *smaller):

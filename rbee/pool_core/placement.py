@@ -30,13 +30,14 @@ def decide(
     """
     inventory.require_backend(spec.backend, [Backend(name) for name in facts.backends], survey.inventory)
     mixes.check(model, adapters)
+    kinds.require_usable(model)
     load = load_of(spec, model, adapters, facts)
     needed = ledger.need(model, load, survey.known).bytes
     ledger_lines = ledger.devices(survey)
     if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
         raise inventory.no_gpu(spec.backend, survey.inventory)
     try:
-        apart = (needed // (model.layers or USUAL_LAYERS), memory.further_bytes(model, load))
+        apart = (needed // (memory.layers_on_device(model, load) or USUAL_LAYERS), memory.further_bytes(model, load))
         gpus, split = _gpus(spec, needed, ledger_lines, apart)
         on_host = memory.rest_bytes(model, load) if gpus else needed
         _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
@@ -76,7 +77,7 @@ def load_of(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], f
         InvalidRequest: what is asked for cannot be.
     """
     if spec.kv is not None:
-        kinds.require_kv(spec.kv, model)
+        kinds.require_kv(spec.kv, model, spec.backend)
     if spec.gpu_layers is not None and spec.backend is Backend.CPU:
         raise InvalidRequest(f"gpu_layers is {spec.gpu_layers}, but the backend is cpu", hint="leave --gpu-layers out")
     if spec.gpu_layers is not None and not model.layers:

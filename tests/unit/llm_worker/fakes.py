@@ -103,7 +103,7 @@ class FakeModel:
         self.made.slots, self.made.slot_tokens, self.made.batch_tokens = slots, slot_tokens, batch_tokens
         return self.made
 
-    def embedder(self, *, batch_tokens: int, threads: int) -> Embedder:
+    def embedder(self, *, batch_tokens: int, threads: int, kv: str) -> Embedder:
         raise AssertionError("the fake makes no vectors, and says so: embeds is False")
 
     def close(self) -> None: ...

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 
 from rbee.errors import ContextTooLong, InvalidRequest
@@ -15,10 +16,13 @@ from rbee.llm_worker.model_engine import ModelEngine
 from rbee.wire.events import JobEvent, Score, Started, StopReason, Vector
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Work
+from rbee.wire.workers import Kv
+from tests.assets import tiny_gguf
 from tests.assets.kinds import ENCODER_WIDTH
 from tests.unit.llm_worker.asking import all_of, end, told, until
 
 Make = Callable[..., ModelEngine]
+KV = (Kv.F16, Kv.Q8_0)
 
 
 def embed(texts: Sequence[str], **wanted: Any) -> InferenceRequest:
@@ -110,3 +114,10 @@ async def test_one_that_is_cancelled_ends_between_two_steps(engine_of: Make, enc
     assert end(rest).stop_reason is StopReason.CANCELLED
     assert len(vectors(rest)) < 2000
     assert len(vectors(await run(engine, embed(["a"])))) == 1
+
+
+async def test_a_decoder_embeds_as_well_and_its_cache_is_as_asked_for(engine_of: Make, tmp_path: Path) -> None:
+    path = tiny_gguf(tmp_path / "embedder.gguf", heads=2, pooling=gguf.PoolingType.LAST)
+    usual, small = [vectors(await run(engine_of(path, kv=kv, slots=4), embed(["a llama", "b c"]))) for kv in KV]
+    assert all(alike(*pair) > 0.99 and pair[0] != pair[1] for pair in zip(usual, small, strict=True))
+    assert alike(*usual) < 0.99

@@ -1,9 +1,11 @@
 """What llama.cpp is told of GPUs, where that can be said without one."""
 
+from types import SimpleNamespace
+
 import pytest
 
 from rbee.errors import BackendUnavailable
-from rbee.llm_worker.llama.devices import tensor_split
+from rbee.llm_worker.llama.devices import place, tensor_split
 
 
 @pytest.mark.parametrize(
@@ -24,3 +26,9 @@ def test_a_gpu_that_llama_does_not_see_is_named() -> None:
     for visible in (0, 1, 3):
         with pytest.raises(BackendUnavailable, match=f"gpu 3 was asked for, llama.cpp sees {visible}"):
             tensor_split((1, 3), (50, 50), visible, 5)
+
+
+def test_a_worker_on_the_cpu_leaves_every_gpu_alone() -> None:
+    params = SimpleNamespace()
+    assert place(params, gpus=(), split=(), layers=None) is None
+    assert (params.n_gpu_layers, params.main_gpu) == (0, -1)

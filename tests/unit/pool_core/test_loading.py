@@ -87,7 +87,30 @@ def test_what_a_worker_left_on_the_host_nobody_else_gets() -> None:
     assert host.reserved_bytes == memory.rest_bytes(LARGE, part)
     assert gpu.reserved_bytes == memory.device_bytes(LARGE, part)
     whole = ledger.devices(survey(workers=(dataclasses.replace(there, gpu_layers=None),)))
-    assert (whole[0].reserved_bytes, whole[1].reserved_bytes > gpu.reserved_bytes) == (0, True)
+    itself = memory.rest_bytes(LARGE, load(Backend.CUDA, ctx=4096))
+    assert (whole[0].reserved_bytes, whole[1].reserved_bytes > gpu.reserved_bytes) == (itself, True)
+    assert 64 * memory.MIB < itself < host.reserved_bytes / 8
+
+
+def test_weights_that_are_cached_anyway_are_not_taken_twice_and_the_rest_is() -> None:
+    there = WorkerStatus(
+        id="worker-cuda-0", state=WorkerState.STARTING, model="large", backend=Backend.CUDA, address="", ctx=4096,
+        gpu_layers=8,
+    )  # fmt: skip
+    cold, warm = (
+        dataclasses.replace(survey(workers=(there,)), models=[dataclasses.replace(LARGE, cached=cached)])
+        for cached in (False, True)
+    )
+    stay = memory.weights_on_host(LARGE, load(Backend.CUDA, ctx=4096, gpu_layers=8))
+    assert 0 < stay < LARGE.size_bytes
+    assert ledger.devices(warm)[0].free_bytes - ledger.devices(cold)[0].free_bytes == stay
+
+
+def test_a_layer_of_those_that_gpus_share_is_what_one_may_have_more_than_its_part() -> None:
+    part, all_of_them = load(Backend.CUDA, gpu_layers=8), load(Backend.CUDA)
+    assert memory.layers_on_device(LARGE, all_of_them) == LARGE.layers
+    assert memory.layers_on_device(LARGE, part) == 7
+    assert memory.layers_on_device(TINY, all_of_them) == 0
 
 
 def test_the_cache_is_as_asked_for_else_as_the_pool_is_set_where_the_model_can() -> None:
