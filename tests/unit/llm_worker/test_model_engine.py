@@ -190,10 +190,13 @@ async def test_the_second_waits_for_the_first_in_one_slot(engine_of: Make) -> No
 async def test_cancel_ends_a_running_job_at_its_next_token(engine_of: Make) -> None:
     engine = engine_of()
     events: list[JobEvent] = []
-    async for event in told(engine, "a", engine.prepare(request(max_tokens=400))):
-        events.append(event)
+    stream = told(engine, "a", engine.prepare(request(max_tokens=400)))
+    async for event in stream:
         if isinstance(event, Token):
-            assert engine.cancel("a")
+            break
+    assert engine.cancel("a")
+    async for event in stream:
+        events.append(event)
     assert end(events).stop_reason is StopReason.CANCELLED
     assert engine.slots_busy == 0
     assert end(await run(engine)).tokens_out == 16
