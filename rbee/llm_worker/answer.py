@@ -1,11 +1,12 @@
 """One answer as it grows: tokens in, events out. Knows no thread and no llama.cpp."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 from rbee.llm_worker.desk import Work
 from rbee.llm_worker.ports import Sampling
 from rbee.llm_worker.shape import CallPiece, Piece
 from rbee.llm_worker.text import TextFlow
+from rbee.wire.bodies import SEEDS
 from rbee.wire.events import Call, End, Likelihood, Metrics, StopReason, Token
 
 METRICS_S = 1.0
@@ -156,18 +157,14 @@ def sampling_of(work: Work) -> Sampling:
         top_p=request.top_p,
         min_p=request.min_p,
         repeat_penalty=request.repeat_penalty,
-        # Where it would have been in its sequence of random numbers nobody can tell; not at the beginning.
-        seed=(work.prompt.seed + said) % (1 << 32),
+        # Where it would have been in its sequence of random numbers nobody can tell; not at the beginning. The number
+        # after SEEDS llama.cpp takes for none at all.
+        seed=(work.prompt.seed + said) % SEEDS,
         ignore_eos=request.ignore_eos,
         frequency_penalty=request.frequency_penalty,
         presence_penalty=request.presence_penalty,
         logit_bias={int(token): bias for token, bias in request.logit_bias.items()},
     )
-
-
-def everything_of(work: Work) -> Sequence[int]:
-    """Return all tokens that have to be known before the next is drawn."""
-    return [*work.prompt.tokens, *work.prompt.said]
 
 
 def _ms(seconds: float) -> float:

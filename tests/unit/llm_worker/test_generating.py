@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from rbee.llm_worker.model_engine import ModelEngine
-from rbee.llm_worker.seating import rows
+from rbee.llm_worker.seating import MOST_PADDED_TOKENS, rows
 from rbee.wire.events import End, JobEvent, Started, StopReason, Token
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
 from tests.unit.llm_worker.fakes import FakeModel, engine_on
@@ -298,8 +298,24 @@ async def test_a_slot_between_two_is_computed_with_them_and_knows_nothing_of_it(
     ],
 )
 def test_what_is_computed_with_whom(numbers: list[int], never_alone: list[int], computed: list[int]) -> None:
-    assert rows(numbers, never_alone=never_alone, slots=8) == computed
+    assert rows(numbers, [9] * 8, never_alone=never_alone, room=512) == computed
 
 
 def test_where_there_is_one_slot_it_is_alone() -> None:
-    assert rows([0], never_alone=[0], slots=1) == [0]
+    assert rows([0], [9], never_alone=[0], room=512) == [0]
+
+
+def test_the_neighbour_that_looks_back_on_less_is_computed_too() -> None:
+    assert rows([1], [90, 5, 40], never_alone=[1], room=512) == [1, 2]
+    assert rows([1], [30, 5, 40], never_alone=[1], room=512) == [0, 1]
+
+
+def test_a_slot_that_is_full_is_no_company() -> None:
+    assert rows([1], [512, 5, 500], never_alone=[1], room=512) == [1, 2]
+    assert rows([1], [512, 5, 512], never_alone=[1], room=512) == [1]
+    assert rows([0, 2], [5, 512, 5], never_alone=[0], room=512) == [0, 2]
+
+
+def test_a_gap_that_looks_back_on_much_is_left_open() -> None:
+    assert rows([0, 3], [5, MOST_PADDED_TOKENS - 3, 3, 5], never_alone=[], room=1 << 20) == [0, 1, 2, 3]
+    assert rows([0, 3], [5, MOST_PADDED_TOKENS, 3, 5], never_alone=[], room=1 << 20) == [0, 3]
