@@ -199,7 +199,7 @@ class Generating:
         began_s = time.perf_counter()
         plain = [slot for slot in drawing if slot.plain]
         try:
-            drawn = self.context.draw([(slot.sampler, slot.asked) for slot in plain])
+            drawn = self.context.draw([(slot.sampler, slot.asked) for slot in plain]) if plain else []
         except Exception as error:  # noqa: BLE001  (those who are drawn for with care may be luckier)
             for slot in plain:
                 self._fail_one(slot, error)

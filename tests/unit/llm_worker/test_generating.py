@@ -176,6 +176,27 @@ async def test_a_step_that_fails_ends_those_in_it_and_no_others() -> None:
     engine.close()
 
 
+@pytest.mark.parametrize("part", ["add", "draw"])
+async def test_a_fault_around_a_step_ends_those_in_it_and_no_others(part: str) -> None:
+    engine, model = fake(slots=2)
+    sound = getattr(model.made, part)
+
+    def faulty(*_: object, **__: object) -> int:
+        setattr(model.made, part, sound)
+        raise ValueError("only this once")
+
+    model.made.hangs.set()
+    first = asyncio.ensure_future(run(engine, "a", prompt="x" * 8 * 200))
+    await asyncio.to_thread(model.made.entered.wait, 20)
+    setattr(model.made, part, faulty)
+    model.made.hangs.clear()
+    model.made.let_go.set()
+    assert type((await first)[-1]).__name__ == "Failure"
+    assert engine.slots_busy == 0
+    assert end(await run(engine, "b")).tokens_out == 16
+    engine.close()
+
+
 async def test_a_held_answer_stands_still_beside_one_that_runs() -> None:
     engine, model = fake(slots=2)
     held = told(engine, "held", engine.prepare(request(max_tokens=30_000)))
