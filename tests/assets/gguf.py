@@ -43,17 +43,19 @@ def tiny_gguf(
     context_tokens: int = CONTEXT_TOKENS,
     name: str = "rbee-tiny",
     quantised: bool = False,
+    begins: bool = True,
 ) -> Path:
     """Write a model to ``path`` and return it; the same arguments give the same bytes.
 
     Args:
         layers: 2 is about 0.5 MB; each more adds 160 kB.
+        begins: every text begins with a token of its own.
         quantised: to Q8_0, of which llama.cpp computes a row the same whatever is computed beside it.
         seed: of the weights.
     """
     writer = gguf.GGUFWriter(str(path), "llama")
     _add_shape(writer, layers, context_tokens, name, quantised=quantised)
-    _add_vocabulary(writer)
+    _add_vocabulary(writer, begins=begins)
     if template:
         writer.add_chat_template(template.value)
     for tensor, values in _tensors(np.random.default_rng(seed), layers):
@@ -84,7 +86,7 @@ def _add_shape(writer: gguf.GGUFWriter, layers: int, context_tokens: int, name: 
     writer.add_vocab_size(len(_SPECIAL) + len(_BYTES) + len(_CHARACTERS))
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter) -> None:
+def _add_vocabulary(writer: gguf.GGUFWriter, *, begins: bool) -> None:
     """Bytes can say anything; single characters spare llama.cpp's SPM tokenizer from needing merges."""
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
     kinds += [gguf.TokenType.BYTE] * len(_BYTES) + [gguf.TokenType.NORMAL] * len(_CHARACTERS)
@@ -96,7 +98,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter) -> None:
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_add_bos_token(True)
+    writer.add_add_bos_token(begins)
 
 
 def _tensors(random: np.random.Generator, layers: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
