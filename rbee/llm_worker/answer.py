@@ -47,7 +47,8 @@ class Answer:
     def begin(self) -> StopReason | None:
         """The prompt is read: hear again what another worker said. Return why it has ended already, if it has.
 
-        What that lets through was told before; what it holds back was not.
+        What that lets through was told before; what it holds back was not. Everybody else waits meanwhile: 2 µs a token
+        with stop strings, 1 with a grammar, so 65 ms once for the longest answer there may be.
         """
         self.begun, self._begun_s = True, self._clock()
         self._told_s = self._begun_s

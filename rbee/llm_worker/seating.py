@@ -23,8 +23,8 @@ of 8B these are half a gigabyte to read (128 KiB each), where its weights are fo
 def worth_copying(slot_tokens: int) -> int:
     """Return how many tokens have to be spared for a copy, which moves all that a slot has room for, be it full or not.
 
-    SmolLM2 135M (Q4_1, two old cores) copies a slot of 8,192 tokens as fast as it reads COPY8192 of them. A large model
-    reads slower than it copies, many cores read faster: a 256th of the slot is dear to neither.
+    SmolLM2 135M (Q4_1) on two cores copies a slot of 8,192 tokens, 188 MB, in 12 ms, and reads 6 tokens meanwhile. More
+    cores read more and copy no faster; a larger model reads less. A 256th of the slot is dear to none of them.
     """
     return max(WORTH_COPYING_TOKENS, slot_tokens // _SLOT_PER_TOKEN)
 

@@ -100,6 +100,15 @@ def test_what_is_there_is_copied_before_its_slot_can_be_given_away() -> None:
     assert slot.held.tokens == tokens_of(range(60))
 
 
+@pytest.mark.parametrize(("room", "copied"), [(1024, [(0, 1)]), (32_768, [])])
+def test_a_large_slot_is_not_copied_for_a_short_beginning(room: int, copied: list[tuple[int, int]]) -> None:
+    context = FakeContext(2, room, CHUNK)
+    slots = Slots(context, [SlotActivity(number=n) for n in range(2)])
+    slots.know(0, range(200))
+    slot = slots.take(answer(), tokens_of([*range(60), 900]), chunk=0)
+    assert (slot.number, context.copied) == (1, copied)
+
+
 def test_who_leaves_is_copied_by_those_who_waited_and_waited_for_no_more() -> None:
     context = FakeContext(2, 1024, CHUNK)
     slots = Slots(context, [SlotActivity(number=n) for n in range(2)])
