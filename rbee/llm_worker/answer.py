@@ -1,6 +1,6 @@
 """One answer as it grows: tokens in, events out. Knows no thread and no llama.cpp."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rbee.llm_worker.desk import Work
 from rbee.llm_worker.ports import Sampling
@@ -112,37 +112,30 @@ class Answer:
         return StopReason.TOOL_CALLS if called else reason
 
     def _tell(self, text: str, *, over: bool = False) -> None:
-        if self._ear is None:
-            if text:
-                self._say(text)
-            return
-        pieces: list[Piece] = list(self._ear.feed(text)) if text else []
-        for piece in [*pieces, *(self._ear.flush() if over else ())]:
+        """Tell ``text``, or the pieces that the ear makes of it.
+
+        The tokens go with the last: another worker that goes on from them tells no piece again, and one that goes on
+        from those before them tells all.
+        """
+        pieces, i = self._heard(text, over=over), max(self._tokens_out - 1, 0)
+        for n, piece in enumerate(pieces, 1):
+            ids, likely = tuple(self._untold) if n == len(pieces) else (), tuple(self._likely)
             if isinstance(piece, CallPiece):
-                self._call(piece)
-            elif piece:
-                self._say(piece)
+                self.work.news.append(
+                    Call(i=i, index=piece.index, arguments=piece.arguments, id=piece.id, name=piece.name, ids=ids)
+                )
+            else:
+                self.work.news.append(Token(i=i, t=piece, ids=ids, logprobs=likely))
+            self._likely = []
+        if pieces:
+            self._untold = []
 
-    def _say(self, text: str) -> None:
-        ids, self._untold = tuple(self._untold), []
-        likely, self._likely = tuple(self._likely), []
-        self.work.news.append(
-            Token(i=self._tokens_out - 1 if self._tokens_out else 0, t=text, ids=ids, logprobs=likely)
-        )
-
-    def _call(self, piece: CallPiece) -> None:
-        ids, self._untold = tuple(self._untold), []
-        self._likely = []
-        self.work.news.append(
-            Call(
-                i=max(self._tokens_out - 1, 0),
-                index=piece.index,
-                arguments=piece.arguments,
-                id=piece.id,
-                name=piece.name,
-                ids=ids,
-            )
-        )
+    def _heard(self, text: str, *, over: bool) -> Sequence[Piece]:
+        ear = self._ear
+        if ear is None:
+            return (text,) if text else ()
+        pieces = [*(ear.feed(text) if text else ()), *(ear.flush() if over else ())]
+        return [piece for piece in pieces if piece]
 
     def _metrics(self, now_s: float) -> Metrics:
         made = self._tokens_out - self._said
