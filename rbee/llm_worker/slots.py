@@ -94,7 +94,7 @@ class Slots:
         kept = self._context.keep(slot.number, len(held.tokens))
         if kept < len(held.tokens):
             slot.rest, slot.read = held.tokens[kept:] + tokens_of(unread), 0
-            held.tokens, held.steady = held.tokens[:kept], min(held.steady, kept)
+            self._cut(held, held.tokens[:kept])
 
     def leave(self, slot: Slot) -> None:
         """The slot is free; what it knows it keeps, and others have of it what they waited for."""
@@ -117,12 +117,15 @@ class Slots:
     def _read_from(self, slot: Slot, tokens: "array[int]", count: int) -> None:
         """Let ``slot``, which knows ``count`` of the ``tokens`` if that can be kept, read the rest."""
         kept = self._context.keep(slot.number, count)
-        held = slot.held
-        held.tokens, held.coming = tokens[:kept], tokens
-        held.steady = min(held.steady, kept)
+        slot.held.coming = tokens
+        self._cut(slot.held, tokens[:kept])
         slot.rest, slot.read, slot.asked = tokens[kept:], 0, -1
         if slot.answer is not None and not slot.answer.begun:
             slot.answer.cached = kept
+
+    def _cut(self, held: Held, tokens: "array[int]") -> None:
+        chunk = self._context.batch_tokens
+        held.tokens, held.steady = tokens, min(held.steady, len(tokens)) // chunk * chunk
 
 
 def _will_have(source: Slot, slot: Slot) -> bool:

@@ -94,7 +94,6 @@ def test_where_nothing_can_be_cut_a_seat_keeps_all_that_its_source_knows_or_noth
         (0, 0, 256),  # it will read whole chunks from the beginning on
         (128, 128, 256),
         (100, 0, 0),  # it goes on in the middle of a chunk
-        (100, 100, 0),
         (300, 256, 256),
         (300, 128, 128),
     ],

@@ -125,9 +125,17 @@ def test_who_leaves_is_copied_by_those_who_waited_and_waited_for_no_more() -> No
 def test_what_a_slot_keeps_until_it_copies_ends_where_a_chunk_does() -> None:
     """Else it would read no whole chunk any more, and who copies only those would wait for it in vain."""
     slots = Slots(FakeContext(2, 1024, CHUNK), [SlotActivity(number=n) for n in range(2)])
-    slots.know(1, range(100))
-    slots[1].held.steady = 100  # of a chunk that somebody without a seed kept a part of
-    reads = slots.take(answer(), tokens_of(range(400)), chunk=CHUNK)
-    waits = slots.take(answer(), tokens_of(range(390)), chunk=CHUNK)
+    slots.know(1, range(CHUNK))
+    slots[1].held.steady = CHUNK
+    reads = slots.take(answer(), tokens_of([*range(100), *range(500, 800)]), chunk=CHUNK)
+    waits = slots.take(answer(), tokens_of([*range(100), *range(500, 790)]), chunk=CHUNK)
     assert (reads.number, waits.source, waits.want) == (0, reads, 3 * CHUNK)
     assert len(waits.held.tokens) == 0
+
+
+def test_half_a_chunk_that_is_kept_is_not_steady() -> None:
+    slots = Slots(FakeContext(1, 1024, CHUNK), [SlotActivity(number=0)])
+    slots.know(0, range(2 * CHUNK))
+    slots[0].held.steady = 2 * CHUNK
+    slot = slots.take(answer(), tokens_of([*range(200), 900]), chunk=0)
+    assert (len(slot.held.tokens), slot.held.steady) == (200, CHUNK)
