@@ -5,6 +5,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from rbee.llm_worker.answer import Answer
 from rbee.llm_worker.desk import Work
@@ -12,6 +14,7 @@ from rbee.llm_worker.engine import Prompt, SlotActivity
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.ports import StepFailed
 from rbee.llm_worker.seating import tokens_of
+from rbee.llm_worker.slot import Slot
 from rbee.llm_worker.slots import Slots
 from rbee.wire import continuation
 from rbee.wire.events import Failure, JobEvent, Token
@@ -139,3 +142,59 @@ def test_half_a_chunk_that_is_kept_is_not_steady() -> None:
     slots[0].held.steady = 2 * CHUNK
     slot = slots.take(answer(), tokens_of([*range(200), 900]), chunk=0)
     assert (len(slot.held.tokens), slot.held.steady) == (200, CHUNK)
+
+
+class Forgetful(FakeContext):
+    """Now and then it can keep nothing, as where a window has moved on."""
+
+    def __init__(self, data: st.DataObject) -> None:
+        super().__init__(3, 64, 4)
+        self.data, self.cuts = data, data.draw(st.booleans())
+
+    def keep(self, slot: int, count: int) -> int:
+        return count if self.data.draw(st.integers(0, 3)) else 0
+
+
+def read_on(slots: Slots, slot: Slot) -> None:
+    """Read a chunk of a slot's prompt; it leaves when all is read."""
+    if slot.answer is None or slot.answer.work.held or not slots.copied(slot):
+        return
+    held, part = slot.held, slot.rest[slot.read : slot.read + 4]
+    held.steady += 4 if len(part) == 4 and held.steady == len(held.tokens) else 0
+    held.tokens.extend(part)
+    slot.read += len(part)
+    if not slot.reading:
+        slots.leave(slot)
+
+
+@given(st.data())
+def test_whatever_happens_nobody_waits_for_a_free_slot_or_for_who_came_later_and_all_end(data: st.DataObject) -> None:
+    slots = Slots(Forgetful(data), [SlotActivity(number=n) for n in range(3)])
+    prompts = st.lists(st.integers(0, 1), min_size=1, max_size=40)
+    for _ in range(data.draw(st.integers(1, 20))):
+        busy = slots.busy
+        what = data.draw(st.sampled_from(["take", "read", "read", "hold", "leave"]))
+        if what == "take" and slots.room:
+            beginning = data.draw(st.sampled_from([[], [1] * 9, [1] * 17]))
+            slots.take(answer(), tokens_of([*beginning, *data.draw(prompts)]), chunk=data.draw(st.sampled_from([0, 4])))
+        elif what != "take" and busy:
+            slot = data.draw(st.sampled_from(busy))
+            if what == "read":
+                read_on(slots, slot)
+            elif what == "leave":
+                slots.leave(slot)
+            elif slot.answer is not None:
+                slot.answer.work.held = not slot.answer.work.held
+        for slot in slots.busy:
+            assert slot.held.steady % 4 == 0
+            assert slot.held.tokens == slot.held.coming[: len(slot.held.tokens)]
+            if slot.source is not None:
+                assert slot.source in slots.busy
+                assert slot.source.held.used < slot.held.used
+    for slot in slots.busy:
+        if slot.answer is not None:
+            slot.answer.work.held = False
+    for _ in range(3 * 60):
+        for slot in list(slots.busy):
+            read_on(slots, slot)
+    assert not slots.busy
