@@ -86,6 +86,7 @@ class Generating:
         tokens = tokens_of([*prompt.tokens, *prompt.said])
         slot = self._slots.take(answer, tokens, chunk=self.context.batch_tokens if steady else 0)
         slot.activity.progress_s = self._clock()
+        slot.activity.busy = True  # not sooner: whoever looks for a standstill would see one
         try:
             slot.sampler = self.context.sampler(sampling_of(work), prompt.tokens, prompt.said)
         except Exception:

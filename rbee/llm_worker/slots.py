@@ -59,7 +59,6 @@ class Slots:
         slot = self._all[found.slot]
         self._given += 1
         slot.answer, slot.chunk, slot.held.free, slot.held.used = answer, chunk, False, self._given
-        slot.activity.busy, slot.activity.paused = True, False
         self.busy.append(slot)
         try:
             slot.source, slot.want = None if found.source is None else self._all[found.source], found.keep
