@@ -46,11 +46,13 @@ def tiny_gguf(
     heads: int = 4,
     useless: int = 0,
     pooling: gguf.PoolingType | None = None,
+    begins: bool = True,
 ) -> Path:
     """Write a model to ``path`` and return it; the same arguments give the same bytes.
 
     Args:
         layers: 2 is about 0.5 MB; each more adds 160 kB.
+        begins: every text begins with a token of its own.
         quantised: to Q8_0, of which llama.cpp computes a row the same whatever is computed beside it.
         seed: of the weights.
         heads: that share a vector of 64.
@@ -59,7 +61,7 @@ def tiny_gguf(
     """
     writer = gguf.GGUFWriter(str(path), "llama")
     _add_shape(writer, layers, context_tokens, name, quantised=quantised, heads=heads)
-    _add_vocabulary(writer, useless)
+    _add_vocabulary(writer, useless, begins=begins)
     if pooling is not None:
         writer.add_pooling_type(pooling)
     if template:
@@ -93,7 +95,7 @@ def _add_shape(
     writer.add_layer_norm_rms_eps(1e-5)
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter, useless: int) -> None:
+def _add_vocabulary(writer: gguf.GGUFWriter, useless: int, *, begins: bool) -> None:
     """Bytes can say anything; single characters spare llama.cpp's SPM tokenizer from needing merges."""
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
     kinds += [gguf.TokenType.BYTE] * len(_BYTES) + [gguf.TokenType.NORMAL] * (len(_CHARACTERS) + useless)
@@ -108,7 +110,7 @@ def _add_vocabulary(writer: gguf.GGUFWriter, useless: int) -> None:
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_add_bos_token(True)
+    writer.add_add_bos_token(begins)
 
 
 def _tensors(random: np.random.Generator, layers: int, useless: int) -> Iterator[tuple[str, NDArray[np.float32]]]:

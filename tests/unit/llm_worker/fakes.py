@@ -19,9 +19,11 @@ class FakeContext:
         self.entered = threading.Event()
         self.let_go = threading.Event()
         self.fails = self.mixes = False
+        self.cuts = True
         self.steps: list[list[tuple[int, int]]] = []
         """Of each step: how many tokens of which slot."""
         self.padded: list[int] = []
+        self.copied: list[tuple[int, int]] = []
         self._step: list[tuple[int, int]] = []
 
     def add(self, slot: int, tokens: Sequence[int], at: int, *, ask: bool) -> int:
@@ -43,9 +45,10 @@ class FakeContext:
     def keep(self, slot: int, count: int) -> int:
         return count
 
-    def copy(self, source: int, slot: int) -> None: ...
+    def copy(self, source: int, slot: int) -> None:
+        self.copied.append((source, slot))
 
-    def sampler(self, sampling: Sampling, said: Sequence[int]) -> Any:
+    def sampler(self, sampling: Sampling, prompt: Sequence[int], said: Sequence[int]) -> Any:
         return sampling
 
     def free(self, sampler: Any) -> None: ...
