@@ -105,7 +105,7 @@ def test_a_smaller_cache_is_proposed_where_it_would_fit() -> None:
     with pytest.raises(InsufficientVram) as refused:
         decide(ctx=32_768, slots=4, seen=survey(gpu=20 * GIB))
     first = refused.value.hint.split("; ")[0]
-    assert first == "rbee-hive worker spawn cuda --model large --kv q8_0 would fit"
+    assert first == "rbee-hive worker spawn cuda --model large --ctx 32768 --slots 4 --kv q8_0 would fit"
     assert decide(ctx=32_768, slots=4, kv=Kv.Q8_0, seen=survey(gpu=20 * GIB)).gpu == 0
 
 
