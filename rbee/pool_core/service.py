@@ -27,7 +27,7 @@ from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.mixes import PLUS, parts_of
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
-from rbee.wire.workers import Backend, Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
 
 class PoolService:
@@ -76,7 +76,7 @@ class PoolService:
             draining=drain is not None,
             drain_until_ms=drain.until_ms if drain else None,
             drain_reason=drain.reason if drain else None,
-            backends=tuple(Backend(name) for name in facts.backends),
+            backends=tuple(survey.backends),
             gpus=ledger.labelled(survey),
             host=survey.host,
             workers=ledger.told(survey),
@@ -276,16 +276,15 @@ class PoolService:
     async def _survey(self) -> ledger.Survey:
         """Look at everything that has to do with memory."""
         workers = sorted((lifecycle.status(facts) for facts in await self._units.list()), key=lambda each: each.id)
+        found = await self._gpus.inventory()
         return ledger.Survey(
             models=await self.list_models(),
             workers=workers,
-            inventory=with_missing(
-                inventory.heeding(await self._gpus.inventory(), self._facts.gpu_limit_c), self._condition.missing
-            ),
+            inventory=with_missing(inventory.heeding(found, self._facts.gpu_limit_c), self._condition.missing),
             host=await self._host.resources(),
             resident=await self._host.resident([worker.pid for worker in workers if worker.pid is not None]),
             known=await self._book.known(),
-            backends=[Backend(name) for name in self._facts.backends],
+            backends=inventory.backends(found),
         )
 
     async def _promised_bytes(self, but: str) -> int:

@@ -23,7 +23,6 @@ PIRATE = dataclasses.replace(
     TINY, id="pirate", kind=ModelKind.ADAPTER, size_bytes=GIB, architecture="llama", paths=("/models/pirate.gguf",)
 )
 ENCODER = dataclasses.replace(TINY, id="enc", kind=ModelKind.EMBED, architecture="bert", kv_bytes_per_token=0)
-CUDA = dataclasses.replace(FACTS, backends=("cpu", "cuda"))
 
 
 def survey(*, gpu: int = 24 * GIB, host: int = 16 * GIB, workers: tuple[WorkerStatus, ...] = ()) -> Survey:
@@ -41,7 +40,7 @@ def survey(*, gpu: int = 24 * GIB, host: int = 16 * GIB, workers: tuple[WorkerSt
 def decide(
     model: ModelFile = LARGE,
     *adapters: ModelFile,
-    facts: PoolFacts = CUDA,
+    facts: PoolFacts = FACTS,
     seen: Survey | None = None,
     backend: Backend = Backend.CUDA,
     **wanted: Any,
@@ -91,7 +90,7 @@ def test_what_a_worker_left_on_the_host_nobody_else_gets() -> None:
 
 
 def test_the_cache_is_as_asked_for_else_as_the_pool_is_set_where_the_model_can() -> None:
-    small = dataclasses.replace(CUDA, kv="q8_0")
+    small = dataclasses.replace(FACTS, kv="q8_0")
     assert decide().kv == "f16"
     assert decide(facts=small).kv == "q8_0"
     assert decide(facts=small, kv=Kv.F16).kv == "f16"

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 
 from rbee.errors import (
+    BackendUnavailable,
     Conflict,
     InsufficientMemory,
     ModelLoadFailed,
@@ -12,8 +13,9 @@ from rbee.errors import (
     ShuttingDown,
     WorkerOom,
 )
+from rbee.wire.pools import Build, Gpu
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
-from tests.fakes.pool import ASLEEP, PLAN, FakeHost, FakePool, FakeUnits, facts_of
+from tests.fakes.pool import ASLEEP, GIB, PLAN, FakeGpus, FakeHost, FakePool, FakeUnits, facts_of
 
 
 async def events(pool: FakePool, **wanted: object) -> list[SpawnEvent]:
@@ -173,3 +175,17 @@ async def test_a_sleeping_worker_holds_its_port() -> None:
     pool = FakePool()
     pool.units.workers[PLAN.id] = facts_of(PLAN, **ASLEEP)
     assert (await spawn(pool)).address == "127.0.0.1:8002"
+
+
+async def test_a_driver_that_comes_after_the_pool_is_seen_by_spawn_status_and_queen_alike() -> None:
+    spec = WorkerSpec(backend=Backend.CUDA, model="tiny", lazy=True)
+    late = Build(name="cuda", carried=True, problem="there is no /dev/nvidiactl: the NVIDIA driver is not loaded")
+    pool = FakePool(gpus=FakeGpus([Gpu(index=0, name="x", memory_total_bytes=8 * GIB)], builds=(late,)))
+    service = pool.service
+    with pytest.raises(BackendUnavailable, match="the NVIDIA driver is not loaded"):
+        await anext(service.spawn_worker(spec))
+    assert (await service.snapshot_for_queen()).backends == (Backend.CPU,)
+    pool.gpus.builds = (dataclasses.replace(late, problem=""),)
+    assert (await service.snapshot_for_queen()).backends == (Backend.CPU, Backend.CUDA)
+    worker = (await anext(service.spawn_worker(spec))).worker
+    assert worker is not None and worker.backend is Backend.CUDA
