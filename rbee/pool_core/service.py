@@ -223,20 +223,11 @@ class PoolService:
         return await self._models.verify(model)
 
     async def delete_model(self, model: str) -> None:
-        file = await self._models.find(model)
-        if file is None:  # what is not whole can be deleted all the same
-            await self._models.delete(model)
-            return
-        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(PLUS)]
-        if users:
-            raise Conflict(
-                f"model {file.id} is used by {', '.join(users)}",
-                hint=f"rbee-hive worker stop {users[0]}",
-                details={"workers": users},
-            )
-        if file.id in [facts.model for facts in await self._units.held()]:  # or will be in a moment
-            raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
-        await self._models.delete(file.id)
+        async with self._book.exclusive():  # or a worker that is being made would not count as a user yet
+            file = await self._models.find(model)
+            if file is not None:  # what is not whole can be deleted all the same
+                await self._require_unused(file)
+            await self._models.delete(model if file is None else file.id)
 
     async def cache_model(self, model: str) -> ModelFile:
         """Hold its files in memory until ``uncache_model`` or a reboot; again is the same.
@@ -286,6 +277,21 @@ class PoolService:
             known=await self._book.known(),
             backends=inventory.backends(found),
         )
+
+    async def _require_unused(self, file: ModelFile) -> None:
+        """
+        Raises:
+            Conflict: a worker has it, or it is held in memory.
+        """
+        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(PLUS)]
+        if users:
+            raise Conflict(
+                f"model {file.id} is used by {', '.join(users)}",
+                hint=f"rbee-hive worker stop {users[0]}",
+                details={"workers": users},
+            )
+        if file.id in [facts.model for facts in await self._units.held()]:  # or will be in a moment
+            raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
 
     async def _promised_bytes(self, but: str) -> int:
         """Return what models will take that somebody else has begun to hold."""
