@@ -87,7 +87,10 @@ def test_a_model_too_large_for_each_is_split_by_what_is_free_and_its_unit_has_bo
         "rbee-hive", "worker", "spawn", "cuda", "--model", "long", "--ctx", "32768", "--gpu", "1"
     )
     assert (code, error["code"], error["details"]["free_bytes"]) == (75, InsufficientVram.code, 1172 * MIB)
-    assert "rbee-hive worker spawn cuda --model long --ctx 16384 --slots 1 would fit" in error["hint"]
+    assert error["hint"].startswith(
+        "rbee-hive worker spawn cuda --model long --ctx 32768 would fit; "
+        "rbee-hive worker spawn cuda --model long --gpu 1 --ctx 16384 --slots 1 would fit; "
+    )
     worker = spawn(cuda, "long", "--ctx", "32768")
     assert (worker["gpus"], worker["split"]) == ([0, 1], [48, 52])
     unit = worker["unit"]

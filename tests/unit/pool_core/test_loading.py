@@ -23,7 +23,6 @@ PIRATE = dataclasses.replace(
     TINY, id="pirate", kind=ModelKind.ADAPTER, size_bytes=GIB, architecture="llama", paths=("/models/pirate.gguf",)
 )
 ENCODER = dataclasses.replace(TINY, id="enc", kind=ModelKind.EMBED, architecture="bert", kv_bytes_per_token=0)
-CUDA = dataclasses.replace(FACTS, backends=("cpu", "cuda"))
 
 
 def survey(*, gpu: int = 24 * GIB, host: int = 16 * GIB, workers: tuple[WorkerStatus, ...] = ()) -> Survey:
@@ -41,7 +40,7 @@ def survey(*, gpu: int = 24 * GIB, host: int = 16 * GIB, workers: tuple[WorkerSt
 def decide(
     model: ModelFile = LARGE,
     *adapters: ModelFile,
-    facts: PoolFacts = CUDA,
+    facts: PoolFacts = FACTS,
     seen: Survey | None = None,
     backend: Backend = Backend.CUDA,
     **wanted: Any,
@@ -114,7 +113,7 @@ def test_a_layer_of_those_that_gpus_share_is_what_one_may_have_more_than_its_par
 
 
 def test_the_cache_is_as_asked_for_else_as_the_pool_is_set_where_the_model_can() -> None:
-    small = dataclasses.replace(CUDA, kv="q8_0")
+    small = dataclasses.replace(FACTS, kv="q8_0")
     assert decide().kv == "f16"
     assert decide(facts=small).kv == "q8_0"
     assert decide(facts=small, kv=Kv.F16).kv == "f16"
@@ -128,7 +127,7 @@ def test_a_smaller_cache_is_proposed_where_it_would_fit() -> None:
     with pytest.raises(InsufficientVram) as refused:
         decide(ctx=32_768, slots=4, seen=survey(gpu=20 * GIB))
     first = refused.value.hint.split("; ")[0]
-    assert first == "rbee-hive worker spawn cuda --model large --kv q8_0 would fit"
+    assert first == "rbee-hive worker spawn cuda --model large --ctx 32768 --slots 4 --kv q8_0 would fit"
     assert decide(ctx=32_768, slots=4, kv=Kv.Q8_0, seen=survey(gpu=20 * GIB)).gpu == 0
 
 
