@@ -19,6 +19,8 @@ class FakeContext:
         self.entered = threading.Event()
         self.let_go = threading.Event()
         self.fails = self.mixes = False
+        self.panics: BaseException | None = None
+        """What ends the thread."""
         self.steps: list[list[tuple[int, int]]] = []
         """Of each step: how many tokens of which slot."""
         self.padded: list[int] = []
@@ -39,6 +41,8 @@ class FakeContext:
         if self.hangs.is_set():
             self.entered.set()
             self.let_go.wait()
+        if self.panics is not None:
+            raise self.panics
 
     def keep(self, slot: int, count: int) -> int:
         return count
@@ -83,6 +87,7 @@ class FakeModel:
 
     def __init__(self) -> None:
         self.made = FakeContext(1, self.context_tokens, 128)
+        self.closed = 0
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         return [2] * max(1, len(text) // 8)
@@ -106,7 +111,8 @@ class FakeModel:
     def embedder(self, *, batch_tokens: int, threads: int) -> Embedder:
         raise AssertionError("the fake makes no vectors, and says so: embeds is False")
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed += 1
 
     def loader(self, on_progress: Callable[[float], bool]) -> LoadedModel:
         on_progress(1.0)
