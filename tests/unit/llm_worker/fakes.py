@@ -60,7 +60,8 @@ class FakeContext:
     def draw(self, wanted: Sequence[tuple[Any, int]]) -> list[int]:
         return [1] * len(wanted)
 
-    def row(self, place: int) -> Any: ...
+    def row(self, place: int) -> Any:
+        return ()
 
     def likelihood(self, row: Any, token: int, top: int) -> Likelihood:
         return Likelihood(token="a", logprob=0.0)
