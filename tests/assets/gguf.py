@@ -43,6 +43,7 @@ def tiny_gguf(
     context_tokens: int = CONTEXT_TOKENS,
     name: str = "rbee-tiny",
     quantised: bool = False,
+    pooling: gguf.PoolingType | None = None,
 ) -> Path:
     """Write a model to ``path`` and return it; the same arguments give the same bytes.
 
@@ -50,9 +51,12 @@ def tiny_gguf(
         layers: 2 is about 0.5 MB; each more adds 160 kB.
         quantised: to Q8_0, of which llama.cpp computes a row the same whatever is computed beside it.
         seed: of the weights.
+        pooling: makes vectors of texts with it, and no text.
     """
     writer = gguf.GGUFWriter(str(path), "llama")
     _add_shape(writer, layers, context_tokens, name, quantised=quantised)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     _add_vocabulary(writer)
     if template:
         writer.add_chat_template(template.value)
