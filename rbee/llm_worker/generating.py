@@ -322,7 +322,8 @@ class Generating:
 
     def _fail(self, work: Work, error: Exception) -> None:
         known = error if isinstance(error, RbeeError) else RbeeError("the decode thread failed")
-        log.error("decode.failed", job=work.job, error=repr(error))
+        reason = str(error) if isinstance(error, StepFailed) else None  # llama.cpp's word on numbers, not on text
+        log.foreign("decode.failed", error, job=work.job, reason=reason)
         work.news.append(Failure.of(known))
 
     def _piece(self, token: int) -> bytes:

@@ -25,8 +25,12 @@ BROKEN = """
 import sys
 from rbee.llm_worker import generating, main
 
+def fail():
+    raise ValueError("what somebody asked")
+
 def run(self):
     self._desk.next(room=True, able=lambda: False)
+    self._desk._loop.call_soon_threadsafe(fail)
     raise SystemError("what somebody asked")
 
 generating.Generating.run = run
@@ -240,6 +244,8 @@ async def test_a_thread_that_dies_takes_the_process_along_and_says_nobodys_words
         assert process.returncode == os.EX_SOFTWARE
     assert b"decode.ended" in said
     assert b"error=SystemError" in said
+    assert b"loop.failed" in said
+    assert b"error=ValueError" in said
     assert b"what somebody asked" not in said
 
 
