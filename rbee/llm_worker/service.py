@@ -172,7 +172,8 @@ class WorkerService:
             return
         log.error(what, code=error.code, reason=error.message)
         self.exit_code = exit_code
-        self.stop()
+        if not self.sessions.draining:  # else it is on its way already
+            self.stop()
 
     def _used(self) -> None:
         self._idleness.use(self.clock())

@@ -38,6 +38,21 @@ async def test_one_that_is_broken_says_so_to_all_and_goes(serve: Serve) -> None:
         assert worker.service.sessions.live == 0
 
 
+async def test_one_that_breaks_on_its_way_out_is_not_stopped_twice(serve: Serve) -> None:
+    model = FakeModel()
+    model.made.hangs.set()
+    model.made.panics = SystemError("what somebody asked")
+    async with serve(engine=engine_on(model.loader)) as worker:
+        asked = asyncio.ensure_future(worker.http.post("/v1/inference", json={"prompt": "hello"}))
+        await asyncio.to_thread(model.made.entered.wait, 20)
+        async with worker.http.post("/v1/drain") as response:
+            assert response.status == 204
+        model.made.let_go.set()
+        assert '"worker_lost"' in await (await asked).text()
+        await until(lambda: worker.service.exit_code == 70 and len(worker.service._tasks) == 1)  # it waits to be idle
+        assert worker.stops == [True]
+
+
 async def test_one_that_cannot_keep_what_it_knows_goes_to_sleep_all_the_same(
     serve: Serve, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
