@@ -37,13 +37,13 @@ class Template(StrEnum):
 def tiny_gguf(
     path: Path | str,
     *,
+    pooling: gguf.PoolingType | None = None,
     layers: int = 2,
     seed: int = 0,
     template: Template = Template.PLAIN,
     context_tokens: int = CONTEXT_TOKENS,
     name: str = "rbee-tiny",
     quantised: bool = False,
-    pooling: gguf.PoolingType | None = None,
 ) -> Path:
     """Write a model to ``path`` and return it; the same arguments give the same bytes.
 
@@ -55,8 +55,6 @@ def tiny_gguf(
     """
     writer = gguf.GGUFWriter(str(path), "llama")
     _add_shape(writer, layers, context_tokens, name, quantised=quantised)
-    if pooling is not None:
-        writer.add_pooling_type(pooling)
     _add_vocabulary(writer)
     if template:
         writer.add_chat_template(template.value)
@@ -65,6 +63,8 @@ def tiny_gguf(
             writer.add_tensor(tensor, gguf.quants.quantize(values, _TYPE), raw_dtype=_TYPE)
         else:
             writer.add_tensor(tensor, values)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     writer.write_header_to_file()
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()

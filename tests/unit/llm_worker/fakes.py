@@ -15,12 +15,12 @@ class FakeContext:
 
     def __init__(self, slots: int, slot_tokens: int, batch_tokens: int) -> None:
         self.slots, self.slot_tokens, self.batch_tokens = slots, slot_tokens, batch_tokens
+        self.panics: BaseException | None = None
+        """What ends the thread."""
         self.hangs = threading.Event()
         self.entered = threading.Event()
         self.let_go = threading.Event()
         self.fails = self.mixes = False
-        self.panics: BaseException | None = None
-        """What ends the thread."""
         self.steps: list[list[tuple[int, int]]] = []
         """Of each step: how many tokens of which slot."""
         self.padded: list[int] = []

@@ -1,22 +1,13 @@
 """The engine on the real llama.cpp with the tiny model; a fake one only where llama.cpp has to fail."""
 
 import asyncio
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from rbee.errors import (
-    BackendUnavailable,
-    ContextTooLong,
-    InvalidRequest,
-    ModelLoadFailed,
-    RbeeError,
-    ShuttingDown,
-    WorkerLost,
-)
+from rbee.errors import BackendUnavailable, ContextTooLong, InvalidRequest, ModelLoadFailed
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.worker import make_engine
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token
@@ -325,12 +316,6 @@ def test_a_truncated_model_fails(tiny: Path, tmp_path: Path) -> None:
         make_engine(options(path)).load(lambda _: None)
 
 
-def test_a_load_can_be_given_up(tiny: Path) -> None:
-    engine = make_engine(options(tiny))
-    with pytest.raises(ShuttingDown, match="worker-cpu-0 was told to end while it was loading tiny"):
-        engine.load(lambda _: engine.close())
-
-
 def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_is_not_used(tiny: Path) -> None:
     opts = options(tiny)
     gpu = type(opts)(
@@ -339,69 +324,3 @@ def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_is_not_used(tiny: Path) 
     )  # fmt: skip
     with pytest.raises(BackendUnavailable, match="gpu 7 was asked for, llama.cpp sees 0"):
         make_engine(gpu).load(lambda _: None)
-
-
-class Panic(BaseException):
-    """As that of a library in Rust."""
-
-
-async def test_a_thread_that_dies_leaves_nobody_waiting() -> None:
-    model = FakeModel()
-    engine = faulty(model)
-    died: list[RbeeError] = []
-    engine.watch(died.append)
-    model.made.hangs.set()
-    model.made.panics = Panic("what somebody asked")
-    running = asyncio.ensure_future(run(engine, "runs"))
-    await asyncio.to_thread(model.made.entered.wait, 20)
-    waiting = asyncio.ensure_future(run(engine, "waits"))
-    await until(lambda: "waits" in engine._desk._known)
-    model.made.let_go.set()
-    async with asyncio.timeout(10):
-        ends = [events[-1] for events in await asyncio.gather(running, waiting)]
-    assert {end.code for end in ends if isinstance(end, Failure)} == {"worker_lost"}
-    assert len(ends) == 2
-    await until(lambda: len(died) == 1)
-    assert engine.slots_busy == 0
-    with pytest.raises(WorkerLost, match="the thread of w that computes has ended"):
-        await run(engine, "late")
-    engine.close()
-
-
-def test_one_that_is_closed_as_its_model_is_there_frees_it_and_says_so() -> None:
-    model = FakeModel()
-    engines: list[ModelEngine] = []
-
-    def load(on_progress: Callable[[float], bool]) -> FakeModel:
-        on_progress(1.0)
-        engines[0].close()  # after the last look at whether to go on
-        return model
-
-    engines.append(engine_on(load))
-    with pytest.raises(ShuttingDown, match="w was told to end while it was loading fake"):
-        engines[0].load(lambda _: None)
-    assert model.closed == 1
-    engines[0].close()
-    assert model.closed == 1
-
-
-async def test_a_model_is_not_freed_while_a_prompt_is_made_of_it() -> None:
-    model = FakeModel()
-    engine = faulty(model)
-    begun, go_on, order = threading.Event(), threading.Event(), list[str]()
-
-    def tokenize(text: str, *, special: bool) -> list[int]:
-        begun.set()
-        go_on.wait(20)
-        order.append("read")
-        return [2]
-
-    model.tokenize = tokenize  # type: ignore[method-assign]
-    model.close = lambda: order.append("freed")  # type: ignore[method-assign]
-    preparing = asyncio.ensure_future(asyncio.to_thread(engine.prepare, request()))
-    await asyncio.to_thread(begun.wait, 20)
-    closing = asyncio.ensure_future(asyncio.to_thread(engine.close))
-    await until(lambda: engine._closing and not engine._thread.is_alive())  # type: ignore[union-attr]
-    go_on.set()
-    await asyncio.gather(preparing, closing)
-    assert order == ["read", "freed"]
