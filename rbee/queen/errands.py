@@ -10,16 +10,7 @@ from typing import Any
 
 from rbee import log
 from rbee.client.worker import WorkerClient
-from rbee.errors import (
-    InvalidRequest,
-    NoCapacity,
-    PoolUnreachable,
-    QueueFull,
-    RbeeError,
-    ShuttingDown,
-    Timeout,
-    WorkerLost,
-)
+from rbee.errors import NoCapacity, PoolUnreachable, QueueFull, RbeeError, ShuttingDown, Timeout, WorkerLost
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
@@ -276,7 +267,7 @@ class Errands:
         else:
             await job.fail(_with_count(job, error))
         if job.finished:
-            _log_ended(job, job.verdict or error)
+            log.event("job.ended", job=job.id, state=job.state.value, worker=job.worker, error=job.reason or None)
 
     def _doubt(self, job: Job) -> None:
         if job.pool and job.worker:
@@ -319,13 +310,6 @@ def _again_sentence(job: Job, error: RbeeError, pause_s: float) -> str:
     when = "at once" if not pause_s else f"after {pause_s:.1f} s"
     how = f"went on {when} from token {job.tokens}" if job.delivered else f"tried again {when}"
     return f"{how}: {error.message}"
-
-
-def _log_ended(job: Job, error: RbeeError) -> None:
-    """What is wrong with a request is for who made it: it may be quoted."""
-    code = error.code if job.state is JobState.FAILED else None
-    said = None if isinstance(error, InvalidRequest) else job.reason or None
-    log.event("job.ended", job=job.id, state=job.state.value, worker=job.worker, code=code, error=said)
 
 
 def _log_dispatched(job: Job) -> None:

@@ -451,21 +451,6 @@ async def test_what_the_worker_refuses_for_good_is_the_jobs_error(queen: Running
         assert isinstance(events[-1][1], Failure) and events[-1][1].code == "context_too_long"
 
 
-async def test_what_a_worker_says_of_a_request_is_for_who_made_it_and_not_for_the_log(
-    queen: Running, capsys: pytest.CaptureFixture[str]
-) -> None:
-    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
-        worker.failure = Failure(code="invalid_request", message="the template refuses 'what somebody asked'")
-        await queen.hear(pool)
-        job = await queen.client.submit_job(spec(max_tokens=1))
-        events = await queen.ended(job.id)
-        assert isinstance(events[-1][1], Failure) and "what somebody asked" in events[-1][1].message
-        await soon(lambda: job.id not in queen.queen.jobs.live)
-    said = capsys.readouterr().err
-    assert f"job.ended job={job.id} state=failed worker=worker-cpu-0 code=invalid_request" in said
-    assert "what somebody asked" not in said
-
-
 async def test_a_job_that_outlives_its_deadline_is_stopped(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         worker.pause_at = 1
