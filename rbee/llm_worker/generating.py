@@ -12,7 +12,7 @@ from rbee.errors import RbeeError
 from rbee.llm_worker.answer import Answer, sampling_of
 from rbee.llm_worker.desk import Desk, Work
 from rbee.llm_worker.engine import SlotActivity, Spent
-from rbee.llm_worker.ports import Context, Interrupted, LoadedModel
+from rbee.llm_worker.ports import Context, Interrupted, LoadedModel, StepFailed
 from rbee.llm_worker.seating import chunks, rows, shares, tokens_of
 from rbee.llm_worker.slot import Slot
 from rbee.llm_worker.slots import Slots
@@ -266,7 +266,8 @@ class Generating:
 
     def _fail(self, work: Work, error: Exception) -> None:
         known = error if isinstance(error, RbeeError) else RbeeError("the decode thread failed")
-        log.error("decode.failed", job=work.job, error=repr(error))
+        reason = str(error) if isinstance(error, StepFailed) else None  # llama.cpp's word on numbers, not on text
+        log.foreign("decode.failed", error, job=work.job, reason=reason)
         work.news.append(Failure.of(known))
 
     def _piece(self, token: int) -> bytes:

@@ -1,7 +1,7 @@
 """What slots know, kept on disk while the worker sleeps: a conversation goes on without being read again.
 
 The files are prompts and answers in another form. They lie in a folder that only this worker can open, only while it
-sleeps: whoever wakes takes them and removes them.
+sleeps, or answers a last request that came as it went: whoever wakes takes them and removes them.
 """
 
 import contextlib
@@ -34,8 +34,12 @@ class Keeper:
         self._kind = hashlib.sha256("\n".join(kind).encode()).hexdigest()
 
     def save(self, context: Context, known: Sequence[tuple[int, Sequence[int]]]) -> None:
-        """Write what is known; as much of it as there is room on the disk. Failing is no failure of the worker."""
+        """Write what is known, and nothing else; as much of it as there is room on the disk.
+
+        Failing is no failure of the worker.
+        """
         began_s = time.monotonic()
+        self._clear()
         saved: list[int] = []
         with contextlib.suppress(OSError):
             for slot, tokens in known:

@@ -50,6 +50,8 @@ class Preparer:
                 details={"prompt_tokens": len(tokens), "context_tokens": self._room},
             )
         self._refuse_unknown(request)
+        if request.logprobs is not None:
+            import numpy  # noqa: F401, PLC0415  (takes a while; the thread that computes would hold up everybody for it)
         return Prompt(
             request=request,
             tokens=tokens,

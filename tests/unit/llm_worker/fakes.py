@@ -10,11 +10,17 @@ from rbee.llm_worker.template import Render
 from rbee.wire.events import Likelihood
 
 
+class Panic(BaseException):
+    """As that of a library in Rust."""
+
+
 class FakeContext:
     """Says "a" for ever. Hangs in ``step`` while ``hangs`` is set, deaf to ``interrupt``."""
 
     def __init__(self, slots: int, slot_tokens: int, batch_tokens: int) -> None:
         self.slots, self.slot_tokens, self.batch_tokens = slots, slot_tokens, batch_tokens
+        self.panics: BaseException | None = None
+        """What ends the thread."""
         self.hangs = threading.Event()
         self.entered = threading.Event()
         self.let_go = threading.Event()
@@ -41,6 +47,8 @@ class FakeContext:
         if self.hangs.is_set():
             self.entered.set()
             self.let_go.wait()
+        if self.panics is not None:
+            raise self.panics
 
     def keep(self, slot: int, count: int) -> int:
         return count
@@ -59,7 +67,8 @@ class FakeContext:
     def draw(self, wanted: Sequence[tuple[Any, int]]) -> list[int]:
         return [1] * len(wanted)
 
-    def row(self, place: int) -> Any: ...
+    def row(self, place: int) -> Any:
+        return ()
 
     def likelihood(self, row: Any, token: int, top: int) -> Likelihood:
         return Likelihood(token="a", logprob=0.0)
@@ -86,6 +95,7 @@ class FakeModel:
 
     def __init__(self) -> None:
         self.made = FakeContext(1, self.context_tokens, 128)
+        self.closed = 0
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         return [2] * max(1, len(text) // 8)
@@ -109,7 +119,8 @@ class FakeModel:
     def embedder(self, *, batch_tokens: int, threads: int, kv: str) -> Embedder:
         raise AssertionError("the fake makes no vectors, and says so: embeds is False")
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed += 1
 
     def loader(self, on_progress: Callable[[float], bool]) -> LoadedModel:
         on_progress(1.0)

@@ -347,12 +347,6 @@ def test_a_truncated_model_fails(tiny: Path, tmp_path: Path) -> None:
         make_engine(options(path)).load(lambda _: None)
 
 
-def test_a_load_can_be_given_up(tiny: Path) -> None:
-    engine = make_engine(options(tiny))
-    with pytest.raises(ModelLoadFailed):
-        engine.load(lambda _: engine.close())
-
-
 def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_is_not_used(tiny: Path) -> None:
     opts = options(tiny)
     gpu = type(opts)(
