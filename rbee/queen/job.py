@@ -8,6 +8,7 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeAlias
 
+from rbee import log
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core.moment import Plain, job_row
 from rbee.orchestrator_core.names import Names
@@ -230,6 +231,10 @@ class Job:
         columns = {"finished_ms": self.at_ms(), "error": codec.dump_json(failure), "reason": error.message}
         decision = self._end("fail", f"failed: {error.message}") | {"code": error.code}
         await self.record([item(failure)], [Move(JobState.FAILED, columns)], decision, patient=True)
+        log.event(
+            "job.ended", job=self.id, state=self.state.value, worker=self.worker, code=error.code,
+            error=None if failure.quotes else error.message,
+        )  # fmt: skip
 
     async def end_cancelled(self) -> None:
         """End it without a word from a worker: there is none, or it does not answer."""
