@@ -404,6 +404,30 @@ async def test_a_worker_that_dies_again_and_again_fails_the_job_with_what_was_to
         assert text_of(events) == words(2)
 
 
+async def test_a_shaped_job_that_took_two_workers_with_it_is_not_tried_a_third_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "backoff_s", lambda attempt, spread: 0.0)
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 0
+        pool.exits[worker.id] = WorkerExit(result="watchdog", at_ms=5)
+        async with running(tmp_path / "q") as queen:
+            await queen.hear(pool)
+            job = await queen.client.submit_job(spec(schema={"type": "object"}))
+            await soon(lambda: len(worker.requests) == 1 and queen.queen.jobs.live[job.id].told_start)
+            await worker.die()
+            await soon(lambda: len(worker.requests) == 2 and worker.generations)
+        async with running(tmp_path / "q") as queen:  # the next queen knows of the first one
+            await queen.hear(pool)
+            await soon(lambda: worker.attached_after)
+            await worker.die()
+            failure = (await queen.ended(job.id))[-1][1]
+            assert isinstance(failure, Failure) and failure.code == "worker_hung"
+            assert failure.details is not None and failure.details["workers_lost"] == 2
+            assert "without its schema" in failure.hint
+            assert len(worker.requests) == 2
+
+
 async def test_one_that_ran_out_of_memory_is_not_tried_elsewhere(queen: Running) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
         worker.pause_at = 1
