@@ -28,7 +28,9 @@ _BYTES = [*(bytes([value]) for value in range(_END)), b"<end>"]
 def run() -> None:
     """Try the grammar on standard input."""
     grammar = sys.stdin.buffer.read().decode()
-    for limit, most in _BOUNDS:
+    for limit, wanted in _BOUNDS:
+        _, hard = resource.getrlimit(limit)
+        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
         resource.setrlimit(limit, (most, most))
     threading.stack_size(_STACK_BYTES)
     said: list[str] = []

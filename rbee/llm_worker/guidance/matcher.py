@@ -15,9 +15,9 @@ _LIMITS = LLParserLimits(
     max_lexer_states=100_000,
     verbose_errors=False,
 )
-"""What one token may cost the thread that computes for all. With 150,000 tokens in the vocabulary and on one core of a
-server a step that runs out of fuel takes 7 ms, an answer's states at most 130 MB. What people write needs a fifth:
-patterns of Unicode's classes 2 ms and 20,000, 256 optional properties 0.4 ms, formats 1 ms, at most.
+"""What one token may cost the thread that computes for all. With 150,000 tokens in the vocabulary, on one core of a
+server, a step that runs out of fuel takes 10 ms, and an answer's states at most 130 MB. What people write needs a fifth
+of the fuel: patterns of Unicode's classes take 2 ms, formats 1 ms, 256 optional properties 0.4 ms, at most.
 
 Verbose errors repeat what the model has said.
 """

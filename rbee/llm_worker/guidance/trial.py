@@ -55,6 +55,6 @@ def _try(grammar: str) -> None:
     if done.returncode == REFUSED:
         raise GrammarRefused(done.stdout.decode("utf-8", "replace"))
     if done.returncode < 0:  # by the kernel: time, memory or stack were used up
-        raise GrammarRefused(f"it takes more than {SECONDS} s, or nests too deep")
+        raise GrammarRefused(f"it takes more than {SECONDS} s, too much memory, or references nest too deep")
     if done.returncode > 0:
         raise RbeeError(f"the trial of a schema failed: exit {done.returncode}")
