@@ -44,7 +44,7 @@ def matcher_of(tokenizer: LLTokenizer, grammar: str) -> LLMatcher:
 
 def too_much(matcher: LLMatcher) -> bool:
     """Say whether a matcher has failed for want of fuel or room, and not because something may not follow."""
-    return re.search(r"too many|Current row has|max is", matcher.get_error()) is not None
+    return re.match(r"(lexer|parser) error: (too many|current row has)", matcher.get_error(), re.IGNORECASE) is not None
 
 
 def _words_of(error: str) -> str:

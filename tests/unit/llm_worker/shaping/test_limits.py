@@ -5,10 +5,12 @@ import time
 from typing import Any
 
 import pytest
+from llguidance import LLParserLimits
 
 from rbee.errors import InvalidRequest, NoCapacity, RbeeError, Timeout
-from rbee.llm_worker.guidance import trial
+from rbee.llm_worker.guidance import matcher, trial
 from rbee.llm_worker.guidance.bounded import SECONDS
+from rbee.llm_worker.guidance.rule import json_rule
 from rbee.llm_worker.shape import Shape
 from rbee.llm_worker.shaping import shape_of
 from rbee.wire.jobs import Generation, Message, Role
@@ -17,6 +19,7 @@ from tests.unit.llm_worker.shaping.vocabulary import Words, allowed
 
 WORDS = Words()
 MARK = "MARKER"
+BYTES = [*(bytes([value]) for value in range(256)), b"<end>"]
 
 
 def shape(schema: Any) -> Shape:
@@ -148,6 +151,26 @@ def test_an_answer_for_which_too_much_may_follow_fails_by_the_schemas_fault_and_
     with pytest.raises(InvalidRequest, match="takes too much to find out") as caught:
         constraint.take(WORDS.tokens_of("{")[0])
     assert MARK not in repr(caught.value) and caught.value.hint
+
+
+@pytest.mark.parametrize("limit", ["step_max_items", "step_lexer_fuel", "max_lexer_states", "max_items_in_row"])
+def test_whichever_limit_an_answer_comes_to_is_known_as_one(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(matcher, "_LIMITS", LLParserLimits(verbose_errors=False, **{limit: 5}))
+    made = matcher.matcher_of(
+        matcher.tokenizer_of(BYTES, silent=frozenset({256}), ends=[256]), "start: " + json_rule({})
+    )
+    made.compute_bitmask()
+    for value in b'{"a":[1,2,{"b":"c"}]}':
+        made.consume_token(value)
+        made.compute_bitmask()
+    assert made.is_error() and matcher.too_much(made), made.get_error()
+
+
+def test_what_may_not_follow_is_no_limit_whatever_it_says() -> None:
+    pieces = [*BYTES[:256], b"lexer error: too many", b"<end>"]
+    made = matcher.matcher_of(matcher.tokenizer_of(pieces, silent=frozenset({257}), ends=[257]), "start: /x/\n")
+    made.consume_token(256)
+    assert "too many" in made.get_error() and not matcher.too_much(made)
 
 
 def test_a_failure_repeats_nothing_of_the_answer() -> None:
