@@ -38,7 +38,7 @@ def run() -> None:
     thread.start()
     thread.join()
     if said != [""]:
-        sys.stdout.write("".join(said) or "llguidance fails with it")
+        sys.stdout.buffer.write(("".join(said) or "llguidance fails with it").encode())
         raise SystemExit(REFUSED)
 
 

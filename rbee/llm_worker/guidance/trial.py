@@ -51,10 +51,12 @@ def _try(grammar: str) -> None:
     except subprocess.TimeoutExpired:
         raise Timeout(f"the schema could not be tried within {_WALL_S:.0f} s", hint="try again shortly") from None
     except OSError as error:
-        raise NoCapacity(f"no process could be started to try the schema: {error.strerror}") from None
+        raise NoCapacity(
+            f"no process could be started to try the schema: {error.strerror}", hint="try again shortly"
+        ) from None
     if done.returncode == REFUSED:
         raise GrammarRefused(done.stdout.decode("utf-8", "replace"))
     if done.returncode < 0:  # by the kernel: time, memory or stack were used up
         raise GrammarRefused(f"it takes more than {SECONDS} s, too much memory, or references nest too deep")
     if done.returncode > 0:
-        raise RbeeError(f"the trial of a schema failed: exit {done.returncode}")
+        raise RbeeError(f"the trial of a schema failed: exit {done.returncode}", hint="send it without its schema")

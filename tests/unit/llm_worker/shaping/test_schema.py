@@ -199,6 +199,7 @@ def test_an_answer_does_not_end_in_the_middle() -> None:
         ({"type": "object", "minProperties": 2, "required": ["a", "a"]}, "minProperties is 2, and 1 are required"),
         ({"type": "object", "minProperties": 1, "required": [{"a": 1}]}, "minProperties is 1, and 0 are required"),
         ({"enum": ["a", "\x1f"]}, "control character"),
+        ({"$ref": "#/$defs/ñ中"}, "ñ中"),
     ],
 )
 def test_what_cannot_be_made_sure_of_is_refused_by_name(schema: Any, named: str) -> None:
