@@ -308,7 +308,6 @@ class Dispatcher:
 
     async def _failed(self, job: Job, error: RbeeError) -> None:
         await job.fail(error)
-        log.event("job.ended", job=job.id, state=job.state.value, code=error.code, error=error.message)
         self._jobs.ended(job)
 
     def _expire(self) -> None:

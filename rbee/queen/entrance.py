@@ -29,6 +29,7 @@ from rbee.queen.store.jobs import Given, Stored
 from rbee.queen.store.store import Store
 from rbee.wire.events import Queued
 from rbee.wire.jobs import JobSpec, JobStatus
+from rbee.wire.schemas import refuse_excess
 from rbee.wire.words import counted
 
 _AT_ONCE = Queued(position=0, predicted_start_ms=0, reason="")
@@ -86,13 +87,14 @@ class Entrance:
             fresh_id: what to call it when ``spec`` has no id; made by ``new_id``, so that nobody has used it.
 
         Raises:
-            Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
-            accepted.
+            Conflict: the id is taken by another job. InvalidRequest: its schemas are too large. QueueFull,
+            DeadlineUnmet, ModelNotFound, ContextTooLong, …: not accepted.
         """
         return asyncio.create_task(self._submit(Newcomer(spec.id or fresh_id or new_id(), spec, asker)), name="submit")
 
     async def _submit(self, newcomer: Newcomer) -> tuple[Stored, Job | None]:
         caller = newcomer.asker.caller
+        refuse_excess(newcomer.spec)
         if newcomer.spec.placement.draining and caller:
             raise NotPermitted(f"caller {caller} may not use a pool that drains", hint="ask the operator")
         if not newcomer.is_known:

@@ -11,6 +11,7 @@ from rbee.errors import (
     BackendUnavailable,
     ContextTooLong,
     DeadlineUnmet,
+    InvalidRequest,
     ModelNotFound,
     NoCapacity,
     NotFound,
@@ -41,6 +42,19 @@ async def test_a_prompt_that_has_no_room_is_refused_before_it_is_accepted(queen:
         counted = worker.counted
         await queen.client.submit_job(spec("short"))
         assert worker.counted == counted, "who surely fits is not counted"
+
+
+async def test_a_schema_that_is_too_large_is_refused_before_it_is_accepted(queen: Running) -> None:
+    wide = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(257)}}
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        with pytest.raises(InvalidRequest) as refused:
+            await queen.client.submit_job(spec(schema=wide))
+        assert refused.value.details["fields"] == [
+            {"field": "schema", "problem": "has 257 properties in one object, expected at most 256"}
+        ]
+        assert "docs/openai.md" in refused.value.hint
+        assert await queen.client.list_jobs(JobQuery()) == ()
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back(tmp_path: Path) -> None:
