@@ -13,7 +13,7 @@ import pytest
 
 from rbee.client.http import HttpClient
 from rbee.errors import InvalidRequest, RbeeError
-from rbee.wire.catalog import DownloadEvent, ModelFile
+from rbee.wire.catalog import DownloadEvent, ModelFile, ModelKind
 from rbee.wire.events import Call, End, Failure, StopReason, Token, Vector
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import ANN, TOKEN, Running, running, soon, words
@@ -79,6 +79,8 @@ async def test_a_tool_is_called(queen: Running, worker: FakeWorker) -> None:
 async def test_texts_become_vectors(queen: Running, worker: FakeWorker) -> None:
     data = base64.b64encode(struct.pack("<2f", 0.0, 1.0)).decode()
     worker.script = [Vector(index=0, data=data, tokens=1), ENDED]
+    queen.heard[0].kinds = {"tiny": ModelKind.EMBED}
+    await queen.say(queen.heard[0])
     async with client(queen) as ai:
         assert (await ai.embed("tiny", "hi")).embeddings == [[0.0, 1.0]]
         assert (await ai.embeddings("tiny", "hi")).embedding == [0.0, 1.0]
