@@ -100,7 +100,7 @@ class Forecast:
         claimed = any((seat.pool, seat.worker.id) in view.claimed for seat in up)
         if (rate is None and (ahead or up)) or claimed:
             return None
-        job_ms = sum(rate.job_ms(each.max_tokens) for each in asked) / len(asked) if rate and asked else 0.0
+        job_ms = sum(rate.job_ms(each) for each in asked) / len(asked) if rate and asked else 0.0
         running = self._errands.remaining_ms({(seat.pool, seat.worker.id) for seat in up}, self._rates, model)
         slots = [*[0.0] * _free(up), *running, *self._loading_ms(spec, job_ms, view)]
         new_ms = None if slots else self._new_ms(spec, view)

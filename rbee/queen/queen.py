@@ -10,6 +10,7 @@ from rbee import log
 from rbee.config import Queen as Settings
 from rbee.errors import NotFound
 from rbee.orchestrator_core.names import Names
+from rbee.orchestrator_core.prompts import bytes_to_read
 from rbee.orchestrator_core.rates import Sample
 from rbee.orchestrator_core.view import Use, View
 from rbee.queen.clock import Clock
@@ -126,7 +127,9 @@ class Queen:
             used = Use(now_s - max(0, self.clock.now_ms() - each.at_ms) / 1000, batch=each.batch)
             self.errands.used[each.pool, each.worker] = used
             if each.end is not None:
-                self.dispatcher.rates.note(self.jobs.names.canonical(each.model), each.pool, _sample(each.end))
+                self.dispatcher.rates.note(
+                    self.jobs.names.canonical(each.model), each.pool, _sample(each.end, each.read_bytes)
+                )
 
     async def stop(self) -> None:
         """Let go of everything without ending anything; jobs that come now are kept for the next queen."""
@@ -234,7 +237,8 @@ class Queen:
         if isinstance(event, Started):
             self.dispatcher.deadlines.watch(job)
         if isinstance(event, End) and event.stop_reason is not StopReason.CANCELLED and job.pool:
-            self.dispatcher.rates.note(self.jobs.names.canonical(job.spec.model), job.pool, _sample(event))
+            sample = _sample(event, bytes_to_read(job.spec))
+            self.dispatcher.rates.note(self.jobs.names.canonical(job.spec.model), job.pool, sample)
 
     def _ended(self, job: Job) -> None:
         self.metrics.ended.labels(job.state.value).inc()
@@ -242,5 +246,5 @@ class Queen:
         self.sweeper.job_ended()
 
 
-def _sample(end: End) -> Sample:
-    return Sample(tokens_out=end.tokens_out, ttft_ms=end.ttft_ms, decode_ms=end.decode_ms)
+def _sample(end: End, read_bytes: int) -> Sample:
+    return Sample(tokens_out=end.tokens_out, ttft_ms=end.ttft_ms, decode_ms=end.decode_ms, read_bytes=read_bytes)
