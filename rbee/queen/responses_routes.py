@@ -8,10 +8,10 @@ from typing import Any
 from sanic import Request
 from sanic.response import HTTPResponse
 
-from rbee.daemon import sse
 from rbee.daemon.app import App, limited, reply
+from rbee.daemon.responding import respond
 from rbee.errors import Conflict, NotFound
-from rbee.queen import asking, streams
+from rbee.queen import asking
 from rbee.queen.closing import closing
 from rbee.queen.queen import Queen
 from rbee.queen.routes import asker
@@ -21,7 +21,6 @@ from rbee.queen.store.responses import Kept
 from rbee.wire import codec, responses
 from rbee.wire.events import Failure, JobEvent
 from rbee.wire.jobs import JobState, Message
-from rbee.wire.sse import Frame
 
 _GONE_ON_FROM = ("completed", "incomplete")
 
@@ -36,11 +35,7 @@ async def create_response(request: Request) -> HTTPResponse | None:
     told = asking.ask(request, spec, job=name)
     if stays:
         told = _keeping(queen, told, name, wanted.echo)
-    if not wanted.stream:
-        async with closing(told) as happened:
-            return reply(answer.read([event async for event in happened]))
-    await sse.stream(request, streams.failing_inside(_frames(told, answer), answer.failed))
-    return None
+    return await respond(request, told, answer, stream=wanted.stream)
 
 
 async def get_response(request: Request, response: str) -> HTTPResponse:
@@ -148,10 +143,3 @@ async def _keeping(
                 await queen.store.write(kept_responses.keep, name, echo)
                 stored = True
             yield event
-
-
-async def _frames(told: AsyncIterator[JobEvent], answer: responses.Answer) -> AsyncIterator[Frame]:
-    async with closing(told) as happened:
-        async for event in happened:
-            for frame in answer.frames(event):
-                yield frame

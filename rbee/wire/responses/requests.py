@@ -21,7 +21,7 @@ from rbee.wire.bodies import (
     whole,
 )
 from rbee.wire.fields import MEBIBYTE, items, number, text
-from rbee.wire.jobs import JobSpec, Message, Role
+from rbee.wire.jobs import Generation, JobSpec, Message, Role
 from rbee.wire.openai.sampling import Sampled, sampling
 from rbee.wire.responses.items import messages_of
 from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
@@ -63,16 +63,20 @@ class ResponseRequest:
     session: str | None = None
 
     def spec(self, before: tuple[Message, ...] = ()) -> JobSpec:
-        """Return the job, after the conversation ``before``.
+        """Return the job, after the conversation ``before``. Raises as ``asked``."""
+        return JobSpec(model=self.model, session=self.session, **self.asked(before))
+
+    def asked(self, before: tuple[Message, ...] = ()) -> Mapping[str, Any]:
+        """Return all of ``wire.jobs.Generation``, after the conversation ``before``.
 
         Raises:
             InvalidRequest: the two are too long together.
         """
         first = () if self.instructions is None else (Message(role=Role.SYSTEM, content=self.instructions),)
         messages = (*first, *before, *self.messages)
-        made = JobSpec(model=self.model, messages=messages, session=self.session, **self.generation)
+        made = {**self.generation, "messages": messages}
         faults = Faults()
-        faults.of_generation(made, _NAMES)
+        faults.of_generation(Generation(**made), _NAMES)
         if len(messages) > 1000:
             faults.add("input", f"has {len(messages)} messages with those before it, expected at most 1000")
         faults.done()
@@ -139,7 +143,7 @@ def parse(body: Any) -> ResponseRequest:
         session=session(read.prompt_cache_key or read.user),
     )
     faults.done()
-    made.spec()
+    made.asked()
     return made
 
 

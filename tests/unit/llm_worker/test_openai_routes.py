@@ -9,7 +9,6 @@ import openai
 import pytest
 from pydantic import BaseModel
 
-from tests.assets import tiny_gguf
 from tests.unit.llm_worker.conftest import SECRET, Serve, Worker
 
 USER: Any = [{"role": "user", "content": "hi"}]
@@ -148,12 +147,6 @@ async def test_likelihoods(serve: Serve) -> None:
     likely = text.choices[0].logprobs
     assert likely is not None and likely.tokens is not None
     assert len(likely.tokens) == 6
-
-
-@pytest.fixture(scope="module")
-def roomy(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Tools in words are long for a model whose tokens are characters."""
-    return tiny_gguf(tmp_path_factory.mktemp("models") / "roomy.gguf", context_tokens=4096, quantised=True)
 
 
 async def test_an_answer_by_a_schema_validates_whenever_it_ends(serve: Serve) -> None:
