@@ -240,6 +240,7 @@ class FakePool:
         self.evicted: list[str] = []
         self.devices: tuple[Device, ...] = ()
         self.kinds: dict[str, ModelKind] = {}
+        self.architectures: dict[str, str] = {}
         self.needs: tuple[Need, ...] = ()
         self.exits: dict[str, WorkerExit] = {}
         self.gone: set[str] = set()
@@ -298,6 +299,7 @@ class FakePool:
                     paths=(),
                     size_bytes=1 << 20,
                     kind=self.kinds.get(model, ModelKind.GENERATE),
+                    architecture=self.architectures.get(model, "llama"),
                 )
                 for model in self.models
             ),

@@ -15,6 +15,7 @@ from rbee.client.http import HttpClient
 from rbee.errors import InvalidRequest, RbeeError
 from rbee.wire.catalog import DownloadEvent, ModelFile, ModelKind
 from rbee.wire.events import Call, End, Failure, StopReason, Token, Vector
+from rbee.wire.workers import WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import ANN, TOKEN, Running, running, soon, words
 
@@ -94,6 +95,32 @@ async def test_models_are_listed_and_shown(queen: Running, worker: FakeWorker) -
         with pytest.raises(ollama.ResponseError) as caught:
             await ai.show("nonsense")
         assert (caught.value.status_code, "nonsense" in caught.value.error) == (404, True)
+
+
+async def test_a_model_with_an_adapter_is_listed_shown_and_running_and_an_adapter_is_none(queen: Running) -> None:
+    async with (
+        FakeWorker(model="tiny+pirate").serve() as worker,
+        FakePool("blep", worker, models=("tiny", "pirate")).serve() as pool,
+        client(queen) as ai,
+    ):
+        pool.kinds = {"pirate": ModelKind.ADAPTER}
+        await queen.hear(pool)
+        listed = {model.model: model for model in (await ai.list()).models}
+        assert set(listed) == {"tiny", "tiny+pirate"}
+        assert (await ai.show("tiny+pirate:latest")).capabilities == ["completion"]
+        (runs,) = (await ai.ps()).models
+        assert (runs.model, runs.digest) == ("tiny+pirate", listed["tiny+pirate"].digest)
+        with pytest.raises(ollama.ResponseError, match="pirate is an adapter"):
+            await ai.show("pirate")
+        with pytest.raises(ollama.ResponseError, match="no pool has a model tiny\\+nobody"):
+            await ai.show("tiny+nobody")
+
+
+async def test_workers_that_sleep_are_not_running(queen: Running, worker: FakeWorker) -> None:
+    queen.heard[0].states[worker.id] = WorkerState.ASLEEP
+    await queen.say(queen.heard[0])
+    async with client(queen) as ai:
+        assert (await ai.ps()).models == []
 
 
 async def test_whoever_looks_whether_somebody_is_here_is_answered(queen: Running) -> None:

@@ -119,6 +119,24 @@ async def test_embeddings(queen: Running, ai: openai.AsyncOpenAI) -> None:
         assert worker.counted == 0
 
 
+async def test_models_are_listed_as_they_can_be_asked_for(queen: Running, ai: openai.AsyncOpenAI) -> None:
+    async with (
+        FakePool("blep", models=("tiny", "pirate", "polite", "enc")).serve() as pool,
+        FakePool("mac", models=("lonely",)).serve() as other,
+    ):
+        pool.kinds = {"pirate": ModelKind.ADAPTER, "polite": ModelKind.ADAPTER, "enc": ModelKind.EMBED}
+        pool.architectures = {"enc": "bert"}
+        other.kinds = {"lonely": ModelKind.ADAPTER}
+        await queen.hear(pool, other)
+        listed = [model.id async for model in ai.models.list()]
+        assert sorted(listed) == ["enc", "tiny", "tiny+pirate", "tiny+polite"]
+        for name in (*listed, "tiny+pirate+polite", "tiny-0.5m", "tiny-0.5m+pirate", "file:/models/tiny.gguf"):
+            assert (await ai.models.retrieve(name)).id == name
+        for name in ("tiny+lonely", "enc+pirate", "tiny+enc", "pirate+polite", "tiny+", "lonely"):
+            with pytest.raises(openai.NotFoundError):
+                await ai.models.retrieve(name)
+
+
 async def test_nobody_is_woken_for_what_his_model_cannot_do(queen: Running, ai: openai.AsyncOpenAI) -> None:
     models = ("tiny", "enc")
     async with (
