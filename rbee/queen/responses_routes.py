@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sanic import Request
@@ -15,8 +15,9 @@ from rbee.queen import asking
 from rbee.queen.closing import closing
 from rbee.queen.queen import Queen
 from rbee.queen.routes import asker
-from rbee.queen.store import events, retention
 from rbee.queen.store import responses as kept_responses
+from rbee.queen.store import retention
+from rbee.queen.store.events import Entry
 from rbee.queen.store.responses import Kept
 from rbee.wire import codec, responses
 from rbee.wire.events import Failure, JobEvent
@@ -39,8 +40,7 @@ async def create_response(request: Request) -> HTTPResponse | None:
 
 
 async def get_response(request: Request, response: str) -> HTTPResponse:
-    kept = await _find(request, response)
-    return reply((await _answer(request.app.ctx.queen, kept)).body())
+    return reply(_answer(*await _told(request, response)).body())
 
 
 async def delete_response(request: Request, response: str) -> HTTPResponse:
@@ -91,8 +91,8 @@ async def _conversation(request: Request, previous: str) -> tuple[Message, ...]:
     if queen.settings.retain_text_s == 0:
         what = f"is {previous[:80]}, but this queen keeps no answers (retain_text is 0); send the conversation as input"
         raise codec.invalid([("previous_response_id", what)])
-    kept = await _find(request, previous)
-    answer = await _answer(queen, kept)
+    kept, entries = await _told(request, previous)
+    answer = _answer(kept, entries)
     if answer.status not in _GONE_ON_FROM:
         raise Conflict(
             f"response {previous} is {answer.status}, expected {' or '.join(_GONE_ON_FROM)}",
@@ -105,7 +105,17 @@ async def _conversation(request: Request, previous: str) -> tuple[Message, ...]:
 async def _find(request: Request, response: str) -> Kept:
     """Return an answer the asker may see; raises NotFound."""
     queen: Queen = request.app.ctx.queen
-    kept = await queen.store.read(kept_responses.kept, response)
+    return _seen(request, response, await queen.store.read(kept_responses.kept, response))
+
+
+async def _told(request: Request, response: str) -> tuple[Kept, Sequence[Entry]]:
+    """Return an answer the asker may see, and what happened to it; raises NotFound."""
+    queen: Queen = request.app.ctx.queen
+    kept, entries = await queen.store.read(kept_responses.told, response) or (None, ())
+    return _seen(request, response, kept), entries
+
+
+def _seen(request: Request, response: str, kept: Kept | None) -> Kept:
     if kept is None or asker(request).caller not in ("", kept.stored.status.caller):
         raise NotFound(
             f"no response {response[:80]} is kept here",
@@ -115,18 +125,15 @@ async def _find(request: Request, response: str) -> Kept:
     return kept
 
 
-async def _answer(queen: Queen, kept: Kept) -> responses.Answer:
+def _answer(kept: Kept, entries: Sequence[Entry]) -> responses.Answer:
     """Return an answer as its events tell it, as far as they have come."""
     status = kept.stored.status
     answer = responses.Answer(id=status.id, created=status.created_ms // 1000, echo=kept.asked, store=True)
-    after = 0
-    while page := await queen.store.read(events.page, kept.stored.seq, after):
-        after = page[-1].id
-        for event in (entry.read() for entry in page):
-            if isinstance(event, Failure):
-                answer.fail(event.to_error())
-            elif event is not None:
-                answer.frames(event)
+    for event in (entry.read() for entry in entries):
+        if isinstance(event, Failure):
+            answer.fail(event.to_error())
+        elif event is not None:
+            answer.frames(event)
     if status.state is JobState.QUEUED:
         answer.status = "queued"
     return answer

@@ -10,8 +10,11 @@ from typing import Any
 import openai
 import pytest
 
+from rbee.queen.newcomer import Asker
+from rbee.queen.store import events, responses, retention
+from rbee.queen.store.models import Response
 from rbee.wire.events import Call, End, StopReason, Token
-from rbee.wire.jobs import Message, Role
+from rbee.wire.jobs import JobSpec, Message, Role
 from rbee.wire.tools import ToolCall
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import ANN, TOKEN, Running, eventually, running, soon, words
@@ -22,6 +25,9 @@ CALLS = [
     Call(i=1, index=0, arguments="{}", ids=(2,)),
     End(tokens_in=3, tokens_out=2, stop_reason=StopReason.TOOL_CALLS, decode_ms=1.0, ttft_ms=1.0),
 ]
+
+
+ENDED = End(tokens_in=3, tokens_out=2, stop_reason=StopReason.EOS, decode_ms=1.0, ttft_ms=1.0)
 
 
 def client(queen: Running, key: str = TOKEN) -> openai.AsyncOpenAI:
@@ -96,6 +102,55 @@ async def test_an_answer_is_found_again_until_it_is_deleted(queen: Running, work
     assert [frame.event for frame in await queen.frames(f"/v2/tasks/{made.id}/events")] == ["queued", "started", "end"]
 
 
+@pytest.mark.parametrize("going_on", [True, False])
+async def test_nobody_is_given_half_of_what_is_erased_meanwhile(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, going_on: bool
+) -> None:
+    page = events.page
+
+    def erased_first(seq: int, after: int) -> Any:
+        retention.erase(seq, 1)
+        return page(seq, after)
+
+    async with client(queen) as ai:
+        made = await ai.responses.create(model="tiny", input="hi", max_output_tokens=3)
+        monkeypatch.setattr(events, "page", erased_first)
+        with pytest.raises(openai.NotFoundError):
+            if going_on:
+                await ai.responses.create(model="tiny", input="hi", previous_response_id=made.id)
+            else:
+                await ai.responses.retrieve(made.id)
+
+
+async def test_what_was_erased_already_is_not_kept_again(queen: Running, worker: FakeWorker) -> None:
+    job = await queen.client.submit_job(JobSpec(model="tiny", prompt="hi", max_tokens=1))
+    await queen.ended(job.id)
+    store, stored = queen.queen.store, await queen.queen.find(job.id, Asker())
+    await store.write(retention.erase, stored.seq, 1)
+    await store.write(responses.keep, job.id, {"instructions": "secret"})
+    assert await store.read(lambda: Response.select().count()) == 0
+
+
+async def test_what_a_later_answer_repeats_stays_when_an_earlier_one_is_deleted(
+    queen: Running, worker: FakeWorker
+) -> None:
+    async with client(queen) as ai:
+        first = await ai.responses.create(model="tiny", input="1", max_output_tokens=1)
+        second = await ai.responses.create(model="tiny", input="2", previous_response_id=first.id, max_output_tokens=1)
+        await ai.responses.delete(first.id)
+        third = await ai.responses.create(model="tiny", input="3", previous_response_id=second.id, max_output_tokens=1)
+    assert third.previous_response_id == second.id
+    assert [message.content for message in worker.requests[-1].messages or ()] == ["1", words(1), "2", words(1), "3"]
+
+
+async def test_a_nul_that_a_model_says_does_not_end_the_conversation(queen: Running, worker: FakeWorker) -> None:
+    worker.script = [Token(i=0, t="a\0b", ids=(5,)), ENDED]
+    async with client(queen) as ai:
+        first = await ai.responses.create(model="tiny", input="1")
+        await ai.responses.create(model="tiny", input="2", previous_response_id=first.id)
+    assert [message.content for message in worker.requests[-1].messages or ()] == ["1", "a\ufffdb", "2"]
+
+
 async def test_what_shall_not_be_stored_cannot_be_gone_on_from(queen: Running, worker: FakeWorker) -> None:
     async with client(queen) as ai:
         made = await ai.responses.create(model="tiny", input="hi", store=False, max_output_tokens=1)
@@ -111,13 +166,15 @@ async def test_a_running_answer_can_be_cancelled_by_another(queen: Running, work
         await soon(lambda: any(job.tokens == 2 for job in queen.queen.jobs.live.values()))
         (name,) = queen.queen.jobs.live
         await eventually(partial(found, ai, name))
-        assert (await ai.responses.retrieve(name)).status == "in_progress"
+        running_still = await ai.responses.retrieve(name)
+        assert (running_still.status, running_still.output_text) == ("in_progress", words(2))
         with pytest.raises(openai.ConflictError):
             await ai.responses.delete(name)
         with pytest.raises(openai.ConflictError):
             await ai.responses.create(model="tiny", input="hi", previous_response_id=name)
         cancelled = await ai.responses.cancel(name)
         assert (cancelled.status, cancelled.output_text) == ("cancelled", words(2))
+        assert [item.status for item in cancelled.output if item.type == "message"] == ["incomplete"]
         with pytest.raises(openai.ConflictError):
             await asking
 
