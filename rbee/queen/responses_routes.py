@@ -39,8 +39,15 @@ async def create_response(request: Request) -> HTTPResponse | None:
     return await respond(request, told, answer, stream=wanted.stream)
 
 
-async def get_response(request: Request, response: str) -> HTTPResponse:
-    return reply(_answer(*await _told(request, response)).body())
+async def get_response(request: Request, response: str) -> HTTPResponse | None:
+    """Show an answer as far as it is there; with ``stream``, tell it again and go on with it to its end."""
+    after = responses.parse_again({name: given[-1] for name, given in request.args.items()})
+    kept, entries = await _told(request, response)
+    if after is None:
+        return reply(_answer(kept, entries).body())
+    queen: Queen = request.app.ctx.queen
+    again = _each(entries) if kept.stored.status.state.finished else queen.entries(kept.stored, 0)
+    return await respond(request, asking.going_well(again, response), _begun(kept), stream=True, after=after)
 
 
 async def delete_response(request: Request, response: str) -> HTTPResponse:
@@ -63,7 +70,7 @@ async def cancel_response(request: Request, response: str) -> HTTPResponse:
     live = queen.jobs.live.get(response)
     if live is not None:
         await queen.cancel(live)
-    return await get_response(request, response)
+    return reply(_answer(*await _told(request, response)).body())
 
 
 ROUTES = (
@@ -127,16 +134,25 @@ def _seen(request: Request, response: str, kept: Kept | None) -> Kept:
 
 def _answer(kept: Kept, entries: Sequence[Entry]) -> responses.Answer:
     """Return an answer as its events tell it, as far as they have come."""
-    status = kept.stored.status
-    answer = responses.Answer(id=status.id, created=status.created_ms // 1000, echo=kept.asked, store=True)
+    answer = _begun(kept)
     for event in (entry.read() for entry in entries):
         if isinstance(event, Failure):
             answer.fail(event.to_error())
         elif event is not None:
             answer.frames(event)
-    if status.state is JobState.QUEUED:
+    if kept.stored.status.state is JobState.QUEUED:
         answer.status = "queued"
     return answer
+
+
+def _begun(kept: Kept) -> responses.Answer:
+    status = kept.stored.status
+    return responses.Answer(id=status.id, created=status.created_ms // 1000, echo=kept.asked, store=True)
+
+
+async def _each(entries: Sequence[Entry]) -> AsyncIterator[Entry]:
+    for entry in entries:
+        yield entry
 
 
 async def _keeping(

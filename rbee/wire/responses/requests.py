@@ -147,6 +147,24 @@ def parse(body: Any) -> ResponseRequest:
     return made
 
 
+def parse_again(query: Mapping[str, str]) -> int | None:
+    """Return after which of its events GET /v1/responses/{id} is to stream an answer; None: it is wanted as it is.
+
+    Raises:
+        InvalidRequest: as ``parse``.
+    """
+    faults = Faults()
+    stream, after = query.get("stream", "false").lower(), query.get("starting_after", "-1")
+    if stream not in ("true", "false"):
+        faults.add("stream", f"is {shown(stream)}, expected true or false")
+    if after != "-1" and not (after.isascii() and after.isdigit() and len(after) < 10):
+        faults.add("starting_after", f"is {shown(after)}, expected the number of an event")
+    elif after != "-1" and stream == "false":
+        faults.add("starting_after", "is for stream=true")
+    faults.done()
+    return int(after) if stream == "true" else None
+
+
 def _generation(read: _Body, faults: Faults) -> dict[str, Any]:
     choice, tool = _choice(read.tool_choice, faults)
     return {

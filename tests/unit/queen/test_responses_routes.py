@@ -179,6 +179,57 @@ async def test_a_running_answer_can_be_cancelled_by_another(queen: Running, work
             await asking
 
 
+async def test_a_stream_is_told_again_from_where_it_was_cut(queen: Running, worker: FakeWorker) -> None:
+    asked: Any = {"model": "tiny", "input": "hi", "max_output_tokens": 5}
+    async with client(queen) as ai:
+        first = [event async for event in await ai.responses.create(**asked, stream=True)]
+        name = first[0].response.id  # type: ignore[union-attr]
+        again = [event async for event in await ai.responses.retrieve(name, stream=True)]
+        rest = [event async for event in await ai.responses.retrieve(name, stream=True, starting_after=6)]
+        assert again[1:-1] == first[1:-1] and again[-1].response.output == first[-1].response.output  # type: ignore[union-attr]
+        assert rest == again[7:]
+        for query in ({"stream": "yes"}, {"starting_after": 3}, {"stream": "true", "starting_after": "x"}):
+            with pytest.raises(openai.BadRequestError):
+                await ai.responses.retrieve(name, extra_query=query)
+
+
+async def test_who_reads_a_running_answer_again_reads_it_to_its_end_and_leaves_without_harm(
+    queen: Running, worker: FakeWorker
+) -> None:
+    worker.pause_at = 2
+    async with client(queen) as ai:
+        asking = asyncio.create_task(ai.responses.create(model="tiny", input="hi", max_output_tokens=5))
+        await soon(lambda: any(job.tokens == 2 for job in queen.queen.jobs.live.values()))
+        (name,) = queen.queen.jobs.live
+        await eventually(partial(found, ai, name))
+        left: Any = await ai.responses.retrieve(name, stream=True)
+        async for event in left:
+            if event.type == "response.output_text.delta":
+                break
+        await left.close()
+        reading: Any = await ai.responses.retrieve(name, stream=True)
+        said = ""
+        async for event in reading:
+            said += event.delta if event.type == "response.output_text.delta" else ""
+            if said == words(2):
+                worker.pause_at = None
+                worker.open.set()
+        assert (said, (await asking).output_text) == (words(5), words(5))
+
+
+async def test_a_cancelled_answer_that_is_streamed_again_fails(queen: Running, worker: FakeWorker) -> None:
+    worker.pause_at = 2
+    async with client(queen) as ai:
+        first: Any = await ai.responses.create(model="tiny", input="hi", max_output_tokens=9, stream=True)
+        name = (await anext(first)).response.id
+        async for event in first:
+            if event.type == "response.output_text.delta" and event.delta == "w1 ":
+                await ai.responses.cancel(name)
+        again = [event async for event in await ai.responses.retrieve(name, stream=True)]
+    assert event.type == again[-1].type == "response.failed"
+    assert event.sequence_number == again[-1].sequence_number == len(again) - 1
+
+
 async def test_a_client_that_goes_away_cancels_its_job(queen: Running, worker: FakeWorker) -> None:
     worker.pause_at = 2
     async with client(queen) as ai:
