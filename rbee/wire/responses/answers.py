@@ -47,9 +47,10 @@ class Answer:
             case Call():
                 return [*self._calls(event), *self._argues(event)]
             case End():
-                cut = event.stop_reason in (StopReason.MAX_TOKENS, StopReason.CANCELLED)
-                close = "incomplete" if cut else "completed"
-                return [*([] if self.output else self._speak()), *self._close(close), self._ends(event)]
+                cancelled = event.stop_reason is StopReason.CANCELLED
+                close = "incomplete" if cancelled or event.stop_reason is StopReason.MAX_TOKENS else "completed"
+                silent = [] if self.output or cancelled else self._speak()
+                return [*silent, *self._close(close), self._ends(event)]
             case _:
                 return []
 

@@ -230,6 +230,22 @@ async def test_a_cancelled_answer_that_is_streamed_again_fails(queen: Running, w
     assert event.sequence_number == again[-1].sequence_number == len(again) - 1
 
 
+async def test_an_answer_that_is_cancelled_while_it_waits_has_said_nothing(queen: Running) -> None:
+    async with FakePool("blep").serve() as pool, client(queen) as ai:
+        await queen.hear(pool)
+        pool.spawning.clear()
+        asking = asyncio.create_task(ai.responses.create(model="tiny", input="hi"))
+        await soon(lambda: queen.queen.jobs.live)
+        (name,) = queen.queen.jobs.live
+        await eventually(partial(found, ai, name))
+        assert (await ai.responses.retrieve(name)).status == "queued"
+        cancelled = await ai.responses.cancel(name)
+        assert (cancelled.status, cancelled.output) == ("cancelled", [])
+        with pytest.raises(openai.ConflictError):
+            await asking
+        pool.spawning.set()
+
+
 async def test_a_client_that_goes_away_cancels_its_job(queen: Running, worker: FakeWorker) -> None:
     worker.pause_at = 2
     async with client(queen) as ai:
