@@ -252,6 +252,7 @@ class FakePool:
         self.to_spawn: list[FakeWorker] = []
         self.downloads: list[DownloadEvent] = []
         self.downloaded: list[str] = []
+        self.download_failure: RbeeError | None = None
         self.free_bytes = 8 * GIB
         self.url = ""
         self.woken = asyncio.Event()
@@ -352,6 +353,8 @@ class FakePool:
 
     async def _download(self, request: Request) -> None:
         self.downloaded.append(body(request, DownloadSpec).model)
+        if self.download_failure is not None:
+            raise self.download_failure
         await sse.stream(request, self._downloading())
 
     async def _downloading(self) -> AsyncIterator[Frame]:

@@ -12,7 +12,7 @@ import ollama
 import pytest
 
 from rbee.client.http import HttpClient
-from rbee.errors import InvalidRequest, RbeeError
+from rbee.errors import InvalidRequest, ModelNotFound, RbeeError
 from rbee.wire.catalog import DownloadEvent, ModelFile, ModelKind
 from rbee.wire.events import Call, End, Failure, StopReason, Token, Vector
 from rbee.wire.workers import WorkerState
@@ -148,6 +148,25 @@ async def test_a_model_is_pulled_by_the_pool_with_most_room(queen: Running, work
         assert (await ai.pull("hf.co/a/b")).status == "success"
     assert told == [("downloading hf:a/b", 1), ("success", None)]
     assert queen.heard[0].downloaded == ["hf:a/b"] * 2
+
+
+async def test_a_model_that_is_here_is_pulled_where_it_lies_and_one_that_nobody_knows_is_not_found(
+    queen: Running, worker: FakeWorker
+) -> None:
+    file = ModelFile(id="tiny", reference="file:/models/tiny.gguf", paths=(), size_bytes=5)
+    async with FakePool("mac", models=()).serve() as roomy, client(queen) as ai:
+        roomy.free_bytes = 9 << 30
+        await queen.hear(roomy)
+        queen.heard[0].downloads = [DownloadEvent(state="done", model=file)]
+        assert [line.status async for line in await ai.pull("tiny", stream=True)] == ["success"]
+        assert (queen.heard[0].downloaded, roomy.downloaded) == (["tiny"], [])
+        for pool in queen.heard:
+            pool.download_failure = ModelNotFound("there is no repository a/nobody")
+        with pytest.raises(ollama.ResponseError, match="no repository a/nobody") as whole:
+            await ai.pull("hf.co/a/nobody")
+        with pytest.raises(ollama.ResponseError, match="no repository a/nobody") as streamed:
+            await anext(await ai.pull("hf.co/a/nobody", stream=True))  # type: ignore[call-overload]
+        assert whole.value.status_code == streamed.value.status_code == 404
 
 
 async def test_what_the_queen_does_not_do_is_refused(queen: Running, worker: FakeWorker) -> None:
