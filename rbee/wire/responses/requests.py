@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rbee.wire import codec
 from rbee.wire.bodies import (
     ANY_OBJECT,
     Faults,
@@ -142,6 +143,7 @@ def parse(body: Any) -> ResponseRequest:
         stream=bool(read.stream),
         session=session(read.prompt_cache_key or read.user),
     )
+    _refuse_half_characters(made.echo, faults)
     faults.done()
     made.asked()
     return made
@@ -242,6 +244,15 @@ def _echo(read: _Body) -> dict[str, Any]:
         "top_p": 1.0 if read.top_p is None else read.top_p,
         **given({name: getattr(read, name) for name in ("top_logprobs", "user", "prompt_cache_key")}),
     }
+
+
+def _refuse_half_characters(echo: Mapping[str, Any], faults: Faults) -> None:
+    """What is repeated is written down and sent, also what nobody here knows the meaning of."""
+    for name, value in echo.items():
+        try:
+            codec.dump_json(value).encode()
+        except UnicodeEncodeError:
+            faults.add(name, "holds half a surrogate pair, which is no character")
 
 
 def _told(tool: Any) -> Any:
