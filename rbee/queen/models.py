@@ -26,12 +26,19 @@ def askable(names: Names, pools: Sequence[PoolView]) -> Mapping[str, ModelFile]:
 
     Several adapters over a model may be asked for as well; those are too many to list.
     """
-    having = _having(names, pools)
-    alone = {model: found[0][1] for model, found in having.items() if found[0][1].kind is not ModelKind.ADAPTER}
-    adapters = [model for model in having if model not in alone]
-    mixes = (f"{base}{PLUS}{adapter}" for base in alone for adapter in adapters)
-    found = ((mix, next(files(names, pools, mix), None)) for mix in mixes)
-    return alone | {mix: file for mix, file in found if file is not None}
+    found: dict[str, ModelFile] = {}
+    mixes: dict[str, ModelFile] = {}
+    for pool in pools:
+        here = {_id(names, file): file for file in (pool.snapshot.models if pool.snapshot else ())}
+        adapters = {adapter: file for adapter, file in here.items() if file.kind is ModelKind.ADAPTER}
+        for base, weights in here.items():
+            if base not in adapters:
+                found.setdefault(base, weights)
+            for adapter, file in adapters.items():
+                mix = f"{base}{PLUS}{adapter}"
+                if mix not in mixes and _goes_over(weights, file):
+                    mixes[mix] = _together([weights, file])
+    return found | mixes
 
 
 def file_of(names: Names, pools: Sequence[PoolView], model: str) -> ModelFile:
@@ -62,8 +69,8 @@ def files(names: Names, pools: Sequence[PoolView], model: str) -> Iterator[Model
 
 def _goes_over(base: ModelFile, adapter: ModelFile) -> bool:
     """Say whether a pool would try: it looks no closer at what an adapter was made for."""
-    made_for = adapter.kind is ModelKind.ADAPTER and adapter.architecture == base.architecture
-    return made_for and base.kind is not ModelKind.ADAPTER
+    kinds = (adapter.kind is ModelKind.ADAPTER, base.kind is not ModelKind.ADAPTER)
+    return all(kinds) and adapter.architecture == base.architecture
 
 
 def _together(parts: Sequence[ModelFile]) -> ModelFile:
