@@ -217,6 +217,35 @@ async def test_who_reads_a_running_answer_again_reads_it_to_its_end_and_leaves_w
         assert (said, (await asking).output_text) == (words(5), words(5))
 
 
+async def test_a_stream_goes_on_at_the_next_queen(tmp_path: Path) -> None:
+    asked: Any = {"model": "tiny", "input": "hi", "max_output_tokens": 5, "stream": True}
+    deltas: list[Any] = []
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 2
+        async with running(tmp_path / "queen.sqlite") as queen, client(queen) as ai:
+            await queen.hear(pool)
+            reading: Any = await ai.responses.create(**asked)
+            name = (await anext(reading)).response.id
+            async for event in reading:
+                deltas += [event] if event.type == "response.output_text.delta" else []
+                if len(deltas) == 2:
+                    break
+            stopping = asyncio.create_task(queen.queen.stop())
+            assert [event.type async for event in reading] == ["response.failed"]
+            await stopping
+        async with running(tmp_path / "queen.sqlite") as queen, client(queen) as ai:
+            await queen.hear(pool)
+            worker.pause_at = None
+            worker.open.set()
+            rest: Any = await ai.responses.retrieve(name, stream=True, starting_after=deltas[-1].sequence_number)
+            events = [event async for event in rest]
+    deltas += [event for event in events if event.type == "response.output_text.delta"]
+    assert "".join(event.delta for event in deltas) == words(5)
+    first = deltas[0].sequence_number
+    assert [event.sequence_number for event in [*deltas[:2], *events]] == list(range(first, first + 2 + len(events)))
+    assert events[-1].type == "response.incomplete" and events[-1].response.output_text == words(5)
+
+
 async def test_a_cancelled_answer_that_is_streamed_again_fails(queen: Running, worker: FakeWorker) -> None:
     worker.pause_at = 2
     async with client(queen) as ai:
