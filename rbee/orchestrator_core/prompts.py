@@ -1,6 +1,6 @@
 """What a job gives a model to read, as far as it is text."""
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 
 from rbee.wire import codec
 from rbee.wire.jobs import JobSpec, Message, Work
@@ -32,20 +32,14 @@ def least_bytes(spec: JobSpec) -> int:
 
 def prompt_bytes(spec: JobSpec) -> int:
     """Return how long all of it is."""
-    return sum(_length(text) for text in texts_of(spec))
+    return sum(len(text.encode("utf-8", "replace")) for text in texts_of(spec))
 
 
-def bytes_to_read(spec: JobSpec, read: Collection[int] = ()) -> int:
+def characters_to_read(spec: JobSpec) -> int:
     """Return how long the texts are of a job that only reads; the query is read with each of them. 0 for any other.
 
-    Args:
-        read: the inputs that are done.
+    Not in bytes: it is asked again and again, and characters are counted already.
     """
     if spec.work is Work.GENERATE:
         return 0
-    left = [text for number, text in enumerate(spec.inputs) if number not in read]
-    return sum(_length(text) for text in left) + len(left) * _length(spec.query or "")
-
-
-def _length(text: str) -> int:
-    return len(text.encode("utf-8", "replace"))
+    return sum(map(len, spec.inputs)) + len(spec.inputs) * len(spec.query or "")

@@ -2,11 +2,11 @@
 
 import heapq
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from rbee.orchestrator_core.prompts import bytes_to_read
-from rbee.wire.jobs import JobSpec, Work
+from rbee.orchestrator_core.prompts import characters_to_read
+from rbee.wire.jobs import JobSpec
 
 REMEMBERED = 20
 FADES = 0.8
@@ -21,17 +21,29 @@ class Sample:
     """One job that ended by itself. ``ttft_ms`` is at the worker, from its start to its first token.
 
     Args:
-        read_bytes: how long its texts were, where it only reads (vectors, scores); 0 where it says something.
+        read: how many characters its texts were, where it only reads (vectors, scores); 0 where it says something.
     """
 
     tokens_out: int
     ttft_ms: float
     decode_ms: float
-    read_bytes: int = 0
+    read: int = 0
 
     @property
     def all_ms(self) -> float:
         return self.ttft_ms + self.decode_ms
+
+
+@dataclass(frozen=True, slots=True)
+class Size:
+    """How much a job is: what it may say at most, or how many characters it only reads."""
+
+    max_tokens: int
+    read: int = 0
+
+
+def size_of(spec: JobSpec) -> Size:
+    return Size(spec.max_tokens, characters_to_read(spec))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,8 +52,8 @@ class Rate:
 
     Args:
         usual_ms: how long one took, all in all.
-        base_ms, byte_ms: what one takes that only reads, whatever its length, and for each byte of its texts.
-        known_bytes: beyond that nobody knows what more text would take.
+        base_ms, character_ms: what one takes that only reads, whatever its length, and for each character.
+        known: beyond so many nobody knows what more would take.
     """
 
     ttft_ms: float
@@ -49,30 +61,27 @@ class Rate:
     tokens_out: float
     usual_ms: float
     base_ms: float = 0.0
-    byte_ms: float = 0.0
-    known_bytes: float = float("inf")
+    character_ms: float = 0.0
+    known: float = float("inf")
 
-    def job_ms(self, spec: JobSpec) -> float:
-        """Return how long ``spec`` takes."""
-        if spec.work is not Work.GENERATE:
-            return self._reading_ms(bytes_to_read(spec))
-        return self.ttft_ms + self.token_ms * min(spec.max_tokens, self.tokens_out)
+    def job_ms(self, size: Size) -> float:
+        """Return how long a job of that size takes."""
+        if size.read:
+            return self.base_ms + self.character_ms * min(size.read, self.known)
+        return self.ttft_ms + self.token_ms * min(size.max_tokens, self.tokens_out)
 
-    def remaining_ms(self, spec: JobSpec, tokens: int, read: Collection[int] = ()) -> float:
-        """Return how long ``spec`` goes on; past the usual length half of what it still may.
+    def remaining_ms(self, size: Size, tokens: int, done: float = 0.0) -> float:
+        """Return how long one goes on; past the usual length half of what it still may.
 
         Args:
             tokens: that it has said.
-            read: the inputs it is done with.
+            done: how much it has read of what it only reads, 0..1.
         """
-        if spec.work is not Work.GENERATE:
-            return self._reading_ms(bytes_to_read(spec, read))
-        usual = min(spec.max_tokens, self.tokens_out) - tokens
-        left = usual if usual > 0 else (spec.max_tokens - tokens) / 2
+        if size.read:
+            return self.job_ms(size) * (1 - done)
+        usual = min(size.max_tokens, self.tokens_out) - tokens
+        left = usual if usual > 0 else (size.max_tokens - tokens) / 2
         return self.token_ms * max(0.0, left) + (self.ttft_ms if tokens == 0 else 0.0)
-
-    def _reading_ms(self, size: int) -> float:
-        return self.base_ms + self.byte_ms * min(size, self.known_bytes)
 
 
 class Rates:
@@ -116,15 +125,15 @@ def _rate(samples: Sequence[Sample]) -> Rate:
     weights = [FADES ** (len(samples) - 1 - n) for n in range(len(samples))]
     weighed = list(zip(weights, samples, strict=True))
     tokens = sum(weight * sample.tokens_out for weight, sample in weighed)
-    base_ms, byte_ms, known_bytes = _line([each for each in weighed if each[1].read_bytes])
+    base_ms, character_ms, known = _line([each for each in weighed if each[1].read])
     return Rate(
         ttft_ms=sum(weight * sample.ttft_ms for weight, sample in weighed) / sum(weights),
         token_ms=sum(weight * sample.decode_ms for weight, sample in weighed) / max(sum(weights), tokens),
         tokens_out=tokens / sum(weights),
         usual_ms=sum(weight * sample.all_ms for weight, sample in weighed) / sum(weights),
         base_ms=base_ms,
-        byte_ms=byte_ms,
-        known_bytes=known_bytes,
+        character_ms=character_ms,
+        known=known,
     )
 
 
@@ -137,13 +146,13 @@ def _line(weighed: Sequence[tuple[float, Sample]]) -> tuple[float, float, float]
     total = sum(weight for weight, _ in weighed)
     if not total:
         return 0.0, 0.0, float("inf")
-    size = sum(weight * sample.read_bytes for weight, sample in weighed) / total
+    size = sum(weight * sample.read for weight, sample in weighed) / total
     took_ms = sum(weight * sample.all_ms for weight, sample in weighed) / total
-    spread = sum(weight * (sample.read_bytes - size) ** 2 for weight, sample in weighed)
+    spread = sum(weight * (sample.read - size) ** 2 for weight, sample in weighed)
     steepest = took_ms / size
-    if len({sample.read_bytes for _, sample in weighed}) == 1:
+    if len({sample.read for _, sample in weighed}) == 1:
         return 0.0, steepest, size
-    both = sum(weight * (sample.read_bytes - size) * (sample.all_ms - took_ms) for weight, sample in weighed)
+    both = sum(weight * (sample.read - size) * (sample.all_ms - took_ms) for weight, sample in weighed)
     slope = min(max(0.0, both / spread), steepest)
     return took_ms - slope * size, slope, float("inf")
 
@@ -156,6 +165,6 @@ def _mean(rates: Sequence[Rate]) -> Rate:
         tokens_out=sum(rate.tokens_out for rate in rates) / count,
         usual_ms=sum(rate.usual_ms for rate in rates) / count,
         base_ms=sum(rate.base_ms for rate in rates) / count,
-        byte_ms=sum(rate.byte_ms for rate in rates) / count,
-        known_bytes=min(rate.known_bytes for rate in rates),
+        character_ms=sum(rate.character_ms for rate in rates) / count,
+        known=min(rate.known for rate in rates),
     )

@@ -10,7 +10,6 @@ from rbee import log
 from rbee.config import Queen as Settings
 from rbee.errors import NotFound
 from rbee.orchestrator_core.names import Names
-from rbee.orchestrator_core.prompts import bytes_to_read
 from rbee.orchestrator_core.rates import Sample
 from rbee.orchestrator_core.view import Use, View
 from rbee.queen.clock import Clock
@@ -128,7 +127,7 @@ class Queen:
             self.errands.used[each.pool, each.worker] = used
             if each.end is not None:
                 self.dispatcher.rates.note(
-                    self.jobs.names.canonical(each.model), each.pool, _sample(each.end, each.read_bytes)
+                    self.jobs.names.canonical(each.model), each.pool, _sample(each.end, each.read)
                 )
 
     async def stop(self) -> None:
@@ -237,7 +236,7 @@ class Queen:
         if isinstance(event, Started):
             self.dispatcher.deadlines.watch(job)
         if isinstance(event, End) and event.stop_reason is not StopReason.CANCELLED and job.pool:
-            sample = _sample(event, bytes_to_read(job.spec))
+            sample = _sample(event, job.size.read)
             self.dispatcher.rates.note(self.jobs.names.canonical(job.spec.model), job.pool, sample)
 
     def _ended(self, job: Job) -> None:
@@ -246,5 +245,5 @@ class Queen:
         self.sweeper.job_ended()
 
 
-def _sample(end: End, read_bytes: int) -> Sample:
-    return Sample(tokens_out=end.tokens_out, ttft_ms=end.ttft_ms, decode_ms=end.decode_ms, read_bytes=read_bytes)
+def _sample(end: End, read: int) -> Sample:
+    return Sample(tokens_out=end.tokens_out, ttft_ms=end.ttft_ms, decode_ms=end.decode_ms, read=read)

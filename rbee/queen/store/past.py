@@ -4,7 +4,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass
 
-from rbee.orchestrator_core.prompts import bytes_to_read
+from rbee.orchestrator_core.prompts import characters_to_read
 from rbee.orchestrator_core.rates import REMEMBERED
 from rbee.queen.store.models import Event, Job
 from rbee.wire import codec
@@ -19,7 +19,7 @@ LOOKED_AT = 2000
 class Worked:
     """A worker had a job, last at ``at_ms`` of steady time. ``end`` is how that ended, if by itself.
 
-    ``read_bytes`` is how long its texts were, where it only read; when they were erased its end says nothing.
+    ``read`` is how many characters its texts had, where it only read; when they were erased its end says nothing.
     """
 
     pool: str
@@ -28,7 +28,7 @@ class Worked:
     batch: bool
     at_ms: int
     end: End | None
-    read_bytes: int = 0
+    read: int = 0
 
 
 def worked() -> tuple[Worked, ...]:
@@ -62,5 +62,5 @@ def _worked(row: Job, end: str | None) -> Worked:
         batch=row.priority == Priority.BATCH.value,
         at_ms=(row.finished_ms or row.started_ms or row.created_ms) + row.skew_ms,
         end=None if silent and spec is None else ended,
-        read_bytes=0 if spec is None else bytes_to_read(spec),
+        read=0 if spec is None else characters_to_read(spec),
     )

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbee.orchestrator_core.rates import REMEMBERED, Rates, Sample, start_ms
+from rbee.orchestrator_core.rates import REMEMBERED, Rates, Sample, Size, size_of, start_ms
 from rbee.wire.jobs import JobSpec, Work
 
 
@@ -14,16 +14,16 @@ def sample(tokens: int = 100, ttft_ms: float = 50.0, decode_ms: float = 1000.0) 
     return Sample(tokens_out=tokens, ttft_ms=ttft_ms, decode_ms=decode_ms)
 
 
-def saying(max_tokens: int) -> JobSpec:
-    return JobSpec(model="tiny", prompt="a", max_tokens=max_tokens)
+def saying(max_tokens: int) -> Size:
+    return size_of(JobSpec(model="tiny", prompt="a", max_tokens=max_tokens))
 
 
 def read(size: int, took_ms: float) -> Sample:
-    return Sample(tokens_out=0, ttft_ms=took_ms / 4, decode_ms=took_ms * 3 / 4, read_bytes=size)
+    return Sample(tokens_out=0, ttft_ms=took_ms / 4, decode_ms=took_ms * 3 / 4, read=size)
 
 
-def reading(size: int) -> JobSpec:
-    return JobSpec(model="enc", work=Work.EMBED, inputs=("a" * size,))
+def reading(size: int) -> Size:
+    return size_of(JobSpec(model="enc", work=Work.EMBED, inputs=("a" * size,)))
 
 
 def test_a_model_nobody_has_run_has_no_rate() -> None:
@@ -90,14 +90,14 @@ def test_what_longer_texts_took_less_time_for_has_no_speed_below_nothing() -> No
     assert rate.job_ms(reading(1)) == rate.job_ms(reading(9000)) == pytest.approx(rate.usual_ms)
 
 
-def test_inputs_that_are_done_are_not_waited_for_and_a_query_is_read_with_each() -> None:
+def test_what_is_read_is_not_waited_for_and_a_query_is_read_with_each() -> None:
     rates = Rates()
     rates.note("enc", "blep", read(1000, 1000.0))
     rate = rates.of("enc")
     assert rate is not None
-    ranking = JobSpec(model="enc", work=Work.RERANK, query="q" * 10, inputs=("a" * 90, "b" * 190, "c" * 40))
-    assert rate.job_ms(ranking) == 350.0
-    assert rate.remaining_ms(ranking, 0, {0, 1}) == 50.0
+    ranking = size_of(JobSpec(model="enc", work=Work.RERANK, query="q" * 10, inputs=("a" * 90, "b" * 190)))
+    assert rate.job_ms(ranking) == 300.0
+    assert rate.remaining_ms(ranking, 0, 0.5) == 150.0
 
 
 @pytest.mark.parametrize(
