@@ -14,7 +14,7 @@ from rbee.daemon import app as daemon
 from rbee.daemon import sse
 from rbee.daemon.responding import respond
 from rbee.daemon.together import together
-from rbee.errors import Conflict, ModelNotFound, NotFound
+from rbee.errors import Conflict, InvalidRequest, ModelNotFound, NotFound
 from rbee.llm_worker.routes import of
 from rbee.llm_worker.service import WorkerService
 from rbee.llm_worker.session import Session
@@ -99,12 +99,21 @@ def _refuse_another(worker: WorkerService, model: str) -> None:
         raise ModelNotFound(f"this worker has {worker.model}, not {model[:100]}", hint="GET /v1/models")
 
 
+def _refuse_half_characters(generations: Sequence[Mapping[str, Any]]) -> None:
+    """Raise InvalidRequest for what no model can be told."""
+    try:
+        codec.dump_json(generations).encode()
+    except UnicodeEncodeError:
+        raise InvalidRequest("the request holds half a surrogate pair, which is no character") from None
+
+
 @contextlib.contextmanager
 def _sessions(
     worker: WorkerService, model: str, generations: Sequence[Mapping[str, Any]]
 ) -> Iterator[Sequence[Session]]:
     """Open one for each of ``generations``; what still runs at the end has no reader any more, and is ended."""
     _refuse_another(worker, model)
+    _refuse_half_characters(generations)
     opened: list[Session] = []
     try:
         for generation in generations:

@@ -74,6 +74,18 @@ async def test_one_model(serve: Serve) -> None:
             await ai.models.retrieve("hf:org/another")
 
 
+@pytest.mark.parametrize("tool", [{"description": "\ud800"}, {"parameters": {"properties": {"\udfff": {}}}}])
+async def test_half_a_character_is_refused_wherever_it_is(serve: Serve, tool: dict[str, Any]) -> None:
+    tools = [{"type": "function", "function": {"name": "now", **tool}}]
+    body = json.dumps({"model": "tiny", "messages": USER, "tools": tools})
+    async with serve() as worker:
+        headers = {"Content-Type": "application/json"}
+        async with worker.http.post("/v1/chat/completions", data=body, headers=headers) as answer:
+            error = (await answer.json())["error"]
+    assert (answer.status, error["code"]) == (400, "invalid_request")
+    assert "half a surrogate pair" in error["message"]
+
+
 async def test_several_choices(serve: Serve) -> None:
     async with serve(slots=2) as worker, client(worker) as ai:
         asked: Any = {"model": "tiny", "messages": USER, "max_tokens": 12, "seed": 5, "temperature": 2}
