@@ -111,9 +111,9 @@ async def test_a_client_that_goes_away_ends_its_answer(serve: Serve, roomy: Path
         async for event in stream:
             if event.type == "response.output_text.delta":
                 break
+        (session,) = worker.service.sessions._all.values()
         await stream.close()
         await worker.service.sessions.quiet()
-    (session,) = worker.service.sessions._all.values()
     assert session.job.startswith("resp_")
     end = session.events[-1]
     assert isinstance(end, End) and end.stop_reason is StopReason.CANCELLED
