@@ -12,7 +12,7 @@ from rbee import log
 from rbee.client.worker import WorkerClient
 from rbee.errors import NoCapacity, PoolUnreachable, QueueFull, RbeeError, ShuttingDown, Timeout, WorkerLost
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
-from rbee.orchestrator_core.rates import Rates, size_of
+from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
 from rbee.orchestrator_core.warmth import Warmth
 from rbee.queen.ahead import CANCEL_S
@@ -98,7 +98,7 @@ class Errands:
             running = [self._jobs.live[job] for job in self._jobs_of.get(key, ()) if job in self._jobs.live]
             if rate is not None:
                 found += [rate.remaining_ms(job.size, job.tokens, job.part_read) for job in running]
-                found += [rate.job_ms(size_of(spec)) for spec in self.slots.coming(key)]
+                found += [rate.job_ms(size) for size in self.slots.coming(key)]
         return found
 
     def resume(self, job: Job) -> None:
