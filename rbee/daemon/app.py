@@ -1,6 +1,7 @@
 """The Sanic application every daemon starts from: envelopes, request ids, access, limits, /health, /metrics."""
 
 import asyncio
+import contextlib
 import os
 import re
 import typing
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 import prometheus_client
 from prometheus_client import CollectorRegistry
 from sanic import Request, Sanic
+from sanic.constants import HTTP_METHODS
 from sanic.exceptions import MethodNotAllowed, SanicException
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
@@ -275,10 +277,20 @@ async def _failed(request: Request, error: Exception) -> HTTPResponse:
     if "retry_after_s" in known.details:
         headers["Retry-After"] = str(known.details["retry_after_s"])
     if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = error.headers["Allow"]
+        headers["Allow"] = _allowed(request)
     if isinstance(known, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return reply(_envelope(request, known), status=status, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that a path has; Sanic says them only where all are one route."""
+    found = []
+    for method in HTTP_METHODS:
+        with contextlib.suppress(SanicException):
+            request.app.router.get(request.path, method, None)
+            found.append(method.value)
+    return ", ".join(found)
 
 
 def _envelope(request: Request, error: RbeeError) -> dict[str, Any]:

@@ -122,7 +122,7 @@ class Dispatcher:
             spawning=self._spawner.spawning(),
             failed=self._spawner.failed(),
             leaving=self._evictor.leaving,
-            job_ms={model: rate.job_ms(rate.tokens_out) for model, rate in rates.items() if rate is not None},
+            job_ms={model: rate.usual_ms for model, rate in rates.items() if rate is not None},
             strategy=self.strategy,
             settling=self._pools.settling(),
             claims=claims,

@@ -12,6 +12,7 @@ from rbee.client.worker import WorkerClient
 from rbee.errors import Conflict, NoCapacity, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
+from rbee.orchestrator_core.fitness import unfit
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
 from rbee.orchestrator_core.view import View
 from rbee.queen.ahead import Ahead
@@ -184,7 +185,8 @@ class Entrance:
     async def _decided(self, spec: JobSpec) -> tuple[int, Decision, View]:
         """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""
         view = self._dispatcher.view()
-        tokens = await prompt_tokens(spec, view, self._pools)
+        fit = unfit(spec, view) is None
+        tokens = await prompt_tokens(spec, view, self._pools) if fit else 0  # else nobody need read it
         view = self._dispatcher.view() if tokens else view
         decision = self._dispatcher.decide(spec, view, tokens)
         if isinstance(decision, Refuse):

@@ -96,9 +96,9 @@ class Errands:
         for key in workers:
             rate = rates.of(model, key[0])
             running = [self._jobs.live[job] for job in self._jobs_of.get(key, ()) if job in self._jobs.live]
-            left = [(job.tokens, job.spec) for job in running]
-            left += [(0, spec) for spec in self.slots.coming(key)]
-            found += [rate.remaining_ms(told, spec.max_tokens) for told, spec in left if rate is not None]
+            if rate is not None:
+                found += [rate.remaining_ms(job.size, job.tokens, job.part_read) for job in running]
+                found += [rate.job_ms(size) for size in self.slots.coming(key)]
         return found
 
     def resume(self, job: Job) -> None:

@@ -14,6 +14,7 @@ from rbee.orchestrator_core.moment import Plain, job_row
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.prompts import prompt_bytes
 from rbee.orchestrator_core.queue import Waiting
+from rbee.orchestrator_core.rates import Size, size_of
 from rbee.orchestrator_core.warmth import blocks_of
 from rbee.queen.clock import Clock
 from rbee.queen.feed import Feed, Page
@@ -180,6 +181,15 @@ class Job:
     @cached_property
     def prompt_bytes(self) -> int:
         return prompt_bytes(self.spec)
+
+    @cached_property
+    def size(self) -> Size:
+        return size_of(self.spec)
+
+    @property
+    def part_read(self) -> float:
+        """How much it has read of what it only reads, 0..1."""
+        return len(self.parts) / len(self.spec.inputs) if self.spec.inputs else 0.0
 
     @cached_property
     def blocks(self) -> tuple[bytes, ...]:

@@ -168,6 +168,8 @@ async def test_unknown_routes_and_methods_are_said_plainly() -> None:
         async with aiohttp.ClientSession(client.base_url, headers={"Authorization": f"Bearer {TOKEN}"}) as anybody:
             async with anybody.put("/v1/drain") as response:
                 assert (response.status, response.headers["Allow"]) == (405, "POST")
+            async with anybody.put("/v1/inference/job-1") as response:
+                assert (response.status, response.headers["Allow"]) == (405, "DELETE")
             async with anybody.head("/health") as response:
                 assert response.status == 200
 
