@@ -44,7 +44,7 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         render_nodes=amd.render_nodes,
         llama_lib=settings.worker.llama_lib or environ.get(LIB_VARIABLE, ""),
         cache=str(kept.folder(mode, environ)),
-        rm=shutil.which("rm", path=f"/usr/bin:/bin:{environ.get('PATH', '')}") or Place.rm,
+        rm=shutil.which("rm", path=f"/usr/bin:/bin:{environ.get('PATH', '')}") or "/bin/rm",
     )
 
 

@@ -5,7 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
-from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
+from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown, WorkerLost
 from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
@@ -167,7 +167,11 @@ class PoolService:
             return
         secret = await self._units.secret(worker)
         await self._units.release(worker)
-        await self._control.drain(lifecycle.status(facts).address, secret)
+        try:
+            await self._control.drain(lifecycle.status(facts).address, secret)
+        except WorkerLost:  # it is falling asleep, so there is nothing to finish
+            with contextlib.suppress(NotFound):
+                await self._units.stop(worker)
 
     async def evict_worker(self, worker: str) -> None:
         """Let an idle worker exit now and free its memory; its socket stays, and the next request wakes it.

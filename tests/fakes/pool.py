@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable,
 from dataclasses import dataclass, field
 from typing import Any
 
-from rbee.errors import Conflict, ModelNotFound, NotFound
+from rbee.errors import Conflict, ModelNotFound, NotFound, WorkerLost
 from rbee.pool_core import names, placement, unit
 from rbee.pool_core.condition import Condition
 from rbee.pool_core.load import Load
@@ -259,8 +259,12 @@ class FakeControl:
 
     slept: list[tuple[str, str]] = field(default_factory=list)
     busy: bool = False
+    deaf: bool = False
+    """It takes no connection any more."""
 
     async def drain(self, address: str, secret: str) -> None:
+        if self.deaf:
+            raise WorkerLost(f"cannot reach {address}")
         self.drained.append((address, secret))
 
     async def sleep(self, address: str, secret: str) -> None:

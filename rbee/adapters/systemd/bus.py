@@ -259,9 +259,11 @@ def _commands(key: bytes, argvs: Iterable[list[str]]) -> tuple[bytes, bytes, Any
     it, as in unit files: then what comes after it runs although it fails.
     """
     programs = [(argv[0].removeprefix("-"), argv) for argv in argvs]
-    return key, b"a(sasb)", [
-        (program.encode(), _bytes([program, *argv[1:]]), program != argv[0]) for program, argv in programs
-    ]
+    return (
+        key,
+        b"a(sasb)",
+        [(program.encode(), _bytes([program, *argv[1:]]), program != argv[0]) for program, argv in programs],
+    )
 
 
 def _as(signature: bytes, encode: Callable[[Any], Any] = _bytes) -> Callable[[bytes, Any], tuple[bytes, bytes, Any]]:

@@ -1,7 +1,7 @@
 """What workers leave on disk of their conversations while they sleep.
 
 systemd owns the folders (CacheDirectory=), and removes one when the worker's socket goes (``unit.socket_properties``).
-What a crash of the host leaves is removed at boot: by rbee.tmpfiles, in a user's manager by the next worker's ``sweep``.
+What a crash of the host leaves goes at boot (rbee.tmpfiles), in a user's manager before the next worker (``sweep``).
 """
 
 import shutil

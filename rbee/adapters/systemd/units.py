@@ -100,7 +100,9 @@ class SystemdUnits(UnitReader):
         name = names.socket(plan.id)
         service = (names.service(plan.id), unit.service_properties(plan, self.place))
         async with Watch(self.mode) as watch:
-            job = await asyncio.to_thread(self._start_transient, name, unit.socket_properties(plan, self.place), service)
+            job = await asyncio.to_thread(
+                self._start_transient, name, unit.socket_properties(plan, self.place), service
+            )
             result = (await watch.jobs(job))[job]
         if result != "done":
             why = await asyncio.to_thread(self._why_no_socket, name, plan.address)
