@@ -136,6 +136,9 @@ class SlotContext:
     def resume(self) -> None:
         self._abort.set(False)
 
+    def state_bytes(self, slot: int) -> int:
+        return int(c.llama_state_seq_get_size(self._handle, slot))
+
     def save(self, slot: int, path: str, tokens: Sequence[int]) -> bool:
         array = (c.llama_token * len(tokens))(*tokens)
         return bool(c.llama_state_seq_save_file(self._handle, os.fsencode(path), slot, array, len(tokens)))

@@ -1,12 +1,15 @@
 """A conversation goes on after a sleep without being read again; and only where what was kept means anything."""
 
+import os
+import resource
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rbee.llm_worker.argv import Options
-from rbee.llm_worker.keeping import Keeper
+from rbee.llm_worker.keeping import SPARE_BYTES, Keeper
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.worker import make_engine
 from tests.unit.llm_worker.asking import end, run, text
@@ -20,6 +23,15 @@ def sleepless(options_: Options, folder: Path, kind: str = "tiny") -> ModelEngin
     engine = make_engine(options_, keeper=Keeper(folder, [kind]))
     engine.load(lambda _: None)
     return engine
+
+
+async def kept(path: Path, folder: Path) -> list[Path]:
+    """Return the files of a worker that has read something and sleeps."""
+    engine = sleepless(options(path), folder)
+    await run(engine, prompt=LONG, max_tokens=4)
+    engine.keep()
+    engine.close()
+    return sorted(folder.iterdir())
 
 
 async def slept(path: Path, folder: Path, *, wake: str = "tiny", slots: int = 2) -> tuple[int, str]:
@@ -65,6 +77,7 @@ async def test_what_is_damaged_is_not_used(tiny: Path, tmp_path: Path, harm: str
     else:
         file.unlink()
     woken = sleepless(options(tiny), tmp_path)
+    assert list(tmp_path.iterdir()) == []
     after = await run(woken, prompt=LONG, max_tokens=6, temperature=0)
     woken.close()
     assert (end(after).tokens_cached, text(after)) == (0, before)
@@ -80,3 +93,65 @@ async def test_short_conversations_and_folders_that_are_not_there_keep_nothing(t
     await run(lost, prompt=LONG, max_tokens=4)
     lost.keep()
     lost.close()
+
+
+async def test_what_was_kept_is_off_the_disk_before_the_model_is_loaded(tiny: Path, tmp_path: Path) -> None:
+    """So that it does not lie there while a worker loads, or fails to, again and again."""
+    await kept(tiny, tmp_path)
+    keeper = Keeper(tmp_path, ["tiny"])
+    assert list(tmp_path.iterdir()) == []
+    woken = make_engine(options(tiny), keeper=keeper)
+    woken.load(lambda _: None)
+    assert end(await run(woken, prompt=LONG, max_tokens=4)).tokens_cached > 0
+    woken.close()
+
+
+@pytest.mark.parametrize("room", [20_000, 1000])
+async def test_a_disk_that_is_full_half_way_keeps_nothing_and_is_given_its_room_back(
+    tiny: Path, tmp_path: Path, room: int
+) -> None:
+    """FAKE: the disk, by a limit on the size of files."""
+    whole = (await kept(tiny, tmp_path))[0].stat().st_size
+    assert whole > room
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (room, limits[1]))
+    try:
+        assert await kept(tiny, tmp_path) == []
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+async def test_what_came_to_the_disk_only_in_part_is_not_kept(tiny: Path, tmp_path: Path) -> None:
+    """llama.cpp reports no error where the disk is full when it closes the file."""
+    engine = sleepless(options(tiny), tmp_path)
+    await run(engine, prompt=LONG, max_tokens=4)
+    (tmp_path / "slot-0.bin").symlink_to("/dev/full")
+    engine.keep()
+    engine.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_a_note_that_cannot_be_written_makes_what_was_saved_useless(tiny: Path, tmp_path: Path) -> None:
+    engine = sleepless(options(tiny), tmp_path)
+    await run(engine, prompt=LONG, max_tokens=4)
+    (tmp_path / "slots.json").symlink_to("/dev/full")
+    engine.keep()
+    engine.close()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("disk_bytes", "spare_bytes"), [(1 << 40, SPARE_BYTES), (20 << 20, 1 << 20)])
+async def test_also_the_first_slot_has_to_leave_room_for_others(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, disk_bytes: int, spare_bytes: int
+) -> None:
+    """FAKE: how much room there is."""
+    whole = (await kept(tiny, tmp_path))[0].stat().st_size
+
+    def free(room: int) -> None:
+        disk = SimpleNamespace(f_frsize=1, f_blocks=disk_bytes, f_bavail=room)
+        monkeypatch.setattr(os, "statvfs", lambda _: disk)
+
+    free(spare_bytes + whole // 2)
+    assert await kept(tiny, tmp_path) == []
+    free(spare_bytes + whole)
+    assert len(await kept(tiny, tmp_path)) == 2
