@@ -1,5 +1,6 @@
 """A conversation goes on after a sleep without being read again; and only where what was kept means anything."""
 
+import asyncio
 import os
 import resource
 from collections.abc import Callable
@@ -10,12 +11,13 @@ import pytest
 
 from rbee.llm_worker.argv import Options
 from rbee.llm_worker.keeping import SPARE_BYTES, Keeper
+from rbee.llm_worker.leaving import OwnNotifier
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.worker import make_engine
-from tests.unit.llm_worker.asking import end, run, text
-from tests.unit.llm_worker.conftest import options
+from tests.unit.llm_worker.asking import end, run, text, until
+from tests.unit.llm_worker.conftest import Serve, Worker, options
 
-LONG = "a" * 200
+LONG, LATE = "a" * 200, "b" * 200
 Make = Callable[..., ModelEngine]
 
 
@@ -155,3 +157,54 @@ async def test_also_the_first_slot_has_to_leave_room_for_others(
     assert await kept(tiny, tmp_path) == []
     free(spare_bytes + whole)
     assert len(await kept(tiny, tmp_path)) == 2
+
+
+async def ask(worker: Worker, prompt: str) -> None:
+    async with worker.http.post("/v1/inference", json={"prompt": prompt, "max_tokens": 4}) as response:
+        assert response.status == 200
+        await response.read()
+
+
+async def go(worker: Worker, how: str) -> None:
+    """Let it go, and wait until it wants to."""
+    before = len(worker.stops)
+    async with worker.http.post(how) as response:
+        assert response.status == 204
+    await until(lambda: len(worker.stops) > before)
+
+
+async def test_who_comes_while_it_falls_asleep_is_served_with_nothing_on_disk_and_kept_as_well(
+    tiny: Path, tmp_path: Path, serve: Serve
+) -> None:
+    engine = make_engine(options(tiny, slots=2), keeper=Keeper(tmp_path, ["tiny"]))
+    async with serve(engine=engine) as worker:
+        await ask(worker, LONG)
+        await go(worker, "/v1/sleep")
+        await ask(worker, LATE)
+        assert list(tmp_path.iterdir()) == []
+    woken = sleepless(options(tiny, slots=2), tmp_path)
+    assert [end(await run(woken, prompt=prompt, max_tokens=4)).tokens_cached > 100 for prompt in (LONG, LATE)] == [
+        True,
+        True,
+    ]
+    woken.close()
+
+
+async def test_who_drains_keeps_nothing_also_if_it_was_falling_asleep(tiny: Path, tmp_path: Path, serve: Serve) -> None:
+    engine = make_engine(options(tiny), keeper=Keeper(tmp_path, ["tiny"]))
+    async with serve(engine=engine) as worker:
+        await ask(worker, LONG)
+        await go(worker, "/v1/sleep")
+        await go(worker, "/v1/drain")
+    assert list(tmp_path.iterdir()) == []
+
+
+async def test_the_watchdog_is_fed_while_a_slow_disk_is_written_to() -> None:
+    beats: list[bool] = []
+
+    class Counting(OwnNotifier):
+        def watchdog(self) -> None:
+            beats.append(True)
+
+    async with Counting(None, watchdog_s=0.01).beating():
+        await until(lambda: len(beats) > 2)
