@@ -1,6 +1,5 @@
 """A conversation goes on after a sleep without being read again; and only where what was kept means anything."""
 
-import asyncio
 import os
 import resource
 from collections.abc import Callable
