@@ -113,6 +113,7 @@ class FakeUnits:
     exits: dict[str, WorkerExit] = field(default_factory=dict)
     workers: dict[str, UnitFacts] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
+    waited_s: list[float] = field(default_factory=list)
     holding: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -151,7 +152,8 @@ class FakeUnits:
             self.changed.clear()
             yield
 
-    async def until_asleep(self, worker: str) -> None:
+    async def until_asleep(self, worker: str, within_s: float) -> None:
+        self.waited_s.append(within_s)
         self.workers[worker] = dataclasses.replace(self._require(worker), **ASLEEP)
 
     async def list(self) -> tuple[UnitFacts, ...]:
@@ -349,6 +351,7 @@ class FakePool:
     checkout: FakeCheckout = field(default_factory=FakeCheckout)
     condition: Condition = field(default_factory=Condition)
     now_ms: int = 5000
+    warnings: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     @property
     def service(self) -> PoolService:
@@ -364,4 +367,5 @@ class FakePool:
             checkout=self.checkout,
             now_ms=lambda: self.now_ms,
             condition=self.condition,
+            warn=lambda what, **facts: self.warnings.append((what, facts)),
         )
