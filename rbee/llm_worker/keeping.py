@@ -1,7 +1,7 @@
 """What slots know, kept on disk while the worker sleeps: a conversation goes on without being read again.
 
-The files are prompts and answers in another form. They lie in a folder that only this worker can open, only while it
-sleeps: written by its last act, and taken away by its first.
+The files are prompts and answers in another form. They lie in a folder that only its user can open, and only while
+it sleeps: written by its last act, and taken away by its first.
 """
 
 import contextlib

@@ -246,7 +246,7 @@ def _limits(plan: WorkerPlan) -> dict[str, object]:
 
 
 def _kept(plan: WorkerPlan) -> dict[str, object]:
-    """Return where it leaves its conversations when it goes to sleep: a folder that nobody else may look into."""
+    """Return where it leaves its conversations when it goes to sleep: a folder for its user alone."""
     return {"CacheDirectory": [names.stem(plan.id)], "CacheDirectoryMode": 0o700}
 
 
