@@ -39,13 +39,18 @@ class Keeper:
         self._taken = self._take()
 
     def save(self, context: Context, known: Sequence[tuple[int, Sequence[int]]]) -> None:
-        """Write what is known; as much of it as there is room on the disk. Failing is no failure of the worker."""
+        """Write what is known, and nothing else; as much of it as there is room on the disk.
+
+        Failing is no failure of the worker.
+        """
         began_s = time.monotonic()
         saved: list[int] = []
         try:
             saved += (slot for slot, tokens in known if self._save(context, slot, tokens))
             if saved:
                 self._note().write_text(json.dumps({"kind": self._kind, "slots": saved}), encoding="utf-8")
+            else:
+                self._note().unlink(missing_ok=True)
         except OSError as error:
             log.warning("slots.not_kept", reason=str(error))
             saved = []
@@ -75,12 +80,10 @@ class Keeper:
 
     def _save(self, context: Context, slot: int, tokens: Sequence[int]) -> bool:
         """Say whether the slot is on disk, whole; if not, nothing of it is."""
-        size = context.state_bytes(slot)
-        if len(tokens) < LEAST_TOKENS or not self._has_room(size):
-            return False
-        file = self._file(slot)
+        file, size = self._file(slot), context.state_bytes(slot)
+        wanted = len(tokens) >= LEAST_TOKENS and self._has_room(size)
         # llama.cpp does not look whether the last of what it wrote came to the disk.
-        if context.save(slot, str(file), tokens) and file.stat().st_size >= size:
+        if wanted and context.save(slot, str(file), tokens) and file.stat().st_size >= size:
             return True
         file.unlink(missing_ok=True)
         return False

@@ -84,6 +84,17 @@ async def test_what_is_damaged_is_not_used(tiny: Path, tmp_path: Path, harm: str
     assert (end(after).tokens_cached, text(after)) == (0, before)
 
 
+async def test_what_was_kept_before_and_is_known_no_more_is_not_kept_on(tiny: Path, tmp_path: Path) -> None:
+    engine = sleepless(options(tiny), tmp_path)
+    await run(engine, prompt=LONG, max_tokens=4)
+    engine.keep()
+    assert {file.name for file in tmp_path.iterdir()} == {"slots.json", "slot-0.bin"}
+    await run(engine, prompt="hi", max_tokens=4)
+    engine.keep()
+    engine.close()
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_short_conversations_and_folders_that_are_not_there_keep_nothing(tiny: Path, tmp_path: Path) -> None:
     engine = sleepless(options(tiny), tmp_path)
     await run(engine, prompt="hi", max_tokens=4)
