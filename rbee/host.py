@@ -55,10 +55,10 @@ def open_pool(
     )
     store = open_store(models_dir, roots, catalog.merged(settings.models), neighbours=neighbours)
     return PoolService(
-        pool_facts(settings, url or f"http://{settings.pool.bind}", lib),
+        pool_facts(settings, url or f"http://{settings.pool.bind}"),
         units=open_units(settings, environ),
         models=store,
-        gpus=GpuProbe(lib=lib),
+        gpus=GpuProbe(lib=lib, mode=mode),
         host=host_facts.HostProbe(models_dir, slices=places.workers_group(mode), cache_dir=kept.folder(mode, environ)),
         book=FileLedgerBook(state),
         control=HttpWorkerControl(),
@@ -87,10 +87,10 @@ def _connector(settings: Settings, environ: Mapping[str, str]) -> Callable[[str,
     return connect
 
 
-def pool_facts(settings: Settings, url: str, lib: Path | None = None) -> PoolFacts:
+def pool_facts(settings: Settings, url: str) -> PoolFacts:
     """Return what the pool's logic needs to know of its settings.
 
-    Workers listen on the host that the pool itself is reached at. ``lib`` is where llama.cpp's libraries lie.
+    Workers listen on the host that the pool itself is reached at.
     """
     low, high = settings.pool.port_range
     url = settings.pool.url or url
@@ -101,7 +101,6 @@ def pool_facts(settings: Settings, url: str, lib: Path | None = None) -> PoolFac
         version=__version__,
         worker_host=worker_host(url),
         ports=range(low, high + 1),
-        backends=tuple(llama_builds.backends(lib)),
         ctx=settings.worker.ctx,
         slots=settings.worker.slots,
         idle_s=settings.worker.idle_s,

@@ -269,13 +269,7 @@ async def _failed(request: Request, error: Exception) -> HTTPResponse:
     if isinstance(error, RbeeError):
         status = known.http_status
     elif status >= 500:
-        log.error(
-            "request.failed",
-            request_id=_id_of(request),
-            path=request.path,
-            error=type(error).__name__ if isinstance(error, UnicodeError) else repr(error),
-            **_where(error),
-        )
+        log.foreign("request.failed", error, request_id=_id_of(request), path=request.path)
     request.app.ctx.requests.labels((request.name or "none").rpartition(".")[2], str(status)).inc()
     headers = {"Connection": "close"} if status == 413 else {}
     if "retry_after_s" in known.details:
@@ -314,16 +308,6 @@ def _known(error: Exception, request: Request) -> tuple[RbeeError, int]:
         case _ if 400 <= status < 500:
             return InvalidRequest(f"not a request we can read: {error}"), status
     return RbeeError("something went wrong inside", hint=f"journalctl REQUEST_ID={_id_of(request)}"), 500
-
-
-def _where(error: Exception) -> dict[str, str]:
-    """Return where in our code it broke, innermost first."""
-    frames: list[str] = []
-    trace = error.__traceback__
-    while trace is not None:
-        frames.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/rbee/')[2]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return {"trace": " ".join(reversed(frames[-8:]))}
 
 
 def _id_of(request: Request) -> str:

@@ -82,13 +82,11 @@ def _sessions(
     opened: list[Session] = []
     try:
         for generation in generations:
-            opened.append(worker.sessions.open(InferenceRequest(**generation)))
+            opened.append(worker.sessions.open(InferenceRequest(**generation), returns=False))
         yield opened
     finally:
         for session in opened:
             session.unattended()
-            if session.failed_early:
-                worker.sessions.forget(session)
 
 
 async def _told(session: Session) -> AsyncGenerator[JobEvent, None]:

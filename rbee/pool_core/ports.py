@@ -290,7 +290,6 @@ class PoolFacts:
     version: str
     worker_host: str
     ports: Sequence[int]
-    backends: tuple[str, ...]
     ctx: int
     slots: int
     idle_s: int

@@ -27,7 +27,7 @@ from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.mixes import PLUS, parts_of
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
-from rbee.wire.workers import Backend, Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
 ASLEEP_S = 15.0
 SLOW_DISK_BYTES_PER_S = 100e6
@@ -83,7 +83,7 @@ class PoolService:
             draining=drain is not None,
             drain_until_ms=drain.until_ms if drain else None,
             drain_reason=drain.reason if drain else None,
-            backends=tuple(Backend(name) for name in facts.backends),
+            backends=tuple(survey.backends),
             gpus=ledger.labelled(survey),
             host=survey.host,
             workers=ledger.told(survey),
@@ -240,20 +240,11 @@ class PoolService:
         return await self._models.verify(model)
 
     async def delete_model(self, model: str) -> None:
-        file = await self._models.find(model)
-        if file is None:  # what is not whole can be deleted all the same
-            await self._models.delete(model)
-            return
-        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(PLUS)]
-        if users:
-            raise Conflict(
-                f"model {file.id} is used by {', '.join(users)}",
-                hint=f"rbee-hive worker stop {users[0]}",
-                details={"workers": users},
-            )
-        if file.id in [facts.model for facts in await self._units.held()]:  # or will be in a moment
-            raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
-        await self._models.delete(file.id)
+        async with self._book.exclusive():  # or a worker that is being made would not count as a user yet
+            file = await self._models.find(model)
+            if file is not None:  # what is not whole can be deleted all the same
+                await self._require_unused(file)
+            await self._models.delete(model if file is None else file.id)
 
     async def cache_model(self, model: str) -> ModelFile:
         """Hold its files in memory until ``uncache_model`` or a reboot; again is the same.
@@ -293,17 +284,31 @@ class PoolService:
     async def _survey(self) -> ledger.Survey:
         """Look at everything that has to do with memory."""
         workers = sorted((lifecycle.status(facts) for facts in await self._units.list()), key=lambda each: each.id)
+        found = await self._gpus.inventory()
         return ledger.Survey(
             models=await self.list_models(),
             workers=workers,
-            inventory=with_missing(
-                inventory.heeding(await self._gpus.inventory(), self._facts.gpu_limit_c), self._condition.missing
-            ),
+            inventory=with_missing(inventory.heeding(found, self._facts.gpu_limit_c), self._condition.missing),
             host=await self._host.resources(),
             resident=await self._host.resident([worker.pid for worker in workers if worker.pid is not None]),
             known=await self._book.known(),
-            backends=[Backend(name) for name in self._facts.backends],
+            backends=inventory.backends(found),
         )
+
+    async def _require_unused(self, file: ModelFile) -> None:
+        """
+        Raises:
+            Conflict: a worker has it, or it is held in memory.
+        """
+        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(PLUS)]
+        if users:
+            raise Conflict(
+                f"model {file.id} is used by {', '.join(users)}",
+                hint=f"rbee-hive worker stop {users[0]}",
+                details={"workers": users},
+            )
+        if file.id in [facts.model for facts in await self._units.held()]:  # or will be in a moment
+            raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
 
     async def _promised_bytes(self, but: str) -> int:
         """Return what models will take that somebody else has begun to hold."""

@@ -20,6 +20,7 @@ RESTART_S = 1.0
 START_LIMIT_S = 600.0
 START_LIMIT_BURST = 5
 TASKS = 256
+"""Threads a worker may have beside those that compute."""
 STOP_MARGIN_S = 5.0  # between the end of the worker's own grace and SIGKILL
 QUOTED = "--quoted"
 _LORA = "--lora="
@@ -239,7 +240,7 @@ def _limits(plan: WorkerPlan) -> dict[str, object]:
         "Slice": names.SLICE,
         "MemoryMax": plan.memory_bytes,
         "MemorySwapMax": 0,
-        "TasksMax": TASKS,
+        "TasksMax": TASKS + plan.threads,
         "OOMScoreAdjust": 500,  # when the host itself runs out, workers go before daemons
         **quota,
     }

@@ -189,7 +189,7 @@ class Dispatcher:
         self._side.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Stale):
-            log.error("task.failed", task=task.get_name(), error=repr(error))
+            log.foreign("task.failed", error, task=task.get_name())
 
     async def _run(self) -> None:
         while True:

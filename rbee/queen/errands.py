@@ -191,7 +191,7 @@ class Errands:
         except Stale:
             log.debug("errand.overtaken", job=job.id)
         except Exception as error:  # noqa: BLE001  (a bug of ours must not leave a job that never ends)
-            log.error("errand.failed", job=job.id, error=repr(error))
+            log.foreign("errand.failed", error, job=job.id)
             await self._broken(job)
         finally:
             self._leave(job, errand)

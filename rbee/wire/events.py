@@ -64,7 +64,7 @@ class Token:
     """``t`` is text and never splits a character; ``i`` counts the model's tokens from 0 and may jump.
 
     ``ids`` is between worker and queen only: the model's tokens since the event before, so that another worker can go
-    on from exactly there.
+    on from exactly there. Where a token makes several events its number is in the last: they are told all or none.
     """
 
     i: int

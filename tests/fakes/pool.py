@@ -25,7 +25,7 @@ from rbee.pool_core.ports import (
 from rbee.pool_core.service import PoolService
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.git import GitChange, GitStatus, GitSubmodule, GitUpdate
-from rbee.wire.pools import Gpu, GpuInventory, HostResources
+from rbee.wire.pools import Build, Gpu, GpuInventory, HostResources
 from rbee.wire.workers import Backend, LogLine, WorkerExit
 
 GIB = 1 << 30
@@ -71,7 +71,6 @@ FACTS = PoolFacts(
     version="1",
     worker_host="127.0.0.1",
     ports=range(8001, 8006),
-    backends=("cpu",),
     ctx=4096,
     slots=1,
     idle_s=300,
@@ -224,9 +223,10 @@ class FakeModels:
 class FakeGpus:
     gpus: Iterable[Gpu] = ()
     reason: str = "NVML is not installed"
+    builds: tuple[Build, ...] = ()
 
     async def inventory(self) -> GpuInventory:
-        return GpuInventory(gpus=tuple(self.gpus), reason="" if self.gpus else self.reason)
+        return GpuInventory(gpus=tuple(self.gpus), reason="" if self.gpus else self.reason, builds=self.builds)
 
     async def reopened(self) -> GpuInventory:
         return await self.inventory()

@@ -66,7 +66,7 @@ def test_systemd_holds_the_properties_it_was_given(managed: Managed) -> None:
         "Transient=yes",
         f"MemoryMax={200 << 20}",
         "CPUQuotaPerSecUSec=1.500000s",
-        "TasksMax=256",
+        "TasksMax=257",
         "WatchdogUSec=3s",
         "CollectMode=inactive-or-failed",
         "ProtectSystem=strict",

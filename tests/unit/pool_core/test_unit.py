@@ -218,6 +218,25 @@ def test_a_rocm_worker_gets_its_render_node_and_the_group_that_may_open_it() -> 
     assert properties["SupplementaryGroups"] == ["render", "video"]
 
 
+def test_a_vulkan_worker_gets_the_nodes_of_the_vendor_whose_gpu_it_is() -> None:
+    place = dataclasses.replace(PLACE, render_nodes=lambda: ("/dev/dri/renderD129",))
+
+    def nodes(where: unit.Place, gpu: int, gpus: tuple[int, ...] = ()) -> list[str]:
+        properties = unit.service_properties(dataclasses.replace(PLAN, backend="vulkan", gpu=gpu, gpus=gpus), where)
+        assert properties["SupplementaryGroups"] == ["render", "video"]
+        allowed = properties["DeviceAllow"]
+        assert isinstance(allowed, list)
+        return [node for node, _ in allowed]
+
+    shared = ["/dev/nvidiactl", "/dev/nvidia-modeset"]
+    assert nodes(place, gpu=0) == ["/dev/dri/renderD129"]
+    assert nodes(place, gpu=1) == [*shared, "/dev/nvidia1"]  # 129 is AMD's
+    assert nodes(PLACE, gpu=0) == [*shared, "/dev/nvidia0", "/dev/dri/renderD128"]
+    assert nodes(PLACE, gpu=0, gpus=(0, 1)) == [
+        *shared, "/dev/nvidia0", "/dev/dri/renderD128", "/dev/nvidia1", "/dev/dri/renderD129",
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(("path", "home"), [("/models/x.gguf", "yes"), ("/home/ann/x.gguf", "read-only")])
 def test_homes_are_hidden_unless_the_model_is_in_one(path: str, home: str) -> None:
     plan = dataclasses.replace(PLAN, model_paths=(path,))

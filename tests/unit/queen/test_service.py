@@ -19,7 +19,7 @@ from rbee.queen.store import events as stored_events
 from rbee.queen.store.models import execute
 from rbee.wire import continuation
 from rbee.wire.draining import DrainReason
-from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason
+from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason, Token
 from rbee.wire.jobs import JobSpec, JobState, Priority
 from rbee.wire.workers import WorkerExit, WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
@@ -292,6 +292,27 @@ async def test_a_job_whose_worker_died_goes_on_at_another_one(queen: Running) ->
         assert (continuation.unpacked(again.continue_from), again.seed) == ([0, 1, 2], 7)
         status = await queen.client.get_job(job.id)
         assert (status.pool, status.worker, status.attempts, status.tokens_out) == ("mac", "worker-cpu-1", 2, 5)
+
+
+async def test_half_of_a_token_that_a_lost_worker_told_is_not_told_twice(queen: Running) -> None:
+    """A token may make several pieces, of which the last has its number."""
+    async with (
+        FakeWorker().serve() as first,
+        FakeWorker("worker-cpu-1").serve() as second,
+        FakePool("blep", first).serve() as blep,
+        FakePool("mac", second).serve() as mac,
+    ):
+        first.script = [
+            Token(i=0, t="w"), Token(i=0, t="0 ", ids=(0,)), Token(i=1, t="w1 ", ids=(1,)), Token(i=2, t="w"),
+        ]  # fmt: skip
+        await queen.hear(blep)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 2)
+        await queen.hear(mac)
+        blep.gone.add(first.id)
+        await first.die()
+        events = await queen.ended(job.id)
+        assert (text_of(events), resumed(events)) == (words(5), ["mac:worker-cpu-1"])
 
 
 async def test_at_the_deadline_of_a_drain_jobs_go_on_elsewhere_and_before_it_they_stay(queen: Running) -> None:
