@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rbee import __version__, config
+from rbee import __version__, config, log
 from rbee.adapters import host as host_facts
 from rbee.adapters import llama_builds, places
 from rbee.adapters.drain_flag import FileDrainFlag
@@ -66,6 +66,7 @@ def open_pool(
         checkout=GitCheckout(Path(settings.pool.repo) if settings.pool.repo else None),
         now_ms=now_ms,
         condition=condition,
+        warn=log.warning,
     )
 
 

@@ -109,7 +109,7 @@ class Engine(Protocol):
         """
 
     def keep(self) -> None:
-        """Write what the slots know to disk, if the worker keeps that; before it goes to sleep. Blocks."""
+        """Write what the slots know to disk, if the worker keeps that; its last act. Blocks."""
 
     def close(self) -> None:
         """End everything and free the model."""

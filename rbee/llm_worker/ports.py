@@ -94,6 +94,9 @@ class Context(Protocol):
     def resume(self) -> None:
         """Compute again, from an empty step: what was added to one that did not come to be is dropped."""
 
+    def state_bytes(self, slot: int) -> int:
+        """Return how large that is, without the tokens themselves, which ``save`` writes."""
+
     def save(self, slot: int, path: str, tokens: Sequence[int]) -> bool:
         """Write what a slot knows, which are these tokens, to a file; say whether that worked."""
 

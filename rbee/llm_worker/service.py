@@ -39,6 +39,7 @@ class WorkerService:
     loading: Loading = field(init=False)
     sessions: Sessions = field(init=False)
     _idleness: Idleness = field(init=False)
+    _sleeps: bool = field(default=False, init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -65,6 +66,15 @@ class WorkerService:
             grace_s = 0.0
         await self.sessions.end_all(grace_s)
 
+    async def keep(self) -> None:
+        """Write down what is known, if this is to be a sleep: when nobody is served any more, so that it is all."""
+        if not self._sleeps:
+            return
+        try:
+            await asyncio.to_thread(self.engine.keep)
+        except Exception as error:  # noqa: BLE001  (what is not kept is read again; the memory has to be free anyway)
+            log.foreign("slots.not_kept", error)
+
     async def close(self) -> None:
         """Free the model, after the last connection is gone."""
         for task in self._tasks:
@@ -74,7 +84,7 @@ class WorkerService:
     def drain(self) -> None:
         """Take nothing new, and go when what runs is done."""
         if not self.sessions.draining:
-            self.sessions.draining = True
+            self.sessions.draining, self._sleeps = True, False
             log.event("worker.draining", running=self.sessions.live)
             self._spawn(self._go_when_quiet())
 
@@ -145,10 +155,7 @@ class WorkerService:
         await self._fall_asleep()
 
     async def _fall_asleep(self) -> None:
-        try:
-            await asyncio.to_thread(self.engine.keep)
-        except Exception as error:  # noqa: BLE001  (what is not kept is read again; the memory has to be free anyway)
-            log.foreign("slots.not_kept", error)
+        self._sleeps = not self.sessions.draining  # who drains is woken by nobody
         self.stop()
 
     async def _wait_until_idle(self) -> None:

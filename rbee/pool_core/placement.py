@@ -113,13 +113,20 @@ def load_of(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], f
     return load if memory.is_partial(model, load) else dataclasses.replace(load, gpu_layers=None)
 
 
+def kept_bytes(plan: WorkerPlan, model: ModelFile) -> int:
+    """Return what a worker writes to disk at most when it goes to sleep: all slots at full context."""
+    if not plan.keep:
+        return 0
+    load = Load(backend=Backend(plan.backend), ctx=plan.ctx, slots=plan.slots, kv=Kv(plan.kv))
+    return memory.cache_bytes(model, load)
+
+
 def require_room_to_keep(plan: WorkerPlan, model: ModelFile, free: int) -> None:
     """
     Raises:
-        InsufficientDisk: all slots at full context would not fit on the disk where they are kept.
+        InsufficientDisk: what it keeps would not fit on the disk.
     """
-    load = Load(backend=Backend(plan.backend), ctx=plan.ctx, slots=plan.slots, kv=Kv(plan.kv))
-    needed = memory.cache_bytes(model, load)
+    needed = kept_bytes(plan, model)
     if needed > free:
         raise InsufficientDisk(
             f"to keep its conversations the worker needs {bytes_text(needed)} of disk, {bytes_text(free)} are free",

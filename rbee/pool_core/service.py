@@ -5,8 +5,8 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
-from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
-from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement
+from rbee.errors import Conflict, InsufficientDisk, ModelNotFound, NotFound, RbeeError, ShuttingDown, WorkerLost
+from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement, unit
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
     Checkout,
@@ -29,6 +29,10 @@ from rbee.wire.mixes import PLUS, parts_of
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
 from rbee.wire.workers import Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
+ASLEEP_S = 15.0
+SLOW_DISK_BYTES_PER_S = 100e6
+"""How long a worker may take to fall asleep: so long, and what its disk takes if it keeps conversations."""
+
 
 class PoolService:
     """PoolOps on this very host. Keeps no state: systemd, the disk and the drain flag do.
@@ -36,6 +40,7 @@ class PoolService:
     Args:
         now_ms: the clock, milliseconds since the epoch.
         condition: what befalls the host, as long as a daemon is there to see it.
+        warn: takes what somebody should know, as ``log.warning`` does.
     """
 
     def __init__(
@@ -52,12 +57,14 @@ class PoolService:
         checkout: Checkout,
         now_ms: Callable[[], int],
         condition: Condition | None = None,
+        warn: Callable[..., None] = lambda *_, **__: None,
     ) -> None:
         self._facts = facts
         self._units, self._models, self._gpus, self._host = units, models, gpus, host
         self._book = book
         self._control, self._flag, self._checkout, self._now_ms = control, flag, checkout, now_ms
         self._condition = condition or Condition()
+        self._warn = warn
         self._holding = asyncio.Lock()
 
     # The pool
@@ -167,7 +174,11 @@ class PoolService:
             return
         secret = await self._units.secret(worker)
         await self._units.release(worker)
-        await self._control.drain(lifecycle.status(facts).address, secret)
+        try:
+            await self._control.drain(lifecycle.status(facts).address, secret)
+        except WorkerLost:  # it is falling asleep, so there is nothing to finish
+            with contextlib.suppress(NotFound):
+                await self._units.stop(worker)
 
     async def evict_worker(self, worker: str) -> None:
         """Let an idle worker exit now and free its memory; its socket stays, and the next request wakes it.
@@ -186,7 +197,13 @@ class PoolService:
         if state in (WorkerState.STARTING, WorkerState.DRAINING):
             raise Conflict(f"worker {worker} is {state}", hint="try again when it is idle")
         await self._control.sleep(known.address, await self._units.secret(worker))
-        await self._units.until_asleep(worker)
+        await self._units.until_asleep(worker, ASLEEP_S + await self._writing_s(facts))
+
+    async def _writing_s(self, facts: UnitFacts) -> float:
+        """Return how long a worker may take to write down what it keeps."""
+        plan = unit.plan_from_argv(facts.argv)
+        model = await self._models.find(parts_of(plan.model)[0]) if plan.keep else None
+        return placement.kept_bytes(plan, model) / SLOW_DISK_BYTES_PER_S if model else 0.0
 
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
         found = await self._units.logs(names.check(worker), lines)
@@ -333,8 +350,16 @@ class PoolService:
         model = await self.get_model(base)
         adapters = [await self._adapter(each, model) for each in over]
         plan = placement.decide(spec, model, adapters, facts=self._facts, survey=await self._survey())
-        if plan.keep:
+        if not plan.keep:
+            return plan
+        try:
             placement.require_room_to_keep(plan, model, await self._host.room_to_keep())
+        except InsufficientDisk as error:
+            if spec.keep:
+                raise
+            # Nobody asked for it in particular, and a worker that forgets is more than none.
+            self._warn("worker.keeps_nothing", model=plan.model, reason=error.message)
+            return dataclasses.replace(plan, keep=False)
         return plan
 
     async def _adapter(self, name: str, base: ModelFile) -> ModelFile:

@@ -141,6 +141,9 @@ class SlotContext:
         self._filled = 0
         self._padded.clear()
 
+    def state_bytes(self, slot: int) -> int:
+        return int(c.llama_state_seq_get_size(self._handle, slot))
+
     def save(self, slot: int, path: str, tokens: Sequence[int]) -> bool:
         if slot in self._fresh:
             return False  # llama.cpp copies when it computes next; until then it would save what was there before

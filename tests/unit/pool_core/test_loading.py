@@ -216,3 +216,24 @@ async def test_conversations_are_kept_where_that_is_wanted_and_there_is_room() -
     with pytest.raises(InsufficientDisk, match="needs 1.0 MiB of disk, 1000 B are free") as refused:
         await spawned(there, model="tiny", keep=True)
     assert refused.value.details == {"needed_bytes": 1 << 20, "free_bytes": 1000}
+
+
+async def test_a_default_to_keep_that_does_not_fit_is_left_out_and_said() -> None:
+    there = pool(tiny=BASE)
+    there.facts = dataclasses.replace(FACTS, keep=True)
+    there.host.room_bytes = 1000
+    worker = (await spawned(there, model="tiny")).worker
+    assert worker is not None and not worker.keep
+    ((what, said),) = there.warnings
+    assert (what, said["model"]) == ("worker.keeps_nothing", "tiny")
+    assert "needs 1.0 MiB of disk, 1000 B are free" in str(said["reason"])
+
+
+@pytest.mark.parametrize(("keep", "wait_s"), [(False, 15), (True, 15 + 153.6)])
+async def test_an_eviction_waits_for_what_is_written_before_the_sleep(keep: bool, wait_s: float) -> None:
+    there = pool(tiny=dataclasses.replace(BASE, kv_bytes_per_token=10_000_000))
+    there.host.available_bytes = 100 << 30
+    worker = (await spawned(there, model="tiny", ctx=1536, keep=keep)).worker
+    assert worker is not None
+    await there.service.evict_worker(worker.id)
+    assert there.units.waited_s == [pytest.approx(wait_s)]

@@ -133,6 +133,14 @@ async def test_drain_of_a_sleeping_worker_is_a_stop() -> None:
     assert pool.control.drained == []
 
 
+async def test_drain_of_one_that_is_just_falling_asleep_is_a_stop() -> None:
+    pool = FakePool()
+    worker = await spawn(pool)
+    pool.control.deaf = True
+    await pool.service.drain_worker(worker.id)
+    assert (pool.units.released, pool.units.workers) == ([worker.id], {})
+
+
 async def test_how_a_worker_ended_is_told_but_not_its_namesakes_end() -> None:
     pool = FakePool()
     pool.units.workers["worker-cpu-0"] = facts_of(made_ms=1000)

@@ -88,6 +88,17 @@ def test_only_who_keeps_conversations_has_a_folder_and_nobody_else_may_look_into
     assert "CacheDirectory" not in unit.service_properties(PLAN, PLACE)
 
 
+def test_what_is_kept_goes_with_the_socket() -> None:
+    plan = dataclasses.replace(PLAN, keep=True)
+    of_system = unit.socket_properties(plan, PLACE)
+    assert of_system["WorkingDirectory"] == "-/var/cache"
+    rm = "/bin/rm -rf -- private/rbee-worker-cpu-0 rbee-worker-cpu-0"
+    assert of_system["ExecStopPost"] == [f"-{rm}".split(), rm.split()]
+    of_user = unit.socket_properties(plan, dataclasses.replace(PLACE, mode=unit.Mode.USER, cache="/home/ann/.cache"))
+    assert of_user["ExecStopPost"] == [f"{word}/bin/rm -rf -- rbee-worker-cpu-0".split() for word in ("-", "")]
+    assert "ExecStopPost" not in unit.socket_properties(PLAN, PLACE)
+
+
 def test_homes_are_readable_where_an_adapter_is_in_one() -> None:
     plan = dataclasses.replace(PLAN, adapter_paths=("/home/ann/pirate.gguf",))
     assert unit.service_properties(plan, PLACE)["ProtectHome"] == "read-only"
@@ -157,7 +168,7 @@ def test_a_stranger_in_a_workers_unit_is_no_worker(words: tuple[str, ...]) -> No
 
 
 def test_the_socket_is_systemds_to_bind() -> None:
-    assert unit.socket_properties(PLAN)["ListenStream"] == "127.0.0.1:8001"
+    assert unit.socket_properties(PLAN, PLACE)["ListenStream"] == "127.0.0.1:8001"
 
 
 def test_limits_follow_the_plan() -> None:
