@@ -2,7 +2,8 @@
 
 A small model of random weights, quantised by llama.cpp itself to one type after the other, and the embedded model. One
 sequence is read and goes on for so many steps, alone and then with others beside it that have other lengths; each time
-the row of numbers that its next token is drawn from is compared.
+the row of numbers that its next token is drawn from is compared. At last it goes on from half way at another worker,
+which reads what was said together with the prompt.
 """
 
 import ctypes
@@ -31,9 +32,13 @@ def measure(steps: int = 30, beside: str = "1,3,7") -> Table:
     for name, path in _models():
         model = Model.load(name, [str(path)], gpus=(), on_progress=lambda _: True)
         compared, unseeded, seeded, most = 0, 0, 0, 0.0
+        elsewhere: list[bool] = []
         for length in LENGTHS:
             alone = _rows(model, length, steps, others=0)
             padded = _rows(model, length, steps, others=0, padded=True)
+            half = steps // 2
+            moved = _rows(model, length + half, steps - half, others=0, padded=True)
+            elsewhere += [one.tobytes() != other.tobytes() for one, other in zip(padded[half:], moved, strict=True)]
             for others in counts:
                 among = _rows(model, length, steps, others=others)
                 compared += len(among)
@@ -41,14 +46,15 @@ def measure(steps: int = 30, beside: str = "1,3,7") -> Table:
                 seeded += sum(one.tobytes() != other.tobytes() for one, other in zip(padded, among, strict=True))
                 most = max(most, *(float(abs(one - other).max()) for one, other in zip(padded, among, strict=True)))
         model.close()
-        found.append([name, compared, unseeded, seeded, f"{most:.1g}" if most else "0"])
+        told = f"{sum(elsewhere)} of {len(elsewhere)}"
+        found.append([name, compared, unseeded, seeded, f"{most:.1g}" if most else "0", told])
     return Table(
         name="bits",
         ran=(
             f"One sequence alone, and beside {', '.join(map(str, counts))} others; prompts of"
             f" {' and '.join(map(str, LENGTHS))} tokens, {steps} steps; on the CPU, two threads."
         ),
-        columns=("", "rows compared", "differ", "differ where a seed is given", "at most by"),
+        columns=("", "rows compared", "differ", "differ where a seed is given", "at most by", "differ when continued"),
         rows=found,
     )
 
