@@ -19,6 +19,7 @@ from rbee.wire.bodies import (
     whole,
 )
 from rbee.wire.fields import items, number, plain, text
+from rbee.wire.formats import schema_of
 from rbee.wire.jobs import JobSpec
 from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
 
@@ -70,6 +71,7 @@ class _Counted:
     tool_choice: Mapping[str, Any] | None = None
     metadata: _Metadata | None = None
     output_config: Mapping[str, Any] | None = None
+    output_format: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +91,6 @@ class _Choice:
     type: str
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Format:
-    type: str
-    schema: Mapping[str, Any]
 
 
 def parse(body: Any) -> MessagesRequest:
@@ -135,7 +131,7 @@ def _spec(read: _Counted, limit: int, faults: Faults) -> JobSpec:
         tool_choice=choice,
         tool=tool,
         parallel_tool_calls=parallel,
-        schema=_schema(read.output_config or {}, faults),
+        schema=_schema(read, faults),
         session=session(read.metadata.user_id if read.metadata else None),
         **given(ours),
     )
@@ -166,11 +162,13 @@ def _choice(wanted: Any, faults: Faults) -> tuple[ToolChoice, str | None, bool]:
     return _CHOICES[read.type], read.name, not read.disable_parallel_tool_use
 
 
-def _schema(config: Mapping[str, Any], faults: Faults) -> Mapping[str, Any] | None:
+def _schema(read: _Counted, faults: Faults) -> Mapping[str, Any] | None:
+    """Return the schema of the answer; ``output_format`` is what ``output_config.format`` was called in a beta."""
+    config = read.output_config or {}
     faults.refuse_unless_neutral(config, _NEUTRAL_CONFIG, "output_config")
-    if config.get("format") is None:
-        return None
-    read = part(_Format, config["format"], "output_config.format", faults)
-    if read is not None and read.type != "json_schema":
-        faults.add("output_config.format.type", f"is {read.type!r}, expected json_schema")
-    return None if read is None else read.schema
+    wanted, where = config.get("format"), "output_config.format"
+    if read.output_format is not None:
+        if wanted is not None:
+            faults.add("output_format", f"is the older name of {where}, which is there, too; leave it out")
+        wanted, where = read.output_format, "output_format"
+    return schema_of(wanted, where, faults, types=("json_schema",))

@@ -29,11 +29,7 @@ class EmbeddingRequest:
     generation: Mapping[str, Any]
     dimensions: int | None = None
     packed: bool = False
-    user: str = ""
-
-    @property
-    def session(self) -> str | None:
-        return session(self.user)
+    session: str | None = None
 
     def answer(self, events: Iterable[JobEvent]) -> dict[str, Any]:
         """Return the answer.
@@ -110,7 +106,7 @@ def parse_embeddings(body: Any) -> EmbeddingRequest:
         generation={"work": Work.EMBED, "inputs": asked.input},
         dimensions=asked.dimensions,
         packed=asked.encoding_format == "base64",
-        user=asked.user or "",
+        session=session(asked.user),
     )
 
 

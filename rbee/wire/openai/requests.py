@@ -8,13 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from rbee.wire.bodies import SEEDS, Neutral, Problem, session, stops
+from rbee.wire.bodies import SEEDS, Faults, Neutral, Problem, session, stops
 from rbee.wire.fields import MEBIBYTE, items, number, plain, text
+from rbee.wire.formats import schema_of
 from rbee.wire.jobs import MOST_TOOLS, Generation, Message
 from rbee.wire.openai import messages
 from rbee.wire.openai.reading import opened, read
 from rbee.wire.openai.sampling import Sampled, sampling
-from rbee.wire.openai.tools import choice_of, schema_of, tools_of
+from rbee.wire.openai.tools import choice_of, tools_of
 from rbee.wire.tools import Tool, ToolChoice
 
 Kind: TypeAlias = Literal["chat", "completion"]
@@ -22,7 +23,6 @@ Kind: TypeAlias = Literal["chat", "completion"]
 MOST_CHOICES = 32
 """Answers to one request: prompts times ``n``."""
 
-_MOST_STOPS = 4
 _NEUTRAL_CHAT: Neutral = {
     "audio": (None,),
     "function_call": (None, "none", "auto"),
@@ -51,16 +51,12 @@ class OpenAiRequest:
     echoes: Sequence[str] = field(default=())
     stream: bool = False
     include_usage: bool = False
-    user: str = ""
+    session: str | None = None
 
     @property
     def generation(self) -> Mapping[str, Any]:
         """Return that of the first choice."""
         return self.generations[0]
-
-    @property
-    def session(self) -> str | None:
-        return session(self.user)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +76,7 @@ class _Body(Sampled):
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     user: str | None = text(longest=1000, default=None)
+    prompt_cache_key: str | None = text(longest=1000, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,7 +96,6 @@ class _ChatBody(_Body):
             yield "top_logprobs", "is for logprobs, which are not asked for"
         for where, problem in _generation(self, messages=self.messages, **_shape(self)).problems():
             yield _THEIRS.get(where, where), problem
-        yield from _too_manystops(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -121,7 +117,6 @@ class _CompletionBody(_Body):
             if not 1 <= len(each.encode("utf-8", "replace")) <= MEBIBYTE:
                 yield "prompt", f"expected texts of 1..{MEBIBYTE} bytes"
         yield from _generation(self, prompt="-").problems()
-        yield from _too_manystops(self)
 
 
 def parse_chat(body: Any) -> OpenAiRequest:
@@ -135,7 +130,9 @@ def parse_chat(body: Any) -> OpenAiRequest:
         data["messages"] = messages.flat(data["messages"], problems)
     data |= {"tool_choice": ToolChoice.AUTO.value, "tool": None} | choice_of(data.get("tool_choice"), problems)
     data |= {"tools": tools_of(data.get("tools"), problems)}
-    data |= {"schema": schema_of(data.get("response_format"), problems)}
+    data |= {
+        "schema": schema_of(data.get("response_format"), "response_format", Faults(problems), inside="json_schema")
+    }
     asked = read(_ChatBody, data, problems)
     limit = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
     generation = {"messages": asked.messages, **_sampling(asked, limit), **_shape(asked)}
@@ -178,7 +175,7 @@ def _request(kind: Kind, asked: _Body, prompts: Sequence[Mapping[str, Any]]) -> 
         echoes=[str(prompt["prompt"]) for prompt in prompts for _ in choices] if echo else (),
         stream=bool(asked.stream),
         include_usage=bool(options.include_usage),
-        user=asked.user or "",
+        session=session(asked.prompt_cache_key or asked.user),
     )
 
 
@@ -213,8 +210,3 @@ _THEIRS: Mapping[str, str] = {"schema": "response_format.json_schema.schema", "t
 
 def _generation(body: _Body, **content: Any) -> Generation:
     return Generation(stop=stops(body.stop), logit_bias=body.logit_bias or {}, **content)
-
-
-def _too_manystops(body: _Body) -> Iterator[Problem]:
-    if len(stops(body.stop)) > _MOST_STOPS:
-        yield "stop", f"has {len(stops(body.stop))} items, expected at most {_MOST_STOPS}"

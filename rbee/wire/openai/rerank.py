@@ -21,11 +21,7 @@ class RerankRequest:
     generation: Mapping[str, Any]
     top_n: int | None = None
     with_documents: bool = False
-    user: str = ""
-
-    @property
-    def session(self) -> str | None:
-        return session(self.user)
+    session: str | None = None
 
     def answer(self, events: Iterable[JobEvent], *, id: str) -> dict[str, Any]:  # noqa: A002  (as the answer has it)
         """Return the answer, best document first.
@@ -82,7 +78,7 @@ def parse_rerank(body: Any) -> RerankRequest:
         generation={"work": Work.RERANK, "inputs": asked.documents, "query": asked.query},
         top_n=asked.top_n,
         with_documents=bool(asked.return_documents),
-        user=asked.user or "",
+        session=session(asked.user),
     )
 
 

@@ -1,9 +1,9 @@
-"""What a chat says of tools, and of how its answer has to look."""
+"""What a chat says of tools."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from rbee.wire.bodies import ANY_OBJECT, Problem, shown
+from rbee.wire.bodies import Problem, shown
 from rbee.wire.tools import ToolChoice
 
 
@@ -42,21 +42,3 @@ def choice_of(choice: Any, problems: list[Problem]) -> dict[str, Any]:
     wanted = 'auto, none, required or {"type": "function", "function": {"name": …}}'
     problems.append(("tool_choice", f"is {shown(choice)}, expected {wanted}"))
     return {}
-
-
-def schema_of(wanted: Any, problems: list[Problem]) -> Mapping[str, Any] | None:
-    """Return the JSON schema that ``response_format`` asks for, if any."""
-    kind = wanted.get("type") if isinstance(wanted, Mapping) else wanted
-    if kind is None or kind == "text":
-        return None
-    if kind == "json_object":
-        return ANY_OBJECT
-    if kind != "json_schema":
-        problems.append(("response_format.type", f"is {shown(kind)}, expected text, json_object or json_schema"))
-        return None
-    inner = wanted.get("json_schema")
-    schema = inner.get("schema") if isinstance(inner, Mapping) else None
-    if not isinstance(schema, Mapping):
-        problems.append(("response_format.json_schema.schema", "is missing or no object"))
-        return None
-    return schema

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.wire.bodies import (
-    ANY_OBJECT,
     Faults,
     Neutral,
     each_of,
@@ -14,13 +13,13 @@ from rbee.wire.bodies import (
     kind_of,
     opened,
     part,
-    same,
     session,
     shown,
     stops,
     whole,
 )
-from rbee.wire.fields import MEBIBYTE, items, number, text
+from rbee.wire.fields import MEBIBYTE, items, number, plain, text
+from rbee.wire.formats import schema_of
 from rbee.wire.jobs import JobSpec, Message, Role
 from rbee.wire.openai.sampling import Sampled, sampling
 from rbee.wire.responses.items import messages_of
@@ -39,6 +38,7 @@ _NEUTRAL: Neutral = {
     "truncation": (None, "disabled"),
 }
 _NEUTRAL_REASONING: Neutral = {"effort": (None, "none"), "generate_summary": (None,), "summary": (None, "auto")}
+_NEUTRAL_TEXT: Neutral = {"verbosity": (None, "medium")}
 _NAMES: Mapping[str, str] = {"messages": "input", "tool": "tool_choice.name"}
 
 
@@ -90,7 +90,7 @@ class _Body(Sampled):
     store: bool | None = None
     stream: bool | None = None
     max_output_tokens: int | None = number(low=1, high=2**31, default=None)
-    stop: str | tuple[str, ...] | None = items(longest=4, default=None)
+    stop: str | tuple[str, ...] | None = plain(None)
     parallel_tool_calls: bool | None = None
     top_logprobs: int | None = number(low=0, high=20, default=None)
     include: tuple[str, ...] | None = None
@@ -101,12 +101,6 @@ class _Body(Sampled):
     user: str | None = text(longest=1000, default=None)
     prompt_cache_key: str | None = text(longest=1000, default=None)
     text: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Schema:
-    schema: Mapping[str, Any]
-    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,20 +161,8 @@ def _logprobs(read: _Body, faults: Faults) -> int | None:
 
 
 def _schema(config: Mapping[str, Any], faults: Faults) -> Mapping[str, Any] | None:
-    if not same(config.get("verbosity"), None) and config["verbosity"] != "medium":
-        faults.refuse("text.verbosity", config["verbosity"])
-    wanted = config.get("format")
-    match kind_of(wanted, "text"):
-        case "text":
-            return None
-        case "json_object":
-            return ANY_OBJECT
-        case "json_schema":
-            read = part(_Schema, wanted, "text.format", faults)
-            return None if read is None else read.schema
-        case kind:
-            faults.add("text.format.type", f"is {kind!r}, expected text, json_object or json_schema")
-            return None
+    faults.refuse_unless_neutral(config, _NEUTRAL_TEXT, "text")
+    return schema_of(config.get("format"), "text.format", faults)
 
 
 def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:

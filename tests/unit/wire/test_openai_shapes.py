@@ -107,7 +107,10 @@ def test_tool_choices_are_read(choice: Any, read: Any) -> None:
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.schema"),
-        ({"response_format": "json"}, "response_format.type"),
+        ({"response_format": "json"}, "response_format"),
+        ({"response_format": "json_schema"}, "response_format"),
+        ({"response_format": {"json_schema": {"schema": {"type": "object"}}}}, "response_format.type"),
+        ({"response_format": {}}, "response_format.type"),
     ],
 )  # fmt: skip
 def test_wrong_tools_and_formats_are_refused_by_name(extra: Any, field: str) -> None:
