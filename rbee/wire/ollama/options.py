@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.wire.bodies import MOST_TOKENS, Faults, Neutral, part, seed, stops
-from rbee.wire.fields import items, number
+from rbee.wire.fields import number, plain
 from rbee.wire.openai import DEFAULT_MAX_TOKENS
 
 _NEUTRAL: Neutral = {
@@ -34,7 +34,7 @@ class Options:
     seed: int | None = number(low=-(2**63), high=2**63, default=None)
     num_predict: int | None = number(low=-2, high=2**31, default=None)
     num_ctx: int | None = number(low=1, high=2**31, default=None)
-    stop: str | tuple[str, ...] | None = items(longest=4, default=None)
+    stop: str | tuple[str, ...] | None = plain(None)
     ignore_eos: bool | None = None
 
 

@@ -4,6 +4,7 @@ from typing import Any
 import pytest
 
 from rbee.errors import InvalidRequest
+from rbee.llm_worker.calling.told import turns_of
 from rbee.llm_worker.template import TemplateRefused, Turn, render_chat
 from rbee.wire.jobs import Message, Role
 
@@ -27,6 +28,16 @@ def nobody(turns: Sequence[Turn], tools: Sequence[Tools] = ()) -> str:
 
 def test_messages_become_text() -> None:
     assert render_chat([SYSTEM, USER], plain, model="m") == "system:be brief|user:hi"
+
+
+def test_a_template_is_told_who_speaks() -> None:
+    def names(turns: Sequence[Turn], tools: Sequence[Tools] = ()) -> str:
+        return "|".join(f"{turn['role']} {turn.get('name')}" for turn in turns)
+
+    said = [SYSTEM, Message(role=Role.USER, content="hi", name="ann"), Message(role=Role.TOOL, content="1", name="t")]
+    assert render_chat(said[:2], names, model="m") == "system None|user ann"
+    assert render_chat(said, names, model="m") == "system None|user ann|user None"
+    assert [turn.get("name") for turn in turns_of(said)] == [None, "ann", "t"]
 
 
 def test_developer_is_todays_word_for_system() -> None:

@@ -103,6 +103,18 @@ def test_calls_and_what_they_gave_find_each_other() -> None:
     assert first.tool_call_id != second.tool_call_id
 
 
+def test_what_a_tool_gave_finds_the_call_of_that_tool() -> None:
+    calls = [{"function": {"name": name, "arguments": {}}} for name in ("weather", "time", "weather")]
+    told = [{"role": "tool", "tool_name": name, "content": name} for name in ("time", "weather", "weather", "tide")]
+    made = ollama.parse_chat(chat(messages=[USER, {"role": "assistant", "tool_calls": calls}, *told])).spec
+    assert made is not None
+    _, called, *results = made.messages or ()
+    weather, time, again = (call.id for call in called.tool_calls)
+    assert [(each.name, each.tool_call_id) for each in results] == [
+        ("time", time), ("weather", weather), ("weather", again), ("tide", None),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("given", "schema"), [("json", {"type": "object"}), ({"type": "array"}, {"type": "array"}), ("", None)]
 )
@@ -119,6 +131,13 @@ def test_a_prompt_is_what_a_user_says_unless_it_is_raw() -> None:
     assert raw is not None
     assert said.messages == (Message(role=Role.SYSTEM, content="Be brief."), Message(role=Role.USER, content="hi"))
     assert (raw.prompt, raw.messages) == ("hi", None)
+
+
+@pytest.mark.parametrize("stop", ["Observation:", ["Observation:"]])
+def test_one_text_may_end_an_answer(stop: Any) -> None:
+    made = ollama.parse_chat(chat(options={"stop": stop})).spec
+    assert made is not None
+    assert made.stop == ("Observation:",)
 
 
 @pytest.mark.parametrize(
@@ -143,6 +162,7 @@ def test_keep_alive(keep_alive: Any, leave: bool) -> None:
         ({"options": {"num_predict": 0}}, ["options.num_predict"]),
         ({"options": {"stop": ["a"] * 5}}, ["options.stop"]),
         ({"options": {"stop": [""]}}, ["options.stop"]),
+        ({"options": {"stop": "x" * 257}}, ["options.stop"]),
         ({"options": 3}, ["options"]),
         ({"messages": [{"role": "user", "content": "x", "images": ["AA=="]}]}, ["messages[0].images"]),
         ({"messages": [{"role": "king"}]}, ["messages[0].role"]),
