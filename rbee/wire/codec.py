@@ -18,6 +18,9 @@ T = TypeVar("T")
 Problem = tuple[str, str]
 _EMPTY = Rule()
 
+DEEPEST = 100
+"""Objects and lists within each other. What reads, checks and writes them calls itself for each; that has an end."""
+
 
 def parse_json(body: bytes) -> Any:
     """Return the JSON value in ``body``.
@@ -34,11 +37,14 @@ def parse_json(body: bytes) -> Any:
 def parse_text(body: str) -> Any:
     """Return the JSON value in ``body``; raises as ``parse_json``."""
     try:
-        return _DECODER.decode(body)
+        value = _DECODER.decode(body)
     except RecursionError:
-        raise InvalidRequest("body is nested too deep") from None
+        raise _too_deep() from None
     except ValueError as error:
         raise InvalidRequest(f"body is not JSON: {error}", hint="send an object, for example {}") from None
+    if body.count("{") + body.count("[") > DEEPEST and _is_too_deep(value):
+        raise _too_deep()
+    return value
 
 
 def dump_json(value: Any) -> str:
@@ -95,6 +101,21 @@ def invalid(problems: list[Problem]) -> InvalidRequest:
     return InvalidRequest(
         f"{first}{more}",
         details={"fields": [{"field": where, "problem": what} for where, what in problems]},
+    )
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        lists = (each.values() if type(each) is dict else each for each in level if type(each) in (dict, list))
+        level = [inner for each in lists for inner in each if type(inner) in (dict, list)]
+    return bool(level)
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(
+        f"body is nested too deep, expected at most {DEEPEST} objects and lists within each other",
+        hint="flatten it; a JSON schema can name what repeats in $defs",
     )
 
 

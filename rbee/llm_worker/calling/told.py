@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from rbee.errors import InvalidRequest
+from rbee.wire import codec
 from rbee.wire.jobs import Message, Role
 from rbee.wire.tools import Tool, ToolCall
 
@@ -92,8 +94,8 @@ def _name(message: Message) -> Turn:
 def _object(call: ToolCall) -> Any:
     """Return the arguments as an object; what a caller sends as somebody's call may be no JSON at all."""
     try:
-        return json.loads(call.arguments or "{}")
-    except ValueError:
+        return codec.parse_text(call.arguments or "{}")
+    except InvalidRequest:
         return {"arguments": call.arguments}
 
 
