@@ -1,6 +1,6 @@
 """The bodies of /api/chat, /api/generate, and of what only names a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +9,7 @@ from rbee.wire.fields import MEBIBYTE, items, number, text
 from rbee.wire.jobs import JobSpec, Message, Role
 from rbee.wire.ollama.history import messages_of
 from rbee.wire.ollama.models import name_of
-from rbee.wire.ollama.options import options_of, sampling
+from rbee.wire.ollama.options import leaves, options_of, sampling
 from rbee.wire.tools import TOOL_NAME, Tool
 
 _NEUTRAL: Neutral = {"think": (None, False)}
@@ -141,7 +141,7 @@ def _request(read: _Body, wanted: Mapping[str, Any], faults: Faults, *, chat: bo
     if wanted and not faults.found:
         spec = JobSpec(model=model, schema=schema, logprobs=logprobs, **wanted, **sampling(options))
         faults.of_generation(spec, _NAMES)
-    leave = _leaves(read.keep_alive, faults)
+    leave = leaves(read.keep_alive, faults)
     faults.done()
     return OllamaRequest(
         called=read.model,
@@ -173,15 +173,3 @@ def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
     if read is None:
         return None
     return Tool(name=read.name, description=read.description or "", parameters=read.parameters or {})
-
-
-def _leaves(keep_alive: Any, faults: Faults) -> bool:
-    """Say whether the model shall leave at once; when it leaves otherwise is the worker's own affair (idle_s)."""
-    if isinstance(keep_alive, str):
-        return keep_alive.strip().rstrip("smh") in _NO_TIME
-    if keep_alive is not None and (isinstance(keep_alive, bool) or not isinstance(keep_alive, int | float)):
-        faults.add("keep_alive", f"is {shown(keep_alive)}, expected seconds, or a time like 5m")
-    return keep_alive is not None and keep_alive == 0
-
-
-_NO_TIME: Sequence[str] = ("0", "0.0")

@@ -1,16 +1,11 @@
 """POST /v1/embeddings: texts to vectors."""
 
-import base64
-import binascii
-import math
-import sys
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rbee.errors import RbeeError, WorkerLost
-from rbee.wire import codec
+from rbee.errors import WorkerLost
+from rbee.wire import vectors
 from rbee.wire.bodies import Problem, session
 from rbee.wire.events import Failure, JobEvent, Vector
 from rbee.wire.fields import items, number, plain, text
@@ -58,22 +53,8 @@ class EmbeddingRequest:
     def _shown(self, packed: str) -> str | list[float]:
         if self.packed and self.dimensions is None:
             return packed
-        numbers = shortened(_unpacked(packed), self.dimensions)
-        return base64.b64encode(_little(numbers).tobytes()).decode() if self.packed else numbers.tolist()
-
-
-def shortened(numbers: "array[float]", dimensions: int | None) -> "array[float]":
-    """Return the first ``dimensions`` numbers, made one long again. Raises InvalidRequest where there are not so many.
-
-    What is left is a good vector only where the model was trained for it; OpenAI's were.
-    """
-    if dimensions is None or dimensions == len(numbers):
-        return numbers
-    if dimensions > len(numbers):
-        raise codec.invalid([("dimensions", f"is {dimensions}, the vectors of this model have {len(numbers)}")])
-    kept = numbers[:dimensions]
-    length = math.sqrt(math.fsum(each * each for each in kept)) or 1.0
-    return array("f", [each / length for each in kept])
+        numbers = vectors.shortened(vectors.unpacked(packed), self.dimensions)
+        return vectors.packed(numbers) if self.packed else numbers.tolist()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,20 +89,3 @@ def parse_embeddings(body: Any) -> EmbeddingRequest:
         packed=asked.encoding_format == "base64",
         session=session(asked.user),
     )
-
-
-def _unpacked(packed: str) -> "array[float]":
-    numbers = array("f")
-    try:
-        numbers.frombytes(base64.b64decode(packed, validate=True))
-    except (binascii.Error, ValueError):
-        raise RbeeError("the worker sent a vector that is none") from None
-    return _little(numbers)
-
-
-def _little(numbers: "array[float]") -> "array[float]":
-    """Return ``numbers`` with their bytes as they are on the wire, or back."""
-    if sys.byteorder == "big":
-        numbers = numbers[:]
-        numbers.byteswap()
-    return numbers

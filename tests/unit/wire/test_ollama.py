@@ -187,11 +187,20 @@ def test_texts_to_embed() -> None:
     assert (one.work, one.inputs, two.inputs, older.inputs) == (Work.EMBED, ("a",), ("a", "b"), ("a",))
 
 
-@pytest.mark.parametrize("wrong", [{"input": []}, {"input": [3]}, {"input": ""}, {}, {"input": "a", "dimensions": 3}])
+@pytest.mark.parametrize("wrong", [{"input": []}, {"input": [3]}, {"input": ""}, {}])
 def test_what_cannot_be_embedded_is_refused_by_name(wrong: dict[str, Any]) -> None:
-    assert wrong_fields({"model": "tiny", **wrong}, ollama.parse_embed) == [
-        "dimensions" if "dimensions" in wrong else "input"
-    ]
+    assert wrong_fields({"model": "tiny", **wrong}, ollama.parse_embed) == ["input"]
+
+
+@pytest.mark.parametrize(("wrong", "field"), [({"dimensions": -1}, "dimensions"), ({"keep_alive": [3]}, "keep_alive")])
+def test_how_to_embed_is_refused_by_name(wrong: dict[str, Any], field: str) -> None:
+    assert wrong_fields({"model": "tiny", "input": "a", **wrong}, ollama.parse_embed) == [field]
+
+
+def test_a_model_may_leave_after_it_has_embedded() -> None:
+    assert ollama.parse_embed({"model": "tiny", "input": "a", "keep_alive": "0s"}).leave
+    assert ollama.parse_embedding({"model": "tiny", "prompt": "a", "keep_alive": 0}).leave
+    assert not ollama.parse_embed({"model": "tiny", "input": "a", "keep_alive": "5m"}).leave
 
 
 def test_names_of_models() -> None:
@@ -248,9 +257,18 @@ def test_likelihoods_are_told() -> None:
 def test_vectors_come_in_the_order_of_their_texts() -> None:
     data = [base64.b64encode(struct.pack("<2f", n, 0.5)).decode() for n in range(2)]
     told = [Vector(index=1, data=data[1], tokens=1), Vector(index=0, data=data[0], tokens=1), ended()]
-    assert ollama.vectors(told)[0] == [[0.0, 0.5], [1.0, 0.5]]
+    wanted = ollama.parse_embed({"model": "tiny", "input": ["a", "b"], "dimensions": 0})
+    assert wanted.vectors(told)[0] == [[0.0, 0.5], [1.0, 0.5]]
     with pytest.raises(WorkerLost):
-        ollama.vectors(told[:1])
+        wanted.vectors(told[:1])
+
+
+def test_vectors_are_cut_to_so_many_dimensions_and_made_one_long_again() -> None:
+    told = [Vector(index=0, data=base64.b64encode(struct.pack("<3f", 3, 4, 12)).decode(), tokens=1), ended()]
+    (found,), _ = ollama.parse_embed({"model": "tiny", "input": "a", "dimensions": 2}).vectors(told)
+    assert found == pytest.approx([0.6, 0.8])
+    with pytest.raises(InvalidRequest, match="dimensions: is 4, the vectors of this model have 3"):
+        ollama.parse_embed({"model": "tiny", "input": "a", "dimensions": 4}).vectors(told)
 
 
 def test_models_are_what_the_official_client_reads() -> None:
