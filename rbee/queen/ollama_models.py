@@ -68,9 +68,10 @@ async def ollama_pull(request: Request) -> HTTPResponse | None:
     queen: Queen = request.app.ctx.queen
     only_operator(request, "download models")
     wanted = ollama.parse_pull(codec.parse_json(request.body))
-    pool = home_of(wanted.model, queen.pools.view(), queen.jobs.names)
-    log.event("model.pull", model=wanted.model, pool=pool, request_id=request.ctx.request_id)
-    lines = _pulling(queen, wanted.model, pool)
+    model = queen.jobs.names.canonical(wanted.model)
+    pool = home_of(model, queen.pools.view(), queen.jobs.names)
+    log.event("model.pull", model=model, pool=pool, request_id=request.ctx.request_id)
+    lines = _pulling(queen, model, pool)
     if wanted.stream:
         await ndjson.stream(request, failing_inside(lines))
         return None

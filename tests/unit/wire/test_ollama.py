@@ -207,6 +207,8 @@ def test_names_of_models() -> None:
     assert [ollama.name_of(each) for each in ("tiny", "tiny:latest", "hf.co/a/b", "file:/m.gguf")] == [
         "tiny", "tiny", "hf:a/b", "file:/m.gguf",
     ]  # fmt: skip
+    assert ollama.name_of("hf.co/a/b:q4_k_m") == "hf:a/b:Q4_K_M"
+    assert ollama.name_of("https://huggingface.co/a/b:b-Q4_K_M.gguf") == "hf:a/b::file=b-Q4_K_M.gguf"
     assert ollama.parse_name({"name": "tiny"}) == "tiny"
     assert wrong_fields({}, ollama.parse_name) == ["model"]
 
