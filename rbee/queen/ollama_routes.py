@@ -9,13 +9,13 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from rbee import log
-from rbee.daemon import ndjson
+from rbee.daemon import failures, ndjson
 from rbee.daemon.app import App, limited, reply
 from rbee.errors import RbeeError
 from rbee.orchestrator_core.admission import context_of
 from rbee.queen import asking, ollama_models
 from rbee.queen.closing import closing
-from rbee.queen.ollama_models import AWAKE, failing_inside, only_operator
+from rbee.queen.ollama_models import AWAKE, only_operator
 from rbee.queen.queen import Queen
 from rbee.wire import codec, ollama
 from rbee.wire.events import JobEvent
@@ -73,7 +73,7 @@ async def _say(request: Request, wanted: ollama.OllamaRequest) -> HTTPResponse |
     answer = ollama.Answer(model=wanted.called, chat=wanted.chat, now=_now, took_ns=_since_now())
     lines = _lines(request, wanted, answer)
     if wanted.stream:
-        await ndjson.stream(request, failing_inside(lines))
+        await ndjson.stream(request, failures.inside(lines, ollama.error_body))
         return None
     async with closing(lines) as told:
         return reply(answer.joined([line async for line in told]))
