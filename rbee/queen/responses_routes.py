@@ -94,9 +94,7 @@ async def _conversation(request: Request, previous: str) -> tuple[Message, ...]:
     """
     queen: Queen = request.app.ctx.queen
     if queen.settings.retain_text_s == 0:
-        what = (
-            f"is {previous[:80]}, but this queen keeps none (retain_text_s is 0); send the conversation as input"
-        )
+        what = f"is {previous[:80]}, but this queen keeps none (retain_text_s is 0); send the conversation as input"
         raise codec.invalid([("previous_response_id", what)])
     kept = await _find(request, previous)
     answer = await _answer(queen, kept)

@@ -95,12 +95,12 @@ def from_dict(kind: type[T], data: Any, *, lenient: bool = False) -> T:
 
 
 def invalid(problems: list[Problem]) -> InvalidRequest:
-    """Return the one error that names all ``problems``."""
+    """Return the one error that names all ``problems``, as far as anybody would read them."""
     first = "; ".join(f"{where}: {what}" if where else f"body {what}" for where, what in problems[:5])
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
     return InvalidRequest(
         f"{first}{more}",
-        details={"fields": [{"field": where, "problem": what} for where, what in problems]},
+        details={"fields": [{"field": where, "problem": what} for where, what in problems[:_MOST_PROBLEMS]]},
     )
 
 
@@ -123,6 +123,7 @@ def _no_constant(word: str) -> Any:
     raise ValueError(f"{word} is not a JSON number")
 
 
+_MOST_PROBLEMS = 100
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ATOMS = frozenset({str, int, float, bool, type(None)})
@@ -201,14 +202,12 @@ def _items(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem]
         problems.append((where, f"has {len(data)} items, expected at most {rule.longest}"))
     if rule.shortest and len(data) < rule.shortest:
         problems.append((where, f"has {len(data)} items, expected at least {rule.shortest}"))
-    return (
-        tuple(
-            _value(kind, item, f"{where}[{n}]", _EMPTY, problems, lenient)
-            for n, item in enumerate(data[: rule.longest or 1000])
-        )
-        if len(problems) < 100
-        else ()
-    )
+    values: list[Any] = []
+    for n, item in enumerate(data[: rule.longest]):
+        if len(problems) >= _MOST_PROBLEMS:
+            break
+        values.append(_value(kind, item, f"{where}[{n}]", _EMPTY, problems, lenient))
+    return tuple(values)
 
 
 def _mapping(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem], lenient: bool) -> dict[str, Any]:

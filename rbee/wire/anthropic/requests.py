@@ -24,12 +24,15 @@ from rbee.wire.jobs import JobSpec
 from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
 
 _NEUTRAL: Neutral = {
+    "compaction": (None,),
     "container": (None,),
     "context_management": (None,),
     "mcp_servers": (None, []),
     "speed": (None, "standard"),
     "thinking": (None, {"type": "disabled"}),
+    "thread": (None,),
 }
+_NEUTRAL_TOOL: Neutral = {"allowed_callers": (None, ["direct"])}
 _NEUTRAL_CONFIG: Neutral = {"effort": (None,), "task_budget": (None,)}
 _NAMES: Mapping[str, str] = {"stop": "stop_sequences", "schema": "output_config.format", "tool": "tool_choice.name"}
 _CHOICES: Mapping[str, ToolChoice] = {
@@ -84,6 +87,7 @@ class _Tool:
     name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
     description: str | None = text(longest=65_536, default=None)
     input_schema: Mapping[str, Any] = plain()
+    input_examples: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -142,13 +146,16 @@ def _spec(read: _Counted, limit: int, faults: Faults) -> JobSpec:
 
 
 def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
-    if kind_of(tool, "custom") not in ("custom", "null"):
+    if not isinstance(tool, Mapping) or kind_of(tool, "custom") not in ("custom", "null"):
         faults.add(f"{where}.type", f"is {kind_of(tool)!r}, only tools of the caller's own (custom) are supported here")
         return None
+    faults.refuse_unless_neutral(tool, _NEUTRAL_TOOL, where)
     read = part(_Tool, tool, where, faults)
     if read is None:
         return None
-    return Tool(name=read.name, description=read.description or "", parameters=read.input_schema)
+    # the model is shown the schema, and an example in it says nothing about what is valid
+    examples = {"examples": list(read.input_examples)} if read.input_examples else {}
+    return Tool(name=read.name, description=read.description or "", parameters={**read.input_schema, **examples})
 
 
 def _choice(wanted: Any, faults: Faults) -> tuple[ToolChoice, str | None, bool]:

@@ -16,9 +16,12 @@ _NEUTRAL: Neutral = {"think": (None, False)}
 _NEUTRAL_GENERATE: Neutral = {
     **_NEUTRAL,
     "context": (None, []),
+    "height": (None, 0),
     "images": (None, []),
+    "steps": (None, 0),
     "suffix": (None, ""),
     "template": (None, ""),
+    "width": (None, 0),
 }
 _NAMES: Mapping[str, str] = {"stop": "options.stop", "schema": "format"}
 

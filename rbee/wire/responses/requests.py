@@ -37,7 +37,13 @@ _NEUTRAL: Neutral = {
     "prompt": (None,),
     "truncation": (None, "disabled"),
 }
-_NEUTRAL_REASONING: Neutral = {"effort": (None, "none"), "generate_summary": (None,), "summary": (None, "auto")}
+_NEUTRAL_REASONING: Neutral = {
+    "effort": (None, "none"),
+    "generate_summary": (None,),
+    "mode": (None, "standard"),
+    "summary": (None, "auto"),
+}
+_NEUTRAL_TOOL: Neutral = {"allowed_callers": (None, ["direct"]), "async": (None, False)}
 _NEUTRAL_TEXT: Neutral = {"verbosity": (None, "medium")}
 _NAMES: Mapping[str, str] = {"messages": "input", "tool": "tool_choice.name"}
 
@@ -169,6 +175,7 @@ def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
     if kind_of(tool) != "function":
         faults.add(joined(where, "type"), f"is {kind_of(tool)!r}, only function is supported here")
         return None
+    faults.refuse_unless_neutral(tool, _NEUTRAL_TOOL, where)
     read = part(_Function, tool, where, faults)
     if read is None:
         return None

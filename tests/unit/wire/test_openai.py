@@ -351,3 +351,8 @@ def test_who_speaks_is_told_to_the_model() -> None:
     messages = [{"role": "system", "content": "x", "name": "boss"}, {"role": "user", "content": "y", "name": "ann"}]
     made = openai.parse_chat(chat(messages=messages)).generation["messages"]
     assert [message.name for message in made] == ["boss", "ann"]
+
+
+def test_of_many_wrong_fields_a_hundred_are_named() -> None:
+    parts = [{"type": "image_url"}] * 5000
+    assert len(wrong_fields(chat(messages=[{"role": "user", "content": parts}]))) == 100
