@@ -24,7 +24,7 @@ def _message(message: Any, where: str, problems: list[Problem]) -> Any:
     told = {str(key): value for key, value in message.items()}
     if isinstance(told.get("content"), list):
         told["content"] = joined(told["content"], f"{where}.content", problems)
-    if told.get("role") == "assistant" and told.get("content") is None:
+    if told.get("role") == "assistant" and told.get("content") in (None, ""):
         told["content"] = told["refusal"] if isinstance(told.get("refusal"), str) else ""
     if told.get("role") == "tool" and told.get("tool_call_id") is None:
         problems.append((f"{where}.tool_call_id", "is missing"))
