@@ -8,6 +8,7 @@ from typing import Any
 from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.events import Call, End, JobEvent, Started, StopReason, Token
+from rbee.wire.functions import arguments_of
 from rbee.wire.sse import Frame
 
 Json = dict[str, Any]
@@ -117,21 +118,12 @@ class Answer:
         if block["type"] == "text":
             block["text"] = said
         else:
-            block["input"] = arguments(said)
+            block["input"] = arguments_of(said)
         return [_frame("content_block_stop", index=self._index)]
 
     @property
     def _index(self) -> int:
         return len(self._blocks) - 1
-
-
-def arguments(said: str) -> Json:
-    """Return the arguments of a call as an object; those of an answer that was cut short are none."""
-    try:
-        read = codec.parse_text(said or "{}")
-    except RbeeError:
-        return {}
-    return read if isinstance(read, dict) else {}
 
 
 def error_body(error: RbeeError, request_id: str = "") -> Json:

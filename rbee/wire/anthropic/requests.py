@@ -9,7 +9,6 @@ from rbee.wire.bodies import (
     MOST_TOKENS,
     Faults,
     Neutral,
-    each_of,
     given,
     kind_of,
     opened,
@@ -20,6 +19,7 @@ from rbee.wire.bodies import (
 )
 from rbee.wire.fields import items, number, plain, text
 from rbee.wire.formats import schema_of
+from rbee.wire.functions import tools_of
 from rbee.wire.jobs import JobSpec
 from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
 
@@ -70,7 +70,7 @@ class _Counted:
     seed: int | None = number(low=0, high=2**32 - 2, default=None)
     ignore_eos: bool | None = None
     stream: bool | None = None
-    tools: tuple[Any, ...] | None = items(longest=128, default=None)
+    tools: Any = None
     tool_choice: Mapping[str, Any] | None = None
     metadata: _Metadata | None = None
     output_config: Mapping[str, Any] | None = None
@@ -131,7 +131,7 @@ def _spec(read: _Counted, limit: int, faults: Faults) -> JobSpec:
         temperature=1.0 if read.temperature is None else read.temperature,
         top_p=1.0 if read.top_p is None else read.top_p,
         stop=tuple(read.stop_sequences or ()),
-        tools=each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults)),
+        tools=tools_of(read.tools, faults, lambda tool, place: _tool(tool, place, faults)),
         tool_choice=choice,
         tool=tool,
         parallel_tool_calls=parallel,

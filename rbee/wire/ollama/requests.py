@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rbee.wire.bodies import ANY_OBJECT, Faults, Neutral, each_of, opened, part, shown, whole
-from rbee.wire.fields import MEBIBYTE, items, number, text
+from rbee.wire.bodies import ANY_OBJECT, Faults, Neutral, opened, shown, whole
+from rbee.wire.fields import MEBIBYTE, number, text
+from rbee.wire.functions import function_of, tools_of
 from rbee.wire.jobs import JobSpec, Message, Role
 from rbee.wire.ollama.history import messages_of
 from rbee.wire.ollama.models import name_of
 from rbee.wire.ollama.options import leaves, options_of, sampling
-from rbee.wire.tools import TOOL_NAME, Tool
+from rbee.wire.tools import Tool
 
 _NEUTRAL: Neutral = {"think": (None, False)}
 _NEUTRAL_GENERATE: Neutral = {
@@ -66,7 +67,7 @@ class _Body:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chat(_Body):
     messages: Any = None
-    tools: tuple[Any, ...] | None = items(longest=128, default=None)
+    tools: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,13 +75,6 @@ class _Generate(_Body):
     prompt: str | None = text(longest=MEBIBYTE, default=None)
     system: str | None = text(longest=MEBIBYTE, default=None)
     raw: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Function:
-    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
-    description: str | None = text(longest=65_536, default=None)
-    parameters: Mapping[str, Any] | None = None
 
 
 def parse_name(body: Any) -> str:
@@ -108,7 +102,7 @@ def parse_chat(body: Any) -> OllamaRequest:
     faults.refuse_unless_neutral(opened(body), _NEUTRAL)
     read = whole(_Chat, body, faults)
     messages = messages_of(read.messages, "messages", faults) if read.messages else ()
-    tools = each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults))
+    tools = tools_of(read.tools, faults, lambda tool, place: _tool(tool, place, faults))
     wanted = {"messages": messages, "tools": tools} if messages else {}
     return _request(read, wanted, faults, chat=True)
 
@@ -172,7 +166,4 @@ def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
     if not isinstance(tool, Mapping) or tool.get("type", "function") not in (None, "function"):
         faults.add(where, f"is {shown(tool)}, expected a tool of type function")
         return None
-    read = part(_Function, tool.get("function"), f"{where}.function", faults)
-    if read is None:
-        return None
-    return Tool(name=read.name, description=read.description or "", parameters=read.parameters or {})
+    return function_of(tool.get("function"), f"{where}.function", faults)

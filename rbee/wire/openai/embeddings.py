@@ -6,11 +6,10 @@ from typing import Any
 
 from rbee.errors import WorkerLost
 from rbee.wire import vectors
-from rbee.wire.bodies import Problem, session
+from rbee.wire.bodies import Faults, Problem, opened, session, whole
 from rbee.wire.events import Failure, JobEvent, Vector
 from rbee.wire.fields import items, number, plain, text
 from rbee.wire.jobs import Generation, Work
-from rbee.wire.openai.reading import opened, read
 from rbee.wire.openai.requests import texts_of
 
 MOST_INPUTS = 2048
@@ -78,10 +77,10 @@ def parse_embeddings(body: Any) -> EmbeddingRequest:
     Raises:
         InvalidRequest: ``details["fields"]`` names every wrong field.
     """
-    data, problems = opened(body, {})
-    if "input" in data:
-        data["input"] = texts_of(data["input"], "input", problems)
-    asked = read(_Body, data, problems)
+    given, faults = opened(body), Faults()
+    said = {"input": texts_of(given["input"], "input", faults)} if "input" in given else {}
+    asked = whole(_Body, {**given, **said}, faults)
+    faults.done()
     return EmbeddingRequest(
         model=asked.model,
         generation={"work": Work.EMBED, "inputs": asked.input},

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.errors import WorkerLost
-from rbee.wire.bodies import Problem, session
+from rbee.wire.bodies import Faults, Neutral, Problem, opened, session, whole
 from rbee.wire.events import Failure, JobEvent, Score
 from rbee.wire.fields import MEBIBYTE, items, number, text
 from rbee.wire.jobs import Generation, Work
 from rbee.wire.openai.embeddings import MOST_INPUTS
-from rbee.wire.openai.reading import opened, read
+
+_NEUTRAL: Neutral = {"rank_fields": (None, [], ["text"]), "max_chunks_per_doc": (None,)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,10 +70,12 @@ def parse_rerank(body: Any) -> RerankRequest:
     Raises:
         InvalidRequest: ``details["fields"]`` names every wrong field.
     """
-    data, problems = opened(body, {"rank_fields": (None, [], ["text"]), "max_chunks_per_doc": (None,)})
-    if isinstance(data.get("documents"), list):
-        data["documents"] = [_text_of(each) for each in data["documents"]]
-    asked = read(_Body, data, problems)
+    given, faults = opened(body), Faults()
+    faults.refuse_unless_neutral(given, _NEUTRAL)
+    documents = given.get("documents")
+    said = {"documents": [_text_of(each) for each in documents]} if isinstance(documents, list) else {}
+    asked = whole(_Body, {**given, **said}, faults)
+    faults.done()
     return RerankRequest(
         model=asked.model,
         generation={"work": Work.RERANK, "inputs": asked.documents, "query": asked.query},

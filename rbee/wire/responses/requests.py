@@ -7,23 +7,22 @@ from typing import Any
 from rbee.wire.bodies import (
     Faults,
     Neutral,
-    each_of,
     given,
     joined,
     kind_of,
     opened,
-    part,
     session,
     shown,
     stops,
     whole,
 )
-from rbee.wire.fields import MEBIBYTE, items, number, plain, text
+from rbee.wire.fields import MEBIBYTE, number, plain, text
 from rbee.wire.formats import schema_of
+from rbee.wire.functions import choice_of, function_of, tools_of
 from rbee.wire.jobs import JobSpec, Message, Role
 from rbee.wire.openai.sampling import Sampled, sampling
 from rbee.wire.responses.items import messages_of
-from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
+from rbee.wire.tools import Tool
 
 LIKELIHOODS = "message.output_text.logprobs"
 _INCLUDES = (LIKELIHOODS, "reasoning.encrypted_content")
@@ -101,20 +100,12 @@ class _Body(Sampled):
     top_logprobs: int | None = number(low=0, high=20, default=None)
     include: tuple[str, ...] | None = None
     metadata: Mapping[str, str] | None = None
-    tools: tuple[Any, ...] | None = items(longest=128, default=None)
+    tools: Any = None
     tool_choice: Any = None
     reasoning: Mapping[str, Any] | None = None
     user: str | None = text(longest=1000, default=None)
     prompt_cache_key: str | None = text(longest=1000, default=None)
     text: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Function:
-    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
-    description: str | None = text(longest=65_536, default=None)
-    parameters: Mapping[str, Any] | None = None
-    strict: bool | None = None
 
 
 def parse(body: Any) -> ResponseRequest:
@@ -144,12 +135,12 @@ def parse(body: Any) -> ResponseRequest:
 
 
 def _generation(read: _Body, faults: Faults) -> dict[str, Any]:
-    choice, tool = _choice(read.tool_choice, faults)
+    choice, tool = choice_of(read.tool_choice, faults)
     return {
         **sampling(read, read.max_output_tokens),
         "stop": stops(read.stop),
         "schema": _schema(read.text or {}, faults),
-        "tools": each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults)),
+        "tools": tools_of(read.tools, faults, lambda tool, place: _tool(tool, place, faults)),
         "tool_choice": choice,
         "tool": tool,
         "parallel_tool_calls": read.parallel_tool_calls is not False,
@@ -176,21 +167,7 @@ def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
         faults.add(joined(where, "type"), f"is {kind_of(tool)!r}, only function is supported here")
         return None
     faults.refuse_unless_neutral(tool, _NEUTRAL_TOOL, where)
-    read = part(_Function, tool, where, faults)
-    if read is None:
-        return None
-    return Tool(name=read.name, description=read.description or "", parameters=read.parameters or {})
-
-
-def _choice(wanted: Any, faults: Faults) -> tuple[ToolChoice, str | None]:
-    if wanted is None:
-        return ToolChoice.AUTO, None
-    if isinstance(wanted, str) and wanted in list(ToolChoice):
-        return ToolChoice(wanted), None
-    if kind_of(wanted) == "function" and isinstance(wanted.get("name"), str):
-        return ToolChoice.REQUIRED, wanted["name"]
-    faults.add("tool_choice", f"is {shown(wanted)}, expected auto, none, required, or a function by its name")
-    return ToolChoice.AUTO, None
+    return function_of(tool, where, faults)
 
 
 def _echo(read: _Body) -> dict[str, Any]:

@@ -97,8 +97,8 @@ def test_tool_choices_are_read(choice: Any, read: Any) -> None:
     [
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0]"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].name"),
-        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].name"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"tools": {}}, "tools"),
         ({"tools": [TOOL, TOOL]}, "tools"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "other"}}}, "tool_choice"),
