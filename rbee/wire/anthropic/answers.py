@@ -129,7 +129,17 @@ class Answer:
 def error_body(error: RbeeError, request_id: str = "") -> Json:
     """Return ``error`` in Anthropic's shape."""
     kind = _TYPES.get(error.http_status, "api_error" if error.http_status >= 500 else "invalid_request_error")
-    return {"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id or None}
+    inner = {"type": kind, "message": error.message, **_thread_refused(error)}
+    return {"type": "error", "error": inner, "request_id": request_id or None}
+
+
+def _thread_refused(error: RbeeError) -> Json:
+    """Return what tells the official client to send the whole conversation; its tool runner then does."""
+    fields = error.details.get("fields")
+    named = [each.get("field") for each in fields if isinstance(each, Mapping)] if isinstance(fields, list) else []
+    if "thread" not in named:
+        return {}
+    return {"details": {**error.details, "error_code": "thread_unsupported_request", "unsupported": []}}
 
 
 def error_frame(error: RbeeError) -> Frame:
