@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from rbee import __version__, config
+from rbee import __version__, config, log
 from rbee.adapters import host as host_facts
 from rbee.adapters import llama_builds, places
 from rbee.adapters.drain_flag import FileDrainFlag
@@ -55,10 +55,10 @@ def open_pool(
     )
     store = open_store(models_dir, roots, catalog.merged(settings.models), neighbours=neighbours)
     return PoolService(
-        pool_facts(settings, url or f"http://{settings.pool.bind}", lib),
+        pool_facts(settings, url or f"http://{settings.pool.bind}"),
         units=open_units(settings, environ),
         models=store,
-        gpus=GpuProbe(lib=lib),
+        gpus=GpuProbe(lib=lib, mode=mode),
         host=host_facts.HostProbe(models_dir, slices=places.workers_group(mode), cache_dir=kept.folder(mode, environ)),
         book=FileLedgerBook(state),
         control=HttpWorkerControl(),
@@ -66,6 +66,7 @@ def open_pool(
         checkout=GitCheckout(Path(settings.pool.repo) if settings.pool.repo else None),
         now_ms=now_ms,
         condition=condition,
+        warn=log.warning,
     )
 
 
@@ -86,10 +87,10 @@ def _connector(settings: Settings, environ: Mapping[str, str]) -> Callable[[str,
     return connect
 
 
-def pool_facts(settings: Settings, url: str, lib: Path | None = None) -> PoolFacts:
+def pool_facts(settings: Settings, url: str) -> PoolFacts:
     """Return what the pool's logic needs to know of its settings.
 
-    Workers listen on the host that the pool itself is reached at. ``lib`` is where llama.cpp's libraries lie.
+    Workers listen on the host that the pool itself is reached at.
     """
     low, high = settings.pool.port_range
     url = settings.pool.url or url
@@ -100,7 +101,6 @@ def pool_facts(settings: Settings, url: str, lib: Path | None = None) -> PoolFac
         version=__version__,
         worker_host=worker_host(url),
         ports=range(low, high + 1),
-        backends=tuple(llama_builds.backends(lib)),
         ctx=settings.worker.ctx,
         slots=settings.worker.slots,
         idle_s=settings.worker.idle_s,

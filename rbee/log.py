@@ -95,8 +95,26 @@ def error(what: str, **facts: Any) -> None:
     event(what, level=ERROR, **facts)
 
 
+def foreign(what: str, error: BaseException, **facts: Any) -> None:
+    """Log a failure that is none of ours as an error: of what kind it is, and where it came from.
+
+    Never its text, in which may be what somebody asked a model: grammars, templates and decoders quote it.
+    """
+    event(what, level=ERROR, **facts, error=type(error).__name__, trace=_trace(error))
+
+
 def debug(what: str, **facts: Any) -> None:
     event(what, level=DEBUG, **facts)
+
+
+def _trace(error: BaseException) -> str | None:
+    """Return where it broke, innermost first."""
+    frames: list[str] = []
+    trace = error.__traceback__
+    while trace is not None:
+        frames.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/rbee/')[2]}:{trace.tb_lineno}")
+        trace = trace.tb_next
+    return " ".join(reversed(frames[-8:])) or None
 
 
 def _goes_to_journald() -> bool:

@@ -47,6 +47,16 @@ def remove(layout: Layout, installed: list[Path]) -> None:
                 _remove_empty(layout.real(ours))
 
 
+def forget(layout: Layout) -> None:
+    """Remove what is left of conversations that workers kept, after a crash say: nobody would do it later."""
+    for cache in layout.caches:
+        for left in layout.real(cache).glob("rbee-worker-*"):
+            if left.is_symlink():
+                left.unlink()
+            else:
+                shutil.rmtree(left)
+
+
 def _remove_empty(folder: Path) -> None:
     with contextlib.suppress(OSError):  # somebody keeps something of his own there
         folder.rmdir()

@@ -24,12 +24,13 @@ def install(place: Layout) -> None:
 
 
 def uninstall(place: Layout) -> None:
-    """Stop everything and remove what ``install`` wrote, and nothing else."""
+    """Stop everything, and remove what ``install`` and sleeping workers wrote, and nothing else."""
     manifest = place.real(place.manifest)
     if not manifest.exists():
         raise ToolError(f"no {manifest}: rbee is not installed here")
     _check_writable(place)
     activate.stop(place)
+    files.forget(place)
     files.remove(place, _read_manifest(place))
     shutil.rmtree(place.real(place.venv))
     activate.reload(place)

@@ -1,5 +1,6 @@
 """Where the parts of an installation go."""
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,7 +12,10 @@ SEARCHED_PREFIXES = (Path("/usr"), Path("/usr/local"))
 
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """Absolute paths as they are on the machine that rbee is for; ``destdir`` is where they are written to now."""
+    """Absolute paths as they are on the machine that rbee is for; ``destdir`` is where they are written to now.
+
+    ``caches`` are the folders in which systemd makes one for each worker that keeps conversations.
+    """
 
     venv: Path
     bin: Path
@@ -21,6 +25,7 @@ class Layout:
     units: Path
     sysusers: Path | None = None
     tmpfiles: Path | None = None
+    caches: tuple[Path, ...] = ()
     destdir: Path = Path("/")
 
     @property
@@ -45,6 +50,7 @@ def system(prefix: Path, destdir: Path) -> Layout:
         units=systemd / "systemd" / "system",
         sysusers=systemd / "sysusers.d" / "rbee.conf",
         tmpfiles=systemd / "tmpfiles.d" / "rbee.conf",
+        caches=(Path("/var/cache/private"), Path("/var/cache")),
         destdir=destdir,
     )
 
@@ -59,6 +65,7 @@ def user(home: Path) -> Layout:
         config=home / ".config" / "rbee" / "rbee.toml",
         units_from=CHECKOUT / "units" / "user",
         units=share / "systemd" / "user",
+        caches=(Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache"),),
     )
 
 

@@ -4,13 +4,15 @@ Neither is llama_cpp imported (that is slow) nor a library loaded (that opens dr
 library beside libllama.so, and each kind of GPU has a device node.
 """
 
+import grp
 import importlib.util
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbee.pool_core import sandbox
+from rbee.pool_core.unit import Mode
 from rbee.wire.pools import Build
 from rbee.wire.workers import Backend
 
@@ -23,19 +25,19 @@ _HOW = "docs/backends.md says how it is built with it"
 
 @dataclass(frozen=True, slots=True)
 class _Kind:
-    """``node`` is what a worker has to open; without it there is no device, or no ``driver`` for it."""
+    """A worker has to open one of ``nodes``; where there is none there is no device, or no ``driver`` for it."""
 
     name: str
     library: str
-    node: str = ""
+    nodes: tuple[str, ...] = ()
     driver: str = ""
 
 
 _KINDS = (
     _Kind(Backend.CPU.value, "ggml-cpu"),
-    _Kind(Backend.CUDA.value, "ggml-cuda", "dev/nvidiactl", "the NVIDIA driver"),
-    _Kind(Backend.ROCM.value, "ggml-hip", "dev/kfd", "the amdgpu driver with compute support"),
-    _Kind(Backend.VULKAN.value, "ggml-vulkan", "dev/dri", "a graphics driver"),
+    _Kind(Backend.CUDA.value, "ggml-cuda", ("dev/nvidiactl",), "the NVIDIA driver"),
+    _Kind(Backend.ROCM.value, "ggml-hip", ("dev/kfd",), "the amdgpu driver with compute support"),
+    _Kind(Backend.VULKAN.value, "ggml-vulkan", ("dev/dri/renderD*", "dev/nvidiactl"), "a graphics driver"),
     _Kind(RPC, "ggml-rpc"),
 )
 
@@ -50,52 +52,71 @@ def lib_folder(configured: str, environ: Mapping[str, str]) -> Path | None:
     return next((Path(folder, "lib") for folder in folders or ()), None)
 
 
-def builds(lib: Path | None, root: Path = Path("/")) -> tuple[Build, ...]:
+def builds(lib: Path | None, root: Path = Path("/"), mode: Mode = Mode.SYSTEM) -> tuple[Build, ...]:
     """Return each backend, carried or not, with what stands between it and a worker.
 
     Args:
         lib: the folder of libllama.so.
         root: where /dev is.
+        mode: which manager has the workers: the system's gives each a user of its own, who owns nothing.
     """
     there = _libraries(lib)
-    return tuple(_build(kind, there, root) for kind in _KINDS)
+    return tuple(_build(kind, lib, there, root, mode) for kind in _KINDS)
 
 
-def backends(lib: Path | None, root: Path = Path("/")) -> tuple[Backend, ...]:
-    """Return what workers here can run on. The CPU is tried whatever the files are called."""
-    usable = {build.name for build in builds(lib, root) if not build.problem}
-    return (Backend.CPU, *(each for each in Backend if each is not Backend.CPU and each.value in usable))
-
-
-def _build(kind: _Kind, there: frozenset[str], root: Path) -> Build:
+def _build(kind: _Kind, lib: Path | None, there: frozenset[str], root: Path, mode: Mode) -> Build:
     carried = any(name.startswith(f"lib{kind.library}") for name in there)
     if not there:
-        return Build(name=kind.name, carried=False, problem="no libllama.so is found on this host")
-    problem = next(_problems(kind, root, carried=carried), "")
+        where = "llama_cpp is not installed here" if lib is None else f"there is no libllama.so in {lib}"
+        return Build(name=kind.name, carried=False, problem=where)
+    problem = next(_problems(kind, root, mode, carried=carried), "")
     return Build(name=kind.name, carried=carried, problem=problem)
 
 
-def _problems(kind: _Kind, root: Path, *, carried: bool) -> Iterator[str]:
+def _problems(kind: _Kind, root: Path, mode: Mode, *, carried: bool) -> Iterator[str]:
     """Yield what is wrong, that first which would have to be mended first."""
-    node = root / kind.node if kind.node else None
-    if node is not None and not node.exists():
+    nodes = [node for pattern in kind.nodes for node in sorted(root.glob(pattern))]
+    if kind.nodes and not nodes:
         without = "" if carried else f", and llama.cpp here was built without {kind.name}"
-        yield f"there is no /{kind.node}: {kind.driver} is not loaded{without}"
+        yield f"there is no /{kind.nodes[0]}: {kind.driver} is not loaded{without}"
     if not carried:
         yield f"llama.cpp here was built without {kind.name}; {_HOW}"
-    if kind.name == Backend.CUDA and node is not None and not _may_open(node):
-        yield f"/{kind.node} may not be opened by workers: chmod 666 /dev/nvidia*"
+    if nodes and not any(_may_open(node, kind, mode) for node in nodes):
+        first = f"/{nodes[0].relative_to(root)}"
+        yield f"{first} may not be opened by workers: {_opening(first, kind, mode)}"
 
 
-def _may_open(node: Path) -> bool:
-    """Say whether a worker, which has a user of its own, may open a device; by its group it may open others."""
+def _may_open(node: Path, kind: _Kind, mode: Mode) -> bool:
+    """Say whether a worker may open a device. In a user's manager it is we; else somebody with the unit's groups.
+
+    What we may ourselves is no guide there: root may all, and the pool's user has groups that workers lack.
+    """
+    if mode is Mode.USER:
+        return os.access(node, os.R_OK | os.W_OK)
     found = node.stat()
-    return not stat.S_ISCHR(found.st_mode) or found.st_mode & 0o006 == 0o006 or os.access(node, os.R_OK | os.W_OK)
+    of_all, of_group = found.st_mode & 0o006 == 0o006, found.st_mode & 0o060 == 0o060
+    return of_all or (of_group and _group(found.st_gid) in sandbox.groups(kind.name))
+
+
+def _opening(node: str, kind: _Kind, mode: Mode) -> str:
+    if kind.name == Backend.CUDA:
+        return "chmod 666 /dev/nvidia*"
+    return (
+        "usermod -aG render $USER, then log in anew" if mode is Mode.USER else f"chgrp render {node}; chmod 660 {node}"
+    )
+
+
+def _group(gid: int) -> str:
+    try:
+        return grp.getgrgid(gid).gr_name
+    except KeyError:
+        return ""
 
 
 def _libraries(lib: Path | None) -> frozenset[str]:
-    """Return the names of the shared libraries in ``lib``; none where it holds no libllama.so, or some other."""
+    """Return the names of the shared libraries in ``lib``; none where it holds no libllama.so."""
     try:
-        return frozenset(each.name for each in lib.iterdir() if ".so" in each.name) if lib is not None else frozenset()
+        there = frozenset(each.name for each in lib.iterdir() if ".so" in each.name) if lib is not None else frozenset()
     except OSError:
         return frozenset()
+    return there if any(name.startswith("libllama.so") for name in there) else frozenset()

@@ -10,6 +10,7 @@ from pathlib import Path
 from rbee.adapters.gpus import amd
 from rbee.adapters.host import WORKERS
 from rbee.adapters.llama_builds import LIB_VARIABLE
+from rbee.adapters.systemd import kept
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid
 from rbee.pool_core.unit import Mode, Place
@@ -42,6 +43,8 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         stop_grace_s=settings.worker.stop_grace_s,
         render_nodes=amd.render_nodes,
         llama_lib=settings.worker.llama_lib or environ.get(LIB_VARIABLE, ""),
+        cache=str(kept.folder(mode, environ)),
+        rm=shutil.which("rm", path=f"/usr/bin:/bin:{environ.get('PATH', '')}") or "/bin/rm",
     )
 
 

@@ -9,9 +9,11 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TypeAlias
 
-from rbee.errors import NotFound, RbeeError, Timeout
+import rbee
+from rbee.errors import NoCapacity, NotFound, RbeeError, Timeout
 
 LEASH_S = 5.0
 """How long a program on a leash may take to end by itself after its standard input was closed."""
@@ -168,6 +170,29 @@ def beside(module: str, *arguments: str, stdin: int) -> "subprocess.Popen[bytes]
         env={"PYTHONPATH": path, "LANG": "C.UTF-8"},
         start_new_session=True,
     )
+
+
+def apart(what: str, program: str, input: bytes, *, timeout_s: float) -> tuple[int, str]:  # noqa: A002  (subprocess's own word)
+    """Run code that imports our modules in a bare Python of its own; return its exit status and what it said. Blocks.
+
+    Args:
+        what: this is, for a failure.
+
+    Raises:
+        Timeout: it ran longer, and was killed. NoCapacity: no process could be started.
+    """
+    here = str(Path(rbee.__file__).parents[1])  # an editable install is on no path
+    begin = f"import sys; sys.path[:] = sys.argv[1:]; {program}"
+    argv = [sys.executable, "-I", "-S", "-c", begin, here, *filter(None, sys.path)]
+    try:
+        done = subprocess.run(argv, input=input, capture_output=True, timeout=timeout_s, check=False)
+    except subprocess.TimeoutExpired:
+        raise Timeout(f"{what} took longer than {timeout_s:g} s", hint="try again shortly") from None
+    except OSError as error:
+        raise NoCapacity(
+            f"no process could be started for {what}: {error.strerror}", hint="try again shortly"
+        ) from None
+    return done.returncode, done.stdout.decode("utf-8", "replace")
 
 
 def ended(process: "subprocess.Popen[bytes]", within_s: float = 1.0) -> int:

@@ -1,7 +1,7 @@
 """What both command lines say of workers."""
 
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 from rbee.cli.output import Column
@@ -69,7 +69,7 @@ def show_worker(worker: WorkerStatus) -> dict[str, Any]:
         "worker": worker.id,
         "state": worker.state.value,
         "model": worker.model,
-        "backend": worker.backend.value if worker.gpu is None else f"{worker.backend.value}, gpu {worker.gpu}",
+        "backend": ", ".join([worker.backend.value, *_gpus(worker)]),
         "address": worker.address,
         "unit": worker.unit,
         "pool": worker.pool,
@@ -78,10 +78,20 @@ def show_worker(worker: WorkerStatus) -> dict[str, Any]:
         "memory": _memory(worker),
         "idle after": seconds_text(worker.idle_s) + (", keeps its conversations" if worker.keep else ""),
         "since": since,
+        "loaded in": None if worker.load_ms is None else seconds_text(worker.load_ms / 1000),
         "restarts": worker.restarts or None,
         "status": worker.status,
         "last exit": None if ended is None else f"{ended.result} {ended.code}".strip(),
     }
+
+
+def _gpus(worker: WorkerStatus) -> Iterator[str]:
+    """Yield each of its GPUs, with how much of the model it has where there are several."""
+    split = worker.split if len(worker.split) == len(worker.gpus) else ()
+    for n, gpu in enumerate(worker.gpus):
+        yield f"gpu {gpu} with {split[n]} %" if split else f"gpu {gpu}"
+    if not worker.gpus and worker.gpu is not None:
+        yield f"gpu {worker.gpu}"
 
 
 def _memory(worker: WorkerStatus) -> str | None:

@@ -12,6 +12,8 @@ from rbee.wire.workers import LogLine, SpawnEvent, WorkerSpec, WorkerStatus
 HASHING_S = 3600.0
 """Reading every byte of a large model again takes as long as the disk takes."""
 STOPPING_S = 120.0
+FALLING_ASLEEP_S = 3600.0
+"""The pool knows how much a worker may write before it sleeps, and gives up first."""
 
 
 class PoolClient(Operations):
@@ -40,7 +42,7 @@ class PoolClient(Operations):
         await self._http.call("POST", f"/v2/workers/{part(worker)}/drain", timeout_s=HASHING_S)
 
     async def evict_worker(self, worker: str) -> None:
-        await self._http.call("POST", f"/v2/workers/{part(worker)}/evict")
+        await self._http.call("POST", f"/v2/workers/{part(worker)}/evict", timeout_s=FALLING_ASLEEP_S)
 
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
         return await self._list(LogLine, f"/v2/workers/{part(worker)}/logs", {"lines": lines})

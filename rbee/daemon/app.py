@@ -1,6 +1,7 @@
 """The Sanic application every daemon starts from: envelopes, request ids, access, limits, /health, /metrics."""
 
 import asyncio
+import contextlib
 import os
 import re
 import typing
@@ -12,6 +13,7 @@ from urllib.parse import unquote
 import prometheus_client
 from prometheus_client import CollectorRegistry
 from sanic import Request, Sanic
+from sanic.constants import HTTP_METHODS
 from sanic.exceptions import MethodNotAllowed, SanicException
 from sanic.response import BaseHTTPResponse, HTTPResponse
 
@@ -269,22 +271,26 @@ async def _failed(request: Request, error: Exception) -> HTTPResponse:
     if isinstance(error, RbeeError):
         status = known.http_status
     elif status >= 500:
-        log.error(
-            "request.failed",
-            request_id=_id_of(request),
-            path=request.path,
-            error=type(error).__name__ if isinstance(error, UnicodeError) else repr(error),
-            **_where(error),
-        )
+        log.foreign("request.failed", error, request_id=_id_of(request), path=request.path)
     request.app.ctx.requests.labels((request.name or "none").rpartition(".")[2], str(status)).inc()
     headers = {"Connection": "close"} if status == 413 else {}
     if "retry_after_s" in known.details:
         headers["Retry-After"] = str(known.details["retry_after_s"])
     if isinstance(error, MethodNotAllowed):
-        headers["Allow"] = error.headers["Allow"]
+        headers["Allow"] = _allowed(request)
     if isinstance(known, Unauthorized):
         headers["WWW-Authenticate"] = "Bearer"
     return reply(_envelope(request, known), status=status, headers=headers)
+
+
+def _allowed(request: Request) -> str:
+    """Return the methods that a path has; Sanic says them only where all are one route."""
+    found = []
+    for method in HTTP_METHODS:
+        with contextlib.suppress(SanicException):
+            request.app.router.get(request.path, method, None)
+            found.append(method.value)
+    return ", ".join(found)
 
 
 def _envelope(request: Request, error: RbeeError) -> dict[str, Any]:
@@ -314,16 +320,6 @@ def _known(error: Exception, request: Request) -> tuple[RbeeError, int]:
         case _ if 400 <= status < 500:
             return InvalidRequest(f"not a request we can read: {error}"), status
     return RbeeError("something went wrong inside", hint=f"journalctl REQUEST_ID={_id_of(request)}"), 500
-
-
-def _where(error: Exception) -> dict[str, str]:
-    """Return where in our code it broke, innermost first."""
-    frames: list[str] = []
-    trace = error.__traceback__
-    while trace is not None:
-        frames.append(f"{trace.tb_frame.f_code.co_filename.rpartition('/rbee/')[2]}:{trace.tb_lineno}")
-        trace = trace.tb_next
-    return {"trace": " ".join(reversed(frames[-8:]))}
 
 
 def _id_of(request: Request) -> str:

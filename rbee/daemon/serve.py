@@ -10,6 +10,7 @@ import signal
 import socket
 from collections.abc import Awaitable, Callable
 from ssl import SSLContext
+from typing import Any
 
 from rbee import log
 from rbee.adapters.notify import Notifier, bind_socket, inherited_socket
@@ -106,6 +107,7 @@ def serve(
     @app.after_server_start
     async def started(_: App) -> None:
         loop = asyncio.get_running_loop()
+        loop.set_exception_handler(_unheard)
         gc.freeze()  # what is here by now stays; to look through it again and again would stop all streams for a while
         gc.set_threshold(*gc.get_threshold()[:2], OLD_AFTER)
         if reload is not None:
@@ -128,6 +130,15 @@ def serve(
         log.event("daemon.stopped")
 
     app.run(sock=sock, ssl=ssl, protocol=PatientProtocol, single_process=True, access_log=False, motd=False)
+
+
+def _unheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+    """Log what failed where nobody waits for it; asyncio itself would print its text, and whose it was."""
+    error = context.get("exception")
+    if isinstance(error, BaseException):
+        log.foreign("loop.failed", error, reason=context["message"].partition("(")[0])
+    else:
+        log.error("loop.failed", reason=context["message"].partition("(")[0])
 
 
 async def _announce(notifier: Notifier, status: Callable[[], str], ready: Callable[[], Awaitable[None]] | None) -> None:

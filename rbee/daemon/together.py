@@ -91,7 +91,7 @@ class _Several(Generic[T]):
         except Exception as error:  # noqa: BLE001  (whatever it was, the reader has to hear of it)
             known = error if isinstance(error, RbeeError) else RbeeError("an answer failed inside")
             if known is not error:
-                log.error("together.failed", error=repr(error))
+                log.foreign("together.failed", error)
             self._line.put_nowait((place, _End(known)))
 
 

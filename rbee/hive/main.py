@@ -52,9 +52,9 @@ Options of worker spawn:
   --gpu=<n>         Which GPU; otherwise one with room.
   --ctx=<tokens>    Context of each slot [otherwise worker.ctx of rbee.toml, or what the model was trained on].
   --slots=<n>       Requests at once.
-  --kv=<type>       Keep keys and values as f16 or q8_0, which takes half [otherwise worker.kv of rbee.toml].
+  --kv=<type>       Keep keys and values as f16, or as q8_0 in little more than half [otherwise worker.kv of rbee.toml].
   --gpu-layers=<n>  So many layers on the GPU, the rest on the host; otherwise all.
-  --memory=<size>   Its memory limit, like 600M or 2G; otherwise from the model's size.
+  --memory=<size>   Its memory limit, like 600M or 2G; otherwise what it is predicted to take, and some more.
   --cpu=<percent>   At most this much CPU; 100 is one core.
   --idle=<s>        Exit after so long without a request; the next one wakes it.
   --lazy            Only bind the socket; the first request starts it.

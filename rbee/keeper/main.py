@@ -76,19 +76,42 @@ Options of jobs submit:
   --raw                 Send the prompt as it is, without the model's chat template.
   --max-tokens=<n>      Stop after so many tokens [otherwise 256].
   --temperature=<t>     0 is greedy [otherwise 0.8].
+  --top-p=<p>           Draw from the likeliest tokens that have this much likelihood together [otherwise 0.95].
+  --top-k=<k>           Draw from so many of the likeliest tokens; 0 is all [otherwise 40].
+  --min-p=<p>           Draw from tokens at least this likely, as a part of the likeliest one's [otherwise 0.05].
+  --repeat-penalty=<r>  Make tokens that came just now less likely; 1 is off [otherwise 1].
   --seed=<n>            The same seed gives the same text.
   --stop=<text>         End before this; may be given four times.
   --ignore-eos          Never let the model end by itself; for measurements of a known length.
   --priority=<class>    interactive or batch.
   --deadline=<s>        Fail when it is not done by then. Of pool drain: what still runs then goes on elsewhere.
   --session=<id>        What belongs together: one share of the queue, and the worker that knows it already.
-  --id=<id>             Your name for the job; submitting it again gives the same job.
+  --pool=<pool>         Only at this pool. Of pool worker spawn: there.
+  --backend=<backend>   Only on workers of this backend.
+  --id=<id>             Your name for the job; submitting it again gives the same job. Of a worker or model: its name.
   --detach              Only say the job's id; jobs events shows the rest.
+
+Options of pool worker spawn, beside --model, --pool and --id:
+  --gpu=<n>         Which GPU; otherwise one with room.
+  --ctx=<tokens>    Context of each slot [otherwise worker.ctx of rbee.toml, or what the model was trained on].
+  --slots=<n>       Requests at once.
+  --kv=<type>       Keep keys and values as f16, or as q8_0 in little more than half [otherwise worker.kv of rbee.toml].
+  --gpu-layers=<n>  So many layers on the GPU, the rest on the host; otherwise all.
+  --memory=<size>   Its memory limit, like 600M or 2G; otherwise what it is predicted to take, and some more.
+  --cpu=<percent>   At most this much CPU; 100 is one core.
+  --idle=<s>        Exit after so long without a request; the next one wakes it.
+  --lazy            Only bind the socket; the first request starts it.
+  --pin             Never evict it for another model.
+  --spare           It goes for good when it falls asleep and no job waits for its model.
+  --keep            Its conversations outlive its sleep, on disk [otherwise worker.keep of rbee.toml].
+  --forget          They do not, whatever rbee.toml says.
 
 Options:
   --resume          Go on with the rollout that stopped, at the host where it stopped.
   --drain=<s>       Give up when the jobs of a host have not ended after so long [default: 1800].
   --after=<id>      Go on after this event, or this job.
+  --state=<state>   Only jobs in this state.
+  --limit=<n>       So many jobs at most.
   --host=<host>     A host of [hosts.*] in rbee.toml, over ssh; may be repeated, all are all of them.
   --http            Ask the hosts' pool-managerd over HTTP instead, at [hosts.*] pool.
   --ssh=<target>    What ssh is given for that host; otherwise its name.

@@ -6,6 +6,7 @@ from rbee.llm_worker.desk import Work
 from rbee.llm_worker.ports import Sampling
 from rbee.llm_worker.shape import CallPiece, Piece
 from rbee.llm_worker.text import TextFlow
+from rbee.wire.bodies import SEEDS
 from rbee.wire.events import Call, End, Likelihood, Metrics, StopReason, Token
 
 METRICS_S = 1.0
@@ -46,7 +47,8 @@ class Answer:
     def begin(self) -> StopReason | None:
         """The prompt is read: hear again what another worker said. Return why it has ended already, if it has.
 
-        What that lets through was told before; what it holds back was not.
+        What that lets through was told before; what it holds back was not. Everybody else waits meanwhile: 2 µs a token
+        with stop strings, 1 with a grammar, so 65 ms once for the longest answer there may be.
         """
         self.begun, self._begun_s = True, self._clock()
         self._told_s = self._begun_s
@@ -110,37 +112,30 @@ class Answer:
         return StopReason.TOOL_CALLS if called else reason
 
     def _tell(self, text: str, *, over: bool = False) -> None:
-        if self._ear is None:
-            if text:
-                self._say(text)
-            return
-        pieces: list[Piece] = list(self._ear.feed(text)) if text else []
-        for piece in [*pieces, *(self._ear.flush() if over else ())]:
+        """Tell ``text``, or the pieces that the ear makes of it.
+
+        The tokens go with the last: another worker that goes on from them tells no piece again, and one that goes on
+        from those before them tells all.
+        """
+        pieces, i = self._heard(text, over=over), max(self._tokens_out - 1, 0)
+        for n, piece in enumerate(pieces, 1):
+            ids, likely = tuple(self._untold) if n == len(pieces) else (), tuple(self._likely)
             if isinstance(piece, CallPiece):
-                self._call(piece)
-            elif piece:
-                self._say(piece)
+                self.work.news.append(
+                    Call(i=i, index=piece.index, arguments=piece.arguments, id=piece.id, name=piece.name, ids=ids)
+                )
+            else:
+                self.work.news.append(Token(i=i, t=piece, ids=ids, logprobs=likely))
+            self._likely = []
+        if pieces:
+            self._untold = []
 
-    def _say(self, text: str) -> None:
-        ids, self._untold = tuple(self._untold), []
-        likely, self._likely = tuple(self._likely), []
-        self.work.news.append(
-            Token(i=self._tokens_out - 1 if self._tokens_out else 0, t=text, ids=ids, logprobs=likely)
-        )
-
-    def _call(self, piece: CallPiece) -> None:
-        ids, self._untold = tuple(self._untold), []
-        self._likely = []
-        self.work.news.append(
-            Call(
-                i=max(self._tokens_out - 1, 0),
-                index=piece.index,
-                arguments=piece.arguments,
-                id=piece.id,
-                name=piece.name,
-                ids=ids,
-            )
-        )
+    def _heard(self, text: str, *, over: bool) -> Sequence[Piece]:
+        ear = self._ear
+        if ear is None:
+            return (text,) if text else ()
+        pieces = [*(ear.feed(text) if text else ()), *(ear.flush() if over else ())]
+        return [piece for piece in pieces if piece]
 
     def _metrics(self, now_s: float) -> Metrics:
         made = self._tokens_out - self._said
@@ -156,18 +151,14 @@ def sampling_of(work: Work) -> Sampling:
         top_p=request.top_p,
         min_p=request.min_p,
         repeat_penalty=request.repeat_penalty,
-        # Where it would have been in its sequence of random numbers nobody can tell; not at the beginning.
-        seed=(work.prompt.seed + said) % (1 << 32),
+        # Where it would have been in its sequence of random numbers nobody can tell; not at the beginning. The number
+        # after SEEDS llama.cpp takes for none at all.
+        seed=(work.prompt.seed + said) % SEEDS,
         ignore_eos=request.ignore_eos,
         frequency_penalty=request.frequency_penalty,
         presence_penalty=request.presence_penalty,
         logit_bias={int(token): bias for token, bias in request.logit_bias.items()},
     )
-
-
-def everything_of(work: Work) -> Sequence[int]:
-    """Return all tokens that have to be known before the next is drawn."""
-    return [*work.prompt.tokens, *work.prompt.said]
 
 
 def _ms(seconds: float) -> float:

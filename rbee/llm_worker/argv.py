@@ -77,6 +77,8 @@ class Options:
             yield "gpu", f"is {','.join(map(str, self.gpu))}, expected different numbers of 0..{HIGHEST_GPU}"
         if self.split and (len(self.split) != len(self.gpu) or not all(0 < each <= 100 for each in self.split)):
             yield "split", f"is {','.join(map(str, self.split))}, expected a number of 1..100 for each gpu"
+        if self.batch < self.slots:
+            yield "batch", f"is {self.batch}, expected a token for each of {self.slots} slots at least"
 
     @property
     def devices(self) -> tuple[int, ...]:

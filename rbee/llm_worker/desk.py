@@ -7,8 +7,9 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from rbee.errors import RbeeError, ShuttingDown
 from rbee.llm_worker.engine import Outlet, Prompt
-from rbee.wire.events import End, JobEvent, StopReason, last
+from rbee.wire.events import End, Failure, JobEvent, StopReason, last
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -30,23 +31,27 @@ class Desk:
 
     Args:
         interrupt: called when all that runs was cancelled, so that nobody waits for the end of a long step.
+        resume: takes that back, before anything new runs that nobody wants to be broken off.
     """
 
-    def __init__(self, interrupt: Callable[[], None]) -> None:
+    def __init__(self, interrupt: Callable[[], None], resume: Callable[[], None]) -> None:
         self.running: set[Work] = set()
-        self._interrupt = interrupt
+        self._interrupt, self._resume = interrupt, resume
         self._waiting: deque[Work] = deque()
         self._known: dict[str, Work] = {}
         self._errands: deque[tuple[Callable[[], None], Future[None]]] = deque()
         self._changed = threading.Condition()
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._closing = False
+        self._over: RbeeError | None = None
 
     # In the event loop
 
     def submit(self, work: Work) -> None:
+        """Queue ``work``. Raises what is the matter where nothing is computed any more."""
         self._loop = asyncio.get_running_loop()
         with self._changed:
+            if self._over is not None:
+                raise self._over
             self._known[work.job] = work
             self._waiting.append(work)
             self._changed.notify()
@@ -75,20 +80,28 @@ class Desk:
             self._deliver([(work, [never_started(work.prompt)])])
         return True
 
+    # In any thread
+
     def close(self) -> None:
         """Let the thread go home, and end all that is here."""
         with self._changed:
-            self._closing = True
+            self._over = self._over or ShuttingDown("this worker is on its way out", hint="send it to another worker")
+            told: list[tuple[Work, list[JobEvent]]] = [(work, [never_started(work.prompt)]) for work in self._waiting]
+            self._waiting.clear()
+            for work in self.running:
+                work.cancelled = True
+            self._interrupt()
             self._changed.notify_all()
-        for job in list(self._known):
-            self.cancel(job)
-        self._interrupt()
+        self._send(told)
 
     def between_steps(self, errand: Callable[[], None]) -> None:
-        """Let the thread do ``errand`` between two steps; blocks until it is done. Raises what it raises."""
+        """Let the thread do ``errand`` between two steps; blocks until it is done. Raises what it raises.
+
+        Where the thread goes home it is not done.
+        """
         done: Future[None] = Future()
         with self._changed:
-            if self._closing:
+            if self._over is not None:
                 return
             self._errands.append((errand, done))
             self._changed.notify()
@@ -98,7 +111,7 @@ class Desk:
 
     @property
     def closing(self) -> bool:
-        return self._closing
+        return self._over is not None
 
     def next(self, *, room: bool, able: Callable[[], bool]) -> Work | None:
         """Return the oldest that waits if there is ``room`` for it; None when there is other work to do, or the end.
@@ -106,23 +119,39 @@ class Desk:
         Waits as long as neither is so. ``able`` says whether any that runs can go on.
         """
         with self._changed:
-            self._changed.wait_for(lambda: self._closing or self._errands or (room and self._waiting) or able())
-            self._run_errands()
-            if self._closing or not room or not self._waiting:
+            self._changed.wait_for(lambda: self.closing or self._errands or (room and self._waiting) or able())
+            if self.closing:
                 return None
-            work = self._waiting.popleft()
-            self.running.add(work)
-            return work
-
-    def _run_errands(self) -> None:
-        while self._errands:
+            if not self._errands:
+                return self._taken() if room and self._waiting else None
             errand, done = self._errands.popleft()
-            try:
-                errand()
-            except Exception as error:  # noqa: BLE001  (whoever sent it wants to know)
-                done.set_exception(error)
-            else:
-                done.set_result(None)
+        try:  # the lock is open: the event loop must not stand still for as long as this takes
+            errand()
+        except Exception as error:  # noqa: BLE001  (whoever sent it wants to know)
+            done.set_exception(error)
+        else:
+            done.set_result(None)
+        return None
+
+    def _taken(self) -> Work:
+        work = self._waiting.popleft()
+        self.running.add(work)
+        self._resume()  # it was set for those who are cancelled; those that run now are not all of them
+        return work
+
+    def leave(self, error: RbeeError | None = None) -> None:
+        """The thread goes home: nobody waits for it any more. With ``error`` it broke, and all that is here fails."""
+        with self._changed:
+            self._over = self._over or error
+            errands, self._errands = self._errands, deque()
+            left = [*self.running, *self._waiting]
+            self.running.clear()
+            self._waiting.clear()
+        for _, done in errands:
+            done.set_result(None)
+        if error is not None:
+            failure = Failure.of(error)
+            self._send([(w, w.news if w.news and last(w.news[-1]) else [*w.news, failure]) for w in left])
 
     def tell(self) -> None:
         """Hand over all news at once."""
@@ -133,7 +162,10 @@ class Desk:
             work.news = []
         with self._changed:  # the loop looks at who runs
             self.running.difference_update(work for work, news in told if last(news[-1]))
-        if self._loop is not None and not self._loop.is_closed():
+        self._send(told)
+
+    def _send(self, told: list[tuple[Work, list[JobEvent]]]) -> None:
+        if told and self._loop is not None and not self._loop.is_closed():
             self._loop.call_soon_threadsafe(self._deliver, told)
 
     def _deliver(self, told: list[tuple[Work, list[JobEvent]]]) -> None:

@@ -12,7 +12,7 @@ from rbee import log
 from rbee.errors import RbeeError
 from rbee.llm_worker.desk import Desk, Work
 from rbee.llm_worker.engine import SlotActivity, Spent
-from rbee.llm_worker.ports import Embedder, Interrupted
+from rbee.llm_worker.ports import Embedder, Interrupted, StepFailed
 from rbee.wire.events import End, Failure, Score, Started, StopReason, Vector
 from rbee.wire.jobs import Work as Kind
 
@@ -28,13 +28,18 @@ class _Place:
 
 
 class Embedding:
-    """Runs the jobs of ``desk`` in turns, so that a long one holds up nobody; ``run`` is the life of the thread."""
+    """Runs the jobs of ``desk`` in turns, so that a long one holds up nobody; ``run`` is the life of the thread.
+
+    Args:
+        turn_tokens: of a turn, unless one text alone is longer.
+    """
 
     def __init__(
         self,
         embedder: Embedder,
         desk: Desk,
         *,
+        turn_tokens: int,
         worker: str,
         name: str,
         activity: Sequence[SlotActivity],
@@ -42,7 +47,7 @@ class Embedding:
         clock: Callable[[], float],
     ) -> None:
         self._embedder, self._desk, self._clock, self._spent = embedder, desk, clock, spent
-        self._worker, self._name = worker, name
+        self._worker, self._name, self._turn_tokens = worker, name, turn_tokens
         self._free = deque(activity)
         self._turns: deque[_Place] = deque()
 
@@ -51,8 +56,9 @@ class Embedding:
         while not self._desk.closing:
             self._take_work()
             if self._turns:
-                self._turn(self._turns[0])
-                self._turns.rotate(-1)
+                place = self._turns[0]
+                self._turns.rotate(-1)  # first: one that ends now leaves, and nobody moves up by two
+                self._turn(place)
             self._end_cancelled()
             self._desk.tell()
         self._end_cancelled()
@@ -84,15 +90,18 @@ class Embedding:
             self._embedder.resume()
             return
         except Exception as error:  # noqa: BLE001  (one job that fails must not end the others)
-            log.error("embed.failed", job=work.job, error=repr(error))
+            reason = str(error) if isinstance(error, StepFailed) else None
+            log.foreign("embed.failed", error, job=work.job, reason=reason)
             known = error if isinstance(error, RbeeError) else RbeeError("the decode thread failed")
             work.news.append(Failure.of(known))
             self._leave(place)
             return
         self._spent.steps += 1
         self._spent.compute_s += time.perf_counter() - began_s
-        place.first_s = place.first_s or self._clock()
-        place.activity.progress_s = self._clock()
+        now_s = self._clock()
+        place.first_s = place.first_s or now_s
+        for each in self._turns:  # who waits for their turn stands no more still than whoever has it
+            each.activity.progress_s = now_s
         for values, tokens in zip(found, texts, strict=True):
             work.news.append(_event(work, place.done, values, len(tokens)))
             place.done += 1
@@ -100,9 +109,9 @@ class Embedding:
             self._end(place, StopReason.EOS)
 
     def _next_texts(self, inputs: Sequence[Sequence[int]]) -> list[Sequence[int]]:
-        """Return as many of ``inputs`` as there is room for; the first always fits, or the request was refused."""
+        """Return as many of ``inputs`` as a turn has room for; the first always fits, or the request was refused."""
         taken: list[Sequence[int]] = []
-        room = self._embedder.batch_tokens
+        room = min(self._turn_tokens, self._embedder.batch_tokens)
         for tokens in inputs[: self._embedder.sequences]:
             if len(tokens) > room and taken:
                 break

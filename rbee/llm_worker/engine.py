@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from rbee.errors import RbeeError
 from rbee.llm_worker.shape import Shape
 from rbee.wire.events import JobEvent
 from rbee.wire.inference import InferenceRequest
@@ -74,8 +75,11 @@ class Engine(Protocol):
         """Load the model; blocks, so call it in a thread. ``on_progress`` gets 0..1 in that thread.
 
         Raises:
-            ModelLoadFailed, BackendUnavailable: says why.
+            ModelLoadFailed, BackendUnavailable: says why. ShuttingDown: it was closed meanwhile.
         """
+
+    def watch(self, died: Callable[[RbeeError], None]) -> None:
+        """Have ``died`` called, in any thread, when nothing can be computed any more though nobody closed it."""
 
     def prepare(self, request: InferenceRequest) -> Prompt:
         """Return ``request`` as tokens; blocks for as long as a long prompt takes.
@@ -89,7 +93,11 @@ class Engine(Protocol):
         """Return how many tokens the prompt is, whether or not they fit; blocks. Raises InvalidRequest."""
 
     def submit(self, job: str, prompt: Prompt, outlet: Outlet) -> None:
-        """Queue ``prompt``, first in first out; ``outlet`` gets its events from ``started`` to the last."""
+        """Queue ``prompt``, first in first out; ``outlet`` gets its events from ``started`` to the last.
+
+        Raises:
+            ShuttingDown, WorkerLost: it is closed, or broken; ``outlet`` gets nothing.
+        """
 
     def hold(self, job: str, on: bool) -> None:
         """Stop to generate for ``job``, whose reader lags, or go on; a few tokens may still come."""
@@ -101,7 +109,7 @@ class Engine(Protocol):
         """
 
     def keep(self) -> None:
-        """Write what the slots know to disk, if the worker keeps that; before it goes to sleep. Blocks."""
+        """Write what the slots know to disk, if the worker keeps that; its last act. Blocks."""
 
     def close(self) -> None:
         """End everything and free the model."""

@@ -5,17 +5,17 @@ wait: so nobody's answer stands still for longer than one step of ``batch_tokens
 """
 
 import time
-from array import array
 from collections.abc import Callable, Sequence
 
 from rbee import log
 from rbee.errors import RbeeError
-from rbee.llm_worker.answer import Answer, everything_of, sampling_of
+from rbee.llm_worker.answer import Answer, sampling_of
 from rbee.llm_worker.desk import Desk, Work
 from rbee.llm_worker.engine import SlotActivity, Spent
 from rbee.llm_worker.ports import Context, Interrupted, LoadedModel, StepFailed
-from rbee.llm_worker.seating import Held, Seat, chunks, common, rows, seat, shares, tokens_of
+from rbee.llm_worker.seating import chunks, rows, shares, tokens_of
 from rbee.llm_worker.slot import Slot
+from rbee.llm_worker.slots import Slots
 from rbee.wire.events import Failure, Likelihood, Started, StopReason
 
 
@@ -41,10 +41,8 @@ class Generating:
         self.context = context
         self._model, self._desk = model, desk
         self._worker, self._name, self._clock, self._spent = worker, name, clock, spent
-        self._slots = [Slot(number=n, held=Held(slot=n), activity=each) for n, each in enumerate(activity)]
-        self._given = 0
+        self._slots = Slots(context, activity)
         self._pieces: dict[int, bytes] = {}
-        self._busy: list[Slot] = []
 
     def run(self) -> None:
         """Compute until the desk closes."""
@@ -57,18 +55,17 @@ class Generating:
         self._desk.tell()
 
     def known(self) -> list[tuple[int, Sequence[int]]]:
-        """Return what the slots know; when nothing runs."""
-        return [(slot.number, slot.held.tokens) for slot in self._slots if slot.held.tokens]
+        """See ``Slots.known``."""
+        return self._slots.known()
 
     def know(self, slot: int, tokens: Sequence[int]) -> None:
-        """Note what a slot was given to know, before anything runs."""
-        held = self._slots[slot].held
-        held.tokens = held.coming = tokens_of(tokens)
+        """See ``Slots.know``."""
+        self._slots.know(slot, tokens)
 
     # Who is in
 
     def _take_work(self) -> None:
-        while (work := self._desk.next(room=len(self._busy) < len(self._slots), able=self._able)) is not None:
+        while (work := self._desk.next(room=self._slots.room, able=self._able)) is not None:
             try:
                 self._seat(work)
             except Exception as error:  # noqa: BLE001  (one that cannot begin must not end the others)
@@ -77,76 +74,29 @@ class Generating:
 
     def _able(self) -> bool:
         """Say whether there is something to do for anybody; note who waits for a reader."""
-        for slot in self._busy:
+        busy = self._slots.busy
+        for slot in busy:
             slot.activity.paused = slot.answer is not None and slot.answer.work.held
-        return any(not slot.activity.paused or (slot.answer and slot.answer.work.cancelled) for slot in self._busy)
+        return any(not slot.activity.paused or (slot.answer and slot.answer.work.cancelled) for slot in busy)
 
     def _seat(self, work: Work) -> None:
-        tokens = tokens_of(everything_of(work))
-        steady = work.prompt.request.seed is not None and not self.context.mixes
-        chunk = self.context.batch_tokens if steady else 0
-        found = seat(tokens, [slot.held for slot in self._slots], chunk=chunk)
-        if found is None:
-            raise RbeeError("no slot is free")  # nobody is taken before one is
-        slot = self._slots[found.slot]
+        prompt = work.prompt
+        steady = prompt.request.seed is not None and not self.context.mixes
         answer = Answer(work, piece=self._piece, ends=self._model.ends, clock=self._clock)
-        slot.sampler = self.context.sampler(sampling_of(work), tokens)
-        self._given += 1
-        slot.answer, slot.held.free, slot.held.used = answer, False, self._given
-        slot.activity.busy, slot.activity.paused, slot.activity.progress_s = True, False, self._clock()
-        slot.chunk = chunk
-        self._busy.append(slot)
+        tokens = tokens_of([*prompt.tokens, *prompt.said])
+        slot = self._slots.take(answer, tokens, chunk=self.context.batch_tokens if steady else 0)
+        slot.activity.progress_s = self._clock()
+        slot.activity.busy = True  # not sooner: whoever looks for a standstill would see one
         try:
-            self._prepare(slot, tokens, found)
+            slot.sampler = self.context.sampler(sampling_of(work), prompt.tokens, prompt.said)
         except Exception:
-            self._leave(slot)
+            self._slots.leave(slot)
             raise
-        seed = work.prompt.seed
-        work.news.append(Started(id=work.job, worker=self._worker, model=self._name, seed=seed))
+        work.news.append(Started(id=work.job, worker=self._worker, model=self._name, seed=prompt.seed))
         self._desk.tell()
 
-    def _prepare(self, slot: Slot, tokens: "array[int]", found: Seat) -> None:
-        held = slot.held
-        own = found.keep
-        if found.source is not None:
-            own = min(common(held.tokens, tokens), len(tokens) - 1, held.steady if slot.chunk else len(tokens))
-        self._read_from(slot, tokens, self.context.keep(slot.number, own))
-        slot.source, slot.want = None if found.source is None else self._slots[found.source], found.keep
-
-    def _read_from(self, slot: Slot, tokens: "array[int]", kept: int) -> None:
-        """Let ``slot``, which knows ``kept`` of the ``tokens``, read the rest."""
-        held = slot.held
-        held.tokens, held.coming = tokens[:kept], tokens
-        held.steady = min(held.steady, kept)
-        slot.rest, slot.read, slot.asked = tokens[kept:], 0, -1
-        if slot.answer is not None and not slot.answer.begun:
-            slot.answer.cached = kept
-
-    def _copied(self, slot: Slot) -> bool:
-        """Say whether ``slot`` can go on: nobody reads for it what it is to copy, or that is copied now."""
-        source = slot.source
-        if source is None:
-            return True
-        there = min(common(source.held.tokens, slot.held.coming), slot.want)
-        if slot.chunk:
-            there = min(there, source.held.steady) // slot.chunk * slot.chunk
-        if there < slot.want and self._is_reading(source, for_=slot):
-            return False
-        slot.source = None
-        if there > len(slot.held.tokens):
-            self.context.copy(source.number, slot.number)
-            slot.held.steady = source.held.steady
-            self._read_from(slot, slot.held.coming, self.context.keep(slot.number, there))
-        return True
-
-    def _is_reading(self, source: Slot, *, for_: Slot) -> bool:
-        """Say whether ``source`` will soon have read what the other slot waits for."""
-        answer = source.answer
-        runs = answer is not None and source.reading and not answer.work.held and not answer.work.cancelled
-        return runs and common(source.held.coming, for_.held.coming) >= for_.want
-
     def _end_cancelled(self) -> None:
-        for slot in [each for each in self._busy if each.answer is not None and each.answer.work.cancelled]:
+        for slot in [each for each in self._slots.busy if each.answer is not None and each.answer.work.cancelled]:
             self._end(slot, StopReason.CANCELLED)
 
     # A step
@@ -170,39 +120,31 @@ class Generating:
 
     def _ready(self) -> tuple[list[Slot], list[Slot]]:
         """Return the slots that have one token to read, and those that have more, who was served least first."""
-        ready = [slot for slot in self._busy if not slot.activity.paused and self._copied(slot)]
+        ready = [slot for slot in self._slots.busy if not slot.activity.paused and self._slots.copied(slot)]
         # llama.cpp computes sequences together as far as their numbers follow each other in the batch.
         single = sorted((slot for slot in ready if slot.left == 1), key=lambda slot: slot.number)
         return single, sorted((slot for slot in ready if slot.left > 1), key=lambda slot: slot.read)
 
     def _compute(self, parts: Sequence[tuple[Slot, int]]) -> None:
         """Read so many tokens of each slot, and draw what follows where all is read."""
-        began_s = time.perf_counter()
         stepping = [slot for slot, count in parts if count]
         if not stepping or self._desk.closing:
             return
-        self._fill(parts)
-        filled_s = time.perf_counter()
+        began_s = filled_s = time.perf_counter()
         try:
+            self._fill(parts)
+            filled_s = time.perf_counter()
             self.context.step()
-        except (Interrupted, StepFailed) as error:
+        except Exception as error:  # noqa: BLE001  (a step that fails must not end those that are in no step)
             self._take_back(stepping, error)
             return
         computed_s = time.perf_counter()
         now_s = self._clock()
-        for slot in self._busy:
+        for slot in self._slots.busy:
             slot.activity.progress_s = now_s
         for slot in stepping:
             self._note_read(slot)
-        drawing = self._about_to_draw(stepping)
-        plain = [slot for slot in drawing if slot.plain]
-        drawn = self.context.draw([(slot.sampler, slot.asked) for slot in plain])
-        drawn_s = time.perf_counter() - computed_s
-        for slot, token in zip(plain, drawn, strict=True):
-            self._hear(slot, token, None)
-        for slot in drawing:
-            if not slot.plain and slot.answer is not None:
-                self._draw_with_care(slot, slot.answer)
+        drawn_s = self._draw(self._about_to_draw(stepping))
         spent = self._spent
         spent.steps += 1
         spent.compute_s += computed_s - filled_s
@@ -217,7 +159,7 @@ class Generating:
                     self._add(slot, count)
             return
         seeded = [slot.number for slot, count in parts if count and slot.chunk]
-        for number in rows(list(counts), never_alone=seeded, slots=len(self._slots)):
+        for number in rows(list(counts), self._slots.lengths(), never_alone=seeded, room=self.context.slot_tokens):
             if number in counts:
                 self._add(self._slots[number], 1)
             else:
@@ -245,13 +187,31 @@ class Generating:
             try:
                 reason = None if answer.begun else answer.begin()
             except Exception as error:  # noqa: BLE001  (one answer that fails must not end the others)
-                self._fail_one(slot, answer, error)
+                self._fail_one(slot, error)
                 continue
             if reason is None:
                 drawing.append(slot)
             else:
                 self._end(slot, reason)
         return drawing
+
+    def _draw(self, drawing: Sequence[Slot]) -> float:
+        """Draw and tell the next token of each; return how many seconds the plain draws took."""
+        began_s = time.perf_counter()
+        plain = [slot for slot in drawing if slot.plain]
+        try:
+            drawn = self.context.draw([(slot.sampler, slot.asked) for slot in plain]) if plain else []
+        except Exception as error:  # noqa: BLE001  (those who are drawn for with care may be luckier)
+            for slot in plain:
+                self._fail_one(slot, error)
+            plain, drawn = [], []
+        drawn_s = time.perf_counter() - began_s
+        for slot, token in zip(plain, drawn, strict=True):
+            self._hear(slot, token, None)
+        for slot in drawing:
+            if slot.answer is not None and not slot.plain:
+                self._draw_with_care(slot, slot.answer)
+        return drawn_s
 
     def _draw_with_care(self, slot: Slot, answer: Answer) -> None:
         """Draw what a constraint allows, and tell how likely it was."""
@@ -265,7 +225,7 @@ class Generating:
                 constraint.take(token)
             likelihood = None if row is None else context.likelihood(row, token, rivals or 0)
         except Exception as error:  # noqa: BLE001  (one answer that fails must not end the others)
-            self._fail_one(slot, answer, error)
+            self._fail_one(slot, error)
             return
         self._hear(slot, token, likelihood)
 
@@ -277,52 +237,37 @@ class Generating:
         try:
             reason = answer.hear(token, likelihood)
         except Exception as error:  # noqa: BLE001  (one answer that fails must not end the others)
-            self._fail_one(slot, answer, error)
+            self._fail_one(slot, error)
             return
         slot.rest, slot.read = (token,), 0
         if reason is not None:
             self._end(slot, reason)
 
-    def _fail_one(self, slot: Slot, answer: Answer, error: Exception) -> None:
-        self._fail(answer.work, error)
-        self._leave(slot)
-
     def _take_back(self, stepping: Sequence[Slot], error: Exception) -> None:
         """Nothing of the step counts. An interrupted one is tried again by whoever still wants it."""
         self.context.resume()
         for slot in stepping:
-            slot.read -= len(slot.adding)
-            held = slot.held
-            unread = slot.rest[slot.read :]
-            kept = self.context.keep(slot.number, len(held.tokens))
-            if isinstance(error, StepFailed) and slot.answer is not None:
-                held.tokens = held.tokens[:kept]
-                self._fail(slot.answer.work, error)
-                self._leave(slot)
-            elif kept < len(held.tokens):
-                slot.rest, slot.read = held.tokens[kept:] + tokens_of(unread), 0
-                held.tokens = held.tokens[:kept]
+            self._slots.take_back(slot)
+        if not isinstance(error, Interrupted):
+            for slot in stepping:
+                self._fail_one(slot, error)
 
     # Who is out
 
     def _end(self, slot: Slot, reason: StopReason) -> None:
         if slot.answer is not None:
             slot.answer.end(reason)
-        self._leave(slot)
+        self._slots.leave(slot)
 
-    def _leave(self, slot: Slot) -> None:
-        """The slot is free; what it knows it keeps."""
-        if slot.sampler is not None:
-            self.context.free(slot.sampler)
-        slot.answer = slot.sampler = slot.source = None
-        slot.rest, slot.read = (), 0
-        slot.held.free, slot.held.coming = True, slot.held.tokens
-        slot.activity.busy = slot.activity.paused = False
-        self._busy.remove(slot)
+    def _fail_one(self, slot: Slot, error: Exception) -> None:
+        if slot.answer is not None:
+            self._fail(slot.answer.work, error)
+        self._slots.leave(slot)
 
     def _fail(self, work: Work, error: Exception) -> None:
         known = error if isinstance(error, RbeeError) else RbeeError("the decode thread failed")
-        log.error("decode.failed", job=work.job, error=repr(error))
+        reason = str(error) if isinstance(error, StepFailed) else None  # llama.cpp's word on numbers, not on text
+        log.foreign("decode.failed", error, job=work.job, reason=reason)
         work.news.append(Failure.of(known))
 
     def _piece(self, token: int) -> bytes:

@@ -1,7 +1,7 @@
 """What slots know, kept on disk while the worker sleeps: a conversation goes on without being read again.
 
-The files are prompts and answers in another form. They lie in a folder that only this worker can open, only while it
-sleeps: whoever wakes takes them and removes them.
+The files are prompts and answers in another form. They lie in a folder that only its user can open, and only while
+it sleeps: written by its last act, and taken away by its first.
 """
 
 import contextlib
@@ -11,6 +11,7 @@ import os
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from rbee import log
 from rbee.llm_worker.ports import Context
@@ -18,12 +19,15 @@ from rbee.llm_worker.ports import Context
 LEAST_TOKENS = 32
 """What is shorter is read again as quickly."""
 
+SPARE_BYTES = 1 << 30
+SPARE_SHARE = 20
+"""What is left of a disk to everybody else: a twentieth of it, and no more than that many bytes."""
+
 _NOTE = "slots.json"
-_SPARE_BYTES = 64 << 20
 
 
 class Keeper:
-    """Saves slots to ``folder`` and restores them.
+    """Saves slots to ``folder`` and restores them. What lies there is taken at once, so that it outlives no crash.
 
     Args:
         kind: what has to be the same for what is saved to mean anything: files, context, types.
@@ -32,47 +36,67 @@ class Keeper:
     def __init__(self, folder: Path, kind: Sequence[str]) -> None:
         self._folder = folder
         self._kind = hashlib.sha256("\n".join(kind).encode()).hexdigest()
+        self._taken = self._take()
 
     def save(self, context: Context, known: Sequence[tuple[int, Sequence[int]]]) -> None:
-        """Write what is known; as much of it as there is room on the disk. Failing is no failure of the worker."""
+        """Write what is known, and nothing else; as much of it as there is room on the disk.
+
+        Failing is no failure of the worker.
+        """
         began_s = time.monotonic()
         saved: list[int] = []
-        with contextlib.suppress(OSError):
-            for slot, tokens in known:
-                if len(tokens) < LEAST_TOKENS or not self._has_room(saved):
-                    continue
-                if context.save(slot, str(self._file(slot)), tokens):
-                    saved.append(slot)
+        try:
+            saved += (slot for slot, tokens in known if self._save(context, slot, tokens))
             if saved:
                 self._note().write_text(json.dumps({"kind": self._kind, "slots": saved}), encoding="utf-8")
+            else:
+                self._note().unlink(missing_ok=True)
+        except OSError as error:
+            log.warning("slots.not_kept", reason=str(error))
+            saved = []
+            self._clear()
         log.event("slots.kept", slots=len(saved), seconds=round(time.monotonic() - began_s, 3))
 
     def restore(self, context: Context) -> Iterator[tuple[int, list[int]]]:
-        """Let the slots know what was saved, and remove it; yield each slot and its tokens."""
-        try:
+        """Let the slots know what was saved; yield each slot and its tokens."""
+        taken, self._taken = self._taken, {}
+        for slot, file in taken.items():
+            with file:
+                # It has no name any more, but can be opened by its number.
+                tokens = context.restore(slot, f"/proc/self/fd/{file.fileno()}") if slot < context.slots else []
+            if tokens:
+                yield slot, tokens
+
+    def _take(self) -> dict[int, BinaryIO]:
+        """Open what fits, and remove all that there is."""
+        taken: dict[int, BinaryIO] = {}
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             note = json.loads(self._note().read_text(encoding="utf-8"))
-            fits = note["kind"] == self._kind
-            slots = [int(slot) for slot in note["slots"] if 0 <= int(slot) < context.slots]
-        except (OSError, ValueError, KeyError, TypeError):
-            fits, slots = False, []
-        try:
-            for slot in slots if fits else ():
-                tokens = context.restore(slot, str(self._file(slot)))
-                if tokens:
-                    yield slot, tokens
-        finally:
-            self._clear()
+            for slot in map(int, note["slots"]) if note["kind"] == self._kind else ():
+                with contextlib.suppress(FileNotFoundError):
+                    taken[slot] = self._file(slot).open("rb")
+        self._clear()
+        return taken
+
+    def _save(self, context: Context, slot: int, tokens: Sequence[int]) -> bool:
+        """Say whether the slot is on disk, whole; if not, nothing of it is."""
+        file, size = self._file(slot), context.state_bytes(slot)
+        wanted = len(tokens) >= LEAST_TOKENS and self._has_room(size)
+        # llama.cpp does not look whether the last of what it wrote came to the disk.
+        if wanted and context.save(slot, str(file), tokens) and file.stat().st_size >= size:
+            return True
+        file.unlink(missing_ok=True)
+        return False
 
     def _clear(self) -> None:
         with contextlib.suppress(OSError):
             for file in [self._note(), *self._folder.glob("slot-*.bin")]:
                 file.unlink(missing_ok=True)
 
-    def _has_room(self, saved: Sequence[int]) -> bool:
-        """Say whether another slot as large as the largest so far fits on the disk, and leaves some."""
-        sizes = [self._file(slot).stat().st_size for slot in saved]
+    def _has_room(self, size: int) -> bool:
         disk = os.statvfs(self._folder)
-        return disk.f_bavail * disk.f_frsize > max(sizes, default=0) + _SPARE_BYTES
+        spare = min(SPARE_BYTES, disk.f_blocks * disk.f_frsize // SPARE_SHARE)
+        return disk.f_bavail * disk.f_frsize >= size + spare
 
     def _file(self, slot: int) -> Path:
         return self._folder / f"slot-{slot}.bin"

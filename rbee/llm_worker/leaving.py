@@ -1,7 +1,8 @@
 """Going on our own account: idle, drained, or without a model. Whoever came in the same moment is still served."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,11 +11,13 @@ from sanic.response import HTTPResponse
 
 from rbee.adapters.notify import Notifier
 from rbee.daemon.app import Handler
+from rbee.daemon.serve import BEATS_PER_WATCHDOG
 
 PATIENCE_S = 4.0
 """How long a connection accepted just before the end may take to have said what it wants."""
 
 _LOOK_AGAIN_S = 0.5
+_UNWATCHED_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,20 @@ class OwnNotifier(Notifier):
     def stopping(self, status: str = "stopping") -> None:
         if not self.leaving():
             Notifier.stopping(self, status)
+
+    @contextlib.asynccontextmanager
+    async def beating(self) -> AsyncIterator[None]:
+        """Keep the watchdog fed within this; the server, which does so else, is gone."""
+        beats = asyncio.create_task(self._beat())
+        try:
+            yield
+        finally:
+            beats.cancel()
+
+    async def _beat(self) -> None:
+        while True:
+            self.watchdog()
+            await asyncio.sleep((self.watchdog_s or _UNWATCHED_S) / BEATS_PER_WATCHDOG)
 
 
 @dataclass(slots=True, eq=False)

@@ -32,11 +32,17 @@ class Loading:
 
         try:
             await asyncio.to_thread(load, report)
-            self.state, self.progress = READY, 1.0
         except Exception as error:  # noqa: BLE001  (whatever it was, those who wait must hear of it)
-            self.state = FAILED
-            self.error = error if isinstance(error, RbeeError) else RbeeError(f"loading {self.model} failed: {error!r}")
+            self.fail(error if isinstance(error, RbeeError) else RbeeError(f"loading {self.model} failed: {error!r}"))
         self.seconds = loop.time() - began_s
+        if self.error is None:
+            self.state, self.progress = READY, 1.0
+            self._finished.set()
+            self._tell()
+
+    def fail(self, error: RbeeError) -> None:
+        """There is no model, or none any more: all who want it hear why."""
+        self.state, self.error = FAILED, error
         self._finished.set()
         self._tell()
 

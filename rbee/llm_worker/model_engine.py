@@ -2,10 +2,11 @@
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from rbee import log
-from rbee.errors import RbeeError
+from rbee.errors import RbeeError, ShuttingDown, WorkerLost
 from rbee.llm_worker.desk import Desk, Work
 from rbee.llm_worker.embedding import Embedding
 from rbee.llm_worker.engine import Outlet, Prompt, SlotActivity, Spent
@@ -17,6 +18,8 @@ from rbee.llm_worker.shape import Shape
 from rbee.wire.inference import InferenceRequest
 
 _JOIN_S = 2.0
+_TURN_BATCHES = 4
+"""Texts need no step of their own for each token, as answers do, so their turns may be longer than a step."""
 
 
 def shapeless(_: InferenceRequest, __: LoadedModel) -> Shape:
@@ -62,8 +65,12 @@ class ModelEngine:
         self._generating: Generating | None = None
         self._preparer: Preparer | None = None
         self._thread: threading.Thread | None = None
-        self._desk = Desk(self._interrupt)
+        self._desk = Desk(self._interrupt, self._resume)
+        self._died: Callable[[RbeeError], None] = lambda _: None
         self._closing = False
+        self._preparing = 0
+        self._changed = threading.Condition()
+        """Guards who may free the model: it is loaded, asked and closed in different threads."""
 
     @property
     def slots_busy(self) -> int:
@@ -74,19 +81,33 @@ class ModelEngine:
             on_progress(progress)
             return not self._closing
 
-        model = self._loader(report)
+        try:
+            model = self._loader(report)
+        except RbeeError:
+            if self._closing:
+                raise self._given_up() from None
+            raise
         run = self._embedding(model) if model.embeds else self._slots(model)
-        self._preparer = Preparer(model, name=self._name, context_tokens=self.context_tokens, shape_of=self._shape_of)
-        self._model = model
+        preparer = Preparer(model, name=self._name, context_tokens=self.context_tokens, shape_of=self._shape_of)
         thread = threading.Thread(target=self._run, args=(run,), name="decode", daemon=True)
-        thread.start()
-        self._thread = thread
+        with self._changed:
+            self._model = model
+            if self._closing:
+                self._free()
+                raise self._given_up()
+            self._preparer, self._thread = preparer, thread
+            thread.start()
+
+    def watch(self, died: Callable[[RbeeError], None]) -> None:
+        self._died = died
 
     def prepare(self, request: InferenceRequest) -> Prompt:
-        return self._loaded().prepare(request)
+        with self._loaded() as preparer:
+            return preparer.prepare(request)
 
     def count(self, request: InferenceRequest) -> int:
-        return self._loaded().count(request)
+        with self._loaded() as preparer:
+            return preparer.count(request)
 
     def submit(self, job: str, prompt: Prompt, outlet: Outlet) -> None:
         self._desk.submit(Work(job=job, prompt=prompt, outlet=outlet, asked_s=self._clock()))
@@ -104,15 +125,15 @@ class ModelEngine:
 
     def close(self) -> None:
         """End everything. What hangs keeps its memory until the process goes: freeing it would crash."""
-        self._closing = True
+        with self._changed:
+            self._closing, self._preparer, thread = True, None, self._thread
         self._desk.close()
-        thread, model, context = self._thread, self._model, self._context
-        if thread is not None:
-            thread.join(_JOIN_S)
-        if model is not None and context is not None and not (thread is not None and thread.is_alive()):
-            self._model = self._context = None
-            context.close()
-            model.close()
+        if thread is None:
+            return  # nothing is loaded, or is just being: then whoever loads it frees it
+        thread.join(_JOIN_S)
+        with self._changed:
+            if not thread.is_alive() and self._changed.wait_for(lambda: not self._preparing, _JOIN_S):
+                self._free()
 
     def _slots(self, model: LoadedModel) -> Callable[[], None]:
         self.context_tokens = min(self.context_tokens, model.context_tokens)
@@ -134,25 +155,63 @@ class ModelEngine:
 
     def _embedding(self, model: LoadedModel) -> Callable[[], None]:
         self.context_tokens = min(self.context_tokens, model.context_tokens)
-        self._context = embedder = model.embedder(batch_tokens=self.context_tokens, threads=self._threads)
+        self._context = embedder = model.embedder(batch_tokens=self.context_tokens, threads=self._threads, kv=self._kv)
         return Embedding(
-            embedder, self._desk, worker=self._worker, name=self._name, activity=self.activity, spent=self.spent,
-            clock=self._clock,
+            embedder, self._desk, turn_tokens=_TURN_BATCHES * self._batch_tokens, worker=self._worker,
+            name=self._name, activity=self.activity, spent=self.spent, clock=self._clock,
         ).run  # fmt: skip
 
     def _run(self, run: Callable[[], None]) -> None:
+        broken: RbeeError | None = None
         try:
             run()
-        except Exception as error:
-            log.error("decode.ended", error=repr(error))
-            raise
+        except BaseException as error:  # noqa: BLE001  (a panic of a library is no Exception, and ends us as well)
+            log.foreign("decode.ended", error)
+            broken = WorkerLost(
+                f"the thread of {self._worker} that computes has ended", hint=f"rbee-hive worker logs {self._worker}"
+            )
+            for slot in self.activity:
+                slot.busy = slot.paused = False
+        self._desk.leave(broken)
+        if broken is not None:
+            self._died(broken)
 
     def _interrupt(self) -> None:
         context = self._context
         if context is not None:
             context.interrupt()
 
-    def _loaded(self) -> Preparer:
-        if self._preparer is None:
-            raise RbeeError(f"model {self._name} is not loaded")
-        return self._preparer
+    def _resume(self) -> None:
+        context = self._context
+        if context is not None:
+            context.resume()
+
+    @contextmanager
+    def _loaded(self) -> Iterator[Preparer]:
+        """Give what makes prompts; the model is not freed before it was used."""
+        with self._changed:
+            preparer = self._preparer
+            if preparer is None:
+                raise self._unready()
+            self._preparing += 1
+        try:
+            yield preparer
+        finally:
+            with self._changed:
+                self._preparing -= 1
+                self._changed.notify_all()
+
+    def _given_up(self) -> RbeeError:
+        return ShuttingDown(f"{self._worker} was told to end while it was loading {self._name}")
+
+    def _unready(self) -> RbeeError:
+        if self._closing:
+            return ShuttingDown("this worker is on its way out", hint="send it to another worker")
+        return RbeeError(f"model {self._name} is not loaded")
+
+    def _free(self) -> None:
+        context, model = self._context, self._model
+        self._context = self._model = None
+        if context is not None and model is not None:
+            context.close()
+            model.close()

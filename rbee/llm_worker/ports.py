@@ -50,6 +50,8 @@ class Context(Protocol):
     """Tokens that a step has room for."""
     mixes: bool
     """What is computed beside a row may change its last bits anyway: nothing is gained by computing it apart."""
+    cuts: bool
+    """``keep`` can cut off the end of what a slot knows: not where a state sums up all that was read."""
 
     def add(self, slot: int, tokens: Sequence[int], at: int, *, ask: bool) -> int:
         """Put ``tokens`` at the positions from ``at`` on into the next step.
@@ -69,8 +71,8 @@ class Context(Protocol):
     def copy(self, source: int, slot: int) -> None:
         """Let ``slot`` know what ``source`` does, and nothing else."""
 
-    def sampler(self, sampling: Sampling, said: Sequence[int]) -> Sampler:
-        """Return a new one, whose repeat penalty knows the tokens ``said`` before."""
+    def sampler(self, sampling: Sampling, prompt: Sequence[int], said: Sequence[int]) -> Sampler:
+        """Return a new one, whose penalties know the ``prompt`` and what was ``said`` of the answer already."""
 
     def free(self, sampler: Sampler) -> None: ...
 
@@ -89,7 +91,11 @@ class Context(Protocol):
     def interrupt(self) -> None:
         """End the step that is running, and every later one until ``resume``, from any thread."""
 
-    def resume(self) -> None: ...
+    def resume(self) -> None:
+        """Compute again, from an empty step: what was added to one that did not come to be is dropped."""
+
+    def state_bytes(self, slot: int) -> int:
+        """Return how large that is, without the tokens themselves, which ``save`` writes."""
 
     def save(self, slot: int, path: str, tokens: Sequence[int]) -> bool:
         """Write what a slot knows, which are these tokens, to a file; say whether that worked."""
@@ -150,7 +156,7 @@ class LoadedModel(Protocol):
     def context(self, *, slots: int, slot_tokens: int, batch_tokens: int, threads: int, kv: str) -> Context:
         """Raises ModelLoadFailed when there is no memory for its cache."""
 
-    def embedder(self, *, batch_tokens: int, threads: int) -> Embedder:
+    def embedder(self, *, batch_tokens: int, threads: int, kv: str) -> Embedder:
         """Raises ModelLoadFailed when there is no memory for it."""
 
     def close(self) -> None: ...

@@ -76,7 +76,7 @@ def main(argv: Sequence[str], environ: Mapping[str, str]) -> int:
         good = facts["result"] == "success"
         log.event("worker.ended", level=log.INFO if good else log.WARNING, **facts)
     except Exception as error:  # noqa: BLE001  (see above)
-        log.warning("post_mortem.failed", error=repr(error))
+        log.foreign("post_mortem.failed", error)
     return 0
 
 

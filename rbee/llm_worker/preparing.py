@@ -35,6 +35,12 @@ class Preparer:
         if request.work is not Work.GENERATE:
             return Prompt(request=request, tokens=(), seed=seed, max_tokens=0, inputs=self._inputs(request))
         tokens = self._tokens(request)
+        if not tokens:
+            raise InvalidRequest(
+                f"the prompt is empty, and {self._name} has no token that every text begins with",
+                hint="say something, or ask a model that begins by itself",
+                details={"fields": [{"field": "prompt", "problem": "is no token of this model"}]},
+            )
         room = self._room - len(tokens)
         if room < 1:
             raise ContextTooLong(
@@ -44,6 +50,8 @@ class Preparer:
                 details={"prompt_tokens": len(tokens), "context_tokens": self._room},
             )
         self._refuse_unknown(request)
+        if request.logprobs is not None:
+            import numpy  # noqa: F401, PLC0415  (takes a while; the thread that computes would hold up everybody for it)
         return Prompt(
             request=request,
             tokens=tokens,
@@ -97,7 +105,7 @@ class Preparer:
         said = continuation.unpacked(request.continue_from)
         if any(token >= self._model.vocabulary for token in said):
             raise InvalidRequest(f"continue_from has tokens that {self._name} here does not know")
-        if said and len(said) >= room:
+        if len(said) > room:
             raise ContextTooLong(
                 f"{len(said)} tokens were said already, the context of {self._name} here has room for {room}",
                 hint="spawn the worker with a larger --ctx",

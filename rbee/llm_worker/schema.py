@@ -54,7 +54,9 @@ def _refuse_unsure(said: dict[str, Any]) -> None:
     if said.get("format") in _ANY_TEXT:
         del said["format"]
     if isinstance(said.get("minProperties"), int):
-        least, sure = said.pop("minProperties"), len(said.get("required", ()))
+        needed = said.get("required")
+        sure = len({name for name in needed if isinstance(name, str)}) if isinstance(needed, list) else 0
+        least = said.pop("minProperties")
         if least > sure:
             raise GrammarRefused(f"minProperties is {least}, and {sure} are required")
 

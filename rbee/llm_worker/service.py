@@ -3,11 +3,11 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, field
-from os import EX_DATAERR
+from os import EX_DATAERR, EX_SOFTWARE
 from typing import Any
 
 from rbee import log
-from rbee.errors import Conflict
+from rbee.errors import Conflict, RbeeError, ShuttingDown
 from rbee.llm_worker.engine import Engine
 from rbee.llm_worker.idle import Idleness
 from rbee.llm_worker.loading import FAILED, LOADING, Loading
@@ -39,6 +39,7 @@ class WorkerService:
     loading: Loading = field(init=False)
     sessions: Sessions = field(init=False)
     _idleness: Idleness = field(init=False)
+    _sleeps: bool = field(default=False, init=False)
     _tasks: set[asyncio.Task[None]] = field(default_factory=set, init=False)
 
     def __post_init__(self) -> None:
@@ -50,6 +51,12 @@ class WorkerService:
 
     async def start(self) -> None:
         """Begin to load; requests may come already, they wait for the model."""
+        loop = asyncio.get_running_loop()
+
+        def died(error: RbeeError) -> None:
+            loop.call_soon_threadsafe(self._broken, error)
+
+        self.engine.watch(died)
         self._spawn(self._live())
 
     async def finish(self, grace_s: float) -> None:
@@ -58,6 +65,15 @@ class WorkerService:
             self.engine.close()
             grace_s = 0.0
         await self.sessions.end_all(grace_s)
+
+    async def keep(self) -> None:
+        """Write down what is known, if this is to be a sleep: when nobody is served any more, so that it is all."""
+        if not self._sleeps:
+            return
+        try:
+            await asyncio.to_thread(self.engine.keep)
+        except Exception as error:  # noqa: BLE001  (what is not kept is read again; the memory has to be free anyway)
+            log.foreign("slots.not_kept", error)
 
     async def close(self) -> None:
         """Free the model, after the last connection is gone."""
@@ -68,7 +84,7 @@ class WorkerService:
     def drain(self) -> None:
         """Take nothing new, and go when what runs is done."""
         if not self.sessions.draining:
-            self.sessions.draining = True
+            self.sessions.draining, self._sleeps = True, False
             log.event("worker.draining", running=self.sessions.live)
             self._spawn(self._go_when_quiet())
 
@@ -127,8 +143,10 @@ class WorkerService:
     async def _live(self) -> None:
         await self.loading.run(self.engine.load)
         self.metrics.load_seconds.set(self.loading.seconds)
-        if self.loading.error is not None:
-            self._give_up()
+        error = self.loading.error
+        if error is not None:
+            if not isinstance(error, ShuttingDown):  # then somebody else ends us, and nothing is wrong with the model
+                self._give_up("model.load_failed", error, EX_DATAERR)
             return
         log.event("model.loaded", load_s=self.loading.seconds, context_tokens=self.engine.context_tokens)
         self._used()
@@ -137,7 +155,7 @@ class WorkerService:
         await self._fall_asleep()
 
     async def _fall_asleep(self) -> None:
-        await asyncio.to_thread(self.engine.keep)
+        self._sleeps = not self.sessions.draining  # who drains is woken by nobody
         self.stop()
 
     async def _wait_until_idle(self) -> None:
@@ -151,11 +169,18 @@ class WorkerService:
         await self.sessions.quiet()
         self.stop()
 
-    def _give_up(self) -> None:
-        error = self.loading.error
-        log.error("model.load_failed", code=error.code if error else "", reason=error.message if error else "")
-        self.exit_code = EX_DATAERR
-        self.stop()
+    def _broken(self, error: RbeeError) -> None:
+        """Nothing can be computed here any more: all who come hear so, and systemd starts another process."""
+        self.loading.fail(error)
+        self._give_up("worker.broken", error, EX_SOFTWARE)
+
+    def _give_up(self, what: str, error: RbeeError, exit_code: int) -> None:
+        if self.exit_code:
+            return
+        log.error(what, code=error.code, reason=error.message)
+        self.exit_code = exit_code
+        if not self.sessions.draining:  # else it is on its way already
+            self.stop()
 
     def _used(self) -> None:
         self._idleness.use(self.clock())

@@ -4,7 +4,8 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass, field
 
-from rbee.wire.events import JobEvent, Token, last
+from rbee.llm_worker.weight import weight
+from rbee.wire.events import JobEvent, last
 
 HIGH_WATER_EVENTS = 256
 """How far the slowest reader may lag before the model has to wait for it."""
@@ -18,14 +19,16 @@ class Session:
         detach_s: how long it goes on without a reader.
         abandon: called once when it has had no reader for ``detach_s``.
         hold: called with True when the slowest reader lags too far behind, with False when it is near enough again.
+        returns: somebody may come back to it after its end.
     """
 
     job: str
     detach_s: float
     abandon: Callable[[str], None]
     hold: Callable[[str, bool], None]
+    returns: bool = True
     events: list[JobEvent] = field(default_factory=list)
-    text_bytes: int = 0
+    weight: int = 0
     ended_s: float | None = None
     _readers: dict[int, int] = field(default_factory=dict)
     _next_reader: int = 0
@@ -45,9 +48,7 @@ class Session:
     def extend(self, events: Sequence[JobEvent]) -> None:
         """Add what is new."""
         self.events.extend(events)
-        for event in events:
-            if isinstance(event, Token):
-                self.text_bytes += len(event.t.encode())
+        self.weight += sum(map(weight, events))
         if last(self.events[-1]):
             self.ended_s = asyncio.get_running_loop().time()
             self._disarm()

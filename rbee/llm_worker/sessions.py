@@ -20,10 +20,11 @@ WAITING = 32
 
 KEPT_S = 300.0
 KEPT = 64
-KEPT_BYTES = 16 << 20
-"""How many ended generations are kept for who comes back, for how long, and how much text of theirs together."""
+KEPT_BYTES = 32 << 20
+"""How many ended generations are kept for who comes back, for how long, and how much memory of theirs together."""
 
 _NEVER_BEGAN = End(tokens_in=0, tokens_out=0, stop_reason=StopReason.CANCELLED, decode_ms=0.0, ttft_ms=0.0)
+_FAILED = Failure.of(RbeeError("the worker failed inside"))
 
 
 @dataclass(slots=True, kw_only=True, eq=False)
@@ -47,8 +48,11 @@ class Sessions:
     def live(self) -> int:
         return len(self._tasks)
 
-    def open(self, request: InferenceRequest) -> Session:
+    def open(self, request: InferenceRequest, *, returns: bool = True) -> Session:
         """Return a new session; it begins at once, whether or not somebody reads it.
+
+        Args:
+            returns: somebody may come back to it after its end; otherwise it is forgotten then.
 
         Raises:
             ShuttingDown: the worker drains. Conflict: the id is taken. NoCapacity: too many wait already.
@@ -57,7 +61,9 @@ class Sessions:
         self.used()
         self._admit(job)
         self._forget_old()
-        session = Session(job=job, detach_s=request.detach_s, abandon=self._abandon, hold=self.engine.hold)
+        session = Session(
+            job=job, detach_s=request.detach_s, abandon=self._abandon, hold=self.engine.hold, returns=returns
+        )
         self._all[job] = session
         self._quiet.clear()
         task = asyncio.get_running_loop().create_task(self._run(session, request), name=f"session-{job}")
@@ -82,7 +88,7 @@ class Sessions:
             self._abandon(job)
 
     def forget(self, session: Session) -> None:
-        """Drop a session that failed before it began, so that its id can be used again."""
+        """Drop a session that has nothing to come back for: its id can be used again, its memory is free."""
         if self._all.get(session.job) is session:
             del self._all[session.job]
 
@@ -131,15 +137,15 @@ class Sessions:
 
             self.engine.submit(session.job, prompt, tell)
             await ended
-        except Exception as error:  # noqa: BLE001  (every session ends with an event, whatever happened)
-            known = error if isinstance(error, RbeeError) else RbeeError("the worker failed inside")
-            if known is not error:
-                log.error("session.failed", job=session.job, error=repr(error))
-            session.extend([Failure.of(known)])
+        except RbeeError as error:
+            session.extend([Failure.of(error)])
 
     def _ended(self, session: Session, task: asyncio.Task[None]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None:  # a panic of a library is no Exception; asking for it keeps asyncio from printing it
+            log.foreign("session.failed", error, job=session.job)
         if not session.finished:
-            session.extend([_NEVER_BEGAN])
+            session.extend([_NEVER_BEGAN if error is None else _FAILED])
         if self._tasks.get(session.job) is task:
             del self._tasks[session.job]
         if not self._tasks:
@@ -147,6 +153,9 @@ class Sessions:
         self.used()
         self.metrics.ended(session.events[-1])
         _log_end(session)
+        if not session.returns:
+            self.forget(session)
+        self._forget_old()
 
     def _abandon(self, job: str) -> None:
         """Nobody wants ``job`` any more."""
@@ -162,7 +171,7 @@ class Sessions:
         ended = [session for session in self._all.values() if session.ended_s is not None]
         size, kept = 0, 0
         for session in sorted(ended, key=lambda each: each.ended_s or 0.0, reverse=True):
-            size, kept = size + session.text_bytes, kept + 1
+            size, kept = size + session.weight, kept + 1
             if kept > KEPT or size > KEPT_BYTES or now_s - (session.ended_s or 0.0) > KEPT_S:
                 del self._all[session.job]
 

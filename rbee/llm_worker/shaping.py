@@ -20,10 +20,11 @@ from rbee.llm_worker.shape import Constraint, Shape
 from rbee.llm_worker.template import Render, render_chat
 from rbee.wire import codec
 from rbee.wire.jobs import Generation
+from rbee.wire.schemas import refuse_excess
 from rbee.wire.tools import Tool, ToolChoice
 
 if TYPE_CHECKING:
-    from rbee.llm_worker.guidance import Lexicon
+    from rbee.llm_worker.guidance.rule import Lexicon
 
 
 class Vocabulary(Protocol):
@@ -47,9 +48,10 @@ def shape_of(request: Generation, model: Vocabulary) -> Shape:
     """Return what the answer has to look like. Blocks; the first time it learns the vocabulary, for half a second.
 
     Raises:
-        InvalidRequest: the schema, or that of a tool, asks for what cannot be made sure of; names it. Or the answer is
-            never to end.
+        InvalidRequest: the schema, or that of a tool, is too large, or asks for what cannot be made sure of; names it.
+            Or the answer is never to end.
     """
+    refuse_excess(request)
     tools = wanted_tools(request)
     if request.ignore_eos and (tools or request.schema is not None):
         raise codec.invalid([("ignore_eos", "is for answers that may be anything: by a schema or with tools they end")])
@@ -83,7 +85,7 @@ class _Known:
         self._spoken: dict[int, bytes] = {}
 
     def json(self, schema: Mapping[str, Any]) -> Constraint:
-        from rbee.llm_worker.guidance import json_rule  # noqa: PLC0415  (numpy: loaded when it is needed)
+        from rbee.llm_worker.guidance.rule import json_rule  # noqa: PLC0415  (numpy: loaded when it is needed)
 
         with _refused_as("schema"):
             return self._lexicon().rule(f"start: {json_rule(normalised(schema))}\n")
@@ -115,7 +117,7 @@ class _Known:
 
     def _learn(self) -> "Lexicon":
         """Return the vocabulary. Control tokens are in no text, but for those that the model calls with."""
-        from rbee.llm_worker.guidance import Lexicon  # noqa: PLC0415  (as above)
+        from rbee.llm_worker.guidance.rule import Lexicon  # noqa: PLC0415  (as above)
 
         model = self._model()
         if model is None:

@@ -50,7 +50,7 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
     app = make_app(
         options, secret, engine=make_engine(options, keeper=keeper_of(options, environ)), watchdog_s=notifier.watchdog_s
     )
-    notifier = dataclasses.replace(notifier, leaving=lambda: app.ctx.leaving)
+    app.ctx.notifier = notifier = dataclasses.replace(notifier, leaving=lambda: app.ctx.leaving)
     worker: WorkerService = app.ctx.worker
     serve(
         app,
@@ -128,6 +128,7 @@ def make_app(options: Options, secret: tuple[str, ...], *, engine: Engine, watch
         stop=lambda: _stop(app),
     )
     app.ctx.worker, app.ctx.leaving, app.ctx.farewells = worker, False, set()
+    app.ctx.notifier = OwnNotifier(None)
     callers = app.ctx.callers = Callers()
     callers.watch(app)
     mount(app, WORKER, {name: callers.serving(handler) for name, handler in routes.HANDLERS.items()})
@@ -171,5 +172,7 @@ async def _stopped(app: App) -> None:
     await worker.finish(DRAIN_S)
     for task in app.ctx.farewells:
         task.cancel()
+    async with app.ctx.notifier.beating():
+        await worker.keep()
     await worker.close()
     log.debug("worker.closed")

@@ -8,7 +8,7 @@ from rbee.orchestrator_core.holders import NOBODY, Holders, holders_of
 from rbee.orchestrator_core.names import Names, mixed
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.rooms import Place, Room, offers
-from rbee.wire.catalog import ModelFile
+from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.mixes import PLUS, is_mix
 from rbee.wire.pools import VENDORS, Device, Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerState, WorkerStatus
@@ -103,6 +103,11 @@ class Fleet:
         if PLUS in model and is_mix(model):
             return mixed([self._files.get(part, {}).get(pool) for part in model.split(PLUS)])
         return self._files.get(model, {}).get(pool)
+
+    def models(self, kind: ModelKind) -> Sequence[str]:
+        """Return the models of that kind that some pool has, in their canonical spelling."""
+        there = [file for having in self._files.values() for file in having.values() if file.kind is kind]
+        return sorted({self.names.canonical(file.id) for file in there})
 
     def devices(self, pool: str) -> Sequence[Device]:
         return self._devices.get(pool, ())

@@ -5,6 +5,9 @@ from collections.abc import Mapping
 from rbee.wire.jobs import JobState
 
 ATTEMPTS = 5
+LOSSES = 2
+"""So many workers may end under a job whose answer has a shape; the third would be lost to the same schema."""
+
 _LONGEST_BACKOFF_S = 16.0
 
 LEGAL: Mapping[JobState, frozenset[JobState]] = {
@@ -24,6 +27,17 @@ LEGAL: Mapping[JobState, frozenset[JobState]] = {
 def may_follow(state: JobState) -> frozenset[JobState]:
     """Return the states a job may be in just before ``state``: what a guarded UPDATE expects."""
     return frozenset(before for before, after in LEGAL.items() if state in after)
+
+
+def may_try_again(attempts: int, *, losses: int, shaped: bool) -> bool:
+    """Say whether a job is tried once more whose attempt failed for a reason that passes.
+
+    Args:
+        losses: how many workers ended by themselves while they had it.
+        shaped: its answer is held to a schema or to tools. What is computed for all is the same for all; what is
+            computed for a schema its caller has written.
+    """
+    return attempts < ATTEMPTS and not (shaped and losses >= LOSSES)
 
 
 def backoff_s(attempt: int, spread: float) -> float:

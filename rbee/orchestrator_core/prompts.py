@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 
 from rbee.wire import codec
-from rbee.wire.jobs import JobSpec, Message
+from rbee.wire.jobs import JobSpec, Message, Work
 
 
 def texts_of(spec: JobSpec) -> Iterator[str]:
@@ -33,3 +33,13 @@ def least_bytes(spec: JobSpec) -> int:
 def prompt_bytes(spec: JobSpec) -> int:
     """Return how long all of it is."""
     return sum(len(text.encode("utf-8", "replace")) for text in texts_of(spec))
+
+
+def characters_to_read(spec: JobSpec) -> int:
+    """Return how long the texts are of a job that only reads; the query is read with each of them. 0 for any other.
+
+    Not in bytes: it is asked again and again, and characters are counted already.
+    """
+    if spec.work is Work.GENERATE:
+        return 0
+    return sum(map(len, spec.inputs)) + len(spec.inputs) * len(spec.query or "")

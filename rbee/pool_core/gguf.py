@@ -4,6 +4,7 @@ The format: https://github.com/ggml-org/ggml/blob/master/docs/gguf.md. Only the 
 held against the file's size before anything is allocated, since anybody may have written the file.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,14 +22,20 @@ _TENSORS_MAX = 1 << 17
 _DIMENSIONS_MAX = 4
 _ALIGNMENT_MAX = 1 << 20
 _LAYERS_MAX = 1 << 16
+_ADAPTED = re.compile(r"blk\.(?P<layer>\d{1,5})\.(?P<part>\w+)\.weight\.lora_a")
+_TAKE_VECTORS = frozenset({"attn_q", "attn_k", "attn_v", "attn_qkv", "ffn_gate", "ffn_up"})
 
 
 @dataclass(frozen=True, slots=True)
 class Tensor:
-    """``offset`` counts from the start of the data; ``size_bytes`` is None for a type younger than this table."""
+    """``offset`` counts from the start of the data; ``size_bytes`` is None for a type younger than this table.
+
+    ``width`` is how many numbers a row has.
+    """
 
     name: str
     kind: int
+    width: int
     elements: int
     offset: int
     size_bytes: int | None
@@ -89,11 +96,13 @@ class Header:
 
     @property
     def embedding_length(self) -> int:
-        return self._of_architecture("embedding_length")
+        """Return how many numbers a vector of the model has; of an adapter, of the model that it is for."""
+        return self._of_architecture("embedding_length") or self._adapted("width")
 
     @property
     def layers(self) -> int:
-        return self._of_architecture("block_count")
+        """Return how many layers the model has; of an adapter, up to which it changes one."""
+        return self._of_architecture("block_count") or self._adapted("layers")
 
     @property
     def heads(self) -> int:
@@ -169,6 +178,16 @@ class Header:
     def size_bytes(self) -> int:
         """Return how long the file is at least."""
         return max((self.data_offset + t.offset + (t.size_bytes or 0) for t in self.tensors), default=self.data_offset)
+
+    def _adapted(self, what: str) -> int:
+        """Return what the tensors of an adapter (LoRA) say of its model; 0 where they do not.
+
+        What it puts before a layer's queries or its gate takes the model's vectors.
+        """
+        found = [(tensor, place) for tensor in self.tensors if (place := _ADAPTED.fullmatch(tensor.name))]
+        if what == "layers":
+            return max((int(place["layer"]) + 1 for _, place in found), default=0)
+        return next((tensor.width for tensor, place in found if place["part"] in _TAKE_VECTORS), 0)
 
     def _tensor_bytes(self, name: str) -> int:
         return next((tensor.size_bytes or 0 for tensor in self.tensors if tensor.name == name), 0)
@@ -269,12 +288,12 @@ def _tensor(reader: GgufReader, name: str) -> Tensor:
         elements *= length
     if elements >= 1 << 62 or offset >= 1 << 62:
         raise refuse(f"{what} has {elements} elements at offset {offset}, which no file can hold", start)
-    layout = TENSOR_TYPES.get(kind)
+    layout, width = TENSOR_TYPES.get(kind), shape[0] if shape else 1
     if layout is None:
-        return Tensor(name, kind, elements, offset, None)
-    if shape and shape[0] % layout.block_elements:
-        raise refuse(f"{what} has rows of {shape[0]}, expected a multiple of {layout.block_elements}", start)
-    return Tensor(name, kind, elements, offset, elements // layout.block_elements * layout.block_bytes)
+        return Tensor(name, kind, width, elements, offset, None)
+    if width % layout.block_elements:
+        raise refuse(f"{what} has rows of {width}, expected a multiple of {layout.block_elements}", start)
+    return Tensor(name, kind, width, elements, offset, elements // layout.block_elements * layout.block_bytes)
 
 
 def _data_offset(reader: GgufReader, keys: Mapping[str, Any], has_data: bool) -> int:

@@ -43,6 +43,12 @@ def _too_hot(gpu: Gpu, limit_c: int) -> Gpu:
     return dataclasses.replace(gpu, hot=True, problem=sentence)
 
 
+def backends(found: GpuInventory) -> tuple[Backend, ...]:
+    """Return what workers can run on now. The CPU is tried whatever the files are called."""
+    usable = {build.name for build in found.builds if not build.problem}
+    return (Backend.CPU, *(each for each in Backend if each is not Backend.CPU and each in usable))
+
+
 def require_backend(wanted: Backend, available: Collection[Backend], inventory: GpuInventory) -> None:
     """Refuse a backend this host cannot do. There is no falling back to the CPU.
 

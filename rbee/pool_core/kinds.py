@@ -4,27 +4,12 @@ Where a header does not say that a model only embeds or judges, it generates.
 """
 
 from rbee.errors import InvalidRequest
+from rbee.pool_core import flash
 from rbee.pool_core.gguf import Header
+from rbee.wire.architectures import EMBEDDERS, ENCODERS, UNUSABLE
 from rbee.wire.catalog import ModelFile, ModelKind
-from rbee.wire.workers import Kv
+from rbee.wire.workers import Backend, Kv
 
-ENCODERS = frozenset(
-    {
-        "bert",
-        "eurobert",
-        "gemma-embedding",
-        "jina-bert-v2",
-        "jina-bert-v3",
-        "modern-bert",
-        "neo-bert",
-        "nomic-bert",
-        "nomic-bert-moe",
-        "t5encoder",
-    }
-)
-"""Architectures that look at a text from both sides and keep nothing of it (llama_model::create_memory)."""
-
-_EMBEDDERS = ENCODERS | {"llama-embed"}
 _CLASSIFIERS = ("cls.weight", "cls.output.weight")
 _NO_POOLING, _RANK = 0, 4  # llama.h, llama_pooling_type
 _Q8_BLOCK = 32  # values that share a scale
@@ -36,7 +21,7 @@ def kind_of(header: Header) -> ModelKind:
         return ModelKind.ADAPTER
     if header.pooling == _RANK or any(tensor.name in _CLASSIFIERS for tensor in header.tensors):
         return ModelKind.RERANK
-    if header.pooling not in (None, _NO_POOLING) or header.architecture in _EMBEDDERS:
+    if header.pooling not in (None, _NO_POOLING) or header.architecture in EMBEDDERS:
         return ModelKind.EMBED
     return ModelKind.GENERATE
 
@@ -46,27 +31,46 @@ def keeps_no_cache(model: ModelFile) -> bool:
     return model.architecture in ENCODERS
 
 
-def can_keep_as(kv: Kv, model: ModelFile) -> bool:
-    """Say whether the cache of ``model`` can be of that type; where the header does not tell, it is tried."""
-    if kv is Kv.F16:
-        return True
-    return not keeps_no_cache(model) and model.architecture != "grok" and not _uneven(model)
-
-
-def require_kv(kv: Kv, model: ModelFile) -> None:
+def require_usable(model: ModelFile) -> None:
     """
     Raises:
-        InvalidRequest: llama.cpp would refuse a cache of that type for ``model``, and why.
+        InvalidRequest: llama.cpp loads it, but no worker could ask it anything.
     """
-    if can_keep_as(kv, model):
-        return
+    if model.architecture in UNUSABLE:
+        raise InvalidRequest(
+            f"{model.id} is of architecture {model.architecture}, which does not say one token after another: "
+            "no worker can use it",
+            hint="rbee-hive models list shows what each is for",
+        )
+
+
+def can_keep_as(kv: Kv, model: ModelFile, backend: Backend) -> bool:
+    """Say whether the cache of ``model`` can be of that type there; where the header does not tell, it is tried."""
+    return kv is Kv.F16 or not _why_not(model, backend)
+
+
+def require_kv(kv: Kv, model: ModelFile, backend: Backend) -> None:
+    """
+    Raises:
+        InvalidRequest: llama.cpp would refuse a cache of that type for ``model``, or compute elsewhere, and why.
+    """
+    if not can_keep_as(kv, model, backend):
+        why = _why_not(model, backend)
+        raise InvalidRequest(f"kv is {kv}, but not for {model.id}: {why}", hint=f"--kv {Kv.F16}")
+
+
+def _why_not(model: ModelFile, backend: Backend) -> str:
+    """Return why its cache cannot be q8_0, which wants whole blocks and flash attention; empty where it can."""
     if keeps_no_cache(model):
-        why = "it is an encoder, which keeps no keys and values"
-    elif _uneven(model):
-        why = f"its heads have {_uneven(model)} values, expected a multiple of {_Q8_BLOCK}"
-    else:
-        why = f"{model.architecture} cannot use flash attention, which {kv} needs"
-    raise InvalidRequest(f"kv is {kv}, but not for {model.id}: {why}", hint=f"--kv {Kv.F16}")
+        return "it is an encoder, which keeps no keys and values"
+    if _uneven(model):
+        return f"its heads have {_uneven(model)} values, expected a multiple of {_Q8_BLOCK}"
+    if model.architecture == "grok":
+        return "grok cannot use flash attention, which q8_0 needs"
+    if not flash.has_flash(model, backend):
+        lengths = f"heads of {model.key_length} and {model.value_length} values"
+        return f"{backend} has no flash attention, which q8_0 needs, for {lengths}"
+    return ""
 
 
 def _uneven(model: ModelFile) -> int:

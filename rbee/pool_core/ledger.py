@@ -90,7 +90,7 @@ def usual_load(model: ModelFile, backend: Backend, *, ctx: int, slots: int, kv: 
         backend=backend,
         ctx=min(ctx, model.context_tokens or ctx),
         slots=slots,
-        kv=kv if can_keep_as(kv, model) else Kv.F16,
+        kv=kv if can_keep_as(kv, model, backend) else Kv.F16,
     )
 
 
@@ -206,9 +206,9 @@ def _tenants(gpu: int | None, survey: Survey, able: Sequence[Backend] = ()) -> I
 
 
 def _lodgers(survey: Survey) -> Iterator[WorkerStatus]:
-    """Yield the workers on GPUs that have left layers on the host."""
+    """Yield the workers on GPUs: each has a process here, and some have left layers."""
     for worker in survey.workers:
-        if worker.state in HOLDING and worker.backend is not Backend.CPU and worker.gpu_layers is not None:
+        if worker.state in HOLDING and worker.backend is not Backend.CPU:
             yield worker
 
 
@@ -286,9 +286,9 @@ def _anon(worker: WorkerStatus, survey: Survey) -> int:
 
 
 def _held(worker: WorkerStatus, survey: Survey) -> int:
-    """Return the bytes of weights that are held in memory anyway, and are no more to be had."""
+    """Return the bytes of its weights that are held in memory anyway, and are no more to be had."""
     model = _model_of(worker, survey)
-    return model.size_bytes if model is not None and model.cached else 0
+    return memory.weights_on_host(model, load_of(worker, survey)) if model is not None and model.cached else 0
 
 
 def _model_of(worker: WorkerStatus, survey: Survey) -> ModelFile | None:

@@ -11,8 +11,9 @@ All slots are sequences of one context and read in one batch. What is predicted 
 says it allocates, and at run time with what each worker is seen to take: from then on that is believed (``ledger``).
 """
 
+from rbee.pool_core.flash import has_flash
 from rbee.pool_core.kinds import keeps_no_cache
-from rbee.pool_core.load import Load, batch_tokens, sees_whole_texts
+from rbee.pool_core.load import Load, batch_tokens, padded, sees_whole_texts
 from rbee.wire.catalog import ModelFile
 from rbee.wire.workers import Backend, Kv
 
@@ -28,8 +29,6 @@ SLOT_BYTES = MIB  # prompts, samplers and events of one slot
 TOKEN_BYTES = 192  # what llama.cpp's tokenizer keeps of each token it knows
 DEVICE_CONTEXT_BYTES = 512 * MIB  # what CUDA's own context takes before a model is loaded; 508 on an H200
 CACHE_OF_WEIGHTS = 16  # a header that tells no cache size: assume a 16th of the weights per 1024 tokens
-FLASH_HEADS = frozenset({40, 64, 72, 80, 96, 112, 128, 192, 256, 320, 512, 576})
-"""Lengths of heads that GPUs do without writing all scores down (ggml-cuda/fattn.cu); the CPU does any."""
 
 _F32, _MASK = 4, 6  # bytes: a number; a place of the mask, in f32 and f16
 _LOGITS = 4 + 16  # of a token of the vocabulary, for each slot: its likelihood, and the copy that is sorted
@@ -41,7 +40,7 @@ def cache_bytes(model: ModelFile, load: Load) -> int:
     if keeps_no_cache(model):
         return 0
     per_token = model.kv_bytes_per_token or model.size_bytes // CACHE_OF_WEIGHTS // 1024
-    whole = per_token * load.cells
+    whole = per_token * _cells(model, load)
     return whole if load.kv is Kv.F16 else whole * _Q8[0] // _Q8[1]
 
 
@@ -63,11 +62,12 @@ def touched_bytes(model: ModelFile, load: Load) -> int:
     """Return what of its activations a worker on the CPU ever touches; the rest of that buffer takes no memory.
 
     There flash attention is always to be had, so there is a mask and are no scores, and only the last token of each
-    slot has logits.
+    slot has logits; but where a text is seen whole every token has, although nobody wants them.
     """
     if not model.heads or not model.vocabulary:
         return COMPUTE_LIMIT_BYTES
-    per_token = _F32 * _vectors(model) + _MASK * (load.cells // load.slots)
+    logits = model.vocabulary if sees_whole_texts(model) and not keeps_no_cache(model) else 0
+    per_token = _F32 * (_vectors(model) + logits) + _MASK * padded(load.ctx)
     return batch_tokens(model, load) * per_token + WORK_BYTES
 
 
@@ -92,8 +92,8 @@ def host_bytes(model: ModelFile, load: Load) -> int:
 
 def own_bytes(model: ModelFile, load: Load) -> int:
     """Return what of that is not its weights."""
-    interpreter = INTERPRETER_BYTES + TOKEN_BYTES * model.vocabulary + _slots_bytes(model, load)
-    return cache_bytes(model, load) + touched_bytes(model, load) + adapters_bytes(load) + interpreter
+    beside = adapters_bytes(load) + _process_bytes(model, load)
+    return cache_bytes(model, load) + touched_bytes(model, load) + beside
 
 
 def device_bytes(model: ModelFile, load: Load) -> int:
@@ -115,11 +115,10 @@ def rest_bytes(model: ModelFile, load: Load) -> int:
     if load.backend is Backend.CPU:
         return host_bytes(model, load)
     if not is_partial(model, load):
-        return INTERPRETER_BYTES + _outputs_bytes(model, load)
+        return _process_bytes(model, load)
     cache = cache_bytes(model, load)
     left = cache - cache * _blocks(model, load) // model.layers
-    weights = model.size_bytes - weights_on_device(model, load)
-    return weights + left + touched_bytes(model, load) + INTERPRETER_BYTES + _outputs_bytes(model, load)
+    return weights_on_host(model, load) + left + touched_bytes(model, load) + _process_bytes(model, load)
 
 
 def is_partial(model: ModelFile, load: Load) -> bool:
@@ -134,14 +133,30 @@ def weights_on_device(model: ModelFile, load: Load) -> int:
     return model.output_bytes + _blocks(model, load) * _block_bytes(model)
 
 
+def weights_on_host(model: ModelFile, load: Load) -> int:
+    """Return the bytes of weights that are read from the host's memory.
+
+    The table of embeddings is not counted where all else is on GPUs: of that only rows of tokens that occur are
+    read.
+    """
+    if load.backend is Backend.CPU:
+        return model.size_bytes
+    return model.size_bytes - weights_on_device(model, load) if is_partial(model, load) else 0
+
+
+def layers_on_device(model: ModelFile, load: Load) -> int:
+    """Return how many layers GPUs have to share, the output layer not counted; 0 where the header does not tell."""
+    return max(1, _blocks(model, load)) if model.layers else 0
+
+
 def adapters_bytes(load: Load) -> int:
     return sum(adapter.size_bytes for adapter in load.adapters)
 
 
 def _inner_bytes(model: ModelFile, load: Load) -> int:
     """Return the activations of one batch between embeddings and logits."""
-    ctx = load.cells // load.slots
-    scores = 0 if _flash(model, load) else model.heads * ctx
+    ctx = padded(load.ctx)
+    scores = 0 if has_flash(model, load.backend) else model.heads * ctx
     per_token = _F32 * (scores + _vectors(model)) + _MASK * ctx
     return batch_tokens(model, load) * per_token + _staged_bytes(model, load)
 
@@ -160,6 +175,16 @@ def _vectors(model: ModelFile) -> int:
     return 2 * model.feed_forward_length + 6 * model.embedding_length
 
 
+def _cells(model: ModelFile, load: Load) -> int:
+    """Return for how many tokens there is a cache: who sees texts whole has one for all slots together."""
+    return padded(load.ctx) if sees_whole_texts(model) else load.cells
+
+
+def _process_bytes(model: ModelFile, load: Load) -> int:
+    """Return what a worker takes whatever computes: Python, the vocabulary, its slots."""
+    return INTERPRETER_BYTES + TOKEN_BYTES * model.vocabulary + _slots_bytes(model, load)
+
+
 def _slots_bytes(model: ModelFile, load: Load) -> int:
     return load.slots * (SLOT_BYTES + _LOGITS * model.vocabulary) + _outputs_bytes(model, load)
 
@@ -174,12 +199,8 @@ def _outputs_bytes(model: ModelFile, load: Load) -> int:
     return _F32 * batch_tokens(model, load) * (model.vocabulary + model.embedding_length)
 
 
-def _flash(model: ModelFile, load: Load) -> bool:
-    return load.backend is Backend.CPU or load.kv is Kv.Q8_0 or model.key_length in FLASH_HEADS
-
-
 def _staged_bytes(model: ModelFile, load: Load) -> int:
     """Return one layer's keys and values in f16, into which a GPU turns those of another type before it uses them."""
     if load.kv is Kv.F16 or load.backend is Backend.CPU:
         return 0
-    return model.kv_bytes_per_token * load.cells // max(1, model.layers)
+    return model.kv_bytes_per_token * _cells(model, load) // max(1, model.layers)

@@ -42,3 +42,19 @@ def check(base: ModelFile, adapters: Sequence[ModelFile]) -> None:
                 f"{adapter.id} is an adapter of {adapter.architecture} models, {base.id} is of {base.architecture}",
                 hint="rbee-hive models list shows what each is for",
             )
+        _check_size(base, adapter)
+
+
+def _check_size(base: ModelFile, adapter: ModelFile) -> None:
+    """Hold what the adapter's tensors say of its model against ``base``, as far as both say something."""
+    width = (adapter.embedding_length, base.embedding_length)
+    if all(width) and width[0] != width[1]:
+        raise InvalidRequest(
+            f"{adapter.id} is an adapter of models with vectors of {width[0]}, {base.id} has vectors of {width[1]}",
+            hint="an adapter fits the one model that it was made from",
+        )
+    if base.layers and adapter.layers > base.layers:
+        raise InvalidRequest(
+            f"{adapter.id} is an adapter of models with {adapter.layers} layers or more, {base.id} has {base.layers}",
+            hint="an adapter fits the one model that it was made from",
+        )

@@ -3,7 +3,7 @@
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
-from rbee.errors import InsufficientDisk, InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity
+from rbee.errors import InsufficientDisk, InsufficientMemory, InsufficientVram, InvalidRequest, NoCapacity, RbeeError
 from rbee.pool_core import advice, inventory, kinds, ledger, memory, mixes, names
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.load import Load, batch_tokens
@@ -28,21 +28,45 @@ def decide(
     Raises:
         BackendUnavailable, InvalidRequest, InsufficientVram, InsufficientMemory: with what there is.
     """
-    inventory.require_backend(spec.backend, [Backend(name) for name in facts.backends], survey.inventory)
+    inventory.require_backend(spec.backend, survey.backends, survey.inventory)
     mixes.check(model, adapters)
-    load = load_of(spec, model, adapters, facts)
-    needed = ledger.need(model, load, survey.known).bytes
-    ledger_lines = ledger.devices(survey)
+    kinds.require_usable(model)
+    lines = ledger.devices(survey)
     if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
         raise inventory.no_gpu(spec.backend, survey.inventory)
+
+    def plan(wanted: WorkerSpec) -> WorkerPlan:
+        return _plan(wanted, model, adapters, facts, survey, lines)
+
+    def works(wanted: WorkerSpec) -> bool:
+        try:
+            plan(wanted)
+        except RbeeError:
+            return False
+        return True
+
     try:
-        apart = (needed // (model.layers or USUAL_LAYERS), memory.further_bytes(model, load))
-        gpus, split = _gpus(spec, needed, ledger_lines, apart)
-        on_host = memory.rest_bytes(model, load) if gpus else needed
-        _require_memory(spec.memory_bytes or on_host, ledger_lines[0].free_bytes)
+        return plan(spec)
     except (InsufficientVram, InsufficientMemory) as error:
-        error.hint = advice.for_too_little(spec, model, load, ledger_lines, survey.known)
+        named = dataclasses.replace(spec, model=mixes.name_of(model, adapters))
+        error.hint = advice.for_too_little(named, model, load_of(spec, model, adapters, facts), works)
         raise
+
+
+def _plan(
+    spec: WorkerSpec,
+    model: ModelFile,
+    adapters: Sequence[ModelFile],
+    facts: PoolFacts,
+    survey: Survey,
+    lines: Sequence[Device],
+) -> WorkerPlan:
+    load = load_of(spec, model, adapters, facts)
+    needed = ledger.need(model, load, survey.known).bytes
+    apart = (needed // (memory.layers_on_device(model, load) or USUAL_LAYERS), memory.further_bytes(model, load))
+    gpus, split = _gpus(spec, needed, lines, apart)
+    on_host = memory.rest_bytes(model, load) if gpus else needed
+    _require_memory(spec.memory_bytes or on_host, lines[0].free_bytes)
     load = dataclasses.replace(load, gpus=max(1, len(gpus)))
     return WorkerPlan(
         id=spec.id or "",
@@ -76,7 +100,7 @@ def load_of(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], f
         InvalidRequest: what is asked for cannot be.
     """
     if spec.kv is not None:
-        kinds.require_kv(spec.kv, model)
+        kinds.require_kv(spec.kv, model, spec.backend)
     if spec.gpu_layers is not None and spec.backend is Backend.CPU:
         raise InvalidRequest(f"gpu_layers is {spec.gpu_layers}, but the backend is cpu", hint="leave --gpu-layers out")
     if spec.gpu_layers is not None and not model.layers:
@@ -89,17 +113,24 @@ def load_of(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], f
     return load if memory.is_partial(model, load) else dataclasses.replace(load, gpu_layers=None)
 
 
+def kept_bytes(plan: WorkerPlan, model: ModelFile) -> int:
+    """Return what a worker writes to disk at most when it goes to sleep: all slots at full context."""
+    if not plan.keep:
+        return 0
+    load = Load(backend=Backend(plan.backend), ctx=plan.ctx, slots=plan.slots, kv=Kv(plan.kv))
+    return memory.cache_bytes(model, load)
+
+
 def require_room_to_keep(plan: WorkerPlan, model: ModelFile, free: int) -> None:
     """
     Raises:
-        InsufficientDisk: all slots at full context would not fit on the disk where they are kept.
+        InsufficientDisk: what it keeps would not fit on the disk.
     """
-    load = Load(backend=Backend(plan.backend), ctx=plan.ctx, slots=plan.slots, kv=Kv(plan.kv))
-    needed = memory.cache_bytes(model, load)
+    needed = kept_bytes(plan, model)
     if needed > free:
         raise InsufficientDisk(
             f"to keep its conversations the worker needs {bytes_text(needed)} of disk, {bytes_text(free)} are free",
-            hint="leave --keep out, or spawn it with less --ctx or --slots, or --kv q8_0",
+            hint="spawn it with --forget, or with less --ctx or --slots, or --kv q8_0",
             details={"needed_bytes": needed, "free_bytes": free},
         )
 

@@ -131,7 +131,7 @@ class UnitManager(Protocol):
     def changes(self) -> AsyncGenerator[None, None]:
         """Yield whenever a worker has started or ended."""
 
-    async def until_asleep(self, worker: str) -> None:
+    async def until_asleep(self, worker: str, within_s: float) -> None:
         """Return when the service has ended and the socket waits for the next request. Raises Timeout, NotFound."""
 
     async def list(self) -> tuple[UnitFacts, ...]: ...
@@ -290,7 +290,6 @@ class PoolFacts:
     version: str
     worker_host: str
     ports: Sequence[int]
-    backends: tuple[str, ...]
     ctx: int
     slots: int
     idle_s: int

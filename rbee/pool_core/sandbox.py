@@ -31,15 +31,37 @@ def properties(
 
 
 def device_nodes(plan: Confined, render_nodes: Callable[[], Sequence[str]] = tuple) -> list[str]:
-    """Return the device nodes of the plan's GPUs, and of no other."""
+    """Return the device nodes of the plan's GPUs, and of no other as far as is known here."""
     gpus = plan.gpus or (plan.gpu or 0,)
     if plan.backend == Backend.CUDA:
         return ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", *(f"/dev/nvidia{gpu}" for gpu in gpus)]
-    if plan.backend in (Backend.ROCM, Backend.VULKAN):
-        known = render_nodes()  # another vendor's GPU may have the first
-        nodes = (known[gpu] if gpu < len(known) else f"/dev/dri/renderD{FIRST_RENDER_NODE + gpu}" for gpu in gpus)
-        return ["/dev/kfd", *nodes]
+    if plan.backend == Backend.ROCM:
+        known = render_nodes()
+        return ["/dev/kfd", *(known[gpu] if gpu < len(known) else _render_node(gpu) for gpu in gpus)]
+    if plan.backend == Backend.VULKAN:
+        return list(dict.fromkeys(node for gpu in gpus for node in _vulkan(gpu, render_nodes())))
     return []
+
+
+def groups(backend: str) -> tuple[str, ...]:
+    """Return the groups that workers of ``backend`` are in, by which they may open their devices."""
+    return ("render", "video") if backend in (Backend.ROCM, Backend.VULKAN) else ()
+
+
+def _vulkan(gpu: int, known: Sequence[str]) -> Sequence[str]:
+    """Return what Vulkan opens of a GPU: AMD's where AMD has one of that number, else NVIDIA's nodes, or Intel's.
+
+    NVIDIA's driver for Vulkan goes through nodes of its own, and does without the one for rendering.
+    """
+    if gpu < len(known):
+        return [known[gpu]]
+    render = _render_node(gpu)
+    return ["/dev/nvidiactl", "/dev/nvidia-modeset", f"/dev/nvidia{gpu}", *([] if render in known else [render])]
+
+
+def _render_node(gpu: int) -> str:
+    """Return the node of a GPU whose own is not known: the kernel numbers them as it finds them."""
+    return f"/dev/dri/renderD{FIRST_RENDER_NODE + gpu}"
 
 
 def _everywhere() -> dict[str, object]:
@@ -68,7 +90,7 @@ def _everywhere() -> dict[str, object]:
 
 def _system(plan: Confined, render_nodes: Callable[[], Sequence[str]]) -> dict[str, object]:
     nodes = device_nodes(plan, render_nodes)
-    groups: dict[str, object] = {"SupplementaryGroups": ["render", "video"]} if plan.backend in _BY_GROUP else {}
+    joined = groups(plan.backend)
     return {
         "DynamicUser": True,
         "RemoveIPC": True,
@@ -84,13 +106,10 @@ def _system(plan: Confined, render_nodes: Callable[[], Sequence[str]]) -> dict[s
         "ProtectKernelLogs": True,
         "ProtectClock": True,
         "ProtectHostname": True,
-        **groups,
+        **({"SupplementaryGroups": list(joined)} if joined else {}),
     }
 
 
 def _user() -> dict[str, object]:
     """Return what holds in a user manager. A venv is often in a home, so that must stay readable."""
     return {"ProtectHome": "read-only"}
-
-
-_BY_GROUP = (Backend.ROCM, Backend.VULKAN)

@@ -5,8 +5,8 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
-from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, ShuttingDown
-from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement
+from rbee.errors import Conflict, InsufficientDisk, ModelNotFound, NotFound, RbeeError, ShuttingDown, WorkerLost
+from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement, unit
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
     Checkout,
@@ -27,7 +27,11 @@ from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.mixes import PLUS, parts_of
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
-from rbee.wire.workers import Backend, Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
+
+ASLEEP_S = 15.0
+SLOW_DISK_BYTES_PER_S = 100e6
+"""How long a worker may take to fall asleep: so long, and what its disk takes if it keeps conversations."""
 
 
 class PoolService:
@@ -36,6 +40,7 @@ class PoolService:
     Args:
         now_ms: the clock, milliseconds since the epoch.
         condition: what befalls the host, as long as a daemon is there to see it.
+        warn: takes what somebody should know, as ``log.warning`` does.
     """
 
     def __init__(
@@ -52,12 +57,14 @@ class PoolService:
         checkout: Checkout,
         now_ms: Callable[[], int],
         condition: Condition | None = None,
+        warn: Callable[..., None] = lambda *_, **__: None,
     ) -> None:
         self._facts = facts
         self._units, self._models, self._gpus, self._host = units, models, gpus, host
         self._book = book
         self._control, self._flag, self._checkout, self._now_ms = control, flag, checkout, now_ms
         self._condition = condition or Condition()
+        self._warn = warn
         self._holding = asyncio.Lock()
 
     # The pool
@@ -76,7 +83,7 @@ class PoolService:
             draining=drain is not None,
             drain_until_ms=drain.until_ms if drain else None,
             drain_reason=drain.reason if drain else None,
-            backends=tuple(Backend(name) for name in facts.backends),
+            backends=tuple(survey.backends),
             gpus=ledger.labelled(survey),
             host=survey.host,
             workers=ledger.told(survey),
@@ -167,7 +174,11 @@ class PoolService:
             return
         secret = await self._units.secret(worker)
         await self._units.release(worker)
-        await self._control.drain(lifecycle.status(facts).address, secret)
+        try:
+            await self._control.drain(lifecycle.status(facts).address, secret)
+        except WorkerLost:  # it is falling asleep, so there is nothing to finish
+            with contextlib.suppress(NotFound):
+                await self._units.stop(worker)
 
     async def evict_worker(self, worker: str) -> None:
         """Let an idle worker exit now and free its memory; its socket stays, and the next request wakes it.
@@ -186,7 +197,13 @@ class PoolService:
         if state in (WorkerState.STARTING, WorkerState.DRAINING):
             raise Conflict(f"worker {worker} is {state}", hint="try again when it is idle")
         await self._control.sleep(known.address, await self._units.secret(worker))
-        await self._units.until_asleep(worker)
+        await self._units.until_asleep(worker, ASLEEP_S + await self._writing_s(facts))
+
+    async def _writing_s(self, facts: UnitFacts) -> float:
+        """Return how long a worker may take to write down what it keeps."""
+        plan = unit.plan_from_argv(facts.argv)
+        model = await self._models.find(parts_of(plan.model)[0]) if plan.keep else None
+        return placement.kept_bytes(plan, model) / SLOW_DISK_BYTES_PER_S if model else 0.0
 
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
         found = await self._units.logs(names.check(worker), lines)
@@ -223,20 +240,11 @@ class PoolService:
         return await self._models.verify(model)
 
     async def delete_model(self, model: str) -> None:
-        file = await self._models.find(model)
-        if file is None:  # what is not whole can be deleted all the same
-            await self._models.delete(model)
-            return
-        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(PLUS)]
-        if users:
-            raise Conflict(
-                f"model {file.id} is used by {', '.join(users)}",
-                hint=f"rbee-hive worker stop {users[0]}",
-                details={"workers": users},
-            )
-        if file.id in [facts.model for facts in await self._units.held()]:  # or will be in a moment
-            raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
-        await self._models.delete(file.id)
+        async with self._book.exclusive():  # or a worker that is being made would not count as a user yet
+            file = await self._models.find(model)
+            if file is not None:  # what is not whole can be deleted all the same
+                await self._require_unused(file)
+            await self._models.delete(model if file is None else file.id)
 
     async def cache_model(self, model: str) -> ModelFile:
         """Hold its files in memory until ``uncache_model`` or a reboot; again is the same.
@@ -276,17 +284,31 @@ class PoolService:
     async def _survey(self) -> ledger.Survey:
         """Look at everything that has to do with memory."""
         workers = sorted((lifecycle.status(facts) for facts in await self._units.list()), key=lambda each: each.id)
+        found = await self._gpus.inventory()
         return ledger.Survey(
             models=await self.list_models(),
             workers=workers,
-            inventory=with_missing(
-                inventory.heeding(await self._gpus.inventory(), self._facts.gpu_limit_c), self._condition.missing
-            ),
+            inventory=with_missing(inventory.heeding(found, self._facts.gpu_limit_c), self._condition.missing),
             host=await self._host.resources(),
             resident=await self._host.resident([worker.pid for worker in workers if worker.pid is not None]),
             known=await self._book.known(),
-            backends=[Backend(name) for name in self._facts.backends],
+            backends=inventory.backends(found),
         )
+
+    async def _require_unused(self, file: ModelFile) -> None:
+        """
+        Raises:
+            Conflict: a worker has it, or it is held in memory.
+        """
+        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(PLUS)]
+        if users:
+            raise Conflict(
+                f"model {file.id} is used by {', '.join(users)}",
+                hint=f"rbee-hive worker stop {users[0]}",
+                details={"workers": users},
+            )
+        if file.id in [facts.model for facts in await self._units.held()]:  # or will be in a moment
+            raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
 
     async def _promised_bytes(self, but: str) -> int:
         """Return what models will take that somebody else has begun to hold."""
@@ -328,8 +350,16 @@ class PoolService:
         model = await self.get_model(base)
         adapters = [await self._adapter(each, model) for each in over]
         plan = placement.decide(spec, model, adapters, facts=self._facts, survey=await self._survey())
-        if plan.keep:
+        if not plan.keep:
+            return plan
+        try:
             placement.require_room_to_keep(plan, model, await self._host.room_to_keep())
+        except InsufficientDisk as error:
+            if spec.keep:
+                raise
+            # Nobody asked for it in particular, and a worker that forgets is more than none.
+            self._warn("worker.keeps_nothing", model=plan.model, reason=error.message)
+            return dataclasses.replace(plan, keep=False)
         return plan
 
     async def _adapter(self, name: str, base: ModelFile) -> ModelFile:

@@ -20,6 +20,7 @@ RESTART_S = 1.0
 START_LIMIT_S = 600.0
 START_LIMIT_BURST = 5
 TASKS = 256
+"""Threads a worker may have beside those that compute."""
 STOP_MARGIN_S = 5.0  # between the end of the worker's own grace and SIGKILL
 QUOTED = "--quoted"
 _LORA = "--lora="
@@ -45,7 +46,8 @@ class Place:
 
     ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker;
     ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes; ``llama_lib`` is
-    the folder of another llama.cpp than the one its Python package brings, empty for that one.
+    the folder of another llama.cpp than the one its Python package brings, empty for that one; ``cache`` is where the
+    manager makes the folders of those who keep conversations, and ``rm`` what removes them.
     """
 
     mode: Mode
@@ -56,6 +58,8 @@ class Place:
     stop_grace_s: float
     render_nodes: Callable[[], Sequence[str]] = tuple
     llama_lib: str = ""
+    cache: str = "/var/cache"
+    rm: str = "/bin/rm"
 
 
 def secret_file(worker: str, place: Place) -> str:
@@ -148,12 +152,13 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
         raise NotAWorker(f"not a worker's command line ({error}): {' '.join(words)[:200]}") from None
 
 
-def socket_properties(plan: WorkerPlan) -> dict[str, object]:
+def socket_properties(plan: WorkerPlan, place: Place) -> dict[str, object]:
     """Return what the socket unit is made of. systemd binds the port, so two workers cannot share one."""
     return {
         "Description": f"rbee worker {plan.id}, {plan.model}: socket",
         "ListenStream": plan.address,
         "NoDelay": True,
+        **(_forgotten(plan, place) if plan.keep else {}),
     }
 
 
@@ -235,15 +240,27 @@ def _limits(plan: WorkerPlan) -> dict[str, object]:
         "Slice": names.SLICE,
         "MemoryMax": plan.memory_bytes,
         "MemorySwapMax": 0,
-        "TasksMax": TASKS,
+        "TasksMax": TASKS + plan.threads,
         "OOMScoreAdjust": 500,  # when the host itself runs out, workers go before daemons
         **quota,
     }
 
 
 def _kept(plan: WorkerPlan) -> dict[str, object]:
-    """Return where it leaves its conversations when it goes to sleep: a folder that nobody else may look into."""
+    """Return where it leaves its conversations when it goes to sleep: a folder for its user alone."""
     return {"CacheDirectory": [names.stem(plan.id)], "CacheDirectoryMode": 0o700}
+
+
+def _forgotten(plan: WorkerPlan, place: Place) -> dict[str, object]:
+    """Return how what it has kept is removed: when its socket goes, nobody can wake it any more.
+
+    Whoever stops that: we, ``systemctl``, a shutdown. A worker that is writing in this moment may put a file into the
+    folder while it is being removed, hence twice; once the folder is gone it can make no other.
+    """
+    stem = names.stem(plan.id)
+    folders = [f"private/{stem}", stem] if place.mode is Mode.SYSTEM else [stem]  # the second is a link to the first
+    words = ["-rf", "--", *folders]
+    return {"WorkingDirectory": f"-{place.cache}", "ExecStopPost": [[f"-{place.rm}", *words], [place.rm, *words]]}
 
 
 def _lines(key: str, value: object) -> list[str]:

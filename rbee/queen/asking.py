@@ -14,6 +14,7 @@ from rbee.queen import streams
 from rbee.queen.closing import closing
 from rbee.queen.newcomer import Asker, new_id
 from rbee.queen.queen import Queen
+from rbee.queen.store.events import Entry
 from rbee.wire import codec, events
 from rbee.wire.events import End, Failure, JobEvent, StopReason
 from rbee.wire.jobs import JobSpec
@@ -33,6 +34,13 @@ async def ask(request: Request, spec: JobSpec, *, job: str = "") -> AsyncIterato
     queen: Queen = request.app.ctx.queen
     asker = Asker(caller=request.ctx.caller, request_id=request.ctx.request_id)
     entries = await streams.attached(queen, spec, asker, fresh_id=job or new_id())
+    async with closing(going_well(entries, job)) as told:
+        async for event in told:
+            yield event
+
+
+async def going_well(entries: AsyncIterator[Entry], job: str) -> AsyncIterator[JobEvent]:
+    """Yield what ``entries`` say, up to an ``End`` that is no cancellation. Raises as ``ask``, what ends a job."""
     event: JobEvent | None = None
     async with closing(entries) as stream:
         async for entry in stream:

@@ -122,7 +122,7 @@ class Dispatcher:
             spawning=self._spawner.spawning(),
             failed=self._spawner.failed(),
             leaving=self._evictor.leaving,
-            job_ms={model: rate.job_ms(rate.tokens_out) for model, rate in rates.items() if rate is not None},
+            job_ms={model: rate.usual_ms for model, rate in rates.items() if rate is not None},
             strategy=self.strategy,
             settling=self._pools.settling(),
             claims=claims,
@@ -189,7 +189,7 @@ class Dispatcher:
         self._side.discard(task)
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, Stale):
-            log.error("task.failed", task=task.get_name(), error=repr(error))
+            log.foreign("task.failed", error, task=task.get_name())
 
     async def _run(self) -> None:
         while True:
@@ -308,7 +308,6 @@ class Dispatcher:
 
     async def _failed(self, job: Job, error: RbeeError) -> None:
         await job.fail(error)
-        log.event("job.ended", job=job.id, state=job.state.value, code=error.code, error=error.message)
         self._jobs.ended(job)
 
     def _expire(self) -> None:

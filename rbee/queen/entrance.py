@@ -12,6 +12,7 @@ from rbee.client.worker import WorkerClient
 from rbee.errors import Conflict, NoCapacity, NotPermitted
 from rbee.orchestrator_core.admission import Refuse as NotAdmitted
 from rbee.orchestrator_core.admission import admit, given_up
+from rbee.orchestrator_core.fitness import unfit
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run
 from rbee.orchestrator_core.view import View
 from rbee.queen.ahead import Ahead
@@ -29,6 +30,7 @@ from rbee.queen.store.jobs import Given, Stored
 from rbee.queen.store.store import Store
 from rbee.wire.events import Queued
 from rbee.wire.jobs import JobSpec, JobStatus
+from rbee.wire.schemas import refuse_excess
 from rbee.wire.words import counted
 
 _AT_ONCE = Queued(position=0, predicted_start_ms=0, reason="")
@@ -86,13 +88,14 @@ class Entrance:
             fresh_id: what to call it when ``spec`` has no id; made by ``new_id``, so that nobody has used it.
 
         Raises:
-            Conflict: the id is taken by another job. QueueFull, DeadlineUnmet, ModelNotFound, ContextTooLong, …: not
-            accepted.
+            Conflict: the id is taken by another job. InvalidRequest: its schemas are too large. QueueFull,
+            DeadlineUnmet, ModelNotFound, ContextTooLong, …: not accepted.
         """
         return asyncio.create_task(self._submit(Newcomer(spec.id or fresh_id or new_id(), spec, asker)), name="submit")
 
     async def _submit(self, newcomer: Newcomer) -> tuple[Stored, Job | None]:
         caller = newcomer.asker.caller
+        refuse_excess(newcomer.spec)
         if newcomer.spec.placement.draining and caller:
             raise NotPermitted(f"caller {caller} may not use a pool that drains", hint="ask the operator")
         if not newcomer.is_known:
@@ -182,7 +185,8 @@ class Entrance:
     async def _decided(self, spec: JobSpec) -> tuple[int, Decision, View]:
         """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""
         view = self._dispatcher.view()
-        tokens = await prompt_tokens(spec, view, self._pools)
+        fit = unfit(spec, view) is None
+        tokens = await prompt_tokens(spec, view, self._pools) if fit else 0  # else nobody need read it
         view = self._dispatcher.view() if tokens else view
         decision = self._dispatcher.decide(spec, view, tokens)
         if isinstance(decision, Refuse):

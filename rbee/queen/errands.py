@@ -11,7 +11,7 @@ from typing import Any
 from rbee import log
 from rbee.client.worker import WorkerClient
 from rbee.errors import NoCapacity, PoolUnreachable, QueueFull, RbeeError, ShuttingDown, Timeout, WorkerLost
-from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
+from rbee.orchestrator_core.jobs import LOSSES, backoff_s, may_try_again
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
 from rbee.orchestrator_core.warmth import Warmth
@@ -19,7 +19,7 @@ from rbee.queen.ahead import CANCEL_S
 from rbee.queen.elsewhere import can_go_on_elsewhere
 from rbee.queen.job import Job
 from rbee.queen.jobs import Jobs
-from rbee.queen.losses import loss_of, unexplained
+from rbee.queen.losses import ended_by_itself, loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.relay import DETACH_S, Relay
 from rbee.queen.slots import Slots
@@ -96,9 +96,9 @@ class Errands:
         for key in workers:
             rate = rates.of(model, key[0])
             running = [self._jobs.live[job] for job in self._jobs_of.get(key, ()) if job in self._jobs.live]
-            left = [(job.tokens, job.spec) for job in running]
-            left += [(0, spec) for spec in self.slots.coming(key)]
-            found += [rate.remaining_ms(told, spec.max_tokens) for told, spec in left if rate is not None]
+            if rate is not None:
+                found += [rate.remaining_ms(job.size, job.tokens, job.part_read) for job in running]
+                found += [rate.job_ms(size) for size in self.slots.coming(key)]
         return found
 
     def resume(self, job: Job) -> None:
@@ -191,7 +191,7 @@ class Errands:
         except Stale:
             log.debug("errand.overtaken", job=job.id)
         except Exception as error:  # noqa: BLE001  (a bug of ours must not leave a job that never ends)
-            log.error("errand.failed", job=job.id, error=repr(error))
+            log.foreign("errand.failed", error, job=job.id)
             await self._broken(job)
         finally:
             self._leave(job, errand)
@@ -250,6 +250,7 @@ class Errands:
 
     async def _settle(self, job: Job, error: RbeeError) -> None:
         """Decide what a failed attempt means: the end of the job, or another try."""
+        job.losses += ended_by_itself(error)
         if job.cancelled:
             await job.end_cancelled()
         elif job.verdict is not None:
@@ -259,15 +260,15 @@ class Errands:
         elif isinstance(error, _BUSY):
             job.refusals += 1
             await self._again(job, error, backoff_s(job.refusals, random.random()), counted=False)  # noqa: S311
-        elif error.retriable and job.attempts < ATTEMPTS:
+        elif error.retriable and may_try_again(job.attempts, losses=job.losses, shaped=job.shaped):
             self._doubt(job)
             at_once = job.moved is not None or (job.delivered and job.attempts == 1)
             pause_s = 0.0 if at_once else backoff_s(job.attempts, random.random())  # noqa: S311
             await self._again(job, error, pause_s)
         else:
             await job.fail(_with_count(job, error))
-        if job.finished:
-            log.event("job.ended", job=job.id, state=job.state.value, worker=job.worker, error=job.reason or None)
+        if job.state is JobState.CANCELLED:
+            log.event("job.ended", job=job.id, state=job.state.value, worker=job.worker)
 
     def _doubt(self, job: Job) -> None:
         if job.pool and job.worker:
@@ -285,6 +286,7 @@ class Errands:
             "code": error.code,
             "pause_s": round(pause_s, 1),
             "sentence": _again_sentence(job, error, pause_s),
+            "losses": job.losses,
         }
         await job.record(
             [], [Move(JobState.QUEUED if uncounted else JobState.RETRIED, columns)], decision, patient=True
@@ -300,9 +302,12 @@ def _resumes(job: Job, error: RbeeError) -> bool:
 
 
 def _with_count(job: Job, error: RbeeError) -> RbeeError:
-    """Say how much was told before it failed."""
+    """Say how much was told before it failed, and that its shape may have been the reason."""
     if job.delivered:
         error.details.setdefault("tokens_out", job.tokens)
+    if job.shaped and job.losses >= LOSSES:
+        error.details.setdefault("workers_lost", job.losses)
+        error.hint = "try it without its schema or tools, which may have done this; " + error.hint
     return error
 
 

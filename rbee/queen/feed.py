@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
+from rbee.errors import NotFound
 from rbee.queen.store.events import Entry
 
 WINDOW = 2048
@@ -67,7 +68,11 @@ class Feed:
             await self._moved.wait()
 
     async def read(self, after: int, *, attached: bool = False) -> AsyncIterator[Entry]:
-        """Yield the events that follow ``after``, up to the last there will be."""
+        """Yield the events that follow ``after``, up to the last there will be.
+
+        Raises:
+            NotFound: some of them were erased meanwhile.
+        """
         me = object()
         self._places[me] = after
         if attached:
@@ -98,7 +103,10 @@ class Feed:
             return ()
         if self._recent and self._recent[0].id <= after + 1:
             return [self._recent[-back] for back in range(self.last_id - after, 0, -1)]  # its ids have no gap
-        return await self._page(after)
+        page = await self._page(after)
+        if not page or page[-1].id - after != len(page):
+            raise NotFound("what was said was erased while it was read", hint="ask again")
+        return page
 
     def _place(self, me: object, after: int) -> None:
         self._places[me] = after

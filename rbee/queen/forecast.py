@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from rbee.orchestrator_core import clearing, places
 from rbee.orchestrator_core.eviction import Keeper
 from rbee.orchestrator_core.queue import Rank
-from rbee.orchestrator_core.rates import Rates, start_ms
+from rbee.orchestrator_core.rates import Rates, Size, size_of, start_ms
 from rbee.orchestrator_core.rooms import Room
 from rbee.orchestrator_core.scheduling import fits, seats_of
 from rbee.orchestrator_core.strategies import Seat
@@ -74,7 +74,7 @@ class Forecast:
             place=queue.place(rank) + len(sooner),
             at_once=_free(_up(spec, view)) > ahead,
             first=not ahead,
-            start_ms=self._start_ms(spec, ahead, [*asked, *rivals][:_ASKED], view),
+            start_ms=self._start_ms(spec, ahead, [*asked, *map(size_of, rivals[:_ASKED])][:_ASKED], view),
         )
 
     def next_ms(self, view: View) -> int | None:
@@ -82,15 +82,15 @@ class Forecast:
         head = next(self._jobs.queue.heads(), None)
         return None if head is None else self.of(self._jobs.live[head.job], view)
 
-    def _before(self, rank: Rank, need: Need) -> tuple[int, list[JobSpec]]:
+    def _before(self, rank: Rank, need: Need) -> tuple[int, list[Size]]:
         ahead, some = self._jobs.queue.before(rank, self._rivals(need), _ASKED)
-        return ahead, [self._jobs.live[each].spec for each in some]
+        return ahead, [self._jobs.live[each].size for each in some]
 
     def _rivals(self, need: Need) -> list[Need]:
         """Return the needs of those who wait for the same workers."""
         return [each for each in self._jobs.queue.depths() if isinstance(each, Need) and _rival(each, need)]
 
-    def _start_ms(self, spec: JobSpec, ahead: int, asked: Sequence[JobSpec], view: View) -> int | None:
+    def _start_ms(self, spec: JobSpec, ahead: int, asked: Sequence[Size], view: View) -> int | None:
         """Args: ahead: how many are, for the same workers; asked: some of them."""
         up = _up(spec, view)
         if _free(up) > ahead:
@@ -100,7 +100,7 @@ class Forecast:
         claimed = any((seat.pool, seat.worker.id) in view.claimed for seat in up)
         if (rate is None and (ahead or up)) or claimed:
             return None
-        job_ms = sum(rate.job_ms(each.max_tokens) for each in asked) / len(asked) if rate and asked else 0.0
+        job_ms = sum(rate.job_ms(each) for each in asked) / len(asked) if rate and asked else 0.0
         running = self._errands.remaining_ms({(seat.pool, seat.worker.id) for seat in up}, self._rates, model)
         slots = [*[0.0] * _free(up), *running, *self._loading_ms(spec, job_ms, view)]
         new_ms = None if slots else self._new_ms(spec, view)

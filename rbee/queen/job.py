@@ -8,11 +8,13 @@ from dataclasses import replace
 from functools import cached_property, partial
 from typing import Any, NamedTuple, TypeAlias
 
+from rbee import log
 from rbee.errors import NoCapacity, RbeeError
 from rbee.orchestrator_core.moment import Plain, job_row
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.prompts import prompt_bytes
 from rbee.orchestrator_core.queue import Waiting
+from rbee.orchestrator_core.rates import Size, size_of
 from rbee.orchestrator_core.warmth import blocks_of
 from rbee.queen.clock import Clock
 from rbee.queen.feed import Feed, Page
@@ -23,6 +25,7 @@ from rbee.queen.store.store import Store
 from rbee.wire import codec
 from rbee.wire.events import Call, End, Failure, JobEvent, Score, StopReason, Token, Vector, dump, name_of
 from rbee.wire.jobs import JobSpec, JobState, Placement
+from rbee.wire.tools import ToolChoice
 
 FULL_DISK_PAUSE_S = 1.0
 
@@ -116,6 +119,8 @@ class Job:
         self.reason = status.reason
         self.pause_until_s = 0.0
         self.refusals = 0
+        self.losses = kept.losses
+        """How many workers ended by themselves while they had it."""
         self.cancelled = False
         self.verdict: RbeeError | None = None
         self.moved: RbeeError | None = None
@@ -147,6 +152,11 @@ class Job:
         return not self.delivered or self.tokens > 0
 
     @property
+    def shaped(self) -> bool:
+        """Whether its answer is held to a schema or to tools."""
+        return self.spec.schema is not None or (bool(self.spec.tools) and self.spec.tool_choice is not ToolChoice.NONE)
+
+    @property
     def finished(self) -> bool:
         return self.state.finished
 
@@ -171,6 +181,15 @@ class Job:
     @cached_property
     def prompt_bytes(self) -> int:
         return prompt_bytes(self.spec)
+
+    @cached_property
+    def size(self) -> Size:
+        return size_of(self.spec)
+
+    @property
+    def part_read(self) -> float:
+        """How much it has read of what it only reads, 0..1."""
+        return len(self.parts) / len(self.spec.inputs) if self.spec.inputs else 0.0
 
     @cached_property
     def blocks(self) -> tuple[bytes, ...]:
@@ -230,6 +249,10 @@ class Job:
         columns = {"finished_ms": self.at_ms(), "error": codec.dump_json(failure), "reason": error.message}
         decision = self._end("fail", f"failed: {error.message}") | {"code": error.code}
         await self.record([item(failure)], [Move(JobState.FAILED, columns)], decision, patient=True)
+        log.event(
+            "job.ended", job=self.id, state=self.state.value, worker=self.worker, code=error.code,
+            error=None if failure.quotes else error.message,
+        )  # fmt: skip
 
     async def end_cancelled(self) -> None:
         """End it without a word from a worker: there is none, or it does not answer."""

@@ -41,6 +41,11 @@ async def loss_of(pools: Pools, pool: str, worker: str, *, since_ms: int, patien
     return None
 
 
+def ended_by_itself(error: RbeeError) -> bool:
+    """Say whether ``error`` is that a worker crashed or hung: it was not stopped, and its pool does know."""
+    return isinstance(error, WorkerLost) and error.details.get("result", "success") != "success"
+
+
 def unexplained(pool: str, worker: str) -> WorkerLost:
     return WorkerLost(
         f"worker {worker} on {pool} ended while it had work, and its pool cannot say why",

@@ -1,11 +1,14 @@
-"""The catalog, and who has which file of it."""
+"""The catalog, who has which file of it, and what may be asked for."""
 
-from collections.abc import Mapping, Sequence
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from rbee.orchestrator_core.names import Names
+from rbee.errors import ModelNotFound
+from rbee.orchestrator_core.names import Names, mixed
 from rbee.orchestrator_core.poolview import PoolView
-from rbee.wire.catalog import ModelEntry, ModelFile
+from rbee.wire.catalog import ModelEntry, ModelFile, ModelKind
+from rbee.wire.mixes import PLUS, is_mix
 
 
 def models_of(names: Names, pools: Sequence[PoolView]) -> tuple[ModelEntry, ...]:
@@ -18,9 +21,63 @@ def models_of(names: Names, pools: Sequence[PoolView]) -> tuple[ModelEntry, ...]
     return tuple(_with_pools(entry, having.get(model, [])) for model, entry in listed.items())
 
 
-def files_of(names: Names, pools: Sequence[PoolView]) -> Mapping[str, ModelFile]:
-    """Return every model that lies at a pool, and one of its files."""
-    return {model: found[0][1] for model, found in _having(names, pools).items()}
+def askable(names: Names, pools: Sequence[PoolView]) -> Mapping[str, ModelFile]:
+    """Return what a job may name, each with a file of it: models, and models with an adapter that lies beside them.
+
+    Several adapters over a model may be asked for as well; those are too many to list.
+    """
+    found: dict[str, ModelFile] = {}
+    mixes: dict[str, ModelFile] = {}
+    for pool in pools:
+        here = {_id(names, file): file for file in (pool.snapshot.models if pool.snapshot else ())}
+        adapters = {adapter: file for adapter, file in here.items() if file.kind is ModelKind.ADAPTER}
+        for base, weights in here.items():
+            if base not in adapters:
+                found.setdefault(base, weights)
+            for adapter, file in adapters.items():
+                mix = f"{base}{PLUS}{adapter}"
+                if mix not in mixes and _goes_over(weights, file):
+                    mixes[mix] = _together([weights, file])
+    return found | mixes
+
+
+def file_of(names: Names, pools: Sequence[PoolView], model: str) -> ModelFile:
+    """Return a file of what a job may name so, in any spelling; of a model with adapters, all of them as one.
+
+    Raises:
+        ModelNotFound: no pool has it, or it is none.
+    """
+    file = next(files(names, pools, model), None)
+    if file is None:
+        raise ModelNotFound(f"no pool has a model {model[:100]}", hint="GET /v1/models", details={"model": model[:300]})
+    if file.kind is ModelKind.ADAPTER:
+        raise ModelNotFound(
+            f"{model} is an adapter, and no model", hint=f"ask for <base>{PLUS}{model}", details={"model": model}
+        )
+    return file
+
+
+def files(names: Names, pools: Sequence[PoolView], model: str) -> Iterator[ModelFile]:
+    """Yield the file of ``model``, in any spelling, at each pool that has it; of a mix that goes together, as one."""
+    for pool in pools:
+        there = pool.snapshot.models if pool.snapshot else ()
+        spelled = model.split(PLUS) if is_mix(model) else [model]
+        parts = [file for part in spelled if (file := names.file_of(part, there)) is not None]
+        if len(parts) == len(spelled) and all(_goes_over(parts[0], adapter) for adapter in parts[1:]):
+            yield _together(parts) if parts[1:] else parts[0]
+
+
+def _goes_over(base: ModelFile, adapter: ModelFile) -> bool:
+    """Say whether a pool would try: it looks no closer at what an adapter was made for."""
+    kinds = (adapter.kind is ModelKind.ADAPTER, base.kind is not ModelKind.ADAPTER)
+    return all(kinds) and adapter.architecture == base.architecture
+
+
+def _together(parts: Sequence[ModelFile]) -> ModelFile:
+    """Return a base and its adapters as one file, whose sum is not the base's."""
+    sums = [file.sha256 for file in parts]
+    whole = hashlib.sha256("".join(sums).encode()).hexdigest() if all(sums) else ""
+    return replace(mixed(parts) or parts[0], sha256=whole)
 
 
 def _having(names: Names, pools: Sequence[PoolView]) -> Mapping[str, list[tuple[str, ModelFile]]]:

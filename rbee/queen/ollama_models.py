@@ -11,10 +11,10 @@ from sanic.response import HTTPResponse
 from rbee import __version__, log
 from rbee.daemon import failures, ndjson
 from rbee.daemon.app import reply
-from rbee.errors import InvalidRequest, ModelNotFound, NotPermitted
+from rbee.errors import InvalidRequest, NotPermitted
 from rbee.orchestrator_core.homes import home_of
 from rbee.queen.closing import closing
-from rbee.queen.models import files_of
+from rbee.queen.models import askable, file_of, files
 from rbee.queen.queen import Queen
 from rbee.queen.routes import service
 from rbee.wire import codec, ollama
@@ -34,33 +34,34 @@ async def ollama_version(_: Request) -> HTTPResponse:
 
 
 async def ollama_tags(request: Request) -> HTTPResponse:
-    """List the models that some pool has."""
+    """List what can be asked for."""
+    queen: Queen = request.app.ctx.queen
     await service(request).list_models()  # asks the pools, where none has spoken yet
-    return reply(ollama.tags(sorted(_files(request).items())))
+    return reply(ollama.tags(sorted(askable(queen.jobs.names, queen.pools.view()).items())))
 
 
 async def ollama_ps(request: Request) -> HTTPResponse:
     """List the workers that are awake, and when each will sleep if nobody wants it meanwhile."""
     queen: Queen = request.app.ctx.queen
-    files, view, now = _files(request), queen.dispatcher.view(), datetime.now(UTC)
+    view, now = queen.dispatcher.view(), datetime.now(UTC)
     awake = [worker for worker in await service(request).list_workers() if worker.state in AWAKE]
 
     def until(worker: WorkerStatus) -> datetime:
         idle_s = view.idle_s((worker.pool or "", worker.id))
         return now + timedelta(seconds=max(0.0, worker.idle_s - (0.0 if idle_s == float("inf") else idle_s)))
 
-    names = queen.jobs.names
-    return reply(ollama.running((worker, files.get(names.canonical(worker.model)), until(worker)) for worker in awake))
+    def file(worker: WorkerStatus) -> ModelFile | None:
+        return next(files(queen.jobs.names, [queen.pools.find(worker.pool or "")], worker.model), None)
+
+    return reply(ollama.running((worker, file(worker), until(worker)) for worker in awake))
 
 
 async def ollama_show(request: Request) -> HTTPResponse:
     queen: Queen = request.app.ctx.queen
     called = ollama.parse_name(codec.parse_json(request.body))
-    model = queen.jobs.names.canonical(ollama.name_of(called))
-    files = _files(request)
-    if model not in files:
-        raise ModelNotFound(f"no pool has a model {called}", details={"model": called, "available": sorted(files)})
-    return reply(ollama.shown(called, files[model]))
+    await service(request).list_models()
+    file = file_of(queen.jobs.names, queen.pools.view(), ollama.name_of(called))
+    return reply(ollama.shown(called, file))
 
 
 async def ollama_pull(request: Request) -> HTTPResponse | None:
@@ -110,11 +111,6 @@ def only_operator(request: Request, what: str) -> None:
         raise NotPermitted(
             f"caller {request.ctx.caller} may not {what}", hint="this takes the fleet token; ask the operator"
         )
-
-
-def _files(request: Request) -> dict[str, ModelFile]:
-    queen: Queen = request.app.ctx.queen
-    return dict(files_of(queen.jobs.names, queen.pools.view()))
 
 
 async def _pulling(queen: Queen, model: str, pool: str) -> AsyncIterator[dict[str, Any]]:

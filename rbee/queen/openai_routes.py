@@ -11,10 +11,11 @@ from sanic.response import HTTPResponse
 from rbee.daemon import sse
 from rbee.daemon.app import App, limited, reply
 from rbee.daemon.dialects import ANTHROPIC_VERSION
-from rbee.errors import ModelNotFound
 from rbee.queen.asking import ask, ask_all
 from rbee.queen.closing import closing
+from rbee.queen.models import askable, file_of
 from rbee.queen.newcomer import new_id
+from rbee.queen.queen import Queen
 from rbee.queen.routes import service
 from rbee.wire import anthropic, codec, openai
 from rbee.wire.events import JobEvent
@@ -23,16 +24,18 @@ from rbee.wire.sse import Frame
 
 
 async def models(request: Request) -> HTTPResponse:
-    """List the models that some pool has, in the dialect of whoever asks."""
+    """List what can be asked for, in the dialect of whoever asks."""
+    queen: Queen = request.app.ctx.queen
+    await service(request).list_models()  # asks the pools, where none has spoken yet
     say = anthropic.model_list if ANTHROPIC_VERSION in request.headers else openai.model_list
-    return reply(say(await _present(request), created=request.app.ctx.started_s))
+    return reply(say(askable(queen.jobs.names, queen.pools.view()), created=request.app.ctx.started_s))
 
 
 async def model(request: Request, model: str) -> HTTPResponse:
-    """Show one of them."""
-    name = unquote(model)
-    if name not in await _present(request):
-        raise ModelNotFound(f"no pool has model {name[:100]}", hint="GET /v1/models")
+    """Show one of them, in whatever spelling a job may name it."""
+    queen, name = request.app.ctx.queen, unquote(model)
+    await service(request).list_models()
+    file_of(queen.jobs.names, queen.pools.view(), name)
     say = anthropic.model_object if ANTHROPIC_VERSION in request.headers else openai.model_object
     return reply(say(name, created=request.app.ctx.started_s))
 
@@ -70,10 +73,6 @@ def add_routes(app: App) -> None:
     app.ctx.started_s = int(time.time())
     for method, path, handler in ROUTES:
         app.add_route(limited(handler.__name__, handler), path, methods=[method], name=handler.__name__)
-
-
-async def _present(request: Request) -> list[str]:
-    return [entry.id for entry in await service(request).list_models() if entry.present]
 
 
 def _spec(generation: Mapping[str, Any], model: str, session: str | None) -> JobSpec:

@@ -126,7 +126,9 @@ class Queen:
             used = Use(now_s - max(0, self.clock.now_ms() - each.at_ms) / 1000, batch=each.batch)
             self.errands.used[each.pool, each.worker] = used
             if each.end is not None:
-                self.dispatcher.rates.note(self.jobs.names.canonical(each.model), each.pool, _sample(each.end))
+                self.dispatcher.rates.note(
+                    self.jobs.names.canonical(each.model), each.pool, _sample(each.end, each.read)
+                )
 
     async def stop(self) -> None:
         """Let go of everything without ending anything; jobs that come now are kept for the next queen."""
@@ -234,7 +236,8 @@ class Queen:
         if isinstance(event, Started):
             self.dispatcher.deadlines.watch(job)
         if isinstance(event, End) and event.stop_reason is not StopReason.CANCELLED and job.pool:
-            self.dispatcher.rates.note(self.jobs.names.canonical(job.spec.model), job.pool, _sample(event))
+            sample = _sample(event, job.size.read)
+            self.dispatcher.rates.note(self.jobs.names.canonical(job.spec.model), job.pool, sample)
 
     def _ended(self, job: Job) -> None:
         self.metrics.ended.labels(job.state.value).inc()
@@ -242,5 +245,5 @@ class Queen:
         self.sweeper.job_ended()
 
 
-def _sample(end: End) -> Sample:
-    return Sample(tokens_out=end.tokens_out, ttft_ms=end.ttft_ms, decode_ms=end.decode_ms)
+def _sample(end: End, read: int) -> Sample:
+    return Sample(tokens_out=end.tokens_out, ttft_ms=end.ttft_ms, decode_ms=end.decode_ms, read=read)

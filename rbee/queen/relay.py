@@ -20,7 +20,7 @@ from rbee.queen.losses import loss_of, unexplained
 from rbee.queen.pools import Pools
 from rbee.queen.store.jobs import Move, Stale
 from rbee.wire import continuation
-from rbee.wire.events import End, Failure, JobEvent, Metrics, Score, Started, StopReason, Vector
+from rbee.wire.events import Call, End, Failure, JobEvent, Metrics, Score, Started, StopReason, Token, Vector
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Generation, JobSpec, JobState
 
@@ -111,8 +111,10 @@ class Relay:
         watching = asyncio.create_task(self._watch(), name=f"watch-{self._job.id}")
         try:
             async with closing(told) as stream:
+                begun: Numbered = ()
                 async for batch in stream:
-                    await self._keep(batch)
+                    whole, begun = _whole([*begun, *batch])
+                    await self._keep(whole)
                     if self._job.finished:
                         return
                     await self._job.feed.room()
@@ -185,6 +187,17 @@ class Relay:
                 )
             )
         return None
+
+
+def _whole(batch: Numbered) -> tuple[Numbered, Numbered]:
+    """Split off pieces of a token whose last is still to come: it has the token.
+
+    A worker that goes on without that token says all of them again.
+    """
+    end = len(batch)
+    while end and isinstance(event := batch[end - 1][1], Token | Call) and not event.ids:
+        end -= 1
+    return batch[:end], batch[end:]
 
 
 def request_of(spec: JobSpec, generation: str, **known: Any) -> InferenceRequest:

@@ -2,26 +2,26 @@
 
 import secrets
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from typing import Any
 
 from sanic import Request
 from sanic.response import HTTPResponse
 
-from rbee.daemon import sse
 from rbee.daemon.app import App, limited, reply
+from rbee.daemon.responding import respond
 from rbee.errors import Conflict, NotFound
-from rbee.queen import asking, streams
+from rbee.queen import asking
 from rbee.queen.closing import closing
 from rbee.queen.queen import Queen
 from rbee.queen.routes import asker
-from rbee.queen.store import events, retention
 from rbee.queen.store import responses as kept_responses
+from rbee.queen.store import retention
+from rbee.queen.store.events import Entry
 from rbee.queen.store.responses import Kept
 from rbee.wire import codec, responses
 from rbee.wire.events import Failure, JobEvent
 from rbee.wire.jobs import JobState, Message
-from rbee.wire.sse import Frame
 
 _GONE_ON_FROM = ("completed", "incomplete")
 
@@ -36,16 +36,18 @@ async def create_response(request: Request) -> HTTPResponse | None:
     told = asking.ask(request, spec, job=name)
     if stays:
         told = _keeping(queen, told, name, wanted.echo)
-    if not wanted.stream:
-        async with closing(told) as happened:
-            return reply(answer.read([event async for event in happened]))
-    await sse.stream(request, streams.failing_inside(_frames(told, answer), answer.failed))
-    return None
+    return await respond(request, told, answer, stream=wanted.stream)
 
 
-async def get_response(request: Request, response: str) -> HTTPResponse:
-    kept = await _find(request, response)
-    return reply((await _answer(request.app.ctx.queen, kept)).body())
+async def get_response(request: Request, response: str) -> HTTPResponse | None:
+    """Show an answer as far as it is there; with ``stream``, tell it again and go on with it to its end."""
+    after = responses.parse_again({name: given[-1] for name, given in request.args.items()})
+    kept, entries = await _told(request, response)
+    if after is None:
+        return reply(_answer(kept, entries).body())
+    queen: Queen = request.app.ctx.queen
+    again = _each(entries) if kept.stored.status.state.finished else queen.entries(kept.stored, 0)
+    return await respond(request, asking.going_well(again, response), _begun(kept), stream=True, after=after)
 
 
 async def delete_response(request: Request, response: str) -> HTTPResponse:
@@ -68,7 +70,7 @@ async def cancel_response(request: Request, response: str) -> HTTPResponse:
     live = queen.jobs.live.get(response)
     if live is not None:
         await queen.cancel(live)
-    return await get_response(request, response)
+    return reply(_answer(*await _told(request, response)).body())
 
 
 ROUTES = (
@@ -96,8 +98,8 @@ async def _conversation(request: Request, previous: str) -> tuple[Message, ...]:
     if queen.settings.retain_text_s == 0:
         what = f"is {previous[:80]}, but this queen keeps none (retain_text_s is 0); send the conversation as input"
         raise codec.invalid([("previous_response_id", what)])
-    kept = await _find(request, previous)
-    answer = await _answer(queen, kept)
+    kept, entries = await _told(request, previous)
+    answer = _answer(kept, entries)
     if answer.status not in _GONE_ON_FROM:
         raise Conflict(
             f"response {previous} is {answer.status}, expected {' or '.join(_GONE_ON_FROM)}",
@@ -110,7 +112,17 @@ async def _conversation(request: Request, previous: str) -> tuple[Message, ...]:
 async def _find(request: Request, response: str) -> Kept:
     """Return an answer the asker may see; raises NotFound."""
     queen: Queen = request.app.ctx.queen
-    kept = await queen.store.read(kept_responses.kept, response)
+    return _seen(request, response, await queen.store.read(kept_responses.kept, response))
+
+
+async def _told(request: Request, response: str) -> tuple[Kept, Sequence[Entry]]:
+    """Return an answer the asker may see, and what happened to it; raises NotFound."""
+    queen: Queen = request.app.ctx.queen
+    kept, entries = await queen.store.read(kept_responses.told, response) or (None, ())
+    return _seen(request, response, kept), entries
+
+
+def _seen(request: Request, response: str, kept: Kept | None) -> Kept:
     if kept is None or asker(request).caller not in ("", kept.stored.status.caller):
         raise NotFound(
             f"no response {response[:80]} is kept here",
@@ -120,21 +132,27 @@ async def _find(request: Request, response: str) -> Kept:
     return kept
 
 
-async def _answer(queen: Queen, kept: Kept) -> responses.Answer:
+def _answer(kept: Kept, entries: Sequence[Entry]) -> responses.Answer:
     """Return an answer as its events tell it, as far as they have come."""
-    status = kept.stored.status
-    answer = responses.Answer(id=status.id, created=status.created_ms // 1000, echo=kept.asked, store=True)
-    after = 0
-    while page := await queen.store.read(events.page, kept.stored.seq, after):
-        after = page[-1].id
-        for event in (entry.read() for entry in page):
-            if isinstance(event, Failure):
-                answer.fail(event.to_error())
-            elif event is not None:
-                answer.frames(event)
-    if status.state is JobState.QUEUED:
+    answer = _begun(kept)
+    for event in (entry.read() for entry in entries):
+        if isinstance(event, Failure):
+            answer.fail(event.to_error())
+        elif event is not None:
+            answer.frames(event)
+    if kept.stored.status.state is JobState.QUEUED:
         answer.status = "queued"
     return answer
+
+
+def _begun(kept: Kept) -> responses.Answer:
+    status = kept.stored.status
+    return responses.Answer(id=status.id, created=status.created_ms // 1000, echo=kept.asked, store=True)
+
+
+async def _each(entries: Sequence[Entry]) -> AsyncIterator[Entry]:
+    for entry in entries:
+        yield entry
 
 
 async def _keeping(
@@ -148,10 +166,3 @@ async def _keeping(
                 await queen.store.write(kept_responses.keep, name, echo)
                 stored = True
             yield event
-
-
-async def _frames(told: AsyncIterator[JobEvent], answer: responses.Answer) -> AsyncIterator[Frame]:
-    async with closing(told) as happened:
-        async for event in happened:
-            for frame in answer.frames(event):
-                yield frame

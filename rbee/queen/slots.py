@@ -4,6 +4,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Iterator
 
+from rbee.orchestrator_core.rates import Size, size_of
 from rbee.orchestrator_core.view import Key
 from rbee.queen.newcomer import Newcomer
 from rbee.wire.jobs import JobSpec
@@ -35,6 +36,6 @@ class Slots:
             del self._coming[newcomer.id]
             self.let_go(key)
 
-    def coming(self, key: Key) -> list[JobSpec]:
-        """Return the jobs that are being stored for a worker."""
-        return [spec for where, spec in self._coming.values() if where == key]
+    def coming(self, key: Key) -> list[Size]:
+        """Return how much each job is that is being stored for a worker."""
+        return [size_of(spec) for where, spec in self._coming.values() if where == key]

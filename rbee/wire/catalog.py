@@ -10,7 +10,7 @@ from rbee.wire.fields import name, number, plain, text
 
 
 class ModelKind(StrEnum):
-    """What a model is for. One that generates may embed as well; an adapter is no model, but changes one (LoRA)."""
+    """What a model is for, and for nothing else; an adapter is no model, but changes one (LoRA)."""
 
     GENERATE = "generate"
     EMBED = "embed"

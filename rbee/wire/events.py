@@ -64,7 +64,7 @@ class Token:
     """``t`` is text and never splits a character; ``i`` counts the model's tokens from 0 and may jump.
 
     ``ids`` is between worker and queen only: the model's tokens since the event before, so that another worker can go
-    on from exactly there.
+    on from exactly there. Where a token makes several events its number is in the last: they are told all or none.
     """
 
     i: int
@@ -149,6 +149,11 @@ class Failure:
             details=error.details or None,
         )
 
+    @property
+    def quotes(self) -> bool:
+        """Whether it may repeat what the caller sent: then no log has it, and it goes when that goes."""
+        return self.code == InvalidRequest.code
+
     def to_error(self, source: str = "") -> RbeeError:
         return error_for(self.code, self.message, hint=self.hint, details=self.details, source=source)
 
@@ -166,6 +171,7 @@ KINDS: Mapping[str, type[JobEvent]] = {
     "end": End,
     "error": Failure,
 }
+ERASED = "what was wrong was erased with the text of the job"
 PARTS = ("token", "call", "vector", "score")
 """Events that hold what was asked for; the others only tell how it goes."""
 NAMES: Mapping[type[JobEvent], str] = {kind: word for word, kind in KINDS.items()}
@@ -181,6 +187,15 @@ def dump(event: JobEvent) -> str:
 def last(event: JobEvent) -> bool:
     """Say whether nothing follows ``event``."""
     return isinstance(event, End | Failure)
+
+
+def without_text(word: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what is left of the event of that name when the text of its job is erased."""
+    if word == "end":
+        return {key: value for key, value in data.items() if key != "stop"}
+    if word == "error" and data.get("code") == InvalidRequest.code:
+        return codec.plain(Failure(code=InvalidRequest.code, message=ERASED))  # type: ignore[no-any-return]
+    return data
 
 
 def name_of(event: JobEvent) -> str:

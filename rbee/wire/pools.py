@@ -56,7 +56,7 @@ class Gpu:
 class Build:
     """A backend, and whether workers here can use it: llama.cpp carries its library, and there is a device for it."""
 
-    name: str = plain(doc="cpu, cuda, rocm, vulkan, metal or rpc")
+    name: str = plain(doc="cpu, cuda, rocm, vulkan or rpc")
     carried: bool = plain(doc="this install of llama.cpp was built with it")
     problem: str = plain("", doc="why no worker can use it here; empty of one that can")
 

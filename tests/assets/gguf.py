@@ -16,7 +16,7 @@ CONTEXT_TOKENS = 512
 """What the model says it was trained for."""
 
 _TYPE = gguf.GGMLQuantizationType.Q8_0
-_WIDTH, _HIDDEN, _HEADS, _HEAD_WIDTH = 64, 128, 4, 16
+_WIDTH, _HIDDEN = 64, 128
 _CHARACTERS = "▁abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789.,!?'\"-:;()"
 _SPECIAL = ("<unk>", "<s>", "</s>")
 _BYTES = tuple(f"<0x{value:02X}>" for value in range(256))
@@ -43,20 +43,30 @@ def tiny_gguf(
     context_tokens: int = CONTEXT_TOKENS,
     name: str = "rbee-tiny",
     quantised: bool = False,
+    heads: int = 4,
+    useless: int = 0,
+    pooling: gguf.PoolingType | None = None,
+    begins: bool = True,
 ) -> Path:
     """Write a model to ``path`` and return it; the same arguments give the same bytes.
 
     Args:
         layers: 2 is about 0.5 MB; each more adds 160 kB.
+        begins: every text begins with a token of its own.
         quantised: to Q8_0, of which llama.cpp computes a row the same whatever is computed beside it.
         seed: of the weights.
+        heads: that share a vector of 64.
+        useless: tokens more that no text has.
+        pooling: how it makes one vector of many; None: it generates.
     """
     writer = gguf.GGUFWriter(str(path), "llama")
-    _add_shape(writer, layers, context_tokens, name, quantised=quantised)
-    _add_vocabulary(writer)
+    _add_shape(writer, layers, context_tokens, name, quantised=quantised, heads=heads)
+    _add_vocabulary(writer, useless, begins=begins)
+    if pooling is not None:
+        writer.add_pooling_type(pooling)
     if template:
         writer.add_chat_template(template.value)
-    for tensor, values in _tensors(np.random.default_rng(seed), layers):
+    for tensor, values in _tensors(np.random.default_rng(seed), layers, useless):
         if quantised and values.ndim > 1:
             writer.add_tensor(tensor, gguf.quants.quantize(values, _TYPE), raw_dtype=_TYPE)
         else:
@@ -68,7 +78,9 @@ def tiny_gguf(
     return Path(path)
 
 
-def _add_shape(writer: gguf.GGUFWriter, layers: int, context_tokens: int, name: str, *, quantised: bool) -> None:
+def _add_shape(
+    writer: gguf.GGUFWriter, layers: int, context_tokens: int, name: str, *, quantised: bool, heads: int
+) -> None:
     writer.add_name(name)
     writer.add_description("seeded noise, for tests")
     writer.add_license("CC0-1.0")
@@ -77,30 +89,32 @@ def _add_shape(writer: gguf.GGUFWriter, layers: int, context_tokens: int, name: 
     writer.add_embedding_length(_WIDTH)
     writer.add_block_count(layers)
     writer.add_feed_forward_length(_HIDDEN)
-    writer.add_head_count(_HEADS)
-    writer.add_head_count_kv(_HEADS)
-    writer.add_rope_dimension_count(_HEAD_WIDTH)
+    writer.add_head_count(heads)
+    writer.add_head_count_kv(heads)
+    writer.add_rope_dimension_count(_WIDTH // heads)
     writer.add_layer_norm_rms_eps(1e-5)
-    writer.add_vocab_size(len(_SPECIAL) + len(_BYTES) + len(_CHARACTERS))
 
 
-def _add_vocabulary(writer: gguf.GGUFWriter) -> None:
+def _add_vocabulary(writer: gguf.GGUFWriter, useless: int, *, begins: bool) -> None:
     """Bytes can say anything; single characters spare llama.cpp's SPM tokenizer from needing merges."""
     kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL]
-    kinds += [gguf.TokenType.BYTE] * len(_BYTES) + [gguf.TokenType.NORMAL] * len(_CHARACTERS)
+    kinds += [gguf.TokenType.BYTE] * len(_BYTES) + [gguf.TokenType.NORMAL] * (len(_CHARACTERS) + useless)
     writer.add_tokenizer_model("llama")
     writer.add_tokenizer_pre("default")
-    writer.add_token_list([*_SPECIAL, *_BYTES, *_CHARACTERS])
-    writer.add_token_scores([0.0] * 3 + [-1e4] * len(_BYTES) + [-float(n) for n in range(len(_CHARACTERS))])
+    words = [*_SPECIAL, *_BYTES, *_CHARACTERS, *(f"word{n}" for n in range(useless))]
+    characters = [-float(n) for n in range(len(_CHARACTERS))]
+    writer.add_token_list(words)
+    writer.add_vocab_size(len(words))
+    writer.add_token_scores([0.0] * 3 + [-1e4] * len(_BYTES) + characters + [-2e4] * useless)
     writer.add_token_types([int(kind) for kind in kinds])
     writer.add_unk_token_id(0)
     writer.add_bos_token_id(1)
     writer.add_eos_token_id(2)
-    writer.add_add_bos_token(True)
+    writer.add_add_bos_token(begins)
 
 
-def _tensors(random: np.random.Generator, layers: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    words = len(_SPECIAL) + len(_BYTES) + len(_CHARACTERS)
+def _tensors(random: np.random.Generator, layers: int, useless: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    words = len(_SPECIAL) + len(_BYTES) + len(_CHARACTERS) + useless
 
     def noise(*shape: int) -> NDArray[np.float32]:
         return (random.standard_normal(shape) * 0.08).astype(np.float32)

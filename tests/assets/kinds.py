@@ -1,4 +1,4 @@
-"""Files that are no model to generate with, as small as ``tiny_gguf``: encoders that embed or rank, a LoRA."""
+"""Files that are not quite what ``tiny_gguf`` is, and as small: encoders that embed or rank, a LoRA, a Mamba."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +12,7 @@ ENCODER_WIDTH = 64
 """Numbers in each vector that the tiny encoder makes."""
 
 _HIDDEN, _HEADS, _RANK = 128, 2, 4
+_CONVOLVED, _STATE = 4, 16  # of a Mamba
 _TINY_WIDTH = 64  # of tiny_gguf
 _LETTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?"
 _SPECIAL = ("[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]")
@@ -66,6 +67,58 @@ def tiny_lora(path: Path | str, *, architecture: str = "llama", layers: int = 2,
             writer.add_tensor(f"{name}.lora_a", _noise(random, _RANK, _TINY_WIDTH))
             writer.add_tensor(f"{name}.lora_b", _noise(random, _TINY_WIDTH, _RANK))
     return _written(writer, path)
+
+
+def tiny_mamba(path: Path | str, *, layers: int = 2) -> Path:
+    """Write a Mamba of seeded noise that says bytes, and return it: its state sums up all it has read."""
+    random = np.random.default_rng(3)
+    words = ["<unk>", "<s>", "</s>", *(f"<0x{value:02X}>" for value in range(256))]
+    kinds = [gguf.TokenType.UNKNOWN, gguf.TokenType.CONTROL, gguf.TokenType.CONTROL, *[gguf.TokenType.BYTE] * 256]
+    writer = gguf.GGUFWriter(str(path), "mamba")
+    writer.add_type("model")
+    writer.add_name("rbee-tiny-mamba")
+    writer.add_file_type(gguf.LlamaFileType.ALL_F32)
+    writer.add_context_length(CONTEXT_TOKENS)
+    writer.add_embedding_length(_TINY_WIDTH)
+    writer.add_feed_forward_length(0)
+    writer.add_head_count(0)
+    writer.add_block_count(layers)
+    writer.add_ssm_conv_kernel(_CONVOLVED)
+    writer.add_ssm_inner_size(2 * _TINY_WIDTH)
+    writer.add_ssm_state_size(_STATE)
+    writer.add_ssm_time_step_rank(_RANK)
+    writer.add_layer_norm_rms_eps(1e-5)
+    writer.add_tokenizer_model("llama")
+    writer.add_tokenizer_pre("default")
+    writer.add_token_list(words)
+    writer.add_token_scores([0.0] * len(words))
+    writer.add_token_types([int(kind) for kind in kinds])
+    writer.add_unk_token_id(0)
+    writer.add_bos_token_id(1)
+    writer.add_eos_token_id(2)
+    writer.add_add_bos_token(True)
+    for name, values in _mamba_tensors(random, layers, len(words)):
+        writer.add_tensor(name, values)
+    return _written(writer, path)
+
+
+def _mamba_tensors(random: np.random.Generator, layers: int, words: int) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    width, inner = _TINY_WIDTH, 2 * _TINY_WIDTH
+    yield "token_embd.weight", _noise(random, words, width)
+    yield "output_norm.weight", np.ones(width, np.float32)
+    yield "output.weight", _noise(random, words, width)
+    for layer in range(layers):
+        name = f"blk.{layer}"
+        yield f"{name}.attn_norm.weight", np.ones(width, np.float32)
+        yield f"{name}.ssm_in.weight", _noise(random, 2 * inner, width)
+        yield f"{name}.ssm_conv1d.weight", _noise(random, inner, _CONVOLVED)
+        yield f"{name}.ssm_conv1d.bias", np.zeros(inner, np.float32)
+        yield f"{name}.ssm_x.weight", _noise(random, _RANK + 2 * _STATE, inner)
+        yield f"{name}.ssm_dt.weight", _noise(random, inner, _RANK)
+        yield f"{name}.ssm_dt.bias", np.zeros(inner, np.float32)
+        yield f"{name}.ssm_a", -np.exp(_noise(random, inner, _STATE))  # a state fades, and never grows
+        yield f"{name}.ssm_d", np.ones(inner, np.float32)
+        yield f"{name}.ssm_out.weight", _noise(random, width, inner)
 
 
 def _encoder_tensors(

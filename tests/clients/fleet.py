@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from rbee.wire.catalog import ModelKind
 from rbee.wire.events import Call, End, JobEvent, StopReason, Vector
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Role, Work
@@ -47,6 +48,7 @@ async def fleet(folder: Path, *, pretend: bool) -> AsyncIterator[Place]:
     async with running(folder / "queen.sqlite") as queen, _workers(folder, pretend=pretend) as workers:
         models = tuple(dict.fromkeys(worker.model for worker in workers))
         async with FakePool("blep", *workers, models=models).serve() as pool:
+            pool.kinds = {models[-1]: ModelKind.EMBED}
             await queen.hear(pool)
             yield Place(url=queen.url, token=TOKEN, model=models[0], embedder=models[-1])
 
@@ -54,8 +56,8 @@ async def fleet(folder: Path, *, pretend: bool) -> AsyncIterator[Place]:
 @contextlib.asynccontextmanager
 async def _workers(folder: Path, *, pretend: bool) -> AsyncIterator[Sequence[FakeWorker]]:
     if pretend:
-        async with Pretender().serve() as made:
-            yield [made]
+        async with Pretender().serve() as made, Pretender("worker-cpu-1", "encoder").serve() as other:
+            yield [made, other]
         return
     encoder = tiny_encoder(folder / "encoder.gguf")
     async with (

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable,
 from dataclasses import dataclass, field
 from typing import Any
 
-from rbee.errors import Conflict, ModelNotFound, NotFound
+from rbee.errors import Conflict, ModelNotFound, NotFound, WorkerLost
 from rbee.pool_core import names, placement, unit
 from rbee.pool_core.condition import Condition
 from rbee.pool_core.load import Load
@@ -25,7 +25,7 @@ from rbee.pool_core.ports import (
 from rbee.pool_core.service import PoolService
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.git import GitChange, GitStatus, GitSubmodule, GitUpdate
-from rbee.wire.pools import Gpu, GpuInventory, HostResources
+from rbee.wire.pools import Build, Gpu, GpuInventory, HostResources
 from rbee.wire.workers import Backend, LogLine, WorkerExit
 
 GIB = 1 << 30
@@ -71,7 +71,6 @@ FACTS = PoolFacts(
     version="1",
     worker_host="127.0.0.1",
     ports=range(8001, 8006),
-    backends=("cpu",),
     ctx=4096,
     slots=1,
     idle_s=300,
@@ -113,6 +112,7 @@ class FakeUnits:
     exits: dict[str, WorkerExit] = field(default_factory=dict)
     workers: dict[str, UnitFacts] = field(default_factory=dict)
     released: list[str] = field(default_factory=list)
+    waited_s: list[float] = field(default_factory=list)
     holding: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -151,7 +151,8 @@ class FakeUnits:
             self.changed.clear()
             yield
 
-    async def until_asleep(self, worker: str) -> None:
+    async def until_asleep(self, worker: str, within_s: float) -> None:
+        self.waited_s.append(within_s)
         self.workers[worker] = dataclasses.replace(self._require(worker), **ASLEEP)
 
     async def list(self) -> tuple[UnitFacts, ...]:
@@ -222,9 +223,10 @@ class FakeModels:
 class FakeGpus:
     gpus: Iterable[Gpu] = ()
     reason: str = "NVML is not installed"
+    builds: tuple[Build, ...] = ()
 
     async def inventory(self) -> GpuInventory:
-        return GpuInventory(gpus=tuple(self.gpus), reason="" if self.gpus else self.reason)
+        return GpuInventory(gpus=tuple(self.gpus), reason="" if self.gpus else self.reason, builds=self.builds)
 
     async def reopened(self) -> GpuInventory:
         return await self.inventory()
@@ -259,8 +261,12 @@ class FakeControl:
 
     slept: list[tuple[str, str]] = field(default_factory=list)
     busy: bool = False
+    deaf: bool = False
+    """It takes no connection any more."""
 
     async def drain(self, address: str, secret: str) -> None:
+        if self.deaf:
+            raise WorkerLost(f"cannot reach {address}")
         self.drained.append((address, secret))
 
     async def sleep(self, address: str, secret: str) -> None:
@@ -345,6 +351,7 @@ class FakePool:
     checkout: FakeCheckout = field(default_factory=FakeCheckout)
     condition: Condition = field(default_factory=Condition)
     now_ms: int = 5000
+    warnings: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
     @property
     def service(self) -> PoolService:
@@ -360,4 +367,5 @@ class FakePool:
             checkout=self.checkout,
             now_ms=lambda: self.now_ms,
             condition=self.condition,
+            warn=lambda what, **facts: self.warnings.append((what, facts)),
         )

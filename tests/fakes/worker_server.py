@@ -240,6 +240,7 @@ class FakePool:
         self.evicted: list[str] = []
         self.devices: tuple[Device, ...] = ()
         self.kinds: dict[str, ModelKind] = {}
+        self.architectures: dict[str, str] = {}
         self.needs: tuple[Need, ...] = ()
         self.exits: dict[str, WorkerExit] = {}
         self.gone: set[str] = set()
@@ -251,6 +252,7 @@ class FakePool:
         self.to_spawn: list[FakeWorker] = []
         self.downloads: list[DownloadEvent] = []
         self.downloaded: list[str] = []
+        self.download_failure: RbeeError | None = None
         self.free_bytes = 8 * GIB
         self.url = ""
         self.woken = asyncio.Event()
@@ -298,6 +300,7 @@ class FakePool:
                     paths=(),
                     size_bytes=1 << 20,
                     kind=self.kinds.get(model, ModelKind.GENERATE),
+                    architecture=self.architectures.get(model, "llama"),
                 )
                 for model in self.models
             ),
@@ -350,6 +353,8 @@ class FakePool:
 
     async def _download(self, request: Request) -> None:
         self.downloaded.append(body(request, DownloadSpec).model)
+        if self.download_failure is not None:
+            raise self.download_failure
         await sse.stream(request, self._downloading())
 
     async def _downloading(self) -> AsyncIterator[Frame]:

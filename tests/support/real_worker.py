@@ -82,7 +82,8 @@ async def real_worker(
             await made.ready()
             yield made
         finally:
-            process.kill()
+            with contextlib.suppress(ProcessLookupError):  # a test killed it
+                process.kill()
             await process.wait()
 
 

@@ -29,7 +29,7 @@ def install(host: Host, folder: Path) -> None:
     (host.root / f"usr/lib/x86_64-linux-gnu/{nvml.SONAME}").write_bytes(library.read_bytes())
     (host.root / SITE).mkdir(parents=True, exist_ok=True)
     (host.root / SITE / "libggml-cuda.so").touch()
-    host.run(["touch", "/dev/nvidiactl"])
+    host.run(["install", "-m", "666", "/dev/null", "/dev/nvidiactl"])
     host.run(["install", "-d", "-m", "755", "/opt/gpu"])
     host.write(PROGRAM, WORKER, mode=0o755)
     host.write("/etc/rbee/rbee.toml", f'[worker]\nexec = "{PROGRAM}"\n')  # for direct commands

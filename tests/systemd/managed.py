@@ -14,7 +14,7 @@ PROGRAM = "/opt/pretender/llm-worker-rbee"
 MODEL = "/opt/pretender/model.gguf"
 
 PRETENDER = f"""#!{PYTHON}
-import os, select, socket, sys, time
+import contextlib, os, select, socket, sys, time
 from rbee import log
 from rbee.adapters.notify import Notifier
 from rbee.llm_worker.argv import parse
@@ -46,6 +46,14 @@ while (left := end - time.monotonic()) > 0:
         connection.sendall(str(os.getpid()).encode() if connection.recv(100) == secret.encode() else b"no")
         connection.close()
         end = time.monotonic() + said.idle
+if said.model == "scribbler":
+    notifier.status("writing")
+    for number in range(200):
+        notifier.watchdog()
+        with contextlib.suppress(OSError), open(os.environ["CACHE_DIRECTORY"] + "/slot-" + str(number), "w") as kept:
+            kept.write("what somebody said")
+        time.sleep(0.005)
+    sys.exit(0)
 if said.keep:
     with open(os.environ["CACHE_DIRECTORY"] + "/slot-0", "w") as kept:
         kept.write("what somebody said")
@@ -86,6 +94,14 @@ class Managed:
     host: Host
     user: str | None = None
 
+    @property
+    def cache(self) -> str:
+        return f"/home/{self.user}/.cache" if self.user else "/var/cache"
+
+    def kept_by(self, worker: str) -> str:
+        """Return the folder in which a worker keeps its conversations."""
+        return f"{self.cache}{'' if self.user else '/private'}/rbee-{worker}"
+
     def install_pretender(self) -> None:
         self.host.run(["install", "-d", "-m", "755", "/opt/pretender"])
         self.host.write(PROGRAM, PRETENDER, mode=0o755)
@@ -116,6 +132,7 @@ class Managed:
             "watchdog_s": 3,
             "load_timeout_s": 5,
             "stop_grace_s": 5,
+            "cache": self.cache,
         }
         done = self.host.run(
             [PYTHON, "-c", DRIVER], user=self.user, input=json.dumps([place, calls]), env=env, timeout=60

@@ -53,6 +53,10 @@ def _cache_on(lab: Lab) -> None:
 def test_uninstall_stops_all_and_keeps_what_is_its_owners(lab: Lab) -> None:
     lab.give_tiny()
     worker = lab.spawn("tiny")["id"]
+    sleepy = lab.spawn(lab.give_tiny("sleepy"), "--keep", "--idle", "2")["id"]
+    lab.rbee("jobs", "submit", "--model", "sleepy", "--raw", "--prompt", "abc " * 40)
+    lab.wait_active(f"rbee-{sleepy}.service", "inactive")
+    assert lab.host.run(["ls", f"/var/cache/private/rbee-{sleepy}"]).stdout != "", "there is nothing to take away"
     lab.host.write("/etc/rbee/rbee.toml", "# mine\n")
     checkout = _checkout_on(lab)
     said = lab.host.run(["make", "--no-print-directory", "-C", checkout, "uninstall"]).stderr
@@ -60,6 +64,7 @@ def test_uninstall_stops_all_and_keeps_what_is_its_owners(lab: Lab) -> None:
     assert lab.units("rbee*") == set()
     assert not lab.pid(f"rbee-{worker}.service")
     assert _named_rbee(lab, *TAKEN_AWAY) == set()
+    assert not {path for path in _named_rbee(lab, "/var/cache") if "rbee-worker" in path}, "conversations are left"
     for path in KEPT:
         assert lab.host.run(["test", "-s", path], check=False).returncode == 0, path
     assert lab.host.read("/etc/rbee/rbee.toml") == "# mine\n"

@@ -1,7 +1,10 @@
 """Real workers that are loaded otherwise than as a model comes: a smaller cache, adapters, kept conversations."""
 
+from rbee.wire.events import End
+from rbee.wire.jobs import JobSpec
 from tests.assets.kinds import tiny_encoder, tiny_lora
 from tests.systemd.lab import Lab
+from tests.systemd.story import Story
 
 ASKED = ("--raw", "--prompt", "abc " * 40, "--max-tokens", "12", "--temperature", "0", "--ignore-eos")
 
@@ -42,16 +45,29 @@ def test_a_smaller_cache_is_what_was_asked_for_or_a_refusal(lab: Lab) -> None:
     assert "its heads have 16 values" in error["message"]
 
 
+def told(lab: Lab) -> tuple[str, int]:
+    """Return what the tiny model says, and how much of the prompt it knew."""
+    spec = JobSpec(model="tiny", prompt="abc " * 40, max_tokens=12, temperature=0, ignore_eos=True)
+    with Story(lab, spec) as story:
+        final = story.finish()
+    assert isinstance(final, End), final
+    return story.text, final.tokens_cached
+
+
 def test_conversations_outlive_a_sleep_and_not_the_worker(lab: Lab) -> None:
     lab.give_tiny()
     worker = lab.spawn("tiny", "--keep", "--idle", "2")["id"]
     folder = f"/var/cache/private/rbee-{worker}"
-    before = said(lab, "tiny")
+    before, unknown = told(lab)
+    assert unknown == 0
     lab.wait_active(f"rbee-{worker}.service", "inactive")
-    assert len(lab.host.run(["ls", folder]).stdout.split()) > 0
-    assert said(lab, "tiny") == before
+    assert set(lab.host.run(["ls", folder]).stdout.split()) == {"slot-0.bin", "slots.json"}
+    after, known = told(lab)
+    assert after == before
+    assert known > 100, "it was read again"
     assert lab.host.run(["ls", folder]).stdout == "", "what runs has nothing on disk"
     lab.wait_active(f"rbee-{worker}.service", "inactive")
+    assert lab.host.run(["ls", folder]).stdout != ""
     lab.hive("worker", "stop", worker, "--yes")
     assert lab.host.run(["ls", "-d", folder], check=False).returncode != 0
 

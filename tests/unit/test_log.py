@@ -1,4 +1,5 @@
 import contextlib
+import re
 import socket
 import struct
 import subprocess
@@ -23,6 +24,27 @@ def test_nothing_breaks_out_of_its_line(capsys: pytest.CaptureFixture[str]) -> N
     out = capsys.readouterr().err
     assert out.count("\n") == 1
     assert 'path="/a b\\n<3>fake \\"x\\""' in out
+
+
+def test_of_a_failure_that_is_none_of_ours_its_kind_is_told_and_where_it_was_and_no_word_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    log.setup("test")
+    try:
+        int("what somebody asked")
+    except ValueError as error:
+        log.foreign("request.failed", error, job="a", reason=None)
+    said = capsys.readouterr().err
+    assert re.fullmatch(r"<3>request\.failed job=a error=ValueError trace=\S*test_log\.py:\d+\n", said)
+    log.foreign("request.failed", ValueError("what somebody asked"))
+    assert capsys.readouterr().err == "<3>request.failed error=ValueError\n"
+
+
+@pytest.mark.parametrize("part", ["daemon", "llm_worker", "queen"])
+def test_where_texts_are_worked_on_no_failure_is_logged_by_its_text(part: str) -> None:
+    """``log.foreign`` is for those that are not ours; of ours the message is known."""
+    files = (Path(log.__file__).parent / part).rglob("*.py")
+    assert [file.name for file in files if "repr(error)" in file.read_text()] == []
 
 
 def test_debug_is_quiet_until_asked_for(capsys: pytest.CaptureFixture[str]) -> None:

@@ -132,6 +132,26 @@ def test_pages_and_completions_are_current() -> None:
         assert (ROOT / path).read_text() == text, f"{path} is old: .venv/bin/python -m tools.pages"
 
 
+@pytest.mark.parametrize("text", [text for texts in pages.SECTIONS.values() for text in texts])
+def test_every_option_is_described_once(text: str) -> None:
+    usage = read(text)
+    asked = {name for line in usage.synopses for name in re.findall(r"--[a-z][a-z-]*", line)}
+    described = [name for option in usage.options for name in option.names if name.startswith("--")]
+    assert asked <= set(described), asked - set(described)
+    assert len(described) == len(set(described))
+
+
+def test_what_a_worker_is_spawned_with_is_described_alike_by_both_commands() -> None:
+    of_hive, of_keeper = (
+        {name: option.help for option in read(text).options for name in option.names}
+        for text in (hive.USAGE, keeper.USAGE)
+    )
+    [spawn] = (line for line in read(hive.USAGE).synopses if "worker spawn" in line)
+    own = {"--model", "--id", "--events"}  # which the keeper has for jobs as well, or not at all
+    for name in set(re.findall(r"--[a-z][a-z-]*", spawn)) - own:
+        assert of_keeper[name] == of_hive[name], name
+
+
 def test_no_command_is_a_conversation() -> None:
     words = {word for module, _, _ in CLIS.values() for command in module.commands() for word in command}
     assert not words & {"chat", "repl", "interactive", "conversation", "shell"}

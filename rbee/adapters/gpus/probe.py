@@ -8,6 +8,7 @@ from pathlib import Path
 from rbee.adapters.gpus import amd
 from rbee.adapters.gpus.nvml import Nvml
 from rbee.adapters.llama_builds import builds
+from rbee.pool_core.unit import Mode
 from rbee.wire.pools import GpuInventory
 
 
@@ -17,10 +18,11 @@ class GpuProbe:
     Args:
         root: where /sys, /proc and /dev are.
         lib: where llama.cpp's libraries lie.
+        mode: which manager has the workers.
     """
 
-    def __init__(self, root: Path = Path("/"), *, lib: Path | None = None) -> None:
-        self._lib = lib
+    def __init__(self, root: Path = Path("/"), *, lib: Path | None = None, mode: Mode = Mode.SYSTEM) -> None:
+        self._lib, self._mode = lib, mode
         self._nvml = Nvml(root)
         self._root = root
         self._turn = threading.Lock()
@@ -39,7 +41,7 @@ class GpuProbe:
         others = amd.read(self._root)
         reason = "" if others and not found.gpus else found.reason
         gpus = (*found.gpus, *others)
-        return dataclasses.replace(found, gpus=gpus, reason=reason, builds=builds(self._lib, self._root))
+        return dataclasses.replace(found, gpus=gpus, reason=reason, builds=builds(self._lib, self._root, self._mode))
 
     def _let_go(self) -> None:
         with self._turn:

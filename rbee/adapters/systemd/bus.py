@@ -255,9 +255,15 @@ def _usec(name: bytes) -> Callable[[bytes, Any], tuple[bytes, bytes, Any]]:
 def _commands(key: bytes, argvs: Iterable[list[str]]) -> tuple[bytes, bytes, Any]:
     """Use the old form: ``ExecStartEx`` is written as such to the unit's file by systemd 252, which knows no such key.
 
-    The unit then lives until the next daemon-reload and can never be started again.
+    The unit then lives until the next daemon-reload and can never be started again. A program may have a ``-`` before
+    it, as in unit files: then what comes after it runs although it fails.
     """
-    return key, b"a(sasb)", [(argv[0].encode(), _bytes(argv), False) for argv in argvs]
+    programs = [(argv[0].removeprefix("-"), argv) for argv in argvs]
+    return (
+        key,
+        b"a(sasb)",
+        [(program.encode(), _bytes([program, *argv[1:]]), program != argv[0]) for program, argv in programs],
+    )
 
 
 def _as(signature: bytes, encode: Callable[[Any], Any] = _bytes) -> Callable[[bytes, Any], tuple[bytes, bytes, Any]]:

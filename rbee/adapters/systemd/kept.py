@@ -1,26 +1,19 @@
-"""What workers leave on disk of their conversations while they sleep, and how it is removed.
+"""What workers leave on disk of their conversations while they sleep.
 
-systemd owns the folders (CacheDirectory=), and where a worker has a user of its own nobody else can look into them or
-delete them. So systemd is asked to (CleanUnit), while it still knows the unit: after that nobody knows that the folder
-is one. What a reboot leaves is removed at boot: by rbee.tmpfiles, in a user's manager by the next worker's ``sweep``.
+systemd owns the folders (CacheDirectory=), and removes one when the worker's socket goes (``unit.socket_properties``).
+What a crash of the host leaves goes at boot (rbee.tmpfiles), in a user's manager before the next worker (``sweep``).
 """
 
-import asyncio
-import contextlib
 import shutil
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
-from rbee import log
-from rbee.adapters.systemd.bus import Bus
-from rbee.adapters.systemd.watch import CHANGED, Watch
-from rbee.errors import NotFound, RbeeError
+from rbee.errors import RbeeError
 from rbee.pool_core import names
-from rbee.pool_core.lifecycle import GONE
-from rbee.pool_core.unit import Mode
+from rbee.pool_core.unit import Mode, Place
 
-CLEAN_S = 30.0
 _PREFIX = "rbee-worker-"
+_NOT_REMOVED = frozenset({"exit-code", "signal", "core-dump", "timeout"})  # of what a socket runs when it stops
 
 
 def folder(mode: Mode, environ: Mapping[str, str]) -> Path:
@@ -30,22 +23,21 @@ def folder(mode: Mode, environ: Mapping[str, str]) -> Path:
     return Path(environ.get("XDG_CACHE_HOME") or Path(environ.get("HOME", "/")) / ".cache")
 
 
-@contextlib.asynccontextmanager
-async def cleaning(mode: Mode, service: str) -> AsyncIterator[None]:
-    """Stop ``service`` within this; what it has kept is gone afterwards.
-
-    A unit that has stopped is forgotten at once, so a reference holds it until it is clean.
+def require_removed(worker: str, place: Place, result: str) -> None:
     """
-    bus = await asyncio.to_thread(Bus, mode)
-    with bus:
-        with contextlib.suppress(NotFound):
-            await asyncio.to_thread(bus.call, b"RefUnit", b"s", service.encode())
-        yield
-        try:
-            async with asyncio.timeout(CLEAN_S):
-                await _clean(mode, bus, service)
-        except (RbeeError, TimeoutError) as error:
-            log.warning("worker.not_cleaned", unit=service, reason=str(error) or f"longer than {CLEAN_S:g} s")
+    Args:
+        result: what systemd says of the socket that was stopped.
+
+    Raises:
+        RbeeError: what the worker kept is still there.
+    """
+    if result in _NOT_REMOVED:
+        left = Path(place.cache, *(["private"] if place.mode is Mode.SYSTEM else []), names.stem(worker))
+        raise RbeeError(
+            f"worker {worker} is stopped, but systemd could not remove the conversations it kept in {left}: {result}",
+            hint=f"rm -r {left}",
+            details={"folder": str(left), "result": result},
+        )
 
 
 def sweep(base: Path, workers: Collection[str]) -> None:
@@ -54,18 +46,3 @@ def sweep(base: Path, workers: Collection[str]) -> None:
     for left in base.glob(f"{_PREFIX}*"):
         if left.name not in there and left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)
-
-
-async def _clean(mode: Mode, bus: Bus, service: str) -> None:
-    """Have systemd delete the folder, and wait until it has: a unit is in maintenance for so long."""
-    async with Watch(mode, service) as watch:
-        with contextlib.suppress(NotFound):
-            await asyncio.to_thread(bus.call, b"ResetFailedUnit", b"s", service.encode())
-        await asyncio.to_thread(bus.call, b"CleanUnit", b"sas", service.encode(), [b"cache"])
-        begun = False
-        async for member, _, body in watch.announcements():
-            changed = body[1] if member == CHANGED and isinstance(body[1], dict) else {}
-            state = changed.get(b"ActiveState", b"").decode()
-            begun = begun or state == "maintenance"
-            if begun and state in GONE:
-                return

@@ -21,7 +21,6 @@ from rbee.pool_core.unit import Mode, NotAWorker, Place, plan_from_argv
 from rbee.wire.workers import LogLine, WorkerExit
 
 JOURNAL_MS = 1000  # between the end of a process and the moment journald shows what was written about it
-ASLEEP_S = 15.0
 _WORKERS_PATH = b"/rbee_2dworker_2d"  # as D-Bus spells rbee-worker-
 START_SLACK_S = 60.0  # systemd's own TimeoutStartSec= ends a start; this only ends our waiting should systemd not
 
@@ -95,7 +94,7 @@ class UnitReader:
                 if member == CHANGED and isinstance(body[1], dict) and b"ActiveState" in body[1]:
                     yield
 
-    async def until_asleep(self, worker: str) -> None:
+    async def until_asleep(self, worker: str, within_s: float) -> None:
         """Return when the worker's service has ended.
 
         Raises:
@@ -103,7 +102,7 @@ class UnitReader:
         """
         unit = names.service(worker)
         try:
-            async with asyncio.timeout(ASLEEP_S), Watch(self.mode, unit) as watch:
+            async with asyncio.timeout(within_s), Watch(self.mode, unit) as watch:
                 if (await self.require(worker)).service_state in GONE:
                     return
                 async for member, _, body in watch.announcements():
@@ -111,7 +110,7 @@ class UnitReader:
                     if _text(changed.get(b"ActiveState")) in GONE:
                         return
         except TimeoutError:
-            raise Timeout(f"{unit} had not ended after {ASLEEP_S:g} s", hint=f"systemctl status {unit}") from None
+            raise Timeout(f"{unit} had not ended after {within_s:.0f} s", hint=f"systemctl status {unit}") from None
 
     async def _follow(self, unit: str, wake: Callable[[], Awaitable[None]]) -> AsyncGenerator[StartProgress, None]:
         now = StartProgress(sub_state="", status_text="")

@@ -3,9 +3,9 @@
 import asyncio
 import contextlib
 import errno
-import os
 import socket
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 from rbee.adapters.systemd import kept
 from rbee.adapters.systemd.bus import SOCKET, Bus
@@ -30,7 +30,7 @@ class SystemdUnits(UnitReader):
         there = [facts.id for facts in await self.list()]
         self.secrets.sweep(there)
         if self.mode is Mode.USER:
-            await asyncio.to_thread(kept.sweep, kept.folder(self.mode, os.environ), there)
+            await asyncio.to_thread(kept.sweep, Path(self.place.cache), there)
         made = await asyncio.to_thread(self.secrets.ensure, plan.id)
         try:
             await self._create_pair(plan)
@@ -54,14 +54,15 @@ class SystemdUnits(UnitReader):
     async def stop(self, worker: str) -> None:
         facts = await self.require(worker)
         pair = (names.socket(worker), names.service(worker))
-        keeps = unit.plan_from_argv(facts.argv).keep
-        tidied = kept.cleaning(self.mode, pair[1]) if keeps else contextlib.nullcontext()
-        async with tidied, Watch(self.mode) as watch:
+        async with Watch(self.mode) as watch:
             jobs = [job for name in pair if (job := await asyncio.to_thread(self._stop_job, name))]
             # Before the units are gone: whoever takes the name next makes a secret of their own.
             self.secrets.forget(worker)
             await watch.jobs(*jobs)
+        result = await asyncio.to_thread(self._socket_result, pair[0])
         await self._forget(*pair)
+        if unit.plan_from_argv(facts.argv).keep:
+            kept.require_removed(worker, self.place, result)
 
     async def release(self, worker: str) -> None:
         await self.require(worker)
@@ -99,7 +100,9 @@ class SystemdUnits(UnitReader):
         name = names.socket(plan.id)
         service = (names.service(plan.id), unit.service_properties(plan, self.place))
         async with Watch(self.mode) as watch:
-            job = await asyncio.to_thread(self._start_transient, name, unit.socket_properties(plan), service)
+            job = await asyncio.to_thread(
+                self._start_transient, name, unit.socket_properties(plan, self.place), service
+            )
             result = (await watch.jobs(job))[job]
         if result != "done":
             why = await asyncio.to_thread(self._why_no_socket, name, plan.address)
@@ -116,11 +119,15 @@ class SystemdUnits(UnitReader):
                 raise Conflict(f"there is a worker in unit {name} already", hint="rbee-hive worker list") from None
 
     def _why_no_socket(self, name: str, address: str) -> RbeeError:
-        with Bus(self.mode) as bus:
-            result = bus.properties(name, SOCKET).get("Result", b"").decode()
+        result = self._socket_result(name)
         if result == "resources":  # bind or listen failed, and systemd tells nobody but the journal why
             return address_problem(address) or PortTaken(f"{address} was taken")
         return RbeeError(f"{name} did not start: {result}", hint=f"journalctl -u {name}", details={"result": result})
+
+    def _socket_result(self, name: str) -> str:
+        with Bus(self.mode) as bus:
+            result: bytes = bus.properties(name, SOCKET).get("Result", b"")
+            return result.decode()
 
     def _call(self, method: bytes, name: str) -> bytes:
         with Bus(self.mode) as bus:

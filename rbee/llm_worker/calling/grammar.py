@@ -7,7 +7,7 @@ from typing import Any
 
 from rbee.llm_worker.calling.style import Style
 from rbee.llm_worker.calling.told import parameters_of
-from rbee.llm_worker.guidance import json_rule
+from rbee.llm_worker.guidance.rule import json_rule
 from rbee.llm_worker.schema import normalised
 from rbee.wire.tools import Tool
 

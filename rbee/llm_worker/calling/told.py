@@ -25,10 +25,14 @@ def function_of(tool: Tool) -> dict[str, Any]:
 
 
 def parameters_of(tool: Tool) -> dict[str, Any]:
-    """Return the schema of the tool's arguments, which are an object; one that names none takes none."""
+    """Return the schema of the tool's arguments, which are an object, and never null; one that names none takes none.
+
+    ``type`` holds beside whatever else is said: of a reference or alternatives only what is an object is left.
+    """
     if not tool.parameters:
         return {"type": "object", "properties": {}, "additionalProperties": False}
-    return {**tool.parameters, "type": "object"}
+    said = {key: value for key, value in tool.parameters.items() if key != "nullable"}
+    return {**said, "type": "object"}
 
 
 def turns_of(messages: Sequence[Message], *, short_ids: bool = False, as_text: bool = False) -> list[Turn]:

@@ -55,10 +55,10 @@ class SlotContext:
         self.slot_tokens = int(c.llama_n_ctx_seq(handle))
         self._model, self._handle = model, handle
         self._memory = c.llama_get_memory(handle)
-        self._window = int(c.llama_model_n_swa(c.llama_get_model(handle)))
         kind = c.llama_get_model(handle)
-        # Whether single tokens can be taken back: not where a state sums up all that was read.
-        self._forgets = not (self._window or c.llama_model_is_recurrent(kind) or c.llama_model_is_hybrid(kind))
+        self._window = int(c.llama_model_n_swa(kind))
+        self.cuts = not (c.llama_model_is_recurrent(kind) or c.llama_model_is_hybrid(kind))
+        self._fresh: set[int] = set()
         self._padded: list[tuple[int, int]] = []
         self._ends = sorted(model.end_tokens)
         self._abort = Abort(handle)
@@ -87,7 +87,8 @@ class SlotContext:
 
     def pad(self, slot: int) -> None:
         at = int(c.llama_memory_seq_pos_max(self._memory, slot)) + 1
-        if self._forgets and at < self.slot_tokens and self._filled < self.batch_tokens:
+        # A token can be taken back where it pushes nothing out of a window.
+        if self.cuts and not self._window and at < self.slot_tokens and self._filled < self.batch_tokens:
             self.add(slot, (0,), at, ask=False)
             self._padded.append((slot, at))
 
@@ -97,6 +98,7 @@ class SlotContext:
             compute(self._handle, self._batch)
         finally:
             self._take_padding_back()
+        self._fresh.clear()
 
     def keep(self, slot: int, count: int) -> int:
         if count and self._window and not self._reaches(slot, count):
@@ -109,10 +111,11 @@ class SlotContext:
     def copy(self, source: int, slot: int) -> None:
         c.llama_memory_seq_rm(self._memory, slot, -1, -1)
         c.llama_memory_seq_cp(self._memory, source, slot, -1, -1)
+        self._fresh.add(slot)
 
-    def sampler(self, sampling: Sampling, said: Sequence[int]) -> Chain:
+    def sampler(self, sampling: Sampling, prompt: Sequence[int], said: Sequence[int]) -> Chain:
         made = chain(sampling, self._model.vocabulary, ends=self._ends)
-        made.remember(said)
+        made.remember(prompt, said)
         return made
 
     def free(self, sampler: Chain) -> None:
@@ -135,8 +138,15 @@ class SlotContext:
 
     def resume(self) -> None:
         self._abort.set(False)
+        self._filled = 0
+        self._padded.clear()
+
+    def state_bytes(self, slot: int) -> int:
+        return int(c.llama_state_seq_get_size(self._handle, slot))
 
     def save(self, slot: int, path: str, tokens: Sequence[int]) -> bool:
+        if slot in self._fresh:
+            return False  # llama.cpp copies when it computes next; until then it would save what was there before
         array = (c.llama_token * len(tokens))(*tokens)
         return bool(c.llama_state_seq_save_file(self._handle, os.fsencode(path), slot, array, len(tokens)))
 

@@ -25,12 +25,13 @@ def place(params: Any, *, gpus: Sequence[int], split: Sequence[int], layers: int
     """
     params.n_gpu_layers = (_ALL_LAYERS if layers is None else layers) if gpus else 0
     params.split_mode = c.LLAMA_SPLIT_MODE_NONE
-    params.main_gpu = _visible_gpu(gpus[0]) if len(gpus) == 1 else 0
+    # Less than 0: none at all. With 0 layers on GPU 0, a llama.cpp that has one would read long prompts there.
+    params.main_gpu = _visible_gpu(gpus[0]) if len(gpus) == 1 else -1
     if len(gpus) < 2:
         return None
     shares = tensor_split(gpus, split, len(_gpu_devices()), c.llama_max_devices())
     kept = (ctypes.c_float * len(shares))(*shares)
-    params.split_mode = c.LLAMA_SPLIT_MODE_LAYER
+    params.split_mode, params.main_gpu = c.LLAMA_SPLIT_MODE_LAYER, 0
     params.tensor_split = kept
     return kept
 

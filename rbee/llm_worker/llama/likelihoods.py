@@ -1,4 +1,7 @@
-"""How likely a token was, from the row of numbers that the model gave. Asked for seldom: numpy is loaded then."""
+"""How likely a token was, from the row of numbers that the model gave.
+
+Asked for seldom: numpy is loaded when the first request that wants it is made ready (``preparing``).
+"""
 
 import ctypes
 from typing import TYPE_CHECKING, Any

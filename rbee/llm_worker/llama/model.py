@@ -5,17 +5,17 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from rbee.errors import RbeeError
+from rbee.errors import ModelLoadFailed, RbeeError
 from rbee.llm_worker.llama import devices
 from rbee.llm_worker.llama.context import SlotContext
 from rbee.llm_worker.llama.embedder import TextEmbedder
 from rbee.llm_worker.llama.library import c, listen, load_failed
 from rbee.llm_worker.llama.template import renderer
 from rbee.llm_worker.template import Render
+from rbee.wire.architectures import EMBEDDERS, UNUSABLE
 
 _PIECE_BYTES = 256
 _KV_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0"}
-_ENCODERS = ("bert", "t5encoder", "eurobert")  # architectures whose name ends so have no answer to give
 _POOLING_RANK = 4
 
 
@@ -31,7 +31,7 @@ class Model:
         self.architecture = self._said("general.architecture")
         pooling = self._said(f"{self.architecture}.pooling_type")
         self.ranks = pooling == str(_POOLING_RANK)
-        self.embeds = pooling not in ("", "0") or self.architecture.endswith(_ENCODERS)
+        self.embeds = pooling not in ("", "0") or self.architecture in EMBEDDERS
         self.template = self._template()
         self.render = self._renderer()
 
@@ -69,7 +69,13 @@ class Model:
         del kept
         if not handle:
             raise load_failed(f"{paths[0]} could not be loaded", hint=f"rbee-hive models verify {name}")
-        return cls(handle, on_gpu=bool(gpus), adapters=[_adapter(handle, path) for path in adapters])
+        model = cls(handle, on_gpu=bool(gpus), adapters=[_adapter(handle, path) for path in adapters])
+        if model.architecture in UNUSABLE:
+            raise ModelLoadFailed(
+                f"{paths[0]} is of architecture {model.architecture}, which does not say one token after another",
+                hint="rbee-hive models list shows what each is for",
+            )
+        return model
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         data = text.encode()
@@ -131,12 +137,13 @@ class Model:
         self._adapt(handle)
         return SlotContext(self, handle, slots=slots, batch_tokens=batch_tokens, mixes=self._on_gpu)
 
-    def embedder(self, *, batch_tokens: int, threads: int) -> TextEmbedder:
+    def embedder(self, *, batch_tokens: int, threads: int, kv: str) -> TextEmbedder:
         params = c.llama_context_default_params()
         params.n_ctx = batch_tokens
         params.n_seq_max = TextEmbedder.SEQUENCES
         params.n_batch = params.n_ubatch = batch_tokens
         params.n_threads = params.n_threads_batch = threads
+        params.type_k = params.type_v = getattr(c, _KV_TYPES[kv])  # encoders have no cache that could be of a type
         params.embeddings, params.kv_unified, params.no_perf = True, True, True
         listen()
         handle = c.llama_init_from_model(self._handle, params)

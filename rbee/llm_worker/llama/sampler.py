@@ -12,18 +12,26 @@ PENALTY_WINDOW_TOKENS = 64
 _WHOLE_ANSWER = 1 << 15
 
 
+LEAST_TEMPERATURE = 1e-6
+"""What is colder takes the likeliest: numbers divided by less are infinite in 32 bits, and then any token is drawn."""
+
+
 @dataclass(frozen=True, slots=True)
 class Chain:
-    """``handle`` owns its parts; ``repeat`` is the one among them that knows the prompt, too."""
+    """``handle`` owns its parts; of these ``repeat`` knows the prompt, too, and ``frequent`` the answer alone."""
 
     handle: Any
     repeat: Any = None
+    frequent: Any = None
 
-    def remember(self, tokens: Sequence[int]) -> None:
-        """Let the repeat penalty know what came before the answer."""
+    def remember(self, prompt: Sequence[int], said: Sequence[int]) -> None:
+        """Let the penalties know what came before the tokens that are drawn from here on."""
         if self.repeat is not None:
-            for token in tokens[-PENALTY_WINDOW_TOKENS:]:
+            for token in [*prompt[-PENALTY_WINDOW_TOKENS:], *said][-PENALTY_WINDOW_TOKENS:]:
                 c.llama_sampler_accept(self.repeat, token)
+        if self.frequent is not None:
+            for token in said:
+                c.llama_sampler_accept(self.frequent, token)
 
     def free(self) -> None:
         c.llama_sampler_free(self.handle)
@@ -46,22 +54,23 @@ def chain(sampling: Sampling, vocabulary: int, *, ends: Sequence[int]) -> Chain:
     if biases:
         rows = (c.llama_logit_bias * len(biases))(*[c.llama_logit_bias(*pair) for pair in biases.items()])
         add(c.llama_sampler_init_logit_bias(vocabulary, len(biases), rows))
-    repeat = None
+    repeat = frequent = None
     if sampling.repeat_penalty != 1.0:
         repeat = _penalty(vocabulary, PENALTY_WINDOW_TOKENS, sampling.repeat_penalty, 0.0, 0.0)
         add(repeat)
     if sampling.frequency_penalty or sampling.presence_penalty:
-        add(_penalty(vocabulary, _WHOLE_ANSWER, 1.0, sampling.frequency_penalty, sampling.presence_penalty))
-    if sampling.temperature == 0:
+        frequent = _penalty(vocabulary, _WHOLE_ANSWER, 1.0, sampling.frequency_penalty, sampling.presence_penalty)
+        add(frequent)
+    if sampling.temperature < LEAST_TEMPERATURE:
         add(c.llama_sampler_init_greedy())
-        return Chain(handle, repeat)
+        return Chain(handle, repeat, frequent)
     if sampling.top_k:
         add(c.llama_sampler_init_top_k(sampling.top_k))
     add(c.llama_sampler_init_top_p(sampling.top_p, 1))
     add(c.llama_sampler_init_min_p(sampling.min_p, 1))
     add(c.llama_sampler_init_temp(sampling.temperature))
     add(c.llama_sampler_init_dist(sampling.seed))
-    return Chain(handle, repeat)
+    return Chain(handle, repeat, frequent)
 
 
 def _penalty(vocabulary: int, window: int, repeat: float, frequency: float, presence: float) -> Any:

@@ -67,6 +67,7 @@ class Unfinished:
     delivered: bool
     tokens: bytes = b""
     parts: frozenset[int] = frozenset()
+    losses: int = 0
     skew_ms: int = 0
 
 
@@ -197,6 +198,7 @@ def _unfinished(row: Job) -> Unfinished:
         delivered=Event.select().where(mine, Event.kind.in_(("token", "call"))).exists(),
         tokens=events.tokens(row.seq),
         parts=events.parts(row.seq),
+        losses=max((each.get("losses", 0) for each in decisions(row.seq)), default=0),
         skew_ms=row.skew_ms,
     )
 

@@ -22,7 +22,8 @@ class Text(peewee.TextField):
 
 
 class Job(Table):
-    """``spec`` and the events of ``PARTS`` hold people's text; both go when ``erased_ms`` is set.
+    """``spec`` and the events of ``PARTS`` hold people's text; both go when ``erased_ms`` is set, and what ``error``,
+    ``reason`` and the last event repeat of it.
 
     Its times are those of the wall clock when it came, and of what has passed since; ``skew_ms`` more is steady time.
     """

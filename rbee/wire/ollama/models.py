@@ -5,13 +5,14 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from rbee.wire.catalog import ModelFile
+from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.workers import WorkerStatus
 
 Json = dict[str, Any]
 
 _HUB = re.compile(r"(?:https?://)?(?:hf\.co|huggingface\.co)/(?P<repository>[^/\s]+/[^/\s:]+)(?::(?P<tag>[^/\s:]+))?")
-_EMBEDS = re.compile(r"bert|embed", re.IGNORECASE)
+_UNKNOWN = "0" * 64
+"""Of bytes that nobody has summed yet: Ollama's own command cuts a digest short without asking whether there is one."""
 
 
 def name_of(called: str) -> str:
@@ -48,7 +49,7 @@ def tag(model: str, file: ModelFile) -> Json:
         "model": model,
         "modified_at": _time(file.verified_ms or 0),
         "size": file.size_bytes,
-        "digest": file.sha256,
+        "digest": file.sha256 or _UNKNOWN,
         "details": details(file),
     }
 
@@ -91,7 +92,7 @@ def _running(worker: WorkerStatus, file: ModelFile | None, until: datetime) -> J
         "name": worker.model,
         "model": worker.model,
         "size": worker.need_bytes or (file.size_bytes if file else 0),
-        "digest": file.sha256 if file else "",
+        "digest": (file.sha256 if file else "") or _UNKNOWN,
         "details": details(file),
         "expires_at": until.isoformat(),
         "size_vram": worker.need_bytes if worker.backend.value != "cpu" else 0,
@@ -100,9 +101,13 @@ def _running(worker: WorkerStatus, file: ModelFile | None, until: datetime) -> J
 
 
 def _capabilities(file: ModelFile) -> list[str]:
-    if _EMBEDS.search(file.architecture):
-        return ["embedding"]
-    return ["completion", "tools"] if file.chat_template else ["completion"]
+    match file.kind:
+        case ModelKind.EMBED:
+            return ["embedding"]
+        case ModelKind.GENERATE:
+            return ["completion", "tools"] if file.chat_template else ["completion"]
+        case _:
+            return []  # Ollama has no word for it
 
 
 def _size(parameters: int) -> str:

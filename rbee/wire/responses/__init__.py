@@ -2,6 +2,6 @@
 
 from rbee.wire.responses.answers import Answer, deleted
 from rbee.wire.responses.items import said_again
-from rbee.wire.responses.requests import ResponseRequest, parse
+from rbee.wire.responses.requests import ResponseRequest, parse, parse_again
 
-__all__ = ["Answer", "ResponseRequest", "deleted", "parse", "said_again"]
+__all__ = ["Answer", "ResponseRequest", "deleted", "parse", "parse_again", "said_again"]

@@ -47,8 +47,10 @@ class Answer:
             case Call():
                 return [*self._calls(event), *self._argues(event)]
             case End():
-                cut = "incomplete" if event.stop_reason is StopReason.MAX_TOKENS else "completed"
-                return [*([] if self.output else self._speak()), *self._close(cut), self._ends(event)]
+                cancelled = event.stop_reason is StopReason.CANCELLED
+                close = "incomplete" if cancelled or event.stop_reason is StopReason.MAX_TOKENS else "completed"
+                silent = [] if self.output or cancelled else self._speak()
+                return [*silent, *self._close(close), self._ends(event)]
             case _:
                 return []
 
@@ -64,10 +66,6 @@ class Answer:
         if isinstance(error, QueueFull):
             code = "rate_limit_exceeded"
         self.status, self._error = "failed", {"code": code, "message": error.message}
-        self._break()
-
-    def cancel(self) -> None:
-        self.status = "cancelled"
         self._break()
 
     def read(self, events: Iterable[JobEvent]) -> Json:
@@ -86,7 +84,7 @@ class Answer:
             "background": False,
             "error": self._error,
             "incomplete_details": self._incomplete,
-            "output": [dict(item) for item in self.output],
+            "output": [self._so_far(item) for item in self.output],
             "reasoning": {"effort": None, "summary": None},
             "service_tier": "default",
             "store": self.store,
@@ -94,6 +92,11 @@ class Answer:
             "usage": self._usage,
             **self.echo,
         }
+
+    def _so_far(self, item: Json) -> Json:
+        """Return ``item`` with what was said of it; one that is begun has its text only when it ends."""
+        begun = item["type"] == "message" and item["status"] == "in_progress"
+        return {**item, "content": [_part("".join(self._texts), list(self._logprobs))]} if begun else dict(item)
 
     def _speak(self) -> list[Frame]:
         """Begin a message, unless one is begun."""

@@ -1,6 +1,6 @@
 """Items of a conversation, as Responses has them, as messages: what was said, calls of tools, and what these gave."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -94,6 +94,19 @@ def _joined(messages: Iterable[Message]) -> tuple[Message, ...]:
     return tuple(made)
 
 
-def said_again(output: Sequence[Mapping[str, Any]]) -> tuple[Message, ...]:
-    """Return the output of an answer of ours as what the assistant said."""
-    return messages_of(list(output), "output", Faults()) if output else ()
+def said_again(output: Iterable[Mapping[str, Any]]) -> tuple[Message, ...]:
+    """Return the output of an answer of ours as what the assistant said, all of it: it is not read as a caller's."""
+    return _joined(map(_said_by_us, output))
+
+
+def _said_by_us(item: Mapping[str, Any]) -> Message:
+    if item["type"] == "function_call":
+        call = ToolCall(id=item["call_id"], name=item["name"], arguments=_without_nul(item["arguments"]))
+        return Message(role=Role.ASSISTANT, content="", tool_calls=(call,))
+    said = "".join(part["text"] for part in item["content"])
+    return Message(role=Role.ASSISTANT, content=_without_nul(said))
+
+
+def _without_nul(said: str) -> str:
+    """A model may say NUL, but no message may hold it."""
+    return said.replace("\0", "\N{REPLACEMENT CHARACTER}")

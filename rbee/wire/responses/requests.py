@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rbee.wire import codec
 from rbee.wire.bodies import (
     Faults,
     Neutral,
@@ -19,7 +20,7 @@ from rbee.wire.bodies import (
 from rbee.wire.fields import MEBIBYTE, number, plain, text
 from rbee.wire.formats import schema_of
 from rbee.wire.functions import choice_of, function_of, tools_of
-from rbee.wire.jobs import JobSpec, Message, Role
+from rbee.wire.jobs import Generation, JobSpec, Message, Role
 from rbee.wire.openai.sampling import Sampled, sampling
 from rbee.wire.responses.items import messages_of
 from rbee.wire.tools import Tool
@@ -68,16 +69,20 @@ class ResponseRequest:
     session: str | None = None
 
     def spec(self, before: tuple[Message, ...] = ()) -> JobSpec:
-        """Return the job, after the conversation ``before``.
+        """Return the job, after the conversation ``before``. Raises as ``asked``."""
+        return JobSpec(model=self.model, session=self.session, **self.asked(before))
+
+    def asked(self, before: tuple[Message, ...] = ()) -> Mapping[str, Any]:
+        """Return all of ``wire.jobs.Generation``, after the conversation ``before``.
 
         Raises:
             InvalidRequest: the two are too long together.
         """
         first = () if self.instructions is None else (Message(role=Role.SYSTEM, content=self.instructions),)
         messages = (*first, *before, *self.messages)
-        made = JobSpec(model=self.model, messages=messages, session=self.session, **self.generation)
+        made = {**self.generation, "messages": messages}
         faults = Faults()
-        faults.of_generation(made, _NAMES)
+        faults.of_generation(Generation(**made), _NAMES)
         if len(messages) > 1000:
             faults.add("input", f"has {len(messages)} messages with those before it, expected at most 1000")
         faults.done()
@@ -129,9 +134,28 @@ def parse(body: Any) -> ResponseRequest:
         stream=bool(read.stream),
         session=session(read.prompt_cache_key or read.user),
     )
+    _refuse_half_characters(made.echo, faults)
     faults.done()
-    made.spec()
+    made.asked()
     return made
+
+
+def parse_again(query: Mapping[str, str]) -> int | None:
+    """Return after which of its events GET /v1/responses/{id} is to stream an answer; None: it is wanted as it is.
+
+    Raises:
+        InvalidRequest: as ``parse``.
+    """
+    faults = Faults()
+    stream, after = query.get("stream", "false").lower(), query.get("starting_after", "-1")
+    if stream not in ("true", "false"):
+        faults.add("stream", f"is {shown(stream)}, expected true or false")
+    if after != "-1" and not (after.isascii() and after.isdigit() and len(after) < 10):
+        faults.add("starting_after", f"is {shown(after)}, expected the number of an event")
+    elif after != "-1" and stream == "false":
+        faults.add("starting_after", "is for stream=true")
+    faults.done()
+    return int(after) if stream == "true" else None
 
 
 def _generation(read: _Body, faults: Faults) -> dict[str, Any]:
@@ -186,6 +210,15 @@ def _echo(read: _Body) -> dict[str, Any]:
         "top_p": 1.0 if read.top_p is None else read.top_p,
         **given({name: getattr(read, name) for name in ("top_logprobs", "user", "prompt_cache_key")}),
     }
+
+
+def _refuse_half_characters(echo: Mapping[str, Any], faults: Faults) -> None:
+    """What is repeated is written down and sent, also what nobody here knows the meaning of."""
+    for name, value in echo.items():
+        try:
+            codec.dump_json(value).encode()
+        except UnicodeEncodeError:
+            faults.add(name, "holds half a surrogate pair, which is no character")
 
 
 def _told(tool: Any) -> Any:

@@ -1,5 +1,6 @@
 """What llama.cpp carries is told by its files, and what is missing in a sentence."""
 
+import grp
 import os
 import sys
 from pathlib import Path
@@ -7,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from rbee.adapters.gpus import GpuProbe
-from rbee.adapters.llama_builds import backends, builds, lib_folder
+from rbee.adapters.llama_builds import builds, lib_folder
 from rbee.errors import BackendUnavailable
 from rbee.pool_core import inventory
+from rbee.pool_core.unit import Mode
 from rbee.wire.pools import GpuInventory
 from rbee.wire.workers import Backend
 
@@ -29,8 +31,21 @@ def root(tmp_path: Path) -> Path:
     return tmp_path / "root"
 
 
-def problems(lib: Path | None, root: Path) -> dict[str, str]:
-    return {build.name: build.problem for build in builds(lib, root)}
+def problems(lib: Path | None, root: Path, mode: Mode = Mode.SYSTEM) -> dict[str, str]:
+    return {build.name: build.problem for build in builds(lib, root, mode)}
+
+
+def backends(lib: Path | None, root: Path) -> tuple[Backend, ...]:
+    return inventory.backends(GpuInventory(builds=builds(lib, root)))
+
+
+def node(root: Path, name: str, mode: int = 0o666) -> Path:
+    """Make a device node, as far as its path and who may open it go."""
+    made = root / "dev" / name
+    made.parent.mkdir(exist_ok=True)
+    made.touch()
+    made.chmod(mode)
+    return made
 
 
 def test_a_lean_build_carries_the_cpu_and_rpc_and_says_why_not_the_others(lib: Path, root: Path) -> None:
@@ -46,53 +61,82 @@ def test_a_lean_build_carries_the_cpu_and_rpc_and_says_why_not_the_others(lib: P
 
 
 @pytest.mark.parametrize(
-    ("backend", "library", "node"),
+    ("backend", "library", "name"),
     [
         (Backend.CUDA, "libggml-cuda.so", "nvidiactl"),
         (Backend.ROCM, "libggml-hip.so.0", "kfd"),
-        (Backend.VULKAN, "libggml-vulkan.so", "dri"),
+        (Backend.VULKAN, "libggml-vulkan.so", "dri/renderD129"),
+        (Backend.VULKAN, "libggml-vulkan.so", "nvidiactl"),
     ],
 )
 def test_a_backend_wants_its_library_and_its_device(
-    lib: Path, root: Path, backend: Backend, library: str, node: str
+    lib: Path, root: Path, backend: Backend, library: str, name: str
 ) -> None:
-    (root / "dev" / node).touch()
+    there = node(root, name)
     assert problems(lib, root)[backend] == (
         f"llama.cpp here was built without {backend}; docs/backends.md says how it is built with it"
     )
     (lib / library).touch()
     assert problems(lib, root)[backend] == ""
     assert backends(lib, root) == (Backend.CPU, backend)
-    (root / "dev" / node).unlink()
+    there.unlink()
     assert problems(lib, root)[backend].endswith(" is not loaded")
     assert backends(lib, root) == (Backend.CPU,)
 
 
+def test_a_screen_of_a_server_is_no_gpu(lib: Path, root: Path) -> None:
+    (lib / "libggml-vulkan.so").touch()
+    node(root, "dri/card0")
+    assert problems(lib, root)["vulkan"] == "there is no /dev/dri/renderD*: a graphics driver is not loaded"
+
+
 def test_where_there_is_no_llama_that_is_said(tmp_path: Path, root: Path) -> None:
-    for nowhere in (None, tmp_path / "none"):
-        assert set(problems(nowhere, root).values()) == {"no libllama.so is found on this host"}
+    other = tmp_path / "usr/lib"
+    other.mkdir(parents=True)
+    (other / "libc.so.6").touch()
+    for nowhere in (other, tmp_path / "none"):
+        assert set(problems(nowhere, root).values()) == {f"there is no libllama.so in {nowhere}"}
         assert backends(nowhere, root) == (Backend.CPU,)
+    assert set(problems(None, root).values()) == {"llama_cpp is not installed here"}
 
 
-@pytest.mark.parametrize(("mode", "open_to_workers"), [(0o666, True), (0o660, False)])
-def test_a_device_that_workers_may_not_open_is_none(
-    lib: Path, root: Path, monkeypatch: pytest.MonkeyPatch, mode: int, open_to_workers: bool
+@pytest.mark.parametrize(
+    ("library", "name", "group", "mode", "open_to_workers"),
+    [
+        ("libggml-cuda.so", "nvidiactl", "root", 0o666, True),
+        ("libggml-cuda.so", "nvidiactl", "video", 0o660, False),
+        ("libggml-hip.so", "kfd", "render", 0o660, True),
+        ("libggml-hip.so", "kfd", "root", 0o660, False),
+        ("libggml-hip.so", "kfd", "render", 0o640, False),
+        ("libggml-vulkan.so", "dri/renderD128", "video", 0o660, True),
+        ("libggml-vulkan.so", "nvidiactl", "video", 0o600, False),
+    ],
+)
+def test_what_a_unit_may_open_is_told_by_its_groups_and_not_by_who_asks(
+    lib: Path, root: Path, monkeypatch: pytest.MonkeyPatch, *,
+    library: str, name: str, group: str, mode: int, open_to_workers: bool,
+) -> None:  # fmt: skip
+    (lib / library).touch()
+    node(root, name, mode)
+    monkeypatch.setattr(grp, "getgrgid", lambda gid: grp.struct_group((group, "x", gid, [])))
+    monkeypatch.setattr(os, "access", lambda *_: True)  # as root
+    usable = [backend for backend in backends(lib, root) if backend is not Backend.CPU]
+    assert bool(usable) is open_to_workers
+    said = [problem for problem in problems(lib, root).values() if "may not be opened" in problem]
+    assert bool(said) is not open_to_workers
+    assert all(problem.startswith(f"/dev/{name} may not be opened by workers: ch") for problem in said)
+
+
+@pytest.mark.parametrize("may", [True, False])
+def test_what_a_worker_of_our_own_manager_may_open_we_may(
+    lib: Path, root: Path, monkeypatch: pytest.MonkeyPatch, may: bool
 ) -> None:
-    (lib / "libggml-cuda.so").touch()
-    (root / "dev/nvidiactl").symlink_to("/dev/null")
-    monkeypatch.setattr(os, "access", lambda *_: False)
-    real = Path.stat
-
-    def stat(path: Path, *, follow_symlinks: bool = True) -> os.stat_result:
-        found = real(path, follow_symlinks=follow_symlinks)
-        if path.name != "nvidiactl":
-            return found
-        return os.stat_result((found.st_mode & ~0o777 | mode, *found[1:]))
-
-    monkeypatch.setattr(Path, "stat", stat)
-    assert (problems(lib, root)["cuda"] == "") is open_to_workers
-    if not open_to_workers:
-        assert problems(lib, root)["cuda"] == "/dev/nvidiactl may not be opened by workers: chmod 666 /dev/nvidia*"
+    (lib / "libggml-hip.so").touch()
+    node(root, "kfd", 0o660)
+    monkeypatch.setattr(os, "access", lambda *_: may)
+    assert problems(lib, root, Mode.USER)["rocm"] == (
+        "" if may else "/dev/kfd may not be opened by workers: usermod -aG render $USER, then log in anew"
+    )
 
 
 def test_the_folder_is_the_configured_one_the_environments_or_the_packages(

@@ -84,3 +84,12 @@ def test_what_is_shown_of_a_worker() -> None:
 def test_how_a_worker_last_ended_is_shown() -> None:
     ended = dataclasses.replace(WORKER, last_exit=WorkerExit(result="oom-kill", code="killed/9"))
     assert show_worker(ended)["last exit"] == "oom-kill killed/9"
+
+
+def test_every_gpu_of_a_worker_is_shown_and_how_long_it_loaded() -> None:
+    one = dataclasses.replace(WORKER, backend=Backend.CUDA, gpu=1, load_ms=3400)
+    assert (show_worker(one)["backend"], show_worker(one)["loaded in"]) == ("cuda, gpu 1", "3.4 s")
+    two = dataclasses.replace(one, gpus=(1, 3), split=(63, 37))
+    assert show_worker(two)["backend"] == "cuda, gpu 1 with 63 %, gpu 3 with 37 %"
+    assert show_worker(WORKER)["backend"] == "cpu"
+    assert show_worker(WORKER)["loaded in"] is None

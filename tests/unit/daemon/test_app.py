@@ -129,7 +129,10 @@ async def test_a_bug_is_internal_and_tells_no_secrets(capsys: pytest.CaptureFixt
             await client.call("GET", "/v1/ready", headers={"X-Request-Id": "req-1"})
     assert caught.value.code == "internal"
     assert caught.value.hint == "journalctl REQUEST_ID=req-1"
-    assert "ZeroDivisionError" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "request.failed request_id=req-1 path=/v1/ready error=ZeroDivisionError" in said
+    assert "test_app.py:" in said
+    assert "a bug" not in said
 
 
 async def test_a_reader_that_leaves_ends_the_stream_at_its_source() -> None:
@@ -165,6 +168,8 @@ async def test_unknown_routes_and_methods_are_said_plainly() -> None:
         async with aiohttp.ClientSession(client.base_url, headers={"Authorization": f"Bearer {TOKEN}"}) as anybody:
             async with anybody.put("/v1/drain") as response:
                 assert (response.status, response.headers["Allow"]) == (405, "POST")
+            async with anybody.put("/v1/inference/job-1") as response:
+                assert (response.status, response.headers["Allow"]) == (405, "DELETE")
             async with anybody.head("/health") as response:
                 assert response.status == 200
 

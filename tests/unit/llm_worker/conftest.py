@@ -28,6 +28,12 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
+def roomy(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Tools in words are long for a model whose tokens are characters."""
+    return tiny_gguf(tmp_path_factory.mktemp("models") / "roomy.gguf", context_tokens=4096, quantised=True)
+
+
+@pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_encoder(tmp_path_factory.mktemp("encoder") / "encoder.gguf")
 

@@ -10,18 +10,26 @@ from rbee.llm_worker.template import Render
 from rbee.wire.events import Likelihood
 
 
+class Panic(BaseException):
+    """As that of a library in Rust."""
+
+
 class FakeContext:
     """Says "a" for ever. Hangs in ``step`` while ``hangs`` is set, deaf to ``interrupt``."""
 
     def __init__(self, slots: int, slot_tokens: int, batch_tokens: int) -> None:
         self.slots, self.slot_tokens, self.batch_tokens = slots, slot_tokens, batch_tokens
+        self.panics: BaseException | None = None
+        """What ends the thread."""
         self.hangs = threading.Event()
         self.entered = threading.Event()
         self.let_go = threading.Event()
         self.fails = self.mixes = False
+        self.cuts = True
         self.steps: list[list[tuple[int, int]]] = []
         """Of each step: how many tokens of which slot."""
         self.padded: list[int] = []
+        self.copied: list[tuple[int, int]] = []
         self._step: list[tuple[int, int]] = []
 
     def add(self, slot: int, tokens: Sequence[int], at: int, *, ask: bool) -> int:
@@ -39,13 +47,16 @@ class FakeContext:
         if self.hangs.is_set():
             self.entered.set()
             self.let_go.wait()
+        if self.panics is not None:
+            raise self.panics
 
     def keep(self, slot: int, count: int) -> int:
         return count
 
-    def copy(self, source: int, slot: int) -> None: ...
+    def copy(self, source: int, slot: int) -> None:
+        self.copied.append((source, slot))
 
-    def sampler(self, sampling: Sampling, said: Sequence[int]) -> Any:
+    def sampler(self, sampling: Sampling, prompt: Sequence[int], said: Sequence[int]) -> Any:
         return sampling
 
     def free(self, sampler: Any) -> None: ...
@@ -56,7 +67,8 @@ class FakeContext:
     def draw(self, wanted: Sequence[tuple[Any, int]]) -> list[int]:
         return [1] * len(wanted)
 
-    def row(self, place: int) -> Any: ...
+    def row(self, place: int) -> Any:
+        return ()
 
     def likelihood(self, row: Any, token: int, top: int) -> Likelihood:
         return Likelihood(token="a", logprob=0.0)
@@ -83,6 +95,7 @@ class FakeModel:
 
     def __init__(self) -> None:
         self.made = FakeContext(1, self.context_tokens, 128)
+        self.closed = 0
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:
         return [2] * max(1, len(text) // 8)
@@ -103,10 +116,11 @@ class FakeModel:
         self.made.slots, self.made.slot_tokens, self.made.batch_tokens = slots, slot_tokens, batch_tokens
         return self.made
 
-    def embedder(self, *, batch_tokens: int, threads: int) -> Embedder:
+    def embedder(self, *, batch_tokens: int, threads: int, kv: str) -> Embedder:
         raise AssertionError("the fake makes no vectors, and says so: embeds is False")
 
-    def close(self) -> None: ...
+    def close(self) -> None:
+        self.closed += 1
 
     def loader(self, on_progress: Callable[[float], bool]) -> LoadedModel:
         on_progress(1.0)

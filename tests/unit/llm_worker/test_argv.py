@@ -45,6 +45,12 @@ def test_every_wrong_option_is_named() -> None:
         parse([*words, "/m.gguf"])
 
 
+def test_a_step_has_room_for_a_token_of_each_slot() -> None:
+    assert parse([*GOOD, "--batch=2", "/m.gguf"]).batch == 2
+    with pytest.raises(InvalidRequest, match="batch: is 1, expected a token for each of 2 slots at least"):
+        parse([*GOOD, "--batch=1", "/m.gguf"])
+
+
 @pytest.mark.parametrize("argv", [[], GOOD, ["--nonsense"], [*GOOD, "--unknown=1", "/m.gguf"]])
 def test_what_is_no_command_line_points_to_the_help(argv: list[str]) -> None:
     with pytest.raises(InvalidRequest) as caught:

@@ -22,6 +22,8 @@ def told(events: list[JobEvent], count: int) -> tuple[str, list[int]]:
     [
         {},
         {"repeat_penalty": 1.3},
+        {"frequency_penalty": 0.7},
+        {"presence_penalty": 1.5, "repeat_penalty": 1.1},
         {"messages": None, "prompt": "héé 好"},
     ],
 )
@@ -65,6 +67,19 @@ async def test_what_was_said_counts_towards_the_limit(engine_of: Make) -> None:
     _, ids = told(whole, 1000)
     rest = await run(engine_of(), temperature=0, max_tokens=len(ids), continue_from=continuation.packed(ids))
     assert (text(rest), end(rest).stop_reason, end(rest).tokens_out) == ("", StopReason.MAX_TOKENS, len(ids))
+
+
+async def test_what_was_said_may_fill_the_context(engine_of: Make) -> None:
+    """A worker that was lost between its last token and its end: there is nothing to add but the end."""
+    engine = engine_of(ctx=64)
+    whole = await run(engine, prompt="a" * 40, temperature=0, max_tokens=100)
+    _, ids = told(whole, 1000)
+    full = [*ids, *[5] * (64 - end(whole).tokens_in - len(ids))]
+    rest = await run(engine_of(ctx=64), prompt="a" * 40, max_tokens=100, continue_from=continuation.packed(full))
+    assert (text(rest), end(rest).stop_reason) == ("", StopReason.MAX_TOKENS)
+    assert end(rest).tokens_in + end(rest).tokens_out == 64
+    with pytest.raises(ContextTooLong, match="were said already"):
+        await run(engine, prompt="a" * 40, max_tokens=100, continue_from=continuation.packed([*full, 5]))
 
 
 async def test_sampled_text_goes_on_but_not_with_the_same_draws(engine_of: Make) -> None:

@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import aiohttp
@@ -21,6 +21,21 @@ from rbee.wire.sse import Parser
 SECRET = "a-secret-of-the-tests"
 START = 'fd="$1"; shift; exec 3<&"$fd"; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
 PROGRAM = [sys.executable, "-c", "import sys; from rbee.llm_worker.main import main; sys.exit(main())"]
+BROKEN = """
+import sys
+from rbee.llm_worker import generating, main
+
+def fail():
+    raise ValueError("what somebody asked")
+
+def run(self):
+    self._desk.next(room=True, able=lambda: False)
+    self._desk._loop.call_soon_threadsafe(fail)
+    raise SystemError("what somebody asked")
+
+generating.Generating.run = run
+sys.exit(main.main())
+"""
 HEADERS = {"Authorization": f"Bearer {SECRET}"}
 
 
@@ -43,13 +58,15 @@ class Unit:
         }
 
     @contextlib.asynccontextmanager
-    async def started(self, path: Path, *more: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def started(
+        self, path: Path, *more: str, program: Sequence[str] = PROGRAM
+    ) -> AsyncIterator[asyncio.subprocess.Process]:
         words = [
             "--id=worker-cpu-0", "--model=tiny", "--backend=cpu", "--address=127.0.0.1:1", "--ctx=512",
             "--slots=1", "--threads=1", *(more or ("--idle=300",)), str(path),
         ]  # fmt: skip
         process = await asyncio.create_subprocess_exec(
-            "bash", "-c", START, "unit", str(self.socket.fileno()), *PROGRAM, *words,
+            "bash", "-c", START, "unit", str(self.socket.fileno()), *program, *words,
             env=self.environ, pass_fds=[self.socket.fileno()], stderr=subprocess.PIPE,
         )  # fmt: skip
         try:
@@ -212,6 +229,24 @@ async def test_a_model_that_does_not_load_exits_with_a_data_error(unit: Unit, tm
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.1):
             await unit.hears("READY=1")
+
+
+async def test_a_thread_that_dies_takes_the_process_along_and_says_nobodys_words(unit: Unit, tiny: Path) -> None:
+    async with unit.started(tiny, program=[sys.executable, "-c", BROKEN]) as process:
+        async with (
+            asyncio.timeout(30),
+            aiohttp.ClientSession(unit.url, headers=HEADERS) as http,
+            http.post("/v1/inference", json={"prompt": "hello"}) as response,
+        ):
+            assert response.status == 502
+            assert (await response.json())["error"]["code"] == "worker_lost"
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+        assert process.returncode == os.EX_SOFTWARE
+    assert b"decode.ended" in said
+    assert b"error=SystemError" in said
+    assert b"loop.failed" in said
+    assert b"error=ValueError" in said
+    assert b"what somebody asked" not in said
 
 
 async def test_without_a_secret_it_does_not_start(unit: Unit, tiny: Path) -> None:

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import gguf
 import pytest
 
 from rbee.adapters.model_files import describe, inspect_all, mark
@@ -121,6 +122,20 @@ def test_an_adapter_takes_its_size(tmp_path: Path) -> None:
     found = allocated(path, load)
     assert 0 < found["LoRA"] <= memory.adapters_bytes(load) / MIB + 0.01
     assert found["peak"] < memory.host_bytes(model_of(path), load) / MIB
+
+
+@pytest.mark.parametrize("pooling", [gguf.PoolingType.LAST, gguf.PoolingType.RANK])
+def test_a_decoder_that_embeds_has_one_cache_and_computes_what_might_follow_each_token(
+    tmp_path: Path, pooling: gguf.PoolingType
+) -> None:
+    path = tiny_gguf(tmp_path / "embedder.gguf", useless=60_000, pooling=pooling)
+    one, eight = (Load(backend=Backend.CPU, ctx=CONTEXT_TOKENS, slots=slots) for slots in (1, 8))
+    model, found = model_of(path), allocated(path, one, read=CONTEXT_TOKENS, embeds=True)
+    for load in (one, eight):
+        assert found["KV"] == pytest.approx(memory.cache_bytes(model, load) / MIB, abs=0.1)
+        assert found["compute"] <= memory.compute_bytes(model, load) / MIB
+    predicted = memory.host_bytes(model, one) / MIB
+    assert found["peak"] < predicted < 1.3 * found["peak"]
 
 
 @pytest.mark.parametrize("ranks", [False, True])

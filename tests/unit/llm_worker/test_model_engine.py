@@ -2,14 +2,19 @@
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from rbee.errors import BackendUnavailable, ContextTooLong, InvalidRequest, ModelLoadFailed
+from rbee.llm_worker.answer import sampling_of
+from rbee.llm_worker.desk import Work
+from rbee.llm_worker.engine import Prompt
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.worker import make_engine
+from rbee.wire.bodies import SEEDS
 from rbee.wire.events import End, Failure, JobEvent, Started, StopReason, Token
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Message, Role
@@ -120,6 +125,29 @@ async def test_a_prompt_that_fills_the_context_leaves_room_for_one(engine_of: Ma
     assert caught.value.details == {"prompt_tokens": 64, "context_tokens": 64}
 
 
+async def test_a_prompt_of_no_token_is_refused(engine_of: Make, tmp_path: Path) -> None:
+    assert end(await run(engine_of(), prompt="")).tokens_in == 1
+    engine = engine_of(tiny_gguf(tmp_path / "m.gguf", begins=False))
+    with pytest.raises(InvalidRequest, match="the prompt is empty"):
+        engine.prepare(request(prompt=""))
+
+
+@pytest.mark.parametrize("temperature", [1e-7, 1e-38, 1e-42])
+async def test_next_to_no_temperature_is_none(engine_of: Make, temperature: float) -> None:
+    engine = engine_of()
+    cold = text(await run(engine, temperature=0, max_tokens=40))
+    assert text(await run(engine, temperature=temperature, max_tokens=40)) == cold
+
+
+def test_no_seed_is_the_number_that_llama_takes_for_none() -> None:
+    prompt = Prompt(request=request(), tokens=(5,), seed=SEEDS - 3, max_tokens=9, said=(7, 7, 7, 7))
+    seeds = {
+        sampling_of(Work(job="j", prompt=replace(prompt, said=(7,) * said), outlet=lambda _: None, asked_s=0.0)).seed
+        for said in range(5)
+    }
+    assert seeds == {SEEDS - 3, SEEDS - 2, SEEDS - 1, 0, 1}
+
+
 async def test_a_long_prompt_is_read_in_steps(engine_of: Make) -> None:
     last = end(await run(engine_of(), prompt="a" * 400, max_tokens=2))
     assert last.tokens_in == 402
@@ -190,10 +218,13 @@ async def test_the_second_waits_for_the_first_in_one_slot(engine_of: Make) -> No
 async def test_cancel_ends_a_running_job_at_its_next_token(engine_of: Make) -> None:
     engine = engine_of()
     events: list[JobEvent] = []
-    async for event in told(engine, "a", engine.prepare(request(max_tokens=400))):
-        events.append(event)
+    stream = told(engine, "a", engine.prepare(request(max_tokens=400)))
+    async for event in stream:
         if isinstance(event, Token):
-            assert engine.cancel("a")
+            break
+    assert engine.cancel("a")
+    async for event in stream:
+        events.append(event)
     assert end(events).stop_reason is StopReason.CANCELLED
     assert engine.slots_busy == 0
     assert end(await run(engine)).tokens_out == 16
@@ -314,12 +345,6 @@ def test_a_truncated_model_fails(tiny: Path, tmp_path: Path) -> None:
         ModelLoadFailed, match="cut.gguf could not be loaded: error loading model: tensor .* corrupted or incomplete"
     ):
         make_engine(options(path)).load(lambda _: None)
-
-
-def test_a_load_can_be_given_up(tiny: Path) -> None:
-    engine = make_engine(options(tiny))
-    with pytest.raises(ModelLoadFailed):
-        engine.load(lambda _: engine.close())
 
 
 def test_a_gpu_that_is_not_there_is_refused_and_the_cpu_is_not_used(tiny: Path) -> None:

@@ -74,6 +74,36 @@ def test_a_seat_is_free_and_keeps_what_its_source_really_has(data: st.DataObject
     assert found.source != found.slot
 
 
+@given(st.data())
+def test_where_nothing_can_be_cut_a_seat_keeps_all_that_its_source_knows_or_nothing(data: st.DataObject) -> None:
+    words = st.lists(st.integers(0, 1), max_size=12)
+    slots = [
+        slot(n, data.draw(words), free=data.draw(st.booleans()), used=data.draw(st.integers(0, 9))) for n in range(4)
+    ]
+    prompt = tokens_of(data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=12)))
+    found = seat(prompt, slots, cuts=False, worth=1)
+    if found is not None and found.keep:
+        source = slots[found.slot if found.source is None else found.source]
+        assert found.keep == len(source.tokens) < len(prompt)
+        assert prompt[: found.keep] == source.tokens
+
+
+@pytest.mark.parametrize(
+    ("read", "steady", "known"),
+    [
+        (0, 0, 256),  # it will read whole chunks from the beginning on
+        (128, 128, 256),
+        (100, 0, 0),  # it goes on in the middle of a chunk
+        (300, 256, 256),
+        (300, 128, 128),
+    ],
+)
+def test_of_what_a_slot_will_know_only_whole_chunks_are_steady(read: int, steady: int, known: int) -> None:
+    prompt = tokens_of(range(300))
+    held = Held(slot=0, tokens=prompt[:read], coming=prompt, steady=steady, free=False)
+    assert held.known(prompt, chunk=128, cuts=True) == known
+
+
 @given(st.lists(st.integers(0, 1), max_size=40), st.lists(st.integers(0, 1), max_size=40))
 def test_common_is_the_longest_beginning_of_both(one: list[int], other: list[int]) -> None:
     count = common(tokens_of(one), tokens_of(other))

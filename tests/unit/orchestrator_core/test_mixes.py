@@ -95,7 +95,8 @@ def test_one_that_is_asked_for_by_hand_goes_where_all_of_it_is() -> None:
         (ModelKind.RERANK, Work.GENERATE, "x only ranks documents, and cannot generate"),
         (ModelKind.RERANK, Work.EMBED, "x only ranks documents, and cannot embed"),
         (ModelKind.EMBED, Work.RERANK, "x only embeds texts, and cannot rerank"),
-        (ModelKind.GENERATE, Work.RERANK, "x generates text and ranks nothing, and cannot rerank"),
+        (ModelKind.GENERATE, Work.RERANK, "x only generates text, and cannot rerank"),
+        (ModelKind.GENERATE, Work.EMBED, "x only generates text, and cannot embed"),
         (ModelKind.ADAPTER, Work.GENERATE, "x is an adapter, and no model"),
     ],
 )
@@ -111,13 +112,24 @@ def test_work_that_a_model_cannot_do_is_refused_also_where_a_worker_of_it_is_idl
     ("kind", "work"),
     [
         (ModelKind.GENERATE, Work.GENERATE),
-        (ModelKind.GENERATE, Work.EMBED),
         (ModelKind.EMBED, Work.EMBED),
         (ModelKind.RERANK, Work.RERANK),
     ],
 )
 def test_work_that_it_can_do_is_not(kind: ModelKind, work: Work) -> None:
     assert ask("x", pool("blep", worker(model="x"), x=kind), work=work) == Run("blep", "worker-cpu-0")
+
+
+def test_who_is_refused_is_told_which_models_could() -> None:
+    six = {f"enc{n}": ModelKind.EMBED for n in range(6)}
+    pools = (pool("blep", x=ModelKind.GENERATE, enc0=ModelKind.EMBED), pool("mac", **six))
+    hint = refused(ask("x", *pools, work=Work.EMBED)).hint
+    assert hint.startswith("to embed there is enc0, enc1, enc2, enc3, enc4 and 1 more; ")
+    assert refused(ask("x", *pools, work=Work.RERANK)).hint.startswith("no pool has a model to rerank with; ")
+
+
+def test_a_model_of_which_nothing_is_known_is_left_to_its_worker() -> None:
+    assert ask("x", snapshot("blep", worker(model="x"), models=()), work=Work.EMBED) == Run("blep", "worker-cpu-0")
 
 
 def test_two_pools_that_mean_different_files_leave_it_to_them() -> None:

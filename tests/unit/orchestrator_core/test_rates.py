@@ -6,11 +6,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbee.orchestrator_core.rates import REMEMBERED, Rates, Sample, start_ms
+from rbee.orchestrator_core.rates import REMEMBERED, Rates, Sample, Size, size_of, start_ms
+from rbee.wire.jobs import JobSpec, Work
 
 
 def sample(tokens: int = 100, ttft_ms: float = 50.0, decode_ms: float = 1000.0) -> Sample:
     return Sample(tokens_out=tokens, ttft_ms=ttft_ms, decode_ms=decode_ms)
+
+
+def saying(max_tokens: int) -> Size:
+    return size_of(JobSpec(model="tiny", prompt="a", max_tokens=max_tokens))
+
+
+def read(size: int, took_ms: float) -> Sample:
+    return Sample(tokens_out=0, ttft_ms=took_ms / 4, decode_ms=took_ms * 3 / 4, read=size)
+
+
+def reading(size: int) -> Size:
+    return size_of(JobSpec(model="enc", work=Work.EMBED, inputs=("a" * size,)))
 
 
 def test_a_model_nobody_has_run_has_no_rate() -> None:
@@ -43,9 +56,48 @@ def test_a_job_takes_its_usual_length_and_no_longer_than_it_may() -> None:
     rates.note("tiny", "blep", sample())
     rate = rates.of("tiny")
     assert rate is not None
-    assert rate.job_ms(1000) == 1050.0
-    assert rate.job_ms(10) == 150.0
-    assert [rate.remaining_ms(tokens, 200) for tokens in (0, 50, 150)] == [1050.0, 500.0, 250.0]
+    assert rate.job_ms(saying(1000)) == rate.usual_ms == 1050.0
+    assert rate.job_ms(saying(10)) == 150.0
+    assert [rate.remaining_ms(saying(200), tokens) for tokens in (0, 50, 150)] == [1050.0, 500.0, 250.0]
+
+
+@given(st.floats(0, 100), st.floats(0, 10), st.lists(st.integers(1, 10_000), min_size=2, max_size=9, unique=True))
+def test_a_job_that_only_reads_takes_what_its_texts_take(base_ms: float, byte_ms: float, sizes: list[int]) -> None:
+    rates = Rates()
+    for size in sizes:
+        rates.note("enc", "blep", read(size, base_ms + byte_ms * size))
+    rate = rates.of("enc")
+    assert rate is not None
+    for size in (1, 777, 100_000):
+        assert rate.job_ms(reading(size)) == pytest.approx(base_ms + byte_ms * size, rel=1e-6, abs=0.01)
+        assert rate.remaining_ms(reading(size), 0) == rate.job_ms(reading(size))
+
+
+def test_where_all_texts_were_of_one_length_a_longer_one_is_not_said_to_take_longer() -> None:
+    rates = Rates()
+    rates.note("enc", "blep", read(100, 50.0))
+    rate = rates.of("enc")
+    assert rate is not None
+    assert [rate.job_ms(reading(size)) for size in (50, 100, 1000)] == [25.0, 50.0, 50.0]
+
+
+def test_what_longer_texts_took_less_time_for_has_no_speed_below_nothing() -> None:
+    rates = Rates()
+    for size, took_ms in ((100, 50.0), (200, 10.0)):
+        rates.note("enc", "blep", read(size, took_ms))
+    rate = rates.of("enc")
+    assert rate is not None
+    assert rate.job_ms(reading(1)) == rate.job_ms(reading(9000)) == pytest.approx(rate.usual_ms)
+
+
+def test_what_is_read_is_not_waited_for_and_a_query_is_read_with_each() -> None:
+    rates = Rates()
+    rates.note("enc", "blep", read(1000, 1000.0))
+    rate = rates.of("enc")
+    assert rate is not None
+    ranking = size_of(JobSpec(model="enc", work=Work.RERANK, query="q" * 10, inputs=("a" * 90, "b" * 190)))
+    assert rate.job_ms(ranking) == 300.0
+    assert rate.remaining_ms(ranking, 0, 0.5) == 150.0
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ PIRATE = dataclasses.replace(
     TINY, id="pirate", kind=ModelKind.ADAPTER, size_bytes=GIB, architecture="llama", paths=("/models/pirate.gguf",)
 )
 ENCODER = dataclasses.replace(TINY, id="enc", kind=ModelKind.EMBED, architecture="bert", kv_bytes_per_token=0)
-CUDA = dataclasses.replace(FACTS, backends=("cpu", "cuda"))
 
 
 def survey(*, gpu: int = 24 * GIB, host: int = 16 * GIB, workers: tuple[WorkerStatus, ...] = ()) -> Survey:
@@ -41,7 +40,7 @@ def survey(*, gpu: int = 24 * GIB, host: int = 16 * GIB, workers: tuple[WorkerSt
 def decide(
     model: ModelFile = LARGE,
     *adapters: ModelFile,
-    facts: PoolFacts = CUDA,
+    facts: PoolFacts = FACTS,
     seen: Survey | None = None,
     backend: Backend = Backend.CUDA,
     **wanted: Any,
@@ -87,11 +86,34 @@ def test_what_a_worker_left_on_the_host_nobody_else_gets() -> None:
     assert host.reserved_bytes == memory.rest_bytes(LARGE, part)
     assert gpu.reserved_bytes == memory.device_bytes(LARGE, part)
     whole = ledger.devices(survey(workers=(dataclasses.replace(there, gpu_layers=None),)))
-    assert (whole[0].reserved_bytes, whole[1].reserved_bytes > gpu.reserved_bytes) == (0, True)
+    itself = memory.rest_bytes(LARGE, load(Backend.CUDA, ctx=4096))
+    assert (whole[0].reserved_bytes, whole[1].reserved_bytes > gpu.reserved_bytes) == (itself, True)
+    assert 64 * memory.MIB < itself < host.reserved_bytes / 8
+
+
+def test_weights_that_are_cached_anyway_are_not_taken_twice_and_the_rest_is() -> None:
+    there = WorkerStatus(
+        id="worker-cuda-0", state=WorkerState.STARTING, model="large", backend=Backend.CUDA, address="", ctx=4096,
+        gpu_layers=8,
+    )  # fmt: skip
+    cold, warm = (
+        dataclasses.replace(survey(workers=(there,)), models=[dataclasses.replace(LARGE, cached=cached)])
+        for cached in (False, True)
+    )
+    stay = memory.weights_on_host(LARGE, load(Backend.CUDA, ctx=4096, gpu_layers=8))
+    assert 0 < stay < LARGE.size_bytes
+    assert ledger.devices(warm)[0].free_bytes - ledger.devices(cold)[0].free_bytes == stay
+
+
+def test_a_layer_of_those_that_gpus_share_is_what_one_may_have_more_than_its_part() -> None:
+    part, all_of_them = load(Backend.CUDA, gpu_layers=8), load(Backend.CUDA)
+    assert memory.layers_on_device(LARGE, all_of_them) == LARGE.layers
+    assert memory.layers_on_device(LARGE, part) == 7
+    assert memory.layers_on_device(TINY, all_of_them) == 0
 
 
 def test_the_cache_is_as_asked_for_else_as_the_pool_is_set_where_the_model_can() -> None:
-    small = dataclasses.replace(CUDA, kv="q8_0")
+    small = dataclasses.replace(FACTS, kv="q8_0")
     assert decide().kv == "f16"
     assert decide(facts=small).kv == "q8_0"
     assert decide(facts=small, kv=Kv.F16).kv == "f16"
@@ -105,7 +127,7 @@ def test_a_smaller_cache_is_proposed_where_it_would_fit() -> None:
     with pytest.raises(InsufficientVram) as refused:
         decide(ctx=32_768, slots=4, seen=survey(gpu=20 * GIB))
     first = refused.value.hint.split("; ")[0]
-    assert first == "rbee-hive worker spawn cuda --model large --kv q8_0 would fit"
+    assert first == "rbee-hive worker spawn cuda --model large --ctx 32768 --slots 4 --kv q8_0 would fit"
     assert decide(ctx=32_768, slots=4, kv=Kv.Q8_0, seen=survey(gpu=20 * GIB)).gpu == 0
 
 
@@ -194,3 +216,24 @@ async def test_conversations_are_kept_where_that_is_wanted_and_there_is_room() -
     with pytest.raises(InsufficientDisk, match="needs 1.0 MiB of disk, 1000 B are free") as refused:
         await spawned(there, model="tiny", keep=True)
     assert refused.value.details == {"needed_bytes": 1 << 20, "free_bytes": 1000}
+
+
+async def test_a_default_to_keep_that_does_not_fit_is_left_out_and_said() -> None:
+    there = pool(tiny=BASE)
+    there.facts = dataclasses.replace(FACTS, keep=True)
+    there.host.room_bytes = 1000
+    worker = (await spawned(there, model="tiny")).worker
+    assert worker is not None and not worker.keep
+    ((what, said),) = there.warnings
+    assert (what, said["model"]) == ("worker.keeps_nothing", "tiny")
+    assert "needs 1.0 MiB of disk, 1000 B are free" in str(said["reason"])
+
+
+@pytest.mark.parametrize(("keep", "wait_s"), [(False, 15), (True, 15 + 153.6)])
+async def test_an_eviction_waits_for_what_is_written_before_the_sleep(keep: bool, wait_s: float) -> None:
+    there = pool(tiny=dataclasses.replace(BASE, kv_bytes_per_token=10_000_000))
+    there.host.available_bytes = 100 << 30
+    worker = (await spawned(there, model="tiny", ctx=1536, keep=keep)).worker
+    assert worker is not None
+    await there.service.evict_worker(worker.id)
+    assert there.units.waited_s == [pytest.approx(wait_s)]

@@ -35,7 +35,6 @@ def gpus(*free: int) -> GpuInventory:
 
 GPUS = gpus(2, 24, 6)
 LARGE = dataclasses.replace(TINY, id="large", size_bytes=3 * GIB)
-CUDA_FACTS = dataclasses.replace(FACTS, backends=("cpu", "cuda"))
 
 
 def decide(spec: WorkerSpec, **world: Any) -> WorkerPlan:
@@ -47,7 +46,7 @@ def decide(spec: WorkerSpec, **world: Any) -> WorkerPlan:
         host=HOST,
         resident={},
         known={},
-        backends=[Backend(name) for name in facts.backends],
+        backends=[Backend.CPU, Backend.CUDA] if "gpus" in world else [Backend.CPU],
     )
     return placement.decide(spec, model, facts=facts, survey=survey)
 
@@ -87,48 +86,46 @@ def test_too_little_memory_is_told_in_bytes() -> None:
 
 def test_the_fullest_gpu_that_fits_is_taken() -> None:
     spec = WorkerSpec(backend=Backend.CUDA, model="large")
-    assert decide(spec, model=LARGE, facts=CUDA_FACTS, gpus=GPUS).gpu == 2
-    assert decide(spec, facts=CUDA_FACTS, gpus=GPUS).gpu == 0
+    assert decide(spec, model=LARGE, gpus=GPUS).gpu == 2
+    assert decide(spec, gpus=GPUS).gpu == 0
 
 
 def test_the_gpu_asked_for_is_taken_or_refused_but_not_another() -> None:
-    assert decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=1), model=LARGE, facts=CUDA_FACTS, gpus=GPUS).gpu == 1
+    assert decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=1), model=LARGE, gpus=GPUS).gpu == 1
     with pytest.raises(InsufficientVram) as refused:
-        decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=0), model=LARGE, facts=CUDA_FACTS, gpus=GPUS)
+        decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=0), model=LARGE, gpus=GPUS)
     assert refused.value.details["free_bytes"] == 2 * GIB
     assert refused.value.details["needed_bytes"] > 3 * GIB
     with pytest.raises(InvalidRequest, match="expected one of: 0, 1, 2"):
-        decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=7), model=LARGE, facts=CUDA_FACTS, gpus=GPUS)
+        decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=7), model=LARGE, gpus=GPUS)
 
 
 def test_a_model_too_large_for_each_gpu_is_split_over_as_few_as_have_room_together() -> None:
     spec = WorkerSpec(backend=Backend.CUDA, model="l")
     huge = dataclasses.replace(TINY, id="huge", size_bytes=26 * GIB)
-    plan = decide(spec, model=huge, facts=CUDA_FACTS, gpus=gpus(2, 20, 6, 12))
+    plan = decide(spec, model=huge, gpus=gpus(2, 20, 6, 12))
     assert (plan.gpu, plan.gpus, plan.split) == (1, (1, 3), (63, 37))
-    assert decide(spec, model=LARGE, facts=CUDA_FACTS, gpus=GPUS).split == ()
+    assert decide(spec, model=LARGE, gpus=GPUS).split == ()
     coarse = dataclasses.replace(huge, layers=4)  # a layer of 6.7 GiB: 20 and 12 are 13.3 and 5.3 in whole layers
     with pytest.raises(InsufficientVram, match="free, all 2 together 32.0 GiB, 26.9 GiB are needed"):
-        decide(spec, model=coarse, facts=CUDA_FACTS, gpus=gpus(20, 12))
+        decide(spec, model=coarse, gpus=gpus(20, 12))
     with pytest.raises(InsufficientVram, match="gpu 1 has 20.0 GiB free"):
-        decide(
-            WorkerSpec(backend=Backend.CUDA, model="l", gpu=1), model=huge, facts=CUDA_FACTS, gpus=gpus(2, 20, 6, 12)
-        )
+        decide(WorkerSpec(backend=Backend.CUDA, model="l", gpu=1), model=huge, gpus=gpus(2, 20, 6, 12))
 
 
 def test_a_driver_that_answers_no_more_is_said_and_not_that_a_gpu_is_none() -> None:
     gone = GpuInventory(reason="the NVIDIA driver and its library are of different versions: reboot")
     with pytest.raises(BackendUnavailable, match="no GPU for backend cuda answers on this host: the NVIDIA driver and"):
-        decide(WorkerSpec(backend=Backend.CUDA, model="l"), facts=CUDA_FACTS, gpus=gone)
+        decide(WorkerSpec(backend=Backend.CUDA, model="l"), gpus=gone)
 
 
 def test_a_hot_gpu_gets_no_worker_until_it_has_cooled_down() -> None:
-    spec, facts = WorkerSpec(backend=Backend.CUDA, model="l"), dataclasses.replace(CUDA_FACTS, gpu_limit_c=80)
+    spec, facts = WorkerSpec(backend=Backend.CUDA, model="l"), dataclasses.replace(FACTS, gpu_limit_c=80)
     warm = gpus(2, 24, 6)
     hot = dataclasses.replace(warm, gpus=tuple(
         dataclasses.replace(gpu, temperature_c=heat) for gpu, heat in zip(warm.gpus, (79, 85, 80), strict=True)
     ))  # fmt: skip
-    assert decide(spec, model=LARGE, facts=CUDA_FACTS, gpus=inventory.heeding(hot, 0)).gpu == 2
+    assert decide(spec, model=LARGE, gpus=inventory.heeding(hot, 0)).gpu == 2
     assert decide(spec, model=LARGE, facts=facts, gpus=inventory.heeding(hot, 80)).gpu == 2
     with pytest.raises(GpuTooHot, match=r"gpu 1: it is 85 °C hot, no worker is started above 80") as refused:
         decide(dataclasses.replace(spec, gpu=1), model=LARGE, facts=facts, gpus=inventory.heeding(hot, 80))
@@ -140,7 +137,7 @@ def test_a_hot_gpu_gets_no_worker_until_it_has_cooled_down() -> None:
 
 def test_what_strangers_use_is_said_with_what_ours_do() -> None:
     with pytest.raises(InsufficientVram, match=r"others use 22.0 GiB, workers 0 B") as refused:
-        decide(WorkerSpec(backend=Backend.CUDA, model="l"), model=LARGE, facts=CUDA_FACTS, gpus=gpus(2))
+        decide(WorkerSpec(backend=Backend.CUDA, model="l"), model=LARGE, gpus=gpus(2))
     assert refused.value.details["foreign_bytes"] == 22 * GIB
 
 

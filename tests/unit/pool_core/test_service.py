@@ -1,8 +1,10 @@
+import asyncio
 import dataclasses
 
 import pytest
 
 from rbee.errors import (
+    BackendUnavailable,
     Conflict,
     InsufficientMemory,
     ModelLoadFailed,
@@ -12,8 +14,13 @@ from rbee.errors import (
     ShuttingDown,
     WorkerOom,
 )
+from rbee.pool_core.ports import WorkerPlan
+from rbee.wire.catalog import ModelKind
+from rbee.wire.pools import Build, Gpu
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
-from tests.fakes.pool import ASLEEP, PLAN, FakeHost, FakePool, FakeUnits, facts_of
+from tests.fakes.pool import ASLEEP, GIB, PLAN, TINY, FakeGpus, FakeHost, FakeModels, FakePool, FakeUnits, facts_of
+
+PIRATE = dataclasses.replace(TINY, id="pirate", kind=ModelKind.ADAPTER)
 
 
 async def events(pool: FakePool, **wanted: object) -> list[SpawnEvent]:
@@ -126,6 +133,14 @@ async def test_drain_of_a_sleeping_worker_is_a_stop() -> None:
     assert pool.control.drained == []
 
 
+async def test_drain_of_one_that_is_just_falling_asleep_is_a_stop() -> None:
+    pool = FakePool()
+    worker = await spawn(pool)
+    pool.control.deaf = True
+    await pool.service.drain_worker(worker.id)
+    assert (pool.units.released, pool.units.workers) == ([worker.id], {})
+
+
 async def test_how_a_worker_ended_is_told_but_not_its_namesakes_end() -> None:
     pool = FakePool()
     pool.units.workers["worker-cpu-0"] = facts_of(made_ms=1000)
@@ -161,6 +176,38 @@ async def test_a_model_in_use_is_not_deleted() -> None:
     assert await pool.service.list_models() == ()
 
 
+@dataclasses.dataclass
+class SlowUnits(FakeUnits):
+    """systemd that takes its time: ``begun`` once it was asked, and done when told to ``go_on``."""
+
+    begun: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+    go_on: asyncio.Event = dataclasses.field(default_factory=asyncio.Event)
+
+    async def create(self, plan: WorkerPlan) -> None:
+        self.begun.set()
+        await self.go_on.wait()
+        await super().create(plan)
+
+
+@pytest.mark.parametrize("model", ["tiny", "pirate"])
+async def test_what_a_worker_that_is_being_made_will_read_is_not_deleted(model: str) -> None:
+    units = SlowUnits()
+    pool = FakePool(units=units, models=FakeModels({"tiny": TINY, "pirate": PIRATE}))
+    async with asyncio.TaskGroup() as tasks:
+        spawning = tasks.create_task(spawn(pool, model="tiny+pirate"))
+        await units.begun.wait()
+        deleting = tasks.create_task(refused_to_delete(pool, model))
+        await asyncio.sleep(0)  # it has asked
+        units.go_on.set()
+    assert deleting.result() == f"model {model} is used by {spawning.result().id}"
+
+
+async def refused_to_delete(pool: FakePool, model: str) -> str:
+    with pytest.raises(Conflict) as refused:
+        await pool.service.delete_model(model)
+    return refused.value.message
+
+
 async def test_logs_of_nobody_are_not_found() -> None:
     pool = FakePool()
     await spawn(pool)
@@ -173,3 +220,17 @@ async def test_a_sleeping_worker_holds_its_port() -> None:
     pool = FakePool()
     pool.units.workers[PLAN.id] = facts_of(PLAN, **ASLEEP)
     assert (await spawn(pool)).address == "127.0.0.1:8002"
+
+
+async def test_a_driver_that_comes_after_the_pool_is_seen_by_spawn_status_and_queen_alike() -> None:
+    spec = WorkerSpec(backend=Backend.CUDA, model="tiny", lazy=True)
+    late = Build(name="cuda", carried=True, problem="there is no /dev/nvidiactl: the NVIDIA driver is not loaded")
+    pool = FakePool(gpus=FakeGpus([Gpu(index=0, name="x", memory_total_bytes=8 * GIB)], builds=(late,)))
+    service = pool.service
+    with pytest.raises(BackendUnavailable, match="the NVIDIA driver is not loaded"):
+        await anext(service.spawn_worker(spec))
+    assert (await service.snapshot_for_queen()).backends == (Backend.CPU,)
+    pool.gpus.builds = (dataclasses.replace(late, problem=""),)
+    assert (await service.snapshot_for_queen()).backends == (Backend.CPU, Backend.CUDA)
+    worker = (await anext(service.spawn_worker(spec))).worker
+    assert worker is not None and worker.backend is Backend.CUDA

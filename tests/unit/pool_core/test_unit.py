@@ -88,6 +88,17 @@ def test_only_who_keeps_conversations_has_a_folder_and_nobody_else_may_look_into
     assert "CacheDirectory" not in unit.service_properties(PLAN, PLACE)
 
 
+def test_what_is_kept_goes_with_the_socket() -> None:
+    plan = dataclasses.replace(PLAN, keep=True)
+    of_system = unit.socket_properties(plan, PLACE)
+    assert of_system["WorkingDirectory"] == "-/var/cache"
+    rm = "/bin/rm -rf -- private/rbee-worker-cpu-0 rbee-worker-cpu-0"
+    assert of_system["ExecStopPost"] == [f"-{rm}".split(), rm.split()]
+    of_user = unit.socket_properties(plan, dataclasses.replace(PLACE, mode=unit.Mode.USER, cache="/home/ann/.cache"))
+    assert of_user["ExecStopPost"] == [f"{word}/bin/rm -rf -- rbee-worker-cpu-0".split() for word in ("-", "")]
+    assert "ExecStopPost" not in unit.socket_properties(PLAN, PLACE)
+
+
 def test_homes_are_readable_where_an_adapter_is_in_one() -> None:
     plan = dataclasses.replace(PLAN, adapter_paths=("/home/ann/pirate.gguf",))
     assert unit.service_properties(plan, PLACE)["ProtectHome"] == "read-only"
@@ -157,7 +168,7 @@ def test_a_stranger_in_a_workers_unit_is_no_worker(words: tuple[str, ...]) -> No
 
 
 def test_the_socket_is_systemds_to_bind() -> None:
-    assert unit.socket_properties(PLAN)["ListenStream"] == "127.0.0.1:8001"
+    assert unit.socket_properties(PLAN, PLACE)["ListenStream"] == "127.0.0.1:8001"
 
 
 def test_limits_follow_the_plan() -> None:
@@ -205,6 +216,25 @@ def test_a_rocm_worker_gets_its_render_node_and_the_group_that_may_open_it() -> 
     properties = unit.service_properties(dataclasses.replace(PLAN, backend="rocm", gpu=2), PLACE)
     assert properties["DeviceAllow"] == [("/dev/kfd", "rw"), ("/dev/dri/renderD130", "rw")]
     assert properties["SupplementaryGroups"] == ["render", "video"]
+
+
+def test_a_vulkan_worker_gets_the_nodes_of_the_vendor_whose_gpu_it_is() -> None:
+    place = dataclasses.replace(PLACE, render_nodes=lambda: ("/dev/dri/renderD129",))
+
+    def nodes(where: unit.Place, gpu: int, gpus: tuple[int, ...] = ()) -> list[str]:
+        properties = unit.service_properties(dataclasses.replace(PLAN, backend="vulkan", gpu=gpu, gpus=gpus), where)
+        assert properties["SupplementaryGroups"] == ["render", "video"]
+        allowed = properties["DeviceAllow"]
+        assert isinstance(allowed, list)
+        return [node for node, _ in allowed]
+
+    shared = ["/dev/nvidiactl", "/dev/nvidia-modeset"]
+    assert nodes(place, gpu=0) == ["/dev/dri/renderD129"]
+    assert nodes(place, gpu=1) == [*shared, "/dev/nvidia1"]  # 129 is AMD's
+    assert nodes(PLACE, gpu=0) == [*shared, "/dev/nvidia0", "/dev/dri/renderD128"]
+    assert nodes(PLACE, gpu=0, gpus=(0, 1)) == [
+        *shared, "/dev/nvidia0", "/dev/dri/renderD128", "/dev/nvidia1", "/dev/dri/renderD129",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(("path", "home"), [("/models/x.gguf", "yes"), ("/home/ann/x.gguf", "read-only")])

@@ -11,6 +11,7 @@ from rbee.errors import (
     BackendUnavailable,
     ContextTooLong,
     DeadlineUnmet,
+    InvalidRequest,
     ModelNotFound,
     NoCapacity,
     NotFound,
@@ -19,13 +20,18 @@ from rbee.errors import (
 from rbee.queen.newcomer import Asker
 from rbee.queen.store import jobs
 from rbee.queen.store.models import execute
-from rbee.wire.events import End, Failure
-from rbee.wire.jobs import JobQuery, JobStatus, Placement, Priority
+from rbee.wire.catalog import ModelKind
+from rbee.wire.events import End, Failure, StopReason, Vector
+from rbee.wire.jobs import JobQuery, JobSpec, JobStatus, Placement, Priority, Work
 from rbee.wire.pools import Need
 from rbee.wire.workers import Backend, WorkerState
 from tests.fakes.worker_server import GIB, FakePool, FakeWorker
 from tests.unit.queen.conftest import Running, running, text_of, words
 from tests.unit.queen.test_service import spec
+
+
+def texts(**wanted: Any) -> JobSpec:
+    return JobSpec(**{"model": "tiny", "work": Work.EMBED, "inputs": ("a" * 50,), **wanted})
 
 
 async def test_a_prompt_that_has_no_room_is_refused_before_it_is_accepted(queen: Running) -> None:
@@ -41,6 +47,19 @@ async def test_a_prompt_that_has_no_room_is_refused_before_it_is_accepted(queen:
         counted = worker.counted
         await queen.client.submit_job(spec("short"))
         assert worker.counted == counted, "who surely fits is not counted"
+
+
+async def test_a_schema_that_is_too_large_is_refused_before_it_is_accepted(queen: Running) -> None:
+    wide = {"type": "object", "properties": {f"p{n}": {"type": "string"} for n in range(257)}}
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        with pytest.raises(InvalidRequest) as refused:
+            await queen.client.submit_job(spec(schema=wide))
+        assert refused.value.details["fields"] == [
+            {"field": "schema", "problem": "has 257 properties in one object, expected at most 256"}
+        ]
+        assert "docs/openai.md" in refused.value.hint
+        assert await queen.client.list_jobs(JobQuery()) == ()
 
 
 async def test_a_full_queue_refuses_and_says_when_to_come_back(tmp_path: Path) -> None:
@@ -135,6 +154,27 @@ async def test_an_interactive_job_does_not_count_the_batch_jobs_it_will_overtake
         last = await queen.client.submit_job(spec(priority=Priority.BATCH))
         assert told.predicted_start_ms is not None and last.predicted_start_ms is not None
         assert told.predicted_start_ms < last.predicted_start_ms
+
+
+async def test_a_job_for_vectors_is_not_refused_for_tokens_that_nobody_says(tmp_path: Path) -> None:
+    took = End(tokens_in=9, tokens_out=0, stop_reason=StopReason.EOS, decode_ms=150.0, ttft_ms=50.0)
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        pool.kinds = {"tiny": ModelKind.EMBED}
+        worker.script = [Vector(index=0, data="AACAPwAAAAA=", tokens=9), took]
+        async with running(tmp_path / "q") as queen:
+            await queen.hear(pool)
+            await queen.client.submit_job(texts(id="measured"))
+            await queen.ended("measured")
+        async with running(tmp_path / "q") as queen:
+            await queen.hear(pool)
+            worker.open.clear()
+            first = await queen.client.submit_job(texts())
+            waits = await queen.client.submit_job(texts(deadline_ms=1000))
+            assert (first.predicted_start_ms, waits.predicted_start_ms) == (0, 200)
+            last = await queen.client.submit_job(texts(inputs=("a" * 25,) * 2))
+            assert last.predicted_start_ms == 400
+            worker.open.set()
+            await queen.ended(last.id)
 
 
 async def test_a_worker_that_has_to_be_woken_takes_the_time_it_takes(queen: Running) -> None:

@@ -12,9 +12,10 @@ import ollama
 import pytest
 
 from rbee.client.http import HttpClient
-from rbee.errors import InvalidRequest, RbeeError
-from rbee.wire.catalog import DownloadEvent, ModelFile
+from rbee.errors import InvalidRequest, ModelNotFound, RbeeError
+from rbee.wire.catalog import DownloadEvent, ModelFile, ModelKind
 from rbee.wire.events import Call, End, Failure, StopReason, Token, Vector
+from rbee.wire.workers import WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import ANN, TOKEN, Running, running, soon, words
 
@@ -79,6 +80,8 @@ async def test_a_tool_is_called(queen: Running, worker: FakeWorker) -> None:
 async def test_texts_become_vectors(queen: Running, worker: FakeWorker) -> None:
     data = base64.b64encode(struct.pack("<2f", 0.0, 1.0)).decode()
     worker.script = [Vector(index=0, data=data, tokens=1), ENDED]
+    queen.heard[0].kinds = {"tiny": ModelKind.EMBED}
+    await queen.say(queen.heard[0])
     async with client(queen) as ai:
         assert (await ai.embed("tiny", "hi")).embeddings == [[0.0, 1.0]]
         assert (await ai.embeddings("tiny", "hi")).embedding == [0.0, 1.0]
@@ -87,6 +90,8 @@ async def test_texts_become_vectors(queen: Running, worker: FakeWorker) -> None:
 async def test_a_model_that_embeds_can_be_sent_away(queen: Running, worker: FakeWorker) -> None:
     data = base64.b64encode(struct.pack("<2f", 3.0, 4.0)).decode()
     worker.script = [Vector(index=0, data=data, tokens=1), ENDED]
+    queen.heard[0].kinds = {"tiny": ModelKind.EMBED}
+    await queen.say(queen.heard[0])
     async with client(queen) as ai:
         assert (await ai.embed("tiny", "hi", dimensions=1, keep_alive="5m")).embeddings == [[1.0]]
         assert queen.heard[0].evicted == []
@@ -102,6 +107,32 @@ async def test_models_are_listed_and_shown(queen: Running, worker: FakeWorker) -
         with pytest.raises(ollama.ResponseError) as caught:
             await ai.show("nonsense")
         assert (caught.value.status_code, "nonsense" in caught.value.error) == (404, True)
+
+
+async def test_a_model_with_an_adapter_is_listed_shown_and_running_and_an_adapter_is_none(queen: Running) -> None:
+    async with (
+        FakeWorker(model="tiny+pirate").serve() as worker,
+        FakePool("blep", worker, models=("tiny", "pirate")).serve() as pool,
+        client(queen) as ai,
+    ):
+        pool.kinds = {"pirate": ModelKind.ADAPTER}
+        await queen.hear(pool)
+        listed = {model.model: model for model in (await ai.list()).models}
+        assert set(listed) == {"tiny", "tiny+pirate"}
+        assert (await ai.show("tiny+pirate:latest")).capabilities == ["completion"]
+        (runs,) = (await ai.ps()).models
+        assert (runs.model, runs.digest) == ("tiny+pirate", listed["tiny+pirate"].digest)
+        with pytest.raises(ollama.ResponseError, match="pirate is an adapter"):
+            await ai.show("pirate")
+        with pytest.raises(ollama.ResponseError, match="no pool has a model tiny\\+nobody"):
+            await ai.show("tiny+nobody")
+
+
+async def test_workers_that_sleep_are_not_running(queen: Running, worker: FakeWorker) -> None:
+    queen.heard[0].states[worker.id] = WorkerState.ASLEEP
+    await queen.say(queen.heard[0])
+    async with client(queen) as ai:
+        assert (await ai.ps()).models == []
 
 
 async def test_whoever_looks_whether_somebody_is_here_is_answered(queen: Running) -> None:
@@ -129,6 +160,25 @@ async def test_a_model_is_pulled_by_the_pool_with_most_room(queen: Running, work
         assert (await ai.pull("hf.co/a/b")).status == "success"
     assert told == [("downloading hf:a/b", 1), ("success", None)]
     assert queen.heard[0].downloaded == ["hf:a/b"] * 2
+
+
+async def test_a_model_that_is_here_is_pulled_where_it_lies_and_one_that_nobody_knows_is_not_found(
+    queen: Running, worker: FakeWorker
+) -> None:
+    file = ModelFile(id="tiny", reference="file:/models/tiny.gguf", paths=(), size_bytes=5)
+    async with FakePool("mac", models=()).serve() as roomy, client(queen) as ai:
+        roomy.free_bytes = 9 << 30
+        await queen.hear(roomy)
+        queen.heard[0].downloads = [DownloadEvent(state="done", model=file)]
+        assert [line.status async for line in await ai.pull("tiny", stream=True)] == ["success"]
+        assert (queen.heard[0].downloaded, roomy.downloaded) == (["tiny"], [])
+        for pool in queen.heard:
+            pool.download_failure = ModelNotFound("there is no repository a/nobody")
+        with pytest.raises(ollama.ResponseError, match="no repository a/nobody") as whole:
+            await ai.pull("hf.co/a/nobody")
+        with pytest.raises(ollama.ResponseError, match="no repository a/nobody") as streamed:
+            await anext(await ai.pull("hf.co/a/nobody", stream=True))  # type: ignore[call-overload]
+        assert whole.value.status_code == streamed.value.status_code == 404
 
 
 async def test_what_the_queen_does_not_do_is_refused(queen: Running, worker: FakeWorker) -> None:

@@ -11,6 +11,7 @@ from rbee.errors import WorkerLost
 from rbee.wire.catalog import ModelKind
 from rbee.wire.events import Call, Failure, Vector
 from rbee.wire.jobs import JobQuery, JobSpec, JobState, Work
+from rbee.wire.workers import WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import TOKEN, Running, soon, words
 
@@ -105,6 +106,7 @@ async def test_the_tokens_of_calls_are_known_for_another_worker(queen: Running) 
 
 async def test_embeddings(queen: Running, ai: openai.AsyncOpenAI) -> None:
     async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        pool.kinds = {"tiny": ModelKind.EMBED}
         await queen.hear(pool)
         plain = await ai.embeddings.create(model="tiny", input=["a", "b"], encoding_format="float")
         assert [each.embedding for each in plain.data] == [[1.0, 0.0], [1.0, 0.0]]
@@ -117,6 +119,44 @@ async def test_embeddings(queen: Running, ai: openai.AsyncOpenAI) -> None:
         assert worker.counted == 0
 
 
+async def test_models_are_listed_as_they_can_be_asked_for(queen: Running, ai: openai.AsyncOpenAI) -> None:
+    async with (
+        FakePool("blep", models=("tiny", "pirate", "polite", "enc")).serve() as pool,
+        FakePool("mac", models=("lonely",)).serve() as other,
+    ):
+        pool.kinds = {"pirate": ModelKind.ADAPTER, "polite": ModelKind.ADAPTER, "enc": ModelKind.EMBED}
+        pool.architectures = {"enc": "bert"}
+        other.kinds = {"lonely": ModelKind.ADAPTER}
+        await queen.hear(pool, other)
+        listed = [model.id async for model in ai.models.list()]
+        assert sorted(listed) == ["enc", "tiny", "tiny+pirate", "tiny+polite"]
+        for name in (*listed, "tiny+pirate+polite", "tiny-0.5m", "tiny-0.5m+pirate", "file:/models/tiny.gguf"):
+            assert (await ai.models.retrieve(name)).id == name
+        for name in ("tiny+lonely", "enc+pirate", "tiny+enc", "pirate+polite", "tiny+", "lonely"):
+            with pytest.raises(openai.NotFoundError):
+                await ai.models.retrieve(name)
+
+
+async def test_nobody_is_woken_for_what_his_model_cannot_do(queen: Running, ai: openai.AsyncOpenAI) -> None:
+    models = ("tiny", "enc")
+    async with (
+        FakeWorker().serve() as tiny,
+        FakeWorker("worker-cpu-1", "enc").serve() as enc,
+        FakePool("blep", tiny, enc, models=models).serve() as pool,
+    ):
+        pool.kinds, enc.ctx = {"enc": ModelKind.EMBED}, 64
+        pool.states[tiny.id] = WorkerState.ASLEEP
+        await queen.hear(pool)
+        with pytest.raises(openai.BadRequestError, match="tiny only generates text, and cannot embed") as no_vectors:
+            await ai.embeddings.create(model="tiny", input="a")
+        assert no_vectors.value.body["hint"].startswith("to embed there is enc;")  # type: ignore[index]
+        long: Any = [{"role": "user", "content": "word " * 600}]
+        with pytest.raises(openai.BadRequestError, match="enc only embeds texts, and cannot generate"):
+            await ai.chat.completions.create(model="enc", messages=long)
+    assert (tiny.requests, enc.requests, enc.counted) == ([], [], 0)
+    assert await queen.client.list_jobs(JobQuery()) == ()
+
+
 async def test_vectors_are_told_once_though_a_worker_starts_over(queen: Running) -> None:
     async with (
         FakeWorker("worker-cpu-0").serve() as one,
@@ -124,6 +164,7 @@ async def test_vectors_are_told_once_though_a_worker_starts_over(queen: Running)
         FakePool("blep", one, two).serve() as pool,
     ):
         one.pause_at = two.pause_at = 2
+        pool.kinds = {"tiny": ModelKind.EMBED}
         await queen.hear(pool)
         job = await queen.client.submit_job(JobSpec(model="tiny", work=Work.EMBED, inputs=("a", "b", "c")))
         await soon(lambda: job.id in queen.queen.jobs.live and queen.queen.jobs.live[job.id].parts == {0, 1})

@@ -10,8 +10,11 @@ from typing import Any
 import openai
 import pytest
 
+from rbee.queen.newcomer import Asker
+from rbee.queen.store import events, responses, retention
+from rbee.queen.store.models import Response
 from rbee.wire.events import Call, End, StopReason, Token
-from rbee.wire.jobs import Message, Role
+from rbee.wire.jobs import JobSpec, Message, Role
 from rbee.wire.tools import ToolCall
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import ANN, TOKEN, Running, eventually, running, soon, words
@@ -22,6 +25,9 @@ CALLS = [
     Call(i=1, index=0, arguments="{}", ids=(2,)),
     End(tokens_in=3, tokens_out=2, stop_reason=StopReason.TOOL_CALLS, decode_ms=1.0, ttft_ms=1.0),
 ]
+
+
+ENDED = End(tokens_in=3, tokens_out=2, stop_reason=StopReason.EOS, decode_ms=1.0, ttft_ms=1.0)
 
 
 def client(queen: Running, key: str = TOKEN) -> openai.AsyncOpenAI:
@@ -96,6 +102,55 @@ async def test_an_answer_is_found_again_until_it_is_deleted(queen: Running, work
     assert [frame.event for frame in await queen.frames(f"/v2/tasks/{made.id}/events")] == ["queued", "started", "end"]
 
 
+@pytest.mark.parametrize("going_on", [True, False])
+async def test_nobody_is_given_half_of_what_is_erased_meanwhile(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, going_on: bool
+) -> None:
+    page = events.page
+
+    def erased_first(seq: int, after: int) -> Any:
+        retention.erase(seq, 1)
+        return page(seq, after)
+
+    async with client(queen) as ai:
+        made = await ai.responses.create(model="tiny", input="hi", max_output_tokens=3)
+        monkeypatch.setattr(events, "page", erased_first)
+        with pytest.raises(openai.NotFoundError):
+            if going_on:
+                await ai.responses.create(model="tiny", input="hi", previous_response_id=made.id)
+            else:
+                await ai.responses.retrieve(made.id)
+
+
+async def test_what_was_erased_already_is_not_kept_again(queen: Running, worker: FakeWorker) -> None:
+    job = await queen.client.submit_job(JobSpec(model="tiny", prompt="hi", max_tokens=1))
+    await queen.ended(job.id)
+    store, stored = queen.queen.store, await queen.queen.find(job.id, Asker())
+    await store.write(retention.erase, stored.seq, 1)
+    await store.write(responses.keep, job.id, {"instructions": "secret"})
+    assert await store.read(lambda: Response.select().count()) == 0
+
+
+async def test_what_a_later_answer_repeats_stays_when_an_earlier_one_is_deleted(
+    queen: Running, worker: FakeWorker
+) -> None:
+    async with client(queen) as ai:
+        first = await ai.responses.create(model="tiny", input="1", max_output_tokens=1)
+        second = await ai.responses.create(model="tiny", input="2", previous_response_id=first.id, max_output_tokens=1)
+        await ai.responses.delete(first.id)
+        third = await ai.responses.create(model="tiny", input="3", previous_response_id=second.id, max_output_tokens=1)
+    assert third.previous_response_id == second.id
+    assert [message.content for message in worker.requests[-1].messages or ()] == ["1", words(1), "2", words(1), "3"]
+
+
+async def test_a_nul_that_a_model_says_does_not_end_the_conversation(queen: Running, worker: FakeWorker) -> None:
+    worker.script = [Token(i=0, t="a\0b", ids=(5,)), ENDED]
+    async with client(queen) as ai:
+        first = await ai.responses.create(model="tiny", input="1")
+        await ai.responses.create(model="tiny", input="2", previous_response_id=first.id)
+    assert [message.content for message in worker.requests[-1].messages or ()] == ["1", "a\ufffdb", "2"]
+
+
 async def test_what_shall_not_be_stored_cannot_be_gone_on_from(queen: Running, worker: FakeWorker) -> None:
     async with client(queen) as ai:
         made = await ai.responses.create(model="tiny", input="hi", store=False, max_output_tokens=1)
@@ -111,15 +166,113 @@ async def test_a_running_answer_can_be_cancelled_by_another(queen: Running, work
         await soon(lambda: any(job.tokens == 2 for job in queen.queen.jobs.live.values()))
         (name,) = queen.queen.jobs.live
         await eventually(partial(found, ai, name))
-        assert (await ai.responses.retrieve(name)).status == "in_progress"
+        running_still = await ai.responses.retrieve(name)
+        assert (running_still.status, running_still.output_text) == ("in_progress", words(2))
         with pytest.raises(openai.ConflictError):
             await ai.responses.delete(name)
         with pytest.raises(openai.ConflictError):
             await ai.responses.create(model="tiny", input="hi", previous_response_id=name)
         cancelled = await ai.responses.cancel(name)
         assert (cancelled.status, cancelled.output_text) == ("cancelled", words(2))
+        assert [item.status for item in cancelled.output if item.type == "message"] == ["incomplete"]
         with pytest.raises(openai.ConflictError):
             await asking
+
+
+async def test_a_stream_is_told_again_from_where_it_was_cut(queen: Running, worker: FakeWorker) -> None:
+    asked: Any = {"model": "tiny", "input": "hi", "max_output_tokens": 5}
+    async with client(queen) as ai:
+        first = [event async for event in await ai.responses.create(**asked, stream=True)]
+        name = first[0].response.id  # type: ignore[union-attr]
+        again = [event async for event in await ai.responses.retrieve(name, stream=True)]
+        rest = [event async for event in await ai.responses.retrieve(name, stream=True, starting_after=6)]
+        assert again[2:-1] == first[2:-1] and again[-1].response.output == first[-1].response.output  # type: ignore[union-attr]
+        assert rest == again[7:]
+        for query in ({"stream": "yes"}, {"starting_after": 3}, {"stream": "true", "starting_after": "x"}):
+            with pytest.raises(openai.BadRequestError):
+                await ai.responses.retrieve(name, extra_query=query)
+
+
+async def test_who_reads_a_running_answer_again_reads_it_to_its_end_and_leaves_without_harm(
+    queen: Running, worker: FakeWorker
+) -> None:
+    worker.pause_at = 2
+    async with client(queen) as ai:
+        asking = asyncio.create_task(ai.responses.create(model="tiny", input="hi", max_output_tokens=5))
+        await soon(lambda: any(job.tokens == 2 for job in queen.queen.jobs.live.values()))
+        (name,) = queen.queen.jobs.live
+        await eventually(partial(found, ai, name))
+        left: Any = await ai.responses.retrieve(name, stream=True)
+        async for event in left:
+            if event.type == "response.output_text.delta":
+                break
+        await left.close()
+        reading: Any = await ai.responses.retrieve(name, stream=True)
+        said = ""
+        async for event in reading:
+            said += event.delta if event.type == "response.output_text.delta" else ""
+            if said == words(2):
+                worker.pause_at = None
+                worker.open.set()
+        assert (said, (await asking).output_text) == (words(5), words(5))
+
+
+async def test_a_stream_goes_on_at_the_next_queen(tmp_path: Path) -> None:
+    asked: Any = {"model": "tiny", "input": "hi", "max_output_tokens": 5, "stream": True}
+    deltas: list[Any] = []
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 2
+        async with running(tmp_path / "queen.sqlite") as queen, client(queen) as ai:
+            await queen.hear(pool)
+            reading: Any = await ai.responses.create(**asked)
+            name = (await anext(reading)).response.id
+            async for event in reading:
+                deltas += [event] if event.type == "response.output_text.delta" else []
+                if len(deltas) == 2:
+                    break
+            stopping = asyncio.create_task(queen.queen.stop())
+            assert [event.type async for event in reading] == ["response.failed"]
+            await stopping
+        async with running(tmp_path / "queen.sqlite") as queen, client(queen) as ai:
+            await queen.hear(pool)
+            worker.pause_at = None
+            worker.open.set()
+            rest: Any = await ai.responses.retrieve(name, stream=True, starting_after=deltas[-1].sequence_number)
+            events = [event async for event in rest]
+    deltas += [event for event in events if event.type == "response.output_text.delta"]
+    assert "".join(event.delta for event in deltas) == words(5)
+    first = deltas[0].sequence_number
+    assert [event.sequence_number for event in [*deltas[:2], *events]] == list(range(first, first + 2 + len(events)))
+    assert events[-1].type == "response.incomplete" and events[-1].response.output_text == words(5)
+
+
+async def test_a_cancelled_answer_that_is_streamed_again_fails(queen: Running, worker: FakeWorker) -> None:
+    worker.pause_at = 2
+    async with client(queen) as ai:
+        first: Any = await ai.responses.create(model="tiny", input="hi", max_output_tokens=9, stream=True)
+        name = (await anext(first)).response.id
+        async for event in first:
+            if event.type == "response.output_text.delta" and event.delta == "w1 ":
+                await ai.responses.cancel(name)
+        again = [event async for event in await ai.responses.retrieve(name, stream=True)]
+    assert event.type == again[-1].type == "response.failed"
+    assert event.sequence_number == again[-1].sequence_number == len(again) - 1
+
+
+async def test_an_answer_that_is_cancelled_while_it_waits_has_said_nothing(queen: Running) -> None:
+    async with FakePool("blep").serve() as pool, client(queen) as ai:
+        await queen.hear(pool)
+        pool.spawning.clear()
+        asking = asyncio.create_task(ai.responses.create(model="tiny", input="hi"))
+        await soon(lambda: queen.queen.jobs.live)
+        (name,) = queen.queen.jobs.live
+        await eventually(partial(found, ai, name))
+        assert (await ai.responses.retrieve(name)).status == "queued"
+        cancelled = await ai.responses.cancel(name)
+        assert (cancelled.status, cancelled.output) == ("cancelled", [])
+        with pytest.raises(openai.ConflictError):
+            await asking
+        pool.spawning.set()
 
 
 async def test_a_client_that_goes_away_cancels_its_job(queen: Running, worker: FakeWorker) -> None:

@@ -305,3 +305,11 @@ async def test_a_model_that_only_turns_out_to_be_missing_is_told_in_the_stream(q
         await queen.hear(pool)
         (code,) = [event.code for _, event in await queen.ended(job.id) if hasattr(event, "code")]
         assert code == ModelNotFound.code
+
+
+@pytest.mark.parametrize("path", ["/v2/tasks/x", "/v1/responses/x"])
+async def test_a_method_that_a_path_with_several_has_not_is_refused_plainly(queen: Running, path: str) -> None:
+    async with openai.AsyncOpenAI(base_url=queen.url, api_key=TOKEN) as ai:
+        answer = await ai._client.put(path, json={}, headers=ai.auth_headers)
+    assert (answer.status_code, answer.headers["Allow"]) == (405, "GET, DELETE")
+    assert answer.json()["error"]["message"] == f"PUT is not allowed on {path}"

@@ -19,7 +19,7 @@ from rbee.queen.store import events as stored_events
 from rbee.queen.store.models import execute
 from rbee.wire import continuation
 from rbee.wire.draining import DrainReason
-from rbee.wire.events import End, Failure, JobEvent, Metrics, Queued, Started, StopReason
+from rbee.wire.events import ERASED, End, Failure, JobEvent, Metrics, Queued, Started, StopReason, Token
 from rbee.wire.jobs import JobSpec, JobState, Priority
 from rbee.wire.workers import WorkerExit, WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
@@ -294,6 +294,27 @@ async def test_a_job_whose_worker_died_goes_on_at_another_one(queen: Running) ->
         assert (status.pool, status.worker, status.attempts, status.tokens_out) == ("mac", "worker-cpu-1", 2, 5)
 
 
+async def test_half_of_a_token_that_a_lost_worker_told_is_not_told_twice(queen: Running) -> None:
+    """A token may make several pieces, of which the last has its number."""
+    async with (
+        FakeWorker().serve() as first,
+        FakeWorker("worker-cpu-1").serve() as second,
+        FakePool("blep", first).serve() as blep,
+        FakePool("mac", second).serve() as mac,
+    ):
+        first.script = [
+            Token(i=0, t="w"), Token(i=0, t="0 ", ids=(0,)), Token(i=1, t="w1 ", ids=(1,)), Token(i=2, t="w"),
+        ]  # fmt: skip
+        await queen.hear(blep)
+        job = await queen.client.submit_job(spec())
+        await soon(lambda: queen.queen.jobs.live[job.id].tokens == 2)
+        await queen.hear(mac)
+        blep.gone.add(first.id)
+        await first.die()
+        events = await queen.ended(job.id)
+        assert (text_of(events), resumed(events)) == (words(5), ["mac:worker-cpu-1"])
+
+
 async def test_at_the_deadline_of_a_drain_jobs_go_on_elsewhere_and_before_it_they_stay(queen: Running) -> None:
     async with (
         FakeWorker().serve() as first,
@@ -402,6 +423,30 @@ async def test_a_worker_that_dies_again_and_again_fails_the_job_with_what_was_to
         assert isinstance(failure, Failure) and failure.code == "worker_lost"
         assert failure.details is not None and failure.details["tokens_out"] == 2
         assert text_of(events) == words(2)
+
+
+async def test_a_shaped_job_that_took_two_workers_with_it_is_not_tried_a_third_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(errands, "backoff_s", lambda attempt, spread: 0.0)
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 0
+        pool.exits[worker.id] = WorkerExit(result="watchdog", at_ms=5)
+        async with running(tmp_path / "q") as queen:
+            await queen.hear(pool)
+            job = await queen.client.submit_job(spec(schema={"type": "object"}))
+            await soon(lambda: len(worker.requests) == 1 and queen.queen.jobs.live[job.id].told_start)
+            await worker.die()
+            await soon(lambda: len(worker.requests) == 2 and worker.generations)
+        async with running(tmp_path / "q") as queen:  # the next queen knows of the first one
+            await queen.hear(pool)
+            await soon(lambda: worker.attached_after)
+            await worker.die()
+            failure = (await queen.ended(job.id))[-1][1]
+            assert isinstance(failure, Failure) and failure.code == "worker_hung"
+            assert failure.details is not None and failure.details["workers_lost"] == 2
+            assert "without its schema" in failure.hint
+            assert len(worker.requests) == 2
 
 
 async def test_one_that_ran_out_of_memory_is_not_tried_elsewhere(queen: Running) -> None:
@@ -541,6 +586,38 @@ async def test_with_no_retention_a_finished_job_keeps_no_text(tmp_path: Path) ->
             return left == ["queued", "started", "end"] and not on_disk(tmp_path, b"launch code")
 
         await eventually(erased)
+
+
+async def test_of_a_job_whose_text_is_erased_no_error_and_no_line_of_the_log_tells_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with (
+        running(tmp_path / "q", retain_text_s=0) as queen,
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+    ):
+        await queen.hear(pool)
+        worker.failure = Failure(code="invalid_request", message="schema: MARKER", details={"fields": ["MARKER"]})
+        refused = await queen.client.submit_job(spec(id="refused"))
+        assert "MARKER" in str([event for _, event in await queen.ended(refused.id)])
+        worker.script = [ENDED_BY_MARKER]
+        await queen.ended((await queen.client.submit_job(spec(id="stopped"))).id)
+
+        async def erased() -> bool:
+            return not on_disk(tmp_path, b"MARKER")
+
+        await eventually(erased)
+        assert (await queen.client.get_job("refused")).error == {
+            "code": "invalid_request", "message": ERASED, "retriable": False, "hint": "", "details": None
+        }  # fmt: skip
+        assert "MARKER" not in str(await queen.client.explain_job("refused"))
+    logged = capsys.readouterr().err
+    assert "job.ended job=refused" in logged and "MARKER" not in logged
+
+
+ENDED_BY_MARKER = End(
+    tokens_in=1, tokens_out=1, stop_reason=StopReason.STOP, decode_ms=1.0, ttft_ms=1.0, stop="MARKER"
+)  # fmt: skip
 
 
 def on_disk(directory: Path, text: bytes) -> bool:

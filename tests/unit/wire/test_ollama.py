@@ -1,7 +1,9 @@
 """The Ollama API: requests and answers, checked against the official package's own types."""
 
 import base64
+import dataclasses
 import struct
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,10 +11,11 @@ from ollama import ChatResponse, GenerateResponse, ListResponse, ProgressRespons
 
 from rbee.errors import InvalidRequest, WorkerLost
 from rbee.wire import ollama
-from rbee.wire.catalog import DownloadEvent, ModelFile
+from rbee.wire.catalog import DownloadEvent, ModelFile, ModelKind
 from rbee.wire.events import Call, End, JobEvent, Likelihood, Metrics, Queued, Started, StopReason, Token, Vector
 from rbee.wire.jobs import Message, Role, Work
 from rbee.wire.tools import ToolCall
+from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 
 WEATHER = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
 USER = {"role": "user", "content": "hi"}
@@ -281,6 +284,29 @@ def test_models_are_what_the_official_client_reads() -> None:
     shown = ShowResponse.model_validate(ollama.shown("tiny", TINY))
     assert shown.capabilities == ["completion", "tools"]
     assert (shown.modelinfo or {})["llama.context_length"] == 2048
+
+
+@pytest.mark.parametrize(
+    ("kind", "architecture", "capabilities"),
+    [
+        (ModelKind.EMBED, "qwen3", ["embedding"]),
+        (ModelKind.GENERATE, "albert", ["completion", "tools"]),
+        (ModelKind.RERANK, "bert", []),
+    ],
+)
+def test_what_a_model_can_do_is_what_it_is_for(kind: ModelKind, architecture: str, capabilities: list[str]) -> None:
+    file = dataclasses.replace(TINY, kind=kind, architecture=architecture)
+    assert ollama.shown("x", file)["capabilities"] == capabilities
+
+
+def test_a_digest_is_there_also_where_the_bytes_were_not_summed_yet() -> None:
+    file = dataclasses.replace(TINY, sha256="")
+    worker = WorkerStatus(id="w", state=WorkerState.READY, model="x", backend=Backend.CPU, address="a:1")
+    (listed,), (runs,) = (
+        ollama.tags([("x", file)])["models"],
+        ollama.running([(worker, file, datetime.now(UTC))])["models"],
+    )
+    assert listed["digest"] == runs["digest"] == "0" * 64
 
 
 def test_a_download_is_what_the_official_client_reads() -> None:

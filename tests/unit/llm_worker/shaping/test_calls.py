@@ -163,6 +163,38 @@ def test_llamas_other_beginning() -> None:
     assert hear(LLAMA, "<|python_tag|>" + SAID[LLAMA]) == ("", [("weather", '{"city": "{é\\""}')])
 
 
+INSIDE = {"type": "object", "properties": {"a": {"type": "integer"}}, "required": ["a"]}
+
+
+@pytest.mark.usefixtures("untried")
+@pytest.mark.parametrize("template", [templates.HERMES, templates.LLAMA], ids=["hermes", "llama"])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        {**INSIDE, "nullable": True},
+        {**INSIDE, "type": ["object", "null"]},
+        {"anyOf": [INSIDE, {"type": "null"}]},
+        {"oneOf": [{"type": "null"}, INSIDE]},
+        {"$ref": "#/$defs/x", "$defs": {"x": {**INSIDE, "nullable": True}}},
+        {"$ref": "#/$defs/x", "nullable": True, "$defs": {"x": INSIDE}},
+        {"allOf": [{**INSIDE, "nullable": True}]},
+        {"enum": [None, {"a": 1}, 3]},
+    ],
+    ids=["nullable", "types", "anyOf", "oneOf", "nullable below", "nullable above", "allOf", "enum"],
+)
+def test_arguments_are_an_object_whatever_is_wrapped_around_it(template: str, parameters: Any) -> None:
+    tools = (Tool(name="odd", parameters=parameters),)
+    called = SAID[STYLES[template]].replace("weather", "odd")
+    assert may(template, called.replace('{"city": "{é\\""}', '{"a": 1}'), tools=tools)
+    assert not may(template, called.replace('{"city": "{é\\""}', "null"), tools=tools)
+    shape, words = shaped(template, tools=tools, tool_choice=ToolChoice.REQUIRED)
+    told = babble(shape, words, random.Random(7))
+    assert told is not None and shape.ear is not None
+    text, calls = heard([*shape.ear.feed(told), *shape.ear.flush()])
+    assert calls and not text
+    assert all(isinstance(json.loads(arguments)["a"], int) for _, arguments in calls)
+
+
 def test_a_tool_that_cannot_be_held_to_is_refused_by_name() -> None:
     odd = Tool(name="odd", parameters={"type": "object", "properties": {"a": {"type": "array", "uniqueItems": True}}})
     with pytest.raises(InvalidRequest, match="tools: .*uniqueItems"):

@@ -43,6 +43,8 @@ LEAVES = st.one_of(
     small("boolean"),
     small("null"),
     small("integer"),
+    st.builds(lambda step: {"type": "integer", "multipleOf": step}, st.integers(1, 400)),
+    st.just({"type": "string", "format": "date"}),
     st.builds(_between("integer", "minimum", "maximum"), st.integers(-99, 99), st.integers(0, 50)),
     st.builds(_between("string", "minLength", "maxLength"), st.integers(0, 3), st.integers(0, 5)),
     st.builds(lambda values: {"enum": values}, st.lists(SCALARS, min_size=1, max_size=4)),
@@ -55,7 +57,7 @@ NAMES = st.sampled_from(["a", "b", "c", 'q"uote', "ü"])
 
 def _object(properties: dict[str, Any], needed: list[str], closed: bool) -> dict[str, Any]:
     required = [name for name in dict.fromkeys(needed) if name in properties]
-    made = {"type": "object", "properties": properties, "required": required}
+    made = {"type": "object", "properties": properties, "required": required, "minProperties": len(required)}
     return made | ({"additionalProperties": False} if closed else {"additionalProperties": {"type": "integer"}})
 
 
@@ -75,6 +77,7 @@ SCHEMAS = st.recursive(
 )
 
 
+@pytest.mark.usefixtures("untried")
 @given(SCHEMAS, st.integers(0, 2**32))
 @settings(max_examples=150, deadline=None)
 def test_whatever_ends_under_a_schema_validates(schema: dict[str, Any], seed: int) -> None:
@@ -193,7 +196,10 @@ def test_an_answer_does_not_end_in_the_middle() -> None:
         ({"x-guidance": {"lenient": True}, "type": "array", "uniqueItems": True}, "uniqueItems"),
         ({"oneOf": [{"type": "number"}, {"type": "integer"}]}, "oneOf"),
         ({"type": "object", "minProperties": 3}, "minProperties"),
+        ({"type": "object", "minProperties": 2, "required": ["a", "a"]}, "minProperties is 2, and 1 are required"),
+        ({"type": "object", "minProperties": 1, "required": [{"a": 1}]}, "minProperties is 1, and 0 are required"),
         ({"enum": ["a", "\x1f"]}, "control character"),
+        ({"$ref": "#/$defs/ñ中"}, "ñ中"),
     ],
 )
 def test_what_cannot_be_made_sure_of_is_refused_by_name(schema: Any, named: str) -> None:

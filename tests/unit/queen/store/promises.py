@@ -2,11 +2,13 @@
 
 import asyncio
 import hashlib
+import json
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from peewee import IntegrityError
@@ -194,6 +196,39 @@ async def test_text_is_erased_but_for_who_still_reads(store: Store) -> None:
     assert await store.write(retention.erase_text, 1300, 1300) == 1
     await store.checkpoint()
     assert [entry.kind for entry in await store.read(events.page, seq, 0)] == ["queued", "started", "end"]
+
+
+async def test_what_an_ending_repeats_of_the_text_is_erased_with_it(store: Store) -> None:
+    done = (await store.write(jobs.submit, new("done"), QUEUED)).seq
+    end = {"tokens_in": 1, "tokens_out": 2, "stop_reason": "stop", "decode_ms": 1.0, "ttft_ms": 1.0}
+    await _end(store, done, "end", {**end, "stop": "MARKER"}, {"stop_reason": "stop"})
+    refused = (await store.write(jobs.submit, new("refused"), QUEUED)).seq
+    said = {"message": "schema: MARKER", "hint": "MARKER", "details": {"fields": ["MARKER"]}}
+    failure = {"code": "invalid_request", "retriable": False, **said}
+    await _end(store, refused, "error", failure, {"error": json.dumps(failure), "reason": "schema: MARKER"})
+    lost = (await store.write(jobs.submit, new("lost"), QUEUED)).seq
+    loss = {"code": "worker_oom", "message": "it reached 7 bytes", "retriable": False, "hint": ""}
+    await _end(store, lost, "error", loss, {"error": json.dumps(loss), "reason": "it reached 7 bytes"})
+
+    assert await store.write(retention.erase_text, 1300, 1300) == 3
+    assert [json.loads(entry.data) for entry in await store.read(events.page, done, 1)] == [end]
+    for job, seq in (("refused", refused), ("lost", lost)):
+        found = await store.read(jobs.find, job)
+        (told,) = await store.read(events.page, seq, 1)
+        (decision,) = await store.read(jobs.decisions, seq)
+        assert found is not None and json.loads(told.data) == found.status.error
+        seen = f"{told} {found} {decision}"
+        assert "MARKER" not in seen
+        assert ("was erased with the text" in seen) is (job == "refused") is not ("7 bytes" in seen)
+        assert found.status.error["code"] == decision["code"] == told.read().code  # type: ignore[index, union-attr]
+
+
+async def _end(store: Store, seq: int, kind: str, data: dict[str, Any], columns: dict[str, Any]) -> None:
+    state = JobState.COMPLETED if kind == "end" else JobState.FAILED
+    moves = [Move(JobState.DISPATCHED, {"attempts": 1}), Move(JobState.RUNNING, {})]
+    moves.append(Move(state, {"finished_ms": 1200, **columns}))
+    decision = {"decision": "fail", "sentence": f"failed: {data.get('message')}", "code": data.get("code")}
+    await store.write(jobs.record, seq, [Entry(2, kind, json.dumps(data), 1)], moves, decision)
 
 
 async def test_the_models_tokens_come_back_as_they_were(store: Store) -> None:
