@@ -2,13 +2,13 @@
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from typing import cast
 
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
+from rbee.daemon import failures
 from rbee.errors import RbeeError
 from rbee.wire.sse import KEEP_ALIVE, Frame
 
@@ -38,18 +38,9 @@ async def stream(
         keeping.cancel()
 
 
-async def failing_inside(frames: AsyncIterator[Frame], told: Callable[[RbeeError], Frame]) -> AsyncIterator[Frame]:
+def failing_inside(frames: AsyncIterator[Frame], told: Callable[[RbeeError], Frame]) -> AsyncIterator[Frame]:
     """Yield ``frames``; a failure is raised while it can still be the response's status, and told as a frame after."""
-    began_s, begun = time.monotonic(), False
-    try:
-        async with contextlib.aclosing(cast(AsyncGenerator[Frame, None], frames)) as stream:
-            async for frame in stream:
-                yield frame
-                begun = True
-    except RbeeError as error:
-        if not begun and time.monotonic() - began_s < STATUS_STILL_OURS_S:
-            raise
-        yield told(error)
+    return failures.inside(frames, told, ours_s=STATUS_STILL_OURS_S)
 
 
 class _Line:

@@ -86,7 +86,7 @@ def _without_system(turns: Sequence[Turn]) -> list[Turn]:
         return list(turns)
     if not rest or rest[0]["role"] != Role.USER:
         return [{"role": Role.USER.value, "content": "\n\n".join(orders)}, *rest]
-    first = {"role": Role.USER.value, "content": "\n\n".join([*orders, str(rest[0]["content"])])}
+    first = {**rest[0], "content": "\n\n".join([*orders, str(rest[0]["content"])])}
     return [first, *rest[1:]]
 
 

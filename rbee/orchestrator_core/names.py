@@ -1,10 +1,13 @@
 """Model names: what people type, brought to one spelling."""
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 
 from rbee.wire.catalog import ModelEntry, ModelFile
 from rbee.wire.mixes import PLUS, is_mix
+
+_HUB_FILE = re.compile(r"(?P<repo>hf:[^:@]+)(?:@[^:]+)?::file=.*[.-](?P<how>[A-Za-z]\w*)(?:-\d{5}-of-\d{5})?\.gguf")
 
 
 class Names:
@@ -46,9 +49,17 @@ def mixed(files: Sequence[ModelFile | None]) -> ModelFile | None:
     return replace(there[0], id=PLUS.join(file.id for file in there), size_bytes=sum(file.size_bytes for file in there))
 
 
-def _table(entries: Iterable[ModelEntry]) -> Mapping[str, str]:
+def quantised(reference: str) -> str | None:
+    """Return ``hf:org/repo:Q4_K_M``, as clients of Ollama's name a file of the hub's; None for what is none."""
+    found = _HUB_FILE.fullmatch(reference)
+    return f"{found['repo']}:{found['how'].upper()}" if found else None
+
+
+def _table(entries: Sequence[ModelEntry]) -> Mapping[str, str]:
     table: dict[str, str] = {}
     for entry in entries:
         for spelling in (entry.id, entry.reference, *entry.aliases):
             table.setdefault(spelling, entry.id)
+    for entry in entries:
+        table.setdefault(quantised(entry.reference) or entry.id, entry.id)
     return table

@@ -210,8 +210,23 @@ def _has(pool: PoolView, name: str, names: Names) -> bool:
 
 def _no_file(model: str, live: Sequence[PoolView], names: Names) -> ModelNotFound:
     there = sorted({file.id for pool in live if pool.snapshot for file in pool.snapshot.models})
+    if model.startswith("hf:") and not names.known(model):
+        return _no_file_of_hub(model, live)
     if names.known(model):
         message, hint = f"no pool has the model {model} yet", f"rbee-hive models download {names.canonical(model)}"
     else:
         message, hint = f"no pool has a model {model}, and the catalog does not know it", "rbee-hive models catalog"
     return ModelNotFound(message, hint=hint, details={"model": model, "available": there})
+
+
+def _no_file_of_hub(model: str, live: Sequence[PoolView]) -> ModelNotFound:
+    """Say what pools have of the same repository; a name that ends in how weights are quantised is no reference."""
+    repository = ":".join(model.split(":")[:2]).partition("@")[0]
+    files = {file.id: file.reference for pool in live if pool.snapshot for file in pool.snapshot.models}
+    there = sorted(each for each, found in files.items() if found.startswith((f"{repository}:", f"{repository}@")))
+    wanted = model if "::" in model else repository
+    return ModelNotFound(
+        f"no pool has the model {model}" + (f", but of its repository {', '.join(there)}" if there else ""),
+        hint=f"rbee-hive models download {wanted}",
+        details={"model": model, "available": sorted(files)},
+    )

@@ -9,9 +9,9 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from rbee import __version__, log
-from rbee.daemon import ndjson
+from rbee.daemon import failures, ndjson
 from rbee.daemon.app import reply
-from rbee.errors import InvalidRequest, NotPermitted, RbeeError
+from rbee.errors import InvalidRequest, NotPermitted
 from rbee.orchestrator_core.homes import home_of
 from rbee.queen.closing import closing
 from rbee.queen.models import askable, file_of, files
@@ -69,11 +69,12 @@ async def ollama_pull(request: Request) -> HTTPResponse | None:
     queen: Queen = request.app.ctx.queen
     only_operator(request, "download models")
     wanted = ollama.parse_pull(codec.parse_json(request.body))
-    pool = home_of(wanted.model, queen.pools.view(), queen.jobs.names)
-    log.event("model.pull", model=wanted.model, pool=pool, request_id=request.ctx.request_id)
-    lines = _pulling(queen, wanted.model, pool)
+    model = queen.jobs.names.canonical(wanted.model)
+    pool = home_of(model, queen.pools.view(), queen.jobs.names)
+    log.event("model.pull", model=model, pool=pool, request_id=request.ctx.request_id)
+    lines = _pulling(queen, model, pool)
     if wanted.stream:
-        await ndjson.stream(request, failing_inside(lines))
+        await ndjson.stream(request, failures.inside(lines, ollama.error_body))
         return None
     async with closing(lines) as told:
         return reply([line async for line in told][-1])
@@ -110,20 +111,6 @@ def only_operator(request: Request, what: str) -> None:
         raise NotPermitted(
             f"caller {request.ctx.caller} may not {what}", hint="this takes the fleet token; ask the operator"
         )
-
-
-async def failing_inside(lines: AsyncIterator[dict[str, Any]]) -> AsyncIterator[dict[str, Any]]:
-    """Yield ``lines``; a failure is raised before the first, and a line of its own after."""
-    begun = False
-    try:
-        async with closing(lines) as told:
-            async for line in told:
-                begun = True
-                yield line
-    except RbeeError as error:
-        if not begun:
-            raise
-        yield ollama.error_body(error)
 
 
 async def _pulling(queen: Queen, model: str, pool: str) -> AsyncIterator[dict[str, Any]]:

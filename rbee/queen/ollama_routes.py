@@ -9,13 +9,13 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from rbee import log
-from rbee.daemon import ndjson
+from rbee.daemon import failures, ndjson
 from rbee.daemon.app import App, limited, reply
 from rbee.errors import RbeeError
 from rbee.orchestrator_core.admission import context_of
 from rbee.queen import asking, ollama_models
 from rbee.queen.closing import closing
-from rbee.queen.ollama_models import AWAKE, failing_inside, only_operator
+from rbee.queen.ollama_models import AWAKE, only_operator
 from rbee.queen.queen import Queen
 from rbee.wire import codec, ollama
 from rbee.wire.events import JobEvent
@@ -69,12 +69,11 @@ def add_routes(app: App) -> None:
 
 async def _say(request: Request, wanted: ollama.OllamaRequest) -> HTTPResponse | None:
     _check_context(request, wanted.model, wanted.num_ctx)
-    if wanted.leave:
-        only_operator(request, "send a model out of memory (keep_alive is 0)")
+    _check_leave(request, wanted.leave)
     answer = ollama.Answer(model=wanted.called, chat=wanted.chat, now=_now, took_ns=_since_now())
     lines = _lines(request, wanted, answer)
     if wanted.stream:
-        await ndjson.stream(request, failing_inside(lines))
+        await ndjson.stream(request, failures.inside(lines, ollama.error_body))
         return None
     async with closing(lines) as told:
         return reply(answer.joined([line async for line in told]))
@@ -121,10 +120,14 @@ async def _leave(queen: Queen, model: str) -> None:
 
 async def _embed(request: Request, wanted: ollama.EmbedRequest) -> tuple[list[list[float]], Any]:
     _check_context(request, wanted.spec.model, wanted.num_ctx)
+    _check_leave(request, wanted.leave)
     happened: list[JobEvent] = []
     async with closing(asking.ask(request, wanted.spec)) as events:
         happened = [event async for event in events]
-    return ollama.vectors(happened)
+    found = wanted.vectors(happened)
+    if wanted.leave:
+        await _leave(request.app.ctx.queen, wanted.spec.model)
+    return found
 
 
 def _check_context(request: Request, model: str, num_ctx: int | None) -> None:
@@ -138,6 +141,11 @@ def _check_context(request: Request, model: str, num_ctx: int | None) -> None:
             f"is {num_ctx}, the longest context of {model} here is {context.most}; spawn a worker with a larger --ctx"
         )
         raise codec.invalid([("options.num_ctx", what)])
+
+
+def _check_leave(request: Request, leave: bool) -> None:
+    if leave:
+        only_operator(request, "send a model out of memory (keep_alive is 0)")
 
 
 def _since_now() -> Callable[[], int]:

@@ -96,7 +96,7 @@ async def _conversation(request: Request, previous: str) -> tuple[Message, ...]:
     """
     queen: Queen = request.app.ctx.queen
     if queen.settings.retain_text_s == 0:
-        what = f"is {previous[:80]}, but this queen keeps no answers (retain_text is 0); send the conversation as input"
+        what = f"is {previous[:80]}, but this queen keeps none (retain_text_s is 0); send the conversation as input"
         raise codec.invalid([("previous_response_id", what)])
     kept, entries = await _told(request, previous)
     answer = _answer(kept, entries)
@@ -126,7 +126,7 @@ def _seen(request: Request, response: str, kept: Kept | None) -> Kept:
     if kept is None or asker(request).caller not in ("", kept.stored.status.caller):
         raise NotFound(
             f"no response {response[:80]} is kept here",
-            hint="one is kept for [queen] retain_text, unless store was false",
+            hint="one is kept for [queen] retain_text_s, unless store was false",
             details={"fields": [{"field": "previous_response_id", "problem": "is not kept here"}]},
         )
     return kept

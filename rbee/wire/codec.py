@@ -18,6 +18,9 @@ T = TypeVar("T")
 Problem = tuple[str, str]
 _EMPTY = Rule()
 
+DEEPEST = 100
+"""Objects and lists within each other. What reads, checks and writes them calls itself for each; that has an end."""
+
 
 def parse_json(body: bytes) -> Any:
     """Return the JSON value in ``body``.
@@ -34,11 +37,14 @@ def parse_json(body: bytes) -> Any:
 def parse_text(body: str) -> Any:
     """Return the JSON value in ``body``; raises as ``parse_json``."""
     try:
-        return _DECODER.decode(body)
+        value = _DECODER.decode(body)
     except RecursionError:
-        raise InvalidRequest("body is nested too deep") from None
+        raise _too_deep() from None
     except ValueError as error:
         raise InvalidRequest(f"body is not JSON: {error}", hint="send an object, for example {}") from None
+    if body.count("{") + body.count("[") > DEEPEST and _is_too_deep(value):
+        raise _too_deep()
+    return value
 
 
 def dump_json(value: Any) -> str:
@@ -89,12 +95,27 @@ def from_dict(kind: type[T], data: Any, *, lenient: bool = False) -> T:
 
 
 def invalid(problems: list[Problem]) -> InvalidRequest:
-    """Return the one error that names all ``problems``."""
+    """Return the one error that names all ``problems``, as far as anybody would read them."""
     first = "; ".join(f"{where}: {what}" if where else f"body {what}" for where, what in problems[:5])
     more = f"; and {len(problems) - 5} more" if len(problems) > 5 else ""
     return InvalidRequest(
         f"{first}{more}",
-        details={"fields": [{"field": where, "problem": what} for where, what in problems]},
+        details={"fields": [{"field": where, "problem": what} for where, what in problems[:_MOST_PROBLEMS]]},
+    )
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(DEEPEST):
+        lists = (each.values() if type(each) is dict else each for each in level if type(each) in (dict, list))
+        level = [inner for each in lists for inner in each if type(inner) in (dict, list)]
+    return bool(level)
+
+
+def _too_deep() -> InvalidRequest:
+    return InvalidRequest(
+        f"body is nested too deep, expected at most {DEEPEST} objects and lists within each other",
+        hint="flatten it; a JSON schema can name what repeats in $defs",
     )
 
 
@@ -102,6 +123,7 @@ def _no_constant(word: str) -> Any:
     raise ValueError(f"{word} is not a JSON number")
 
 
+_MOST_PROBLEMS = 100
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _ATOMS = frozenset({str, int, float, bool, type(None)})
@@ -180,14 +202,12 @@ def _items(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem]
         problems.append((where, f"has {len(data)} items, expected at most {rule.longest}"))
     if rule.shortest and len(data) < rule.shortest:
         problems.append((where, f"has {len(data)} items, expected at least {rule.shortest}"))
-    return (
-        tuple(
-            _value(kind, item, f"{where}[{n}]", _EMPTY, problems, lenient)
-            for n, item in enumerate(data[: rule.longest or 1000])
-        )
-        if len(problems) < 100
-        else ()
-    )
+    values: list[Any] = []
+    for n, item in enumerate(data[: rule.longest]):
+        if len(problems) >= _MOST_PROBLEMS:
+            break
+        values.append(_value(kind, item, f"{where}[{n}]", _EMPTY, problems, lenient))
+    return tuple(values)
 
 
 def _mapping(kind: Any, data: Any, where: str, rule: Rule, problems: list[Problem], lenient: bool) -> dict[str, Any]:

@@ -5,10 +5,12 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+from rbee.wire import codec
 from rbee.wire.fields import JOB_ID, MEBIBYTE, items, name, number, plain, sparse, text
 from rbee.wire.tools import Tool, ToolCall, ToolChoice
 
 MOST_TOOLS = 128
+MOST_STOPS = 4
 
 
 class JobState(StrEnum):
@@ -48,12 +50,15 @@ class Work(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """``tool_calls`` are an assistant's; ``tool_call_id`` says which of them a tool's message answers."""
+    """``tool_calls`` are an assistant's; ``tool_call_id`` says which of them a tool's message answers, ``name`` who
+    speaks or which tool does, for templates that tell.
+    """
 
     role: Role
     content: str = text(longest=MEBIBYTE)
     tool_calls: tuple[ToolCall, ...] = sparse((), longest=MOST_TOOLS)
     tool_call_id: str | None = sparse(None)
+    name: str | None = sparse(None, longest=64)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +79,7 @@ class Generation:
     top_k: int = number(low=0, high=1000, default=40, doc="0 is off")
     min_p: float = number(low=0, high=1, default=0.05)
     repeat_penalty: float = number(low=0.5, high=2, default=1.0, doc="1 is off")
-    stop: tuple[str, ...] = items(longest=4, default=(), doc="end before any of these")
+    stop: tuple[str, ...] = items(longest=MOST_STOPS, default=(), doc="end before any of these")
     seed: int | None = number(low=0, high=2**32 - 2, default=None, doc="absent: chosen, and reported")
     ignore_eos: bool = plain(False, doc="never let the model end by itself; for measurements of a known length")
     frequency_penalty: float = number(low=-2, high=2, default=0.0, doc="0 is off")
@@ -97,15 +102,34 @@ class Generation:
         for token, bias in self.logit_bias.items():
             if not (token.isascii() and token.isdigit() and len(token) < 10 and -100 <= bias <= 100):
                 yield "logit_bias", f"has {token[:40]!r}: {bias}, expected a token's number and -100..100"
-        if any(not word or len(word.encode()) > 256 for word in self.stop):
+        if len(self.stop) > MOST_STOPS:
+            yield "stop", f"has {len(self.stop)} items, expected at most {MOST_STOPS}"
+        if any(not word or _size(word) > 256 for word in self.stop):
             yield "stop", "expected strings of 1..256 bytes"
-        if self.messages and sum(len(m.content.encode()) for m in self.messages) > MEBIBYTE:
-            yield "messages", f"are longer than {MEBIBYTE} bytes together"
+        yield from self._problems_of_size()
+
+    def _problems_of_size(self) -> Iterator[tuple[str, str]]:
+        """What the model reads is limited, and so is all that this is computed from."""
+        said = sum(map(_size, self._texts()))
+        shapes = sum(_size(codec.dump_json(each)) for each in (*self.tools, self.schema) if each)
+        if said + shapes > MEBIBYTE:
+            what = f"with tools and schema ({shapes} bytes)" if shapes else "together"
+            where, are = ("prompt", "is") if self.messages is None else ("messages", "are")
+            yield where, f"{are} {said + shapes} bytes long {what}, expected at most {MEBIBYTE}"
+
+    def _texts(self) -> Iterator[str]:
+        yield self.prompt or ""
+        for message in self.messages or ():
+            yield message.content
+            yield message.name or ""
+            for call in message.tool_calls:
+                yield call.name
+                yield call.arguments
 
     def _problems_of_inputs(self) -> Iterator[tuple[str, str]]:
         if not self.inputs or not all(self.inputs):
             yield "inputs", "expected at least one text, and none that is empty"
-        if sum(len(each.encode("utf-8", "replace")) for each in self.inputs) > 4 * MEBIBYTE:
+        if sum(map(_size, self.inputs)) > 4 * MEBIBYTE:
             yield "inputs", f"are longer than {4 * MEBIBYTE} bytes together"
         if (self.query is None) == (self.work is Work.RERANK):
             yield "query", "expected for rerank, and for nothing else"
@@ -196,3 +220,8 @@ class Explanation:
     state: JobState
     reason: str
     decisions: tuple[Mapping[str, Any], ...] = ()
+
+
+def _size(text: str) -> int:
+    """Return its UTF-8 bytes."""
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))

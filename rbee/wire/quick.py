@@ -17,7 +17,6 @@ from rbee.wire.fields import Rule
 Reader: TypeAlias = Callable[[Any, bool], Any]
 """Takes a value, and whether fields that are not known are passed over."""
 
-LONGEST = 1000
 _EMPTY = Rule()
 _EXACT = 1 << 53
 
@@ -92,7 +91,7 @@ def _optional(hint: Any, rule: Rule) -> Reader:
 
 
 def _items(inner: Reader, rule: Rule) -> Reader:
-    longest, shortest = min(rule.longest or LONGEST, LONGEST), rule.shortest or 0
+    longest, shortest = math.inf if rule.longest is None else rule.longest, rule.shortest or 0
 
     def read(data: Any, lenient: bool) -> Any:
         if type(data) is not list or not shortest <= len(data) <= longest:

@@ -5,6 +5,8 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
+from rbee.errors import InvalidRequest
+from rbee.wire import codec
 from rbee.wire.jobs import Message, Role
 from rbee.wire.tools import Tool, ToolCall
 
@@ -86,14 +88,18 @@ def _turn(message: Message, names: dict[str, str], short_ids: bool, as_text: boo
     if message.tool_call_id is not None:
         turn["tool_call_id"] = shown(message.tool_call_id)
         turn["name"] = names.get(message.tool_call_id, "")
-    return turn
+    return {**turn, **_name(message)}
+
+
+def _name(message: Message) -> Turn:
+    return {} if message.name is None else {"name": message.name}
 
 
 def _object(call: ToolCall) -> Any:
     """Return the arguments as an object; what a caller sends as somebody's call may be no JSON at all."""
     try:
-        return json.loads(call.arguments or "{}")
-    except ValueError:
+        return codec.parse_text(call.arguments or "{}")
+    except InvalidRequest:
         return {"arguments": call.arguments}
 
 
@@ -101,7 +107,8 @@ def _in_words(message: Message) -> Turn:
     if message.role is Role.TOOL:
         return {"role": Role.USER.value, "content": f"<tool_response>\n{message.content}\n</tool_response>"}
     calls = "\n".join(_call_in_words(call) for call in message.tool_calls)
-    return {"role": role_of(message), "content": "\n".join(part for part in (message.content, calls) if part)}
+    said = "\n".join(part for part in (message.content, calls) if part)
+    return {"role": role_of(message), "content": said, **_name(message)}
 
 
 def _call_in_words(call: ToolCall) -> str:

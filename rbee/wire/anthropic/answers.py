@@ -8,6 +8,7 @@ from typing import Any
 from rbee.errors import RbeeError
 from rbee.wire import codec
 from rbee.wire.events import Call, End, JobEvent, Started, StopReason, Token
+from rbee.wire.functions import arguments_of
 from rbee.wire.sse import Frame
 
 Json = dict[str, Any]
@@ -117,7 +118,7 @@ class Answer:
         if block["type"] == "text":
             block["text"] = said
         else:
-            block["input"] = arguments(said)
+            block["input"] = arguments_of(said)
         return [_frame("content_block_stop", index=self._index)]
 
     @property
@@ -125,19 +126,20 @@ class Answer:
         return len(self._blocks) - 1
 
 
-def arguments(said: str) -> Json:
-    """Return the arguments of a call as an object; those of an answer that was cut short are none."""
-    try:
-        read = codec.parse_text(said or "{}")
-    except RbeeError:
-        return {}
-    return read if isinstance(read, dict) else {}
-
-
 def error_body(error: RbeeError, request_id: str = "") -> Json:
     """Return ``error`` in Anthropic's shape."""
     kind = _TYPES.get(error.http_status, "api_error" if error.http_status >= 500 else "invalid_request_error")
-    return {"type": "error", "error": {"type": kind, "message": error.message}, "request_id": request_id or None}
+    inner = {"type": kind, "message": error.message, **_thread_refused(error)}
+    return {"type": "error", "error": inner, "request_id": request_id or None}
+
+
+def _thread_refused(error: RbeeError) -> Json:
+    """Return what tells the official client to send the whole conversation; its tool runner then does."""
+    fields = error.details.get("fields")
+    named = [each.get("field") for each in fields if isinstance(each, Mapping)] if isinstance(fields, list) else []
+    if "thread" not in named:
+        return {}
+    return {"details": {**error.details, "error_code": "thread_unsupported_request", "unsupported": []}}
 
 
 def error_frame(error: RbeeError) -> Frame:

@@ -9,7 +9,6 @@ from rbee.wire.bodies import (
     MOST_TOKENS,
     Faults,
     Neutral,
-    each_of,
     given,
     kind_of,
     opened,
@@ -19,16 +18,21 @@ from rbee.wire.bodies import (
     whole,
 )
 from rbee.wire.fields import items, number, plain, text
+from rbee.wire.formats import schema_of
+from rbee.wire.functions import tools_of
 from rbee.wire.jobs import JobSpec
 from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
 
 _NEUTRAL: Neutral = {
+    "compaction": (None,),
     "container": (None,),
     "context_management": (None,),
     "mcp_servers": (None, []),
     "speed": (None, "standard"),
     "thinking": (None, {"type": "disabled"}),
+    "thread": (None,),
 }
+_NEUTRAL_TOOL: Neutral = {"allowed_callers": (None, ["direct"])}
 _NEUTRAL_CONFIG: Neutral = {"effort": (None,), "task_budget": (None,)}
 _NAMES: Mapping[str, str] = {"stop": "stop_sequences", "schema": "output_config.format", "tool": "tool_choice.name"}
 _CHOICES: Mapping[str, ToolChoice] = {
@@ -66,10 +70,11 @@ class _Counted:
     seed: int | None = number(low=0, high=2**32 - 2, default=None)
     ignore_eos: bool | None = None
     stream: bool | None = None
-    tools: tuple[Any, ...] | None = items(longest=128, default=None)
+    tools: Any = None
     tool_choice: Mapping[str, Any] | None = None
     metadata: _Metadata | None = None
     output_config: Mapping[str, Any] | None = None
+    output_format: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -82,6 +87,7 @@ class _Tool:
     name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
     description: str | None = text(longest=65_536, default=None)
     input_schema: Mapping[str, Any] = plain()
+    input_examples: tuple[Any, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,12 +95,6 @@ class _Choice:
     type: str
     name: str | None = None
     disable_parallel_tool_use: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Format:
-    type: str
-    schema: Mapping[str, Any]
 
 
 def parse(body: Any) -> MessagesRequest:
@@ -131,11 +131,11 @@ def _spec(read: _Counted, limit: int, faults: Faults) -> JobSpec:
         temperature=1.0 if read.temperature is None else read.temperature,
         top_p=1.0 if read.top_p is None else read.top_p,
         stop=tuple(read.stop_sequences or ()),
-        tools=each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults)),
+        tools=tools_of(read.tools, faults, lambda tool, place: _tool(tool, place, faults)),
         tool_choice=choice,
         tool=tool,
         parallel_tool_calls=parallel,
-        schema=_schema(read.output_config or {}, faults),
+        schema=_schema(read, faults),
         session=session(read.metadata.user_id if read.metadata else None),
         **given(ours),
     )
@@ -146,13 +146,16 @@ def _spec(read: _Counted, limit: int, faults: Faults) -> JobSpec:
 
 
 def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
-    if kind_of(tool, "custom") not in ("custom", "null"):
+    if not isinstance(tool, Mapping) or kind_of(tool, "custom") not in ("custom", "null"):
         faults.add(f"{where}.type", f"is {kind_of(tool)!r}, only tools of the caller's own (custom) are supported here")
         return None
+    faults.refuse_unless_neutral(tool, _NEUTRAL_TOOL, where)
     read = part(_Tool, tool, where, faults)
     if read is None:
         return None
-    return Tool(name=read.name, description=read.description or "", parameters=read.input_schema)
+    # the model is shown the schema, and an example in it says nothing about what is valid
+    examples = {"examples": list(read.input_examples)} if read.input_examples else {}
+    return Tool(name=read.name, description=read.description or "", parameters={**read.input_schema, **examples})
 
 
 def _choice(wanted: Any, faults: Faults) -> tuple[ToolChoice, str | None, bool]:
@@ -166,11 +169,13 @@ def _choice(wanted: Any, faults: Faults) -> tuple[ToolChoice, str | None, bool]:
     return _CHOICES[read.type], read.name, not read.disable_parallel_tool_use
 
 
-def _schema(config: Mapping[str, Any], faults: Faults) -> Mapping[str, Any] | None:
+def _schema(read: _Counted, faults: Faults) -> Mapping[str, Any] | None:
+    """Return the schema of the answer; ``output_format`` is what ``output_config.format`` was called in a beta."""
+    config = read.output_config or {}
     faults.refuse_unless_neutral(config, _NEUTRAL_CONFIG, "output_config")
-    if config.get("format") is None:
-        return None
-    read = part(_Format, config["format"], "output_config.format", faults)
-    if read is not None and read.type != "json_schema":
-        faults.add("output_config.format.type", f"is {read.type!r}, expected json_schema")
-    return None if read is None else read.schema
+    wanted, where = config.get("format"), "output_config.format"
+    if read.output_format is not None:
+        if wanted is not None:
+            faults.add("output_format", f"is the older name of {where}, which is there, too; leave it out")
+        wanted, where = read.output_format, "output_format"
+    return schema_of(wanted, where, faults, types=("json_schema",))

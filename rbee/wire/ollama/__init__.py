@@ -1,7 +1,7 @@
 """The Ollama API: its requests to our types, our events and models to its answers."""
 
 from rbee.wire.ollama.answers import Answer, error_body
-from rbee.wire.ollama.embedding import EmbedRequest, parse_embed, parse_embedding, vectors
+from rbee.wire.ollama.embedding import EmbedRequest, parse_embed, parse_embedding
 from rbee.wire.ollama.models import name_of, running, shown, tags
 from rbee.wire.ollama.pulling import PullRequest, parse_pull, pulled
 from rbee.wire.ollama.requests import OllamaRequest, parse_chat, parse_generate, parse_name
@@ -23,5 +23,4 @@ __all__ = [
     "running",
     "shown",
     "tags",
-    "vectors",
 ]

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from rbee.errors import RbeeError
-from rbee.wire import codec
 from rbee.wire.events import Call, End, JobEvent, Likelihood, StopReason, Token
+from rbee.wire.functions import arguments_of
 
 Json = dict[str, Any]
 
@@ -71,7 +71,7 @@ class Answer:
             return []
         self._call = None
         self._arguments.clear()
-        function = {"index": call.index, "name": call.name or "", "arguments": _arguments(said)}
+        function = {"index": call.index, "name": call.name or "", "arguments": arguments_of(said)}
         line = self._line("")
         line["message"]["tool_calls"] = [{"id": call.id or "", "function": function}]
         return [line]
@@ -102,15 +102,6 @@ def error_body(error: RbeeError) -> Json:
 
 def _said(line: Json) -> str:
     return str(line["message"]["content"] if "message" in line else line["response"])
-
-
-def _arguments(said: str) -> Json:
-    """Return the arguments of a call as an object; those of an answer that was cut short are none."""
-    try:
-        read = codec.parse_text(said or "{}")
-    except RbeeError:
-        return {}
-    return read if isinstance(read, dict) else {}
 
 
 def _likelihoods(logprobs: Iterable[Likelihood]) -> Json:

@@ -1,6 +1,6 @@
 """Ollama's messages as ours. Its calls of tools have no names of their own; here they get some."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,21 +30,22 @@ class _Message:
     images: tuple[Any, ...] | None = None
     tool_calls: tuple[_Call, ...] | None = items(longest=128, default=None)
     tool_call_id: str | None = text(longest=200, shortest=1, default=None)
+    tool_name: str | None = text(longest=64, default=None)
 
 
 def messages_of(given: Any, where: str, faults: Faults) -> tuple[Message, ...]:
     if not isinstance(given, list) or len(given) > 1000:
         faults.add(where, f"is {shown(given)}, expected a list of at most 1000 messages")
         return ()
-    awaited: list[str] = []
+    awaited: list[ToolCall] = []
     return each_of(given, where, lambda each, place: _message(each, place, faults, awaited))
 
 
-def _message(given: Any, where: str, faults: Faults, awaited: list[str]) -> Message | None:
+def _message(given: Any, where: str, faults: Faults, awaited: list[ToolCall]) -> Message | None:
     """Return one message.
 
     Args:
-        awaited: the names of calls that nothing was given for yet, in order.
+        awaited: the calls that nothing was given for yet, in order.
     """
     read = part(_Message, given, where, faults)
     if read is None:
@@ -54,12 +55,17 @@ def _message(given: Any, where: str, faults: Faults, awaited: list[str]) -> Mess
     if read.tool_calls and read.role is not Role.ASSISTANT:
         faults.add(f"{where}.tool_calls", f"are the assistant's, not the {read.role.value}'s")
     calls = tuple(_called(call, f"{where}.{n}") for n, call in enumerate(read.tool_calls or ()))
-    awaited += [call.id for call in calls]
-    answers = None
+    awaited += calls
+    answers, tool = None, read.tool_name or None
     if read.role is Role.TOOL:
-        answers = read.tool_call_id or (awaited[0] if awaited else None)
-        awaited[:] = [each for each in awaited if each != answers]
-    return Message(role=read.role, content=read.content or "", tool_calls=calls, tool_call_id=answers)
+        answers = read.tool_call_id or _answered(awaited, tool)
+        awaited[:] = [each for each in awaited if each.id != answers]
+    return Message(role=read.role, content=read.content or "", tool_calls=calls, tool_call_id=answers, name=tool)
+
+
+def _answered(awaited: Sequence[ToolCall], tool: str | None) -> str | None:
+    """Return the first call that waits, of the tool that was named; a message may name one that nobody called."""
+    return next((call.id for call in awaited if tool in (None, call.name)), None)
 
 
 def _called(call: _Call, place: str) -> ToolCall:

@@ -10,16 +10,24 @@ from rbee.wire.workers import WorkerStatus
 
 Json = dict[str, Any]
 
-_HUB = re.compile(r"(?:https?://)?(?:hf\.co|huggingface\.co)/(?P<repository>[^/\s]+/[^/\s:]+)")
+_HUB = re.compile(r"(?:https?://)?(?:hf\.co|huggingface\.co)/(?P<repository>[^/\s]+/[^/\s:]+)(?::(?P<tag>[^/\s:]+))?")
 _UNKNOWN = "0" * 64
 """Of bytes that nobody has summed yet: Ollama's own command cuts a digest short without asking whether there is one."""
 
 
 def name_of(called: str) -> str:
-    """Return our name of what a client of Ollama's calls a model: no tag that only says which is the newest."""
+    """Return our name of what a client of Ollama's calls a model: no tag that only says which is the newest.
+
+    A tag of the hub's is a file's name or how its weights are quantised; a catalog knows its files by both.
+    """
     plain = called.removesuffix(":latest")
     hub = _HUB.fullmatch(plain)
-    return f"hf:{hub['repository']}" if hub else plain
+    if hub is None:
+        return plain
+    repository, tag = f"hf:{hub['repository']}", hub["tag"]
+    if tag is None:
+        return repository
+    return f"{repository}::file={tag}" if tag.endswith(".gguf") else f"{repository}:{tag.upper()}"
 
 
 def details(file: ModelFile | None) -> Json:

@@ -1,12 +1,12 @@
 """Ollama's ``options``: how to sample, how long, and how its server should load the model, which is not its caller's
-affair here."""
+affair here; and ``keep_alive``, how long it should stay."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rbee.wire.bodies import MOST_TOKENS, Faults, Neutral, part, seed, stops
-from rbee.wire.fields import items, number
+from rbee.wire.bodies import MOST_TOKENS, Faults, Neutral, part, seed, shown, stops
+from rbee.wire.fields import number, plain
 from rbee.wire.openai import DEFAULT_MAX_TOKENS
 
 _NEUTRAL: Neutral = {
@@ -34,7 +34,7 @@ class Options:
     seed: int | None = number(low=-(2**63), high=2**63, default=None)
     num_predict: int | None = number(low=-2, high=2**31, default=None)
     num_ctx: int | None = number(low=1, high=2**31, default=None)
-    stop: str | tuple[str, ...] | None = items(longest=4, default=None)
+    stop: str | tuple[str, ...] | None = plain(None)
     ignore_eos: bool | None = None
 
 
@@ -43,6 +43,7 @@ _DEFAULTS: Mapping[str, float] = {
     "presence_penalty": 0.0,
 }  # fmt: skip
 """Ollama's own."""
+_NO_TIME: Sequence[str] = ("0", "0.0")
 
 
 def options_of(given: Any, faults: Faults) -> Options:
@@ -74,3 +75,12 @@ def _limit(num_predict: int | None) -> int:
     if num_predict is None:
         return DEFAULT_MAX_TOKENS
     return MOST_TOKENS if num_predict < 0 else min(num_predict, MOST_TOKENS)
+
+
+def leaves(keep_alive: Any, faults: Faults) -> bool:
+    """Say whether the model shall leave at once; when it leaves otherwise is the worker's own affair (idle_s)."""
+    if isinstance(keep_alive, str):
+        return keep_alive.strip().rstrip("smh") in _NO_TIME
+    if keep_alive is not None and (isinstance(keep_alive, bool) or not isinstance(keep_alive, int | float)):
+        faults.add("keep_alive", f"is {shown(keep_alive)}, expected seconds, or a time like 5m")
+    return keep_alive is not None and keep_alive == 0

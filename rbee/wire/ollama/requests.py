@@ -1,24 +1,28 @@
 """The bodies of /api/chat, /api/generate, and of what only names a model."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rbee.wire.bodies import ANY_OBJECT, Faults, Neutral, each_of, opened, part, shown, whole
-from rbee.wire.fields import MEBIBYTE, items, number, text
+from rbee.wire.bodies import ANY_OBJECT, Faults, Neutral, opened, shown, whole
+from rbee.wire.fields import MEBIBYTE, number, text
+from rbee.wire.functions import function_of, tools_of
 from rbee.wire.jobs import JobSpec, Message, Role
 from rbee.wire.ollama.history import messages_of
 from rbee.wire.ollama.models import name_of
-from rbee.wire.ollama.options import options_of, sampling
-from rbee.wire.tools import TOOL_NAME, Tool
+from rbee.wire.ollama.options import leaves, options_of, sampling
+from rbee.wire.tools import Tool
 
 _NEUTRAL: Neutral = {"think": (None, False)}
 _NEUTRAL_GENERATE: Neutral = {
     **_NEUTRAL,
     "context": (None, []),
+    "height": (None, 0),
     "images": (None, []),
+    "steps": (None, 0),
     "suffix": (None, ""),
     "template": (None, ""),
+    "width": (None, 0),
 }
 _NAMES: Mapping[str, str] = {"stop": "options.stop", "schema": "format"}
 
@@ -63,7 +67,7 @@ class _Body:
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Chat(_Body):
     messages: Any = None
-    tools: tuple[Any, ...] | None = items(longest=128, default=None)
+    tools: Any = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,13 +75,6 @@ class _Generate(_Body):
     prompt: str | None = text(longest=MEBIBYTE, default=None)
     system: str | None = text(longest=MEBIBYTE, default=None)
     raw: bool | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Function:
-    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
-    description: str | None = text(longest=65_536, default=None)
-    parameters: Mapping[str, Any] | None = None
 
 
 def parse_name(body: Any) -> str:
@@ -105,7 +102,7 @@ def parse_chat(body: Any) -> OllamaRequest:
     faults.refuse_unless_neutral(opened(body), _NEUTRAL)
     read = whole(_Chat, body, faults)
     messages = messages_of(read.messages, "messages", faults) if read.messages else ()
-    tools = each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults))
+    tools = tools_of(read.tools, faults, lambda tool, place: _tool(tool, place, faults))
     wanted = {"messages": messages, "tools": tools} if messages else {}
     return _request(read, wanted, faults, chat=True)
 
@@ -141,7 +138,7 @@ def _request(read: _Body, wanted: Mapping[str, Any], faults: Faults, *, chat: bo
     if wanted and not faults.found:
         spec = JobSpec(model=model, schema=schema, logprobs=logprobs, **wanted, **sampling(options))
         faults.of_generation(spec, _NAMES)
-    leave = _leaves(read.keep_alive, faults)
+    leave = leaves(read.keep_alive, faults)
     faults.done()
     return OllamaRequest(
         called=read.model,
@@ -169,19 +166,4 @@ def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
     if not isinstance(tool, Mapping) or tool.get("type", "function") not in (None, "function"):
         faults.add(where, f"is {shown(tool)}, expected a tool of type function")
         return None
-    read = part(_Function, tool.get("function"), f"{where}.function", faults)
-    if read is None:
-        return None
-    return Tool(name=read.name, description=read.description or "", parameters=read.parameters or {})
-
-
-def _leaves(keep_alive: Any, faults: Faults) -> bool:
-    """Say whether the model shall leave at once; when it leaves otherwise is the worker's own affair (idle_s)."""
-    if isinstance(keep_alive, str):
-        return keep_alive.strip().rstrip("smh") in _NO_TIME
-    if keep_alive is not None and (isinstance(keep_alive, bool) or not isinstance(keep_alive, int | float)):
-        faults.add("keep_alive", f"is {shown(keep_alive)}, expected seconds, or a time like 5m")
-    return keep_alive is not None and keep_alive == 0
-
-
-_NO_TIME: Sequence[str] = ("0", "0.0")
+    return function_of(tool.get("function"), f"{where}.function", faults)

@@ -1,21 +1,15 @@
 """POST /v1/embeddings: texts to vectors."""
 
-import base64
-import binascii
-import math
-import sys
-from array import array
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from rbee.errors import RbeeError, WorkerLost
-from rbee.wire import codec
-from rbee.wire.bodies import Problem, session
+from rbee.errors import WorkerLost
+from rbee.wire import vectors
+from rbee.wire.bodies import Faults, Problem, opened, session, whole
 from rbee.wire.events import Failure, JobEvent, Vector
 from rbee.wire.fields import items, number, plain, text
 from rbee.wire.jobs import Generation, Work
-from rbee.wire.openai.reading import opened, read
 from rbee.wire.openai.requests import texts_of
 
 MOST_INPUTS = 2048
@@ -29,11 +23,7 @@ class EmbeddingRequest:
     generation: Mapping[str, Any]
     dimensions: int | None = None
     packed: bool = False
-    user: str = ""
-
-    @property
-    def session(self) -> str | None:
-        return session(self.user)
+    session: str | None = None
 
     def answer(self, events: Iterable[JobEvent]) -> dict[str, Any]:
         """Return the answer.
@@ -62,22 +52,8 @@ class EmbeddingRequest:
     def _shown(self, packed: str) -> str | list[float]:
         if self.packed and self.dimensions is None:
             return packed
-        numbers = shortened(_unpacked(packed), self.dimensions)
-        return base64.b64encode(_little(numbers).tobytes()).decode() if self.packed else numbers.tolist()
-
-
-def shortened(numbers: "array[float]", dimensions: int | None) -> "array[float]":
-    """Return the first ``dimensions`` numbers, made one long again. Raises InvalidRequest where there are not so many.
-
-    What is left is a good vector only where the model was trained for it; OpenAI's were.
-    """
-    if dimensions is None or dimensions == len(numbers):
-        return numbers
-    if dimensions > len(numbers):
-        raise codec.invalid([("dimensions", f"is {dimensions}, the vectors of this model have {len(numbers)}")])
-    kept = numbers[:dimensions]
-    length = math.sqrt(math.fsum(each * each for each in kept)) or 1.0
-    return array("f", [each / length for each in kept])
+        numbers = vectors.shortened(vectors.unpacked(packed), self.dimensions)
+        return vectors.packed(numbers) if self.packed else numbers.tolist()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,31 +77,14 @@ def parse_embeddings(body: Any) -> EmbeddingRequest:
     Raises:
         InvalidRequest: ``details["fields"]`` names every wrong field.
     """
-    data, problems = opened(body, {})
-    if "input" in data:
-        data["input"] = texts_of(data["input"], "input", problems)
-    asked = read(_Body, data, problems)
+    given, faults = opened(body), Faults()
+    said = {"input": texts_of(given["input"], "input", faults)} if "input" in given else {}
+    asked = whole(_Body, {**given, **said}, faults)
+    faults.done()
     return EmbeddingRequest(
         model=asked.model,
         generation={"work": Work.EMBED, "inputs": asked.input},
         dimensions=asked.dimensions,
         packed=asked.encoding_format == "base64",
-        user=asked.user or "",
+        session=session(asked.user),
     )
-
-
-def _unpacked(packed: str) -> "array[float]":
-    numbers = array("f")
-    try:
-        numbers.frombytes(base64.b64decode(packed, validate=True))
-    except (binascii.Error, ValueError):
-        raise RbeeError("the worker sent a vector that is none") from None
-    return _little(numbers)
-
-
-def _little(numbers: "array[float]") -> "array[float]":
-    """Return ``numbers`` with their bytes as they are on the wire, or back."""
-    if sys.byteorder == "big":
-        numbers = numbers[:]
-        numbers.byteswap()
-    return numbers

@@ -8,21 +8,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
-from rbee.wire.bodies import SEEDS, Neutral, Problem, session, stops
-from rbee.wire.fields import MEBIBYTE, items, number, plain, text
-from rbee.wire.jobs import MOST_TOOLS, Generation, Message
+from rbee.wire.bodies import SEEDS, Faults, Neutral, Problem, opened, session, shown, stops, whole
+from rbee.wire.fields import items, number, plain, text
+from rbee.wire.formats import schema_of
+from rbee.wire.functions import choice_of, function_of, tools_of
+from rbee.wire.jobs import Generation, Message
 from rbee.wire.openai import messages
-from rbee.wire.openai.reading import opened, read
 from rbee.wire.openai.sampling import Sampled, sampling
-from rbee.wire.openai.tools import choice_of, schema_of, tools_of
-from rbee.wire.tools import Tool, ToolChoice
+from rbee.wire.tools import Tool
 
 Kind: TypeAlias = Literal["chat", "completion"]
 
 MOST_CHOICES = 32
 """Answers to one request: prompts times ``n``."""
 
-_MOST_STOPS = 4
 _NEUTRAL_CHAT: Neutral = {
     "audio": (None,),
     "function_call": (None, "none", "auto"),
@@ -51,16 +50,12 @@ class OpenAiRequest:
     echoes: Sequence[str] = field(default=())
     stream: bool = False
     include_usage: bool = False
-    user: str = ""
+    session: str | None = None
 
     @property
     def generation(self) -> Mapping[str, Any]:
         """Return that of the first choice."""
         return self.generations[0]
-
-    @property
-    def session(self) -> str | None:
-        return session(self.user)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +75,7 @@ class _Body(Sampled):
     stream: bool | None = None
     stream_options: _StreamOptions | None = None
     user: str | None = text(longest=1000, default=None)
+    prompt_cache_key: str | None = text(longest=1000, default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,17 +85,10 @@ class _ChatBody(_Body):
     logprobs: bool | None = None
     top_logprobs: int | None = number(low=0, high=20, default=None)
     parallel_tool_calls: bool | None = None
-    tools: tuple[Tool, ...] = items(longest=MOST_TOOLS, default=())
-    tool_choice: ToolChoice = ToolChoice.AUTO
-    tool: str | None = None
-    schema: Mapping[str, Any] | None = None
 
     def problems(self) -> Iterator[Problem]:
         if self.top_logprobs and not self.logprobs:
             yield "top_logprobs", "is for logprobs, which are not asked for"
-        for where, problem in _generation(self, messages=self.messages, **_shape(self)).problems():
-            yield _THEIRS.get(where, where), problem
-        yield from _too_manystops(self)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,11 +106,8 @@ class _CompletionBody(_Body):
             yield "best_of", f"is {self.best_of}, expected it to be n, which is {self.n or 1}, or absent"
         if self.echo and self.logprobs is not None:
             yield "echo", "with logprobs is not supported here: those of a prompt are not known"
-        for each in self.prompt:
-            if not 1 <= len(each.encode("utf-8", "replace")) <= MEBIBYTE:
-                yield "prompt", f"expected texts of 1..{MEBIBYTE} bytes"
-        yield from _generation(self, prompt="-").problems()
-        yield from _too_manystops(self)
+        if not all(self.prompt):
+            yield "prompt", "expected no text that is empty"
 
 
 def parse_chat(body: Any) -> OpenAiRequest:
@@ -130,16 +116,20 @@ def parse_chat(body: Any) -> OpenAiRequest:
     Raises:
         InvalidRequest: ``details["fields"]`` names every wrong or unsupported field.
     """
-    data, problems = opened(body, _NEUTRAL_CHAT)
-    if "messages" in data:
-        data["messages"] = messages.flat(data["messages"], problems)
-    data |= {"tool_choice": ToolChoice.AUTO.value, "tool": None} | choice_of(data.get("tool_choice"), problems)
-    data |= {"tools": tools_of(data.get("tools"), problems)}
-    data |= {"schema": schema_of(data.get("response_format"), problems)}
-    asked = read(_ChatBody, data, problems)
+    given, faults = opened(body), Faults()
+    faults.refuse_unless_neutral(given, _NEUTRAL_CHAT)
+    shape = _shape(given, faults)
+    said = {"messages": messages.flat(given["messages"], faults)} if "messages" in given else {}
+    asked = whole(_ChatBody, {**given, **said}, faults)
     limit = asked.max_tokens if asked.max_completion_tokens is None else asked.max_completion_tokens
-    generation = {"messages": asked.messages, **_sampling(asked, limit), **_shape(asked)}
-    return _request("chat", asked, [generation])
+    made = {
+        **_sampling(asked, limit),
+        **shape,
+        "messages": asked.messages,
+        "logprobs": (asked.top_logprobs or 0) if asked.logprobs else None,
+        "parallel_tool_calls": asked.parallel_tool_calls is not False,
+    }
+    return _request("chat", asked, [made], faults)
 
 
 def parse_completion(body: Any) -> OpenAiRequest:
@@ -148,25 +138,29 @@ def parse_completion(body: Any) -> OpenAiRequest:
     Raises:
         InvalidRequest: ``details["fields"]`` names every wrong or unsupported field.
     """
-    data, problems = opened(body, _NEUTRAL_COMPLETION)
-    if "prompt" in data:
-        data["prompt"] = texts_of(data["prompt"], "prompt", problems)
-    asked = read(_CompletionBody, data, problems)
+    given, faults = opened(body), Faults()
+    faults.refuse_unless_neutral(given, _NEUTRAL_COMPLETION)
+    said = {"prompt": texts_of(given["prompt"], "prompt", faults)} if "prompt" in given else {}
+    asked = whole(_CompletionBody, {**given, **said}, faults)
     rest = {**_sampling(asked, asked.max_tokens), "logprobs": asked.logprobs}
-    return _request("completion", asked, [{"prompt": prompt, **rest} for prompt in asked.prompt])
+    return _request("completion", asked, [{"prompt": prompt, **rest} for prompt in asked.prompt], faults)
 
 
-def texts_of(given: Any, where: str, problems: list[Problem]) -> Any:
+def texts_of(given: Any, where: str, faults: Faults) -> Any:
     """Return one text or a list of them as a list; tokens are refused, which only one model could read."""
     if isinstance(given, str):
         return [given]
     if isinstance(given, list) and any(isinstance(each, int | list) for each in given):
-        problems.append((where, "holds tokens; send text, since every model has tokens of its own"))
+        faults.add(where, "holds tokens; send text, since every model has tokens of its own")
         return ["-"]
     return given
 
 
-def _request(kind: Kind, asked: _Body, prompts: Sequence[Mapping[str, Any]]) -> OpenAiRequest:
+def _request(kind: Kind, asked: _Body, prompts: Sequence[Mapping[str, Any]], faults: Faults) -> OpenAiRequest:
+    for prompt in prompts:
+        if not faults.found:
+            faults.of_generation(Generation(**prompt), _THEIRS)
+    faults.done()
     options = asked.stream_options or _StreamOptions()
     choices = range(asked.n or 1)
     echo = isinstance(asked, _CompletionBody) and asked.echo
@@ -178,7 +172,7 @@ def _request(kind: Kind, asked: _Body, prompts: Sequence[Mapping[str, Any]]) -> 
         echoes=[str(prompt["prompt"]) for prompt in prompts for _ in choices] if echo else (),
         stream=bool(asked.stream),
         include_usage=bool(options.include_usage),
-        user=asked.user or "",
+        session=session(asked.prompt_cache_key or asked.user),
     )
 
 
@@ -197,24 +191,23 @@ def _sampling(asked: _Body, limit: int | None) -> dict[str, Any]:
     }
 
 
-def _shape(asked: _ChatBody) -> dict[str, Any]:
+def _shape(body: Mapping[str, Any], faults: Faults) -> dict[str, Any]:
+    """Return what of a Generation says how a chat's answer has to look, and what it may call."""
+    choice, tool = choice_of(body.get("tool_choice"), faults, inside="function")
     return {
-        "logprobs": (asked.top_logprobs or 0) if asked.logprobs else None,
-        "schema": asked.schema,
-        "tools": asked.tools,
-        "tool_choice": asked.tool_choice,
-        "tool": asked.tool,
-        "parallel_tool_calls": asked.parallel_tool_calls is not False,
+        "schema": schema_of(body.get("response_format"), "response_format", faults, inside="json_schema"),
+        "tools": tools_of(body.get("tools"), faults, lambda each, where: _tool(each, where, faults)),
+        "tool_choice": choice,
+        "tool": tool,
     }
 
 
+def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
+    kind = tool.get("type") if isinstance(tool, Mapping) else None
+    if kind != "function":
+        faults.add(where, f"is of type {shown(kind)}, only functions are supported here")
+        return None
+    return function_of(tool.get("function"), f"{where}.function", faults)
+
+
 _THEIRS: Mapping[str, str] = {"schema": "response_format.json_schema.schema", "tool": "tool_choice"}
-
-
-def _generation(body: _Body, **content: Any) -> Generation:
-    return Generation(stop=stops(body.stop), logit_bias=body.logit_bias or {}, **content)
-
-
-def _too_manystops(body: _Body) -> Iterator[Problem]:
-    if len(stops(body.stop)) > _MOST_STOPS:
-        yield "stop", f"has {len(stops(body.stop))} items, expected at most {_MOST_STOPS}"

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.errors import WorkerLost
-from rbee.wire.bodies import Problem, session
+from rbee.wire.bodies import Faults, Neutral, Problem, opened, session, whole
 from rbee.wire.events import Failure, JobEvent, Score
 from rbee.wire.fields import MEBIBYTE, items, number, text
 from rbee.wire.jobs import Generation, Work
 from rbee.wire.openai.embeddings import MOST_INPUTS
-from rbee.wire.openai.reading import opened, read
+
+_NEUTRAL: Neutral = {"rank_fields": (None, [], ["text"]), "max_chunks_per_doc": (None,)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,11 +22,7 @@ class RerankRequest:
     generation: Mapping[str, Any]
     top_n: int | None = None
     with_documents: bool = False
-    user: str = ""
-
-    @property
-    def session(self) -> str | None:
-        return session(self.user)
+    session: str | None = None
 
     def answer(self, events: Iterable[JobEvent], *, id: str) -> dict[str, Any]:  # noqa: A002  (as the answer has it)
         """Return the answer, best document first.
@@ -73,16 +70,18 @@ def parse_rerank(body: Any) -> RerankRequest:
     Raises:
         InvalidRequest: ``details["fields"]`` names every wrong field.
     """
-    data, problems = opened(body, {"rank_fields": (None, [], ["text"]), "max_chunks_per_doc": (None,)})
-    if isinstance(data.get("documents"), list):
-        data["documents"] = [_text_of(each) for each in data["documents"]]
-    asked = read(_Body, data, problems)
+    given, faults = opened(body), Faults()
+    faults.refuse_unless_neutral(given, _NEUTRAL)
+    documents = given.get("documents")
+    said = {"documents": [_text_of(each) for each in documents]} if isinstance(documents, list) else {}
+    asked = whole(_Body, {**given, **said}, faults)
+    faults.done()
     return RerankRequest(
         model=asked.model,
         generation={"work": Work.RERANK, "inputs": asked.documents, "query": asked.query},
         top_n=asked.top_n,
         with_documents=bool(asked.return_documents),
-        user=asked.user or "",
+        session=session(asked.user),
     )
 
 

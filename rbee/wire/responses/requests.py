@@ -6,26 +6,24 @@ from typing import Any
 
 from rbee.wire import codec
 from rbee.wire.bodies import (
-    ANY_OBJECT,
     Faults,
     Neutral,
-    each_of,
     given,
     joined,
     kind_of,
     opened,
-    part,
-    same,
     session,
     shown,
     stops,
     whole,
 )
-from rbee.wire.fields import MEBIBYTE, items, number, text
+from rbee.wire.fields import MEBIBYTE, number, plain, text
+from rbee.wire.formats import schema_of
+from rbee.wire.functions import choice_of, function_of, tools_of
 from rbee.wire.jobs import Generation, JobSpec, Message, Role
 from rbee.wire.openai.sampling import Sampled, sampling
 from rbee.wire.responses.items import messages_of
-from rbee.wire.tools import TOOL_NAME, Tool, ToolChoice
+from rbee.wire.tools import Tool
 
 LIKELIHOODS = "message.output_text.logprobs"
 _INCLUDES = (LIKELIHOODS, "reasoning.encrypted_content")
@@ -39,7 +37,14 @@ _NEUTRAL: Neutral = {
     "prompt": (None,),
     "truncation": (None, "disabled"),
 }
-_NEUTRAL_REASONING: Neutral = {"effort": (None, "none"), "generate_summary": (None,), "summary": (None, "auto")}
+_NEUTRAL_REASONING: Neutral = {
+    "effort": (None, "none"),
+    "generate_summary": (None,),
+    "mode": (None, "standard"),
+    "summary": (None, "auto"),
+}
+_NEUTRAL_TOOL: Neutral = {"allowed_callers": (None, ["direct"]), "async": (None, False)}
+_NEUTRAL_TEXT: Neutral = {"verbosity": (None, "medium")}
 _NAMES: Mapping[str, str] = {"messages": "input", "tool": "tool_choice.name"}
 
 
@@ -95,31 +100,17 @@ class _Body(Sampled):
     store: bool | None = None
     stream: bool | None = None
     max_output_tokens: int | None = number(low=1, high=2**31, default=None)
-    stop: str | tuple[str, ...] | None = items(longest=4, default=None)
+    stop: str | tuple[str, ...] | None = plain(None)
     parallel_tool_calls: bool | None = None
     top_logprobs: int | None = number(low=0, high=20, default=None)
     include: tuple[str, ...] | None = None
     metadata: Mapping[str, str] | None = None
-    tools: tuple[Any, ...] | None = items(longest=128, default=None)
+    tools: Any = None
     tool_choice: Any = None
     reasoning: Mapping[str, Any] | None = None
     user: str | None = text(longest=1000, default=None)
     prompt_cache_key: str | None = text(longest=1000, default=None)
     text: Mapping[str, Any] | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Schema:
-    schema: Mapping[str, Any]
-    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Function:
-    name: str = text(longest=64, shortest=1, pattern=TOOL_NAME)
-    description: str | None = text(longest=65_536, default=None)
-    parameters: Mapping[str, Any] | None = None
-    strict: bool | None = None
 
 
 def parse(body: Any) -> ResponseRequest:
@@ -168,12 +159,12 @@ def parse_again(query: Mapping[str, str]) -> int | None:
 
 
 def _generation(read: _Body, faults: Faults) -> dict[str, Any]:
-    choice, tool = _choice(read.tool_choice, faults)
+    choice, tool = choice_of(read.tool_choice, faults)
     return {
         **sampling(read, read.max_output_tokens),
         "stop": stops(read.stop),
         "schema": _schema(read.text or {}, faults),
-        "tools": each_of(read.tools or (), "tools", lambda tool, place: _tool(tool, place, faults)),
+        "tools": tools_of(read.tools, faults, lambda tool, place: _tool(tool, place, faults)),
         "tool_choice": choice,
         "tool": tool,
         "parallel_tool_calls": read.parallel_tool_calls is not False,
@@ -191,41 +182,16 @@ def _logprobs(read: _Body, faults: Faults) -> int | None:
 
 
 def _schema(config: Mapping[str, Any], faults: Faults) -> Mapping[str, Any] | None:
-    if not same(config.get("verbosity"), None) and config["verbosity"] != "medium":
-        faults.refuse("text.verbosity", config["verbosity"])
-    wanted = config.get("format")
-    match kind_of(wanted, "text"):
-        case "text":
-            return None
-        case "json_object":
-            return ANY_OBJECT
-        case "json_schema":
-            read = part(_Schema, wanted, "text.format", faults)
-            return None if read is None else read.schema
-        case kind:
-            faults.add("text.format.type", f"is {kind!r}, expected text, json_object or json_schema")
-            return None
+    faults.refuse_unless_neutral(config, _NEUTRAL_TEXT, "text")
+    return schema_of(config.get("format"), "text.format", faults)
 
 
 def _tool(tool: Any, where: str, faults: Faults) -> Tool | None:
     if kind_of(tool) != "function":
         faults.add(joined(where, "type"), f"is {kind_of(tool)!r}, only function is supported here")
         return None
-    read = part(_Function, tool, where, faults)
-    if read is None:
-        return None
-    return Tool(name=read.name, description=read.description or "", parameters=read.parameters or {})
-
-
-def _choice(wanted: Any, faults: Faults) -> tuple[ToolChoice, str | None]:
-    if wanted is None:
-        return ToolChoice.AUTO, None
-    if isinstance(wanted, str) and wanted in list(ToolChoice):
-        return ToolChoice(wanted), None
-    if kind_of(wanted) == "function" and isinstance(wanted.get("name"), str):
-        return ToolChoice.REQUIRED, wanted["name"]
-    faults.add("tool_choice", f"is {shown(wanted)}, expected auto, none, required, or a function by its name")
-    return ToolChoice.AUTO, None
+    faults.refuse_unless_neutral(tool, _NEUTRAL_TOOL, where)
+    return function_of(tool, where, faults)
 
 
 def _echo(read: _Body) -> dict[str, Any]:

@@ -4,8 +4,10 @@ from typing import Any
 import pytest
 
 from rbee.errors import InvalidRequest
+from rbee.llm_worker.calling.told import turns_of
 from rbee.llm_worker.template import TemplateRefused, Turn, render_chat
 from rbee.wire.jobs import Message, Role
+from rbee.wire.tools import ToolCall
 
 Tools = Mapping[str, Any]
 SYSTEM, USER = Message(role=Role.SYSTEM, content="be brief"), Message(role=Role.USER, content="hi")
@@ -27,6 +29,23 @@ def nobody(turns: Sequence[Turn], tools: Sequence[Tools] = ()) -> str:
 
 def test_messages_become_text() -> None:
     assert render_chat([SYSTEM, USER], plain, model="m") == "system:be brief|user:hi"
+
+
+def test_a_template_is_told_who_speaks() -> None:
+    def names(turns: Sequence[Turn], tools: Sequence[Tools] = ()) -> str:
+        return "|".join(f"{turn['role']} {turn.get('name')}" for turn in turns)
+
+    said = [SYSTEM, Message(role=Role.USER, content="hi", name="ann"), Message(role=Role.TOOL, content="1", name="t")]
+    assert render_chat(said[:2], names, model="m") == "system None|user ann"
+    assert render_chat(said, names, model="m") == "system None|user ann|user None"
+    assert [turn.get("name") for turn in turns_of(said)] == [None, "ann", "t"]
+
+
+@pytest.mark.parametrize("said", ["no JSON", "[" * 100_000, '{"a":' * 500 + "1" + "}" * 500])
+def test_a_call_that_no_code_can_read_is_told_as_text(said: str) -> None:
+    called = Message(role=Role.ASSISTANT, content="", tool_calls=(ToolCall(id="1", name="f", arguments=said),))
+    (turn,) = turns_of([called])
+    assert turn["tool_calls"][0]["function"] == {"name": "f", "arguments": {"arguments": said}}
 
 
 def test_developer_is_todays_word_for_system() -> None:

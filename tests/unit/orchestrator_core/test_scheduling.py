@@ -19,7 +19,7 @@ from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
 from rbee.orchestrator_core.strategies import STRATEGIES
 from rbee.orchestrator_core.view import Claim, Use, View
-from rbee.wire.catalog import ModelEntry
+from rbee.wire.catalog import ModelEntry, ModelFile
 from rbee.wire.jobs import JobSpec, Placement
 from rbee.wire.pools import Need, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerSpec, WorkerState
@@ -163,6 +163,21 @@ def test_a_model_nobody_has_is_refused_with_what_to_do() -> None:
     assert isinstance(known, ModelNotFound) and known.hint == "rbee-hive models download big"
     assert isinstance(unknown, ModelNotFound) and unknown.hint == "rbee-hive models catalog"
     assert unknown.details == {"model": "nonsense", "available": ["tiny"]}
+
+
+@pytest.mark.parametrize(
+    ("model", "command"),
+    [
+        ("hf:a/b:Q5_K_M", "rbee-hive models download hf:a/b"),
+        ("hf:a/b", "rbee-hive models download hf:a/b"),
+        ("hf:a/b::file=b-Q5_K_M.gguf", "rbee-hive models download hf:a/b::file=b-Q5_K_M.gguf"),
+    ],
+)
+def test_a_file_of_the_hub_that_nobody_has_is_refused_with_what_to_do(model: str, command: str) -> None:
+    other = ModelFile(id="b-q8-1", reference="hf:a/b@main::file=b-Q8_0.gguf", paths=(), size_bytes=GIB)
+    error = refused(ask(job(model), dataclasses.replace(snapshot(), models=(other,))))
+    assert isinstance(error, ModelNotFound)
+    assert (error.message, error.hint) == (f"no pool has the model {model}, but of its repository b-q8-1", command)
 
 
 def test_with_no_pool_here_one_waits() -> None:

@@ -46,6 +46,27 @@ async def test_either_header_is_who_one_is(queen: Running, worker: FakeWorker) -
             await stranger.messages.create(model="tiny", max_tokens=1, messages=HELLO)
 
 
+async def test_the_official_runner_of_tools_sends_the_whole_conversation(queen: Running, worker: FakeWorker) -> None:
+    said, used = (
+        End(tokens_in=3, tokens_out=2, stop_reason=reason, decode_ms=1.0, ttft_ms=1.0)
+        for reason in (StopReason.EOS, StopReason.TOOL_CALLS)
+    )
+    worker.script = [Call(i=0, index=0, id="call-1", name="weather", arguments='{"place": "here"}', ids=(1,)), used]
+
+    @anthropic.beta_async_tool
+    async def weather(place: str) -> str:
+        """Tell the weather."""
+        worker.script = [Token(i=0, t="It is sunny.", ids=(1,)), said]
+        return f"sun {place}"
+
+    async with client(queen) as ai:
+        made = await ai.beta.messages.tool_runner(
+            model="tiny", max_tokens=9, messages=HELLO, tools=[weather]
+        ).until_done()
+    assert [block.text for block in made.content if block.type == "text"] == ["It is sunny."]
+    assert [message.content for message in worker.requests[-1].messages or ()] == ["hi there", "", "sun here"]
+
+
 async def test_a_tool_is_used(queen: Running, worker: FakeWorker) -> None:
     worker.script = [
         Call(i=0, index=0, id="call-1", name="weather", ids=(1,)),

@@ -87,6 +87,18 @@ async def test_texts_become_vectors(queen: Running, worker: FakeWorker) -> None:
         assert (await ai.embeddings("tiny", "hi")).embedding == [0.0, 1.0]
 
 
+async def test_a_model_that_embeds_can_be_sent_away(queen: Running, worker: FakeWorker) -> None:
+    data = base64.b64encode(struct.pack("<2f", 3.0, 4.0)).decode()
+    worker.script = [Vector(index=0, data=data, tokens=1), ENDED]
+    queen.heard[0].kinds = {"tiny": ModelKind.EMBED}
+    await queen.say(queen.heard[0])
+    async with client(queen) as ai:
+        assert (await ai.embed("tiny", "hi", dimensions=1, keep_alive="5m")).embeddings == [[1.0]]
+        assert queen.heard[0].evicted == []
+        assert (await ai.embed("tiny", "hi", keep_alive=0)).embeddings == [[3.0, 4.0]]
+        assert queen.heard[0].evicted == [worker.id]
+
+
 async def test_models_are_listed_and_shown(queen: Running, worker: FakeWorker) -> None:
     async with client(queen) as ai:
         assert [model.model for model in (await ai.list()).models] == ["tiny"]
@@ -227,6 +239,8 @@ async def test_a_named_caller_may_ask_but_not_manage(tmp_path: Path) -> None:
             await ann.pull("tiny")
         with pytest.raises(ollama.ResponseError, match="may not send a model out of memory"):
             await ann.generate("tiny", keep_alive=0)
+        with pytest.raises(ollama.ResponseError, match="may not send a model out of memory"):
+            await ann.embed("tiny", "hi", keep_alive=0)
         with pytest.raises(ollama.ResponseError, match="may not list workers"):
             await ann.ps()
         with pytest.raises(ollama.ResponseError, match="not known here"):

@@ -325,7 +325,7 @@ async def test_where_no_text_is_kept_nothing_can_be_gone_on_from(tmp_path: Path)
         await queen.hear(pool)
         made = await ai.responses.create(model="tiny", input="hi", store=True, max_output_tokens=1)
         assert (made.output_text, made.store) == (words(1), False)
-        with pytest.raises(openai.BadRequestError, match="retain_text"):
+        with pytest.raises(openai.BadRequestError, match="retain_text_s is 0"):
             await ai.responses.create(model="tiny", input="hi", previous_response_id=made.id)
 
 

@@ -18,6 +18,7 @@ from tests.unit.wire.story import CALLED, STARTED, STORY, ended
 STREAMED: TypeAdapter[Any] = TypeAdapter(RawMessageStreamEvent)
 WEATHER = {"name": "weather", "input_schema": {"type": "object"}}
 USER = {"role": "user", "content": "hi"}
+FORMAT = {"type": "json_schema", "schema": {}}
 
 
 def asked(**extra: Any) -> dict[str, Any]:
@@ -119,6 +120,14 @@ def test_all_else_that_shapes_the_answer_is_taken_over() -> None:
     assert spec.schema == schema
 
 
+@pytest.mark.parametrize("said", ["output_format", "output_config"])
+def test_a_format_may_be_said_as_in_the_beta(said: str) -> None:
+    form = {"type": "json_schema", "schema": {"type": "array"}}
+    wanted = {"output_format": form} if said == "output_format" else {"output_config": {"format": form}}
+    assert anthropic.parse(asked(**wanted)).spec.schema == {"type": "array"}
+    assert anthropic.parse_count(asked(**wanted)).schema == {"type": "array"}
+
+
 def test_what_asks_for_nothing_is_accepted() -> None:
     harmless = {"thinking": {"type": "disabled"}, "service_tier": "auto", "container": None, "mcp_servers": []}
     assert anthropic.parse(asked(**harmless)).spec == anthropic.parse(asked()).spec
@@ -133,6 +142,10 @@ def test_what_asks_for_nothing_is_accepted() -> None:
         ({"thinking": {"type": "enabled", "budget_tokens": 1024}}, ["thinking"]),
         ({"mcp_servers": [{}]}, ["mcp_servers"]),
         ({"output_config": {"effort": "high"}}, ["output_config.effort"]),
+        ({"output_config": {"format": {"schema": {}}}}, ["output_config.format.type"]),
+        ({"output_config": {"format": {"type": "text"}}}, ["output_config.format.type"]),
+        ({"output_format": {"type": "json_schema"}}, ["output_format.schema"]),
+        ({"output_format": FORMAT, "output_config": {"format": FORMAT}}, ["output_format"]),
         ({"stop_sequences": ["a"] * 5}, ["stop_sequences"]),
         ({"stop_sequences": [""]}, ["stop_sequences"]),
         ({"tools": [{"type": "web_search_20250305", "name": "w"}]}, ["tools[0].type"]),

@@ -101,6 +101,19 @@ def test_a_body_that_is_no_json_is_refused_in_a_sentence(body: bytes, says: str)
         codec.parse_json(body)
 
 
+@pytest.mark.parametrize(("open_", "close"), [("[", "]"), ('{"a":', "}"), ('[{"a":', "}]")])
+def test_a_body_may_be_so_deep(open_: str, close: str) -> None:
+    times = codec.DEEPEST // len(close)
+    deep = f"{open_ * times}1{close * times}"
+    assert codec.dump_json(codec.parse_text(deep)) == deep
+    with pytest.raises(InvalidRequest, match=f"at most {codec.DEEPEST} objects"):
+        codec.parse_text(f"[{deep}]")
+
+
+def test_a_body_may_be_as_wide_as_it_likes() -> None:
+    assert len(codec.parse_text(f"[{','.join(['[{}]'] * 1000)}]")) == 1000
+
+
 def test_an_answer_of_a_newer_peer_may_hold_more() -> None:
     assert codec.from_dict(Placement, {"pool": "a", "rack": 3}, lenient=True) == Placement(pool="a")
 

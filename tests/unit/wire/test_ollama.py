@@ -106,6 +106,18 @@ def test_calls_and_what_they_gave_find_each_other() -> None:
     assert first.tool_call_id != second.tool_call_id
 
 
+def test_what_a_tool_gave_finds_the_call_of_that_tool() -> None:
+    calls = [{"function": {"name": name, "arguments": {}}} for name in ("weather", "time", "weather")]
+    told = [{"role": "tool", "tool_name": name, "content": name} for name in ("time", "weather", "weather", "tide")]
+    made = ollama.parse_chat(chat(messages=[USER, {"role": "assistant", "tool_calls": calls}, *told])).spec
+    assert made is not None
+    _, called, *results = made.messages or ()
+    weather, time, again = (call.id for call in called.tool_calls)
+    assert [(each.name, each.tool_call_id) for each in results] == [
+        ("time", time), ("weather", weather), ("weather", again), ("tide", None),
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("given", "schema"), [("json", {"type": "object"}), ({"type": "array"}, {"type": "array"}), ("", None)]
 )
@@ -122,6 +134,13 @@ def test_a_prompt_is_what_a_user_says_unless_it_is_raw() -> None:
     assert raw is not None
     assert said.messages == (Message(role=Role.SYSTEM, content="Be brief."), Message(role=Role.USER, content="hi"))
     assert (raw.prompt, raw.messages) == ("hi", None)
+
+
+@pytest.mark.parametrize("stop", ["Observation:", ["Observation:"]])
+def test_one_text_may_end_an_answer(stop: Any) -> None:
+    made = ollama.parse_chat(chat(options={"stop": stop})).spec
+    assert made is not None
+    assert made.stop == ("Observation:",)
 
 
 @pytest.mark.parametrize(
@@ -146,6 +165,7 @@ def test_keep_alive(keep_alive: Any, leave: bool) -> None:
         ({"options": {"num_predict": 0}}, ["options.num_predict"]),
         ({"options": {"stop": ["a"] * 5}}, ["options.stop"]),
         ({"options": {"stop": [""]}}, ["options.stop"]),
+        ({"options": {"stop": "x" * 257}}, ["options.stop"]),
         ({"options": 3}, ["options"]),
         ({"messages": [{"role": "user", "content": "x", "images": ["AA=="]}]}, ["messages[0].images"]),
         ({"messages": [{"role": "king"}]}, ["messages[0].role"]),
@@ -170,17 +190,28 @@ def test_texts_to_embed() -> None:
     assert (one.work, one.inputs, two.inputs, older.inputs) == (Work.EMBED, ("a",), ("a", "b"), ("a",))
 
 
-@pytest.mark.parametrize("wrong", [{"input": []}, {"input": [3]}, {"input": ""}, {}, {"input": "a", "dimensions": 3}])
+@pytest.mark.parametrize("wrong", [{"input": []}, {"input": [3]}, {"input": ""}, {}])
 def test_what_cannot_be_embedded_is_refused_by_name(wrong: dict[str, Any]) -> None:
-    assert wrong_fields({"model": "tiny", **wrong}, ollama.parse_embed) == [
-        "dimensions" if "dimensions" in wrong else "input"
-    ]
+    assert wrong_fields({"model": "tiny", **wrong}, ollama.parse_embed) == ["input"]
+
+
+@pytest.mark.parametrize(("wrong", "field"), [({"dimensions": -1}, "dimensions"), ({"keep_alive": [3]}, "keep_alive")])
+def test_how_to_embed_is_refused_by_name(wrong: dict[str, Any], field: str) -> None:
+    assert wrong_fields({"model": "tiny", "input": "a", **wrong}, ollama.parse_embed) == [field]
+
+
+def test_a_model_may_leave_after_it_has_embedded() -> None:
+    assert ollama.parse_embed({"model": "tiny", "input": "a", "keep_alive": "0s"}).leave
+    assert ollama.parse_embedding({"model": "tiny", "prompt": "a", "keep_alive": 0}).leave
+    assert not ollama.parse_embed({"model": "tiny", "input": "a", "keep_alive": "5m"}).leave
 
 
 def test_names_of_models() -> None:
     assert [ollama.name_of(each) for each in ("tiny", "tiny:latest", "hf.co/a/b", "file:/m.gguf")] == [
         "tiny", "tiny", "hf:a/b", "file:/m.gguf",
     ]  # fmt: skip
+    assert ollama.name_of("hf.co/a/b:q4_k_m") == "hf:a/b:Q4_K_M"
+    assert ollama.name_of("https://huggingface.co/a/b:b-Q4_K_M.gguf") == "hf:a/b::file=b-Q4_K_M.gguf"
     assert ollama.parse_name({"name": "tiny"}) == "tiny"
     assert wrong_fields({}, ollama.parse_name) == ["model"]
 
@@ -231,9 +262,18 @@ def test_likelihoods_are_told() -> None:
 def test_vectors_come_in_the_order_of_their_texts() -> None:
     data = [base64.b64encode(struct.pack("<2f", n, 0.5)).decode() for n in range(2)]
     told = [Vector(index=1, data=data[1], tokens=1), Vector(index=0, data=data[0], tokens=1), ended()]
-    assert ollama.vectors(told)[0] == [[0.0, 0.5], [1.0, 0.5]]
+    wanted = ollama.parse_embed({"model": "tiny", "input": ["a", "b"], "dimensions": 0})
+    assert wanted.vectors(told)[0] == [[0.0, 0.5], [1.0, 0.5]]
     with pytest.raises(WorkerLost):
-        ollama.vectors(told[:1])
+        wanted.vectors(told[:1])
+
+
+def test_vectors_are_cut_to_so_many_dimensions_and_made_one_long_again() -> None:
+    told = [Vector(index=0, data=base64.b64encode(struct.pack("<3f", 3, 4, 12)).decode(), tokens=1), ended()]
+    (found,), _ = ollama.parse_embed({"model": "tiny", "input": "a", "dimensions": 2}).vectors(told)
+    assert found == pytest.approx([0.6, 0.8])
+    with pytest.raises(InvalidRequest, match="dimensions: is 4, the vectors of this model have 3"):
+        ollama.parse_embed({"model": "tiny", "input": "a", "dimensions": 4}).vectors(told)
 
 
 def test_models_are_what_the_official_client_reads() -> None:

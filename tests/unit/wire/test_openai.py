@@ -341,3 +341,18 @@ def test_the_model_list_is_what_the_official_client_reads() -> None:
 def test_whom_a_client_speaks_for_is_a_session(user: str | None, session: str | None) -> None:
     found = openai.parse_chat(chat(user=user)).session
     assert found == session or (session == "user-" and found is not None and JOB_ID.fullmatch(found))
+
+
+def test_what_keeps_prompts_together_is_a_session_before_the_user_is() -> None:
+    assert openai.parse_chat(chat(user="ann", prompt_cache_key="thread-7")).session == "thread-7"
+
+
+def test_who_speaks_is_told_to_the_model() -> None:
+    messages = [{"role": "system", "content": "x", "name": "boss"}, {"role": "user", "content": "y", "name": "ann"}]
+    made = openai.parse_chat(chat(messages=messages)).generation["messages"]
+    assert [message.name for message in made] == ["boss", "ann"]
+
+
+def test_of_many_wrong_fields_a_hundred_are_named() -> None:
+    parts = [{"type": "image_url"}] * 5000
+    assert len(wrong_fields(chat(messages=[{"role": "user", "content": parts}]))) == 100

@@ -97,8 +97,8 @@ def test_tool_choices_are_read(choice: Any, read: Any) -> None:
     [
         ({"tools": [{"type": "custom", "custom": {"name": "x"}}]}, "tools[0]"),
         ({"tools": [{"type": "function"}]}, "tools[0].function"),
-        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].name"),
-        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].name"),
+        ({"tools": [{"type": "function", "function": {"name": "a b"}}]}, "tools[0].function.name"),
+        ({"tools": [{"type": "function", "function": {}}]}, "tools[0].function.name"),
         ({"tools": {}}, "tools"),
         ({"tools": [TOOL, TOOL]}, "tools"),
         ({"tools": [TOOL], "tool_choice": {"type": "function", "function": {"name": "other"}}}, "tool_choice"),
@@ -107,7 +107,10 @@ def test_tool_choices_are_read(choice: Any, read: Any) -> None:
         ({"response_format": {"type": "xml"}}, "response_format.type"),
         ({"response_format": {"type": "json_schema"}}, "response_format.json_schema.schema"),
         ({"response_format": {"type": "json_schema", "json_schema": {}}}, "response_format.json_schema.schema"),
-        ({"response_format": "json"}, "response_format.type"),
+        ({"response_format": "json"}, "response_format"),
+        ({"response_format": "json_schema"}, "response_format"),
+        ({"response_format": {"json_schema": {"schema": {"type": "object"}}}}, "response_format.type"),
+        ({"response_format": {}}, "response_format.type"),
     ],
 )  # fmt: skip
 def test_wrong_tools_and_formats_are_refused_by_name(extra: Any, field: str) -> None:

@@ -100,6 +100,11 @@ def test_all_that_shapes_the_answer_is_taken_over() -> None:
     assert (spec.parallel_tool_calls, spec.schema, spec.logprobs) == (False, schema, 2)
 
 
+@pytest.mark.parametrize("stop", ["Observation:", ["Observation:"]])
+def test_one_text_may_end_an_answer(stop: Any) -> None:
+    assert responses.parse(asked(stop=stop)).spec().stop == ("Observation:",)
+
+
 def test_json_without_a_schema_is_any_object() -> None:
     assert responses.parse(asked(text={"format": {"type": "json_object"}})).spec().schema == {"type": "object"}
 
@@ -128,6 +133,9 @@ def test_what_asks_for_nothing_is_accepted(harmless: dict[str, Any]) -> None:
         ({"include": ["file_search_call.results"]}, "include"),
         ({"text": {"verbosity": "low"}}, "text.verbosity"),
         ({"text": {"format": {"type": "xml"}}}, "text.format.type"),
+        ({"text": {"format": {"schema": {"type": "object"}}}}, "text.format.type"),
+        ({"text": {"format": {"type": "json_schema", "name": "it"}}}, "text.format.schema"),
+        ({"text": {"format": "json_object"}}, "text.format"),
         ({"tools": [{"type": "web_search"}]}, "tools[0].type"),
         ({"tools": [{"type": "function", "name": "no good"}]}, "tools[0].name"),
         ({"tool_choice": "required"}, "tool_choice"),
@@ -147,6 +155,7 @@ def test_what_asks_for_nothing_is_accepted(harmless: dict[str, Any]) -> None:
         ({"temperature": 3}, "temperature"),
         ({"max_output_tokens": 0}, "max_output_tokens"),
         ({"stop": ["a"] * 5}, "stop"),
+        ({"stop": "x" * 257}, "stop"),
     ],
 )
 def test_what_cannot_be_done_is_refused_by_name(wrong: dict[str, Any], field: str) -> None:

@@ -1,0 +1,34 @@
+"""One model, however it is spelt."""
+
+import pytest
+
+from rbee.orchestrator_core.names import Names, quantised
+from rbee.pool_core.catalog import BUILT_IN
+from rbee.wire.catalog import ModelEntry
+
+QWEN = "hf:Qwen/Qwen2.5-0.5B-Instruct-GGUF"
+NAMES = Names(ModelEntry(id=each.id, reference=each.reference, aliases=each.aliases) for each in BUILT_IN)
+
+
+@pytest.mark.parametrize("name", ["qwen", f"{QWEN}::file=qwen2.5-0.5b-instruct-q4_k_m.gguf", f"{QWEN}:Q4_K_M"])
+def test_the_catalogs_model_is_found_by_each_spelling(name: str) -> None:
+    assert (NAMES.canonical(name), NAMES.known(name)) == ("qwen", True)
+
+
+@pytest.mark.parametrize("name", [QWEN, f"{QWEN}:Q8_0", "hf:a/b:Q4_K_M"])
+def test_what_is_not_in_the_catalog_stands_for_itself(name: str) -> None:
+    assert (NAMES.canonical(name), NAMES.known(name)) == (name, False)
+
+
+@pytest.mark.parametrize(
+    ("reference", "name"),
+    [
+        ("hf:a/b@main::file=q/b.Q5_K_S-00001-of-00003.gguf", "hf:a/b:Q5_K_S"),
+        ("hf:a/b::file=b-IQ4_XS.gguf", "hf:a/b:IQ4_XS"),
+        ("hf:a/b", None),
+        ("file:/m/b-Q8_0.gguf", None),
+        ("smollm2", None),
+    ],
+)
+def test_how_a_file_is_quantised(reference: str, name: str | None) -> None:
+    assert quantised(reference) == name
