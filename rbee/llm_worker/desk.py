@@ -85,11 +85,12 @@ class Desk:
     def close(self) -> None:
         """Let the thread go home, and end all that is here."""
         with self._changed:
-            self._over = self._over or ShuttingDown("this worker is on its way out", hint="send it to another worker")
             told: list[tuple[Work, list[JobEvent]]] = [(work, [never_started(work.prompt)]) for work in self._waiting]
             self._waiting.clear()
             for work in self.running:
                 work.cancelled = True
+            # Last: the thread looks at it without the lock, and then ends what is cancelled and nothing else.
+            self._over = self._over or ShuttingDown("this worker is on its way out", hint="send it to another worker")
             self._interrupt()
             self._changed.notify_all()
         self._send(told)
@@ -129,6 +130,9 @@ class Desk:
             errand()
         except Exception as error:  # noqa: BLE001  (whoever sent it wants to know)
             done.set_exception(error)
+        except BaseException as error:
+            done.set_exception(error)
+            raise
         else:
             done.set_result(None)
         return None

@@ -67,7 +67,8 @@ class Embedding:
     def _take_work(self) -> None:
         while (work := self._desk.next(room=bool(self._free), able=self._able)) is not None:
             activity = self._free.popleft()
-            activity.busy, activity.progress_s = True, self._clock()
+            activity.progress_s = self._clock()
+            activity.busy = True  # not sooner: whoever looks for a standstill would see one
             self._turns.append(_Place(work=work, activity=activity))
             seed = work.prompt.seed
             work.news.append(Started(id=work.job, worker=self._worker, model=self._name, seed=seed))

@@ -76,7 +76,10 @@ class Generating:
         """Say whether there is something to do for anybody; note who waits for a reader."""
         busy = self._slots.busy
         for slot in busy:
-            slot.activity.paused = slot.answer is not None and slot.answer.work.held
+            held = slot.answer is not None and slot.answer.work.held
+            if slot.activity.paused and not held:
+                slot.activity.progress_s = self._clock()  # it stood still for its reader, not by itself
+            slot.activity.paused = held
         return any(not slot.activity.paused or (slot.answer and slot.answer.work.cancelled) for slot in busy)
 
     def _seat(self, work: Work) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from rbee import log
@@ -22,6 +23,9 @@ KEPT_S = 300.0
 KEPT = 64
 KEPT_BYTES = 32 << 20
 """How many ended generations are kept for who comes back, for how long, and how much memory of theirs together."""
+
+_TRIALS = 2
+"""Requests with a schema or tools that are made ready at once: it may take seconds, and the others are not to wait."""
 
 _NEVER_BEGAN = End(tokens_in=0, tokens_out=0, stop_reason=StopReason.CANCELLED, decode_ms=0.0, ttft_ms=0.0)
 _FAILED = Failure.of(RbeeError("the worker failed inside"))
@@ -43,6 +47,7 @@ class Sessions:
     _all: dict[str, Session] = field(default_factory=dict)
     _tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
     _quiet: asyncio.Event = field(default_factory=asyncio.Event)
+    _shaping: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(_TRIALS, "shape"))
 
     @property
     def live(self) -> int:
@@ -126,9 +131,10 @@ class Sessions:
     async def _run(self, session: Session, request: InferenceRequest) -> None:
         try:
             await self.loading.wait()
-            prompt = await asyncio.to_thread(self.engine.prepare, request)
+            loop = asyncio.get_running_loop()
+            prompt = await loop.run_in_executor(self._preparing(request), self.engine.prepare, request)
             self.metrics.tokens_in.inc(prompt.tokens_in)
-            ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            ended: asyncio.Future[None] = loop.create_future()
 
             def tell(events: Sequence[JobEvent]) -> None:
                 session.extend(events)
@@ -139,6 +145,10 @@ class Sessions:
             await ended
         except RbeeError as error:
             session.extend([Failure.of(error)])
+
+    def _preparing(self, request: InferenceRequest) -> ThreadPoolExecutor | None:
+        """Return the threads that make ``request`` ready; None for those of all. To try a schema may take seconds."""
+        return self._shaping if request.schema is not None or request.tools else None
 
     def _ended(self, session: Session, task: asyncio.Task[None]) -> None:
         error = None if task.cancelled() else task.exception()

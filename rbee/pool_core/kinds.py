@@ -67,7 +67,7 @@ def _why_not(model: ModelFile, backend: Backend) -> str:
         return f"its heads have {_uneven(model)} values, expected a multiple of {_Q8_BLOCK}"
     if model.architecture == "grok":
         return "grok cannot use flash attention, which q8_0 needs"
-    if not flash.has_flash(model, backend):
+    if model.key_length and not flash.has_flash(model, backend):
         lengths = f"heads of {model.key_length} and {model.value_length} values"
         return f"{backend} has no flash attention, which q8_0 needs, for {lengths}"
     return ""

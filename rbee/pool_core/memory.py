@@ -20,8 +20,12 @@ from rbee.wire.workers import Backend, Kv
 MIB = 1 << 20
 
 COMPUTE_LIMIT_BYTES = 384 * MIB
-INTERPRETER_LIMIT_BYTES = 192 * MIB
-"""What a worker may take beyond weights and cache before its limit ends it: also with 64 requests of 1 MiB each."""
+INTERPRETER_LIMIT_BYTES = 320 * MIB
+"""What a worker may take beyond weights and cache before its limit ends it: also with 64 requests of 1 MiB each, and
+while a schema is tried, which may take 128 MiB (llm_worker/guidance/bounded.py)."""
+
+SHAPE_LIMIT_BYTES = 33 * MIB
+"""What an answer's schema may take, of each slot, at most (llm_worker/guidance/matcher.py). Hardly any does."""
 
 INTERPRETER_BYTES = 80 * MIB
 WORK_BYTES = 6 * MIB  # threads, work buffers and what the allocator keeps, of a context on the CPU
@@ -82,7 +86,7 @@ def limit_bytes(model: ModelFile, load: Load) -> int:
     """Return a worker's memory limit on the host, unless one is asked for."""
     compute = max(COMPUTE_LIMIT_BYTES, compute_bytes(model, load))
     beside = adapters_bytes(load) + cache_bytes(model, load) + compute + _slots_bytes(model, load)
-    return model.size_bytes + beside + INTERPRETER_LIMIT_BYTES
+    return model.size_bytes + beside + INTERPRETER_LIMIT_BYTES + load.slots * SHAPE_LIMIT_BYTES
 
 
 def host_bytes(model: ModelFile, load: Load) -> int:

@@ -1,8 +1,10 @@
 """The process in which a grammar is tried: it ends, by itself or by the kernel, whatever the grammar is."""
 
+import contextlib
 import resource
 import sys
 import threading
+from pathlib import Path
 
 from rbee.llm_worker.guidance.matcher import matcher_of, tokenizer_of
 from rbee.llm_worker.schema import GrammarRefused
@@ -13,10 +15,13 @@ SECONDS = 2
 REFUSED = 3
 """How it exits where the grammar is refused, with the reason on its standard output."""
 
+BYTES = 128 << 20
+"""Of memory, which a worker's limit has room for. The largest schema that is let in takes a third."""
+
 _BOUNDS = (
-    (resource.RLIMIT_CPU, SECONDS),
-    (resource.RLIMIT_DATA, 256 << 20),  # the largest takes a fifth
-    (resource.RLIMIT_CORE, 0),  # what overflows its stack is nobody's to look at: it has people's text
+    (resource.RLIMIT_CPU, SECONDS, SECONDS + 1),  # by SIGXCPU, not by SIGKILL: that is a lack of memory's
+    (resource.RLIMIT_DATA, BYTES, BYTES),
+    (resource.RLIMIT_CORE, 0, 0),  # what overflows its stack is nobody's to look at: it has people's text
 )
 _STACK_BYTES = 1 << 20
 """Less than any thread of the worker has: what overflows there overflows here first."""
@@ -28,10 +33,11 @@ _BYTES = [*(bytes([value]) for value in range(_END)), b"<end>"]
 def run() -> None:
     """Try the grammar on standard input."""
     grammar = sys.stdin.buffer.read().decode()
-    for limit, wanted in _BOUNDS:
+    _go_first()
+    for limit, *wanted in _BOUNDS:
         _, hard = resource.getrlimit(limit)
-        most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
-        resource.setrlimit(limit, (most, most))
+        soft, most = (each if hard == resource.RLIM_INFINITY else min(each, hard) for each in wanted)
+        resource.setrlimit(limit, (soft, most))
     threading.stack_size(_STACK_BYTES)
     said: list[str] = []
     thread = threading.Thread(target=_try, args=(grammar, said))
@@ -40,6 +46,12 @@ def run() -> None:
     if said != [""]:
         sys.stdout.buffer.write(("".join(said) or "llguidance fails with it").encode())
         raise SystemExit(REFUSED)
+
+
+def _go_first() -> None:
+    """Let the kernel end this one, and not the worker, where memory runs out."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("1000", encoding="ascii")
 
 
 def _try(grammar: str, said: list[str]) -> None:

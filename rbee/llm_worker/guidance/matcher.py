@@ -12,11 +12,11 @@ _HEAD = '%llguidance {"no_forcing": true}\n'
 
 _LIMITS = LLParserLimits(
     step_lexer_fuel=100_000,
-    max_lexer_states=100_000,
+    max_lexer_states=25_000,
     verbose_errors=False,
 )
 """What one token may cost the thread that computes for all. With 150,000 tokens in the vocabulary, on one core of a
-server, a step that runs out of fuel takes 10 ms, and an answer's states at most 130 MB. What people write needs a fifth
+server, a step that runs out of fuel takes 10 ms, and an answer's states at most 33 MB. What people write needs a fifth
 of the fuel: patterns of Unicode's classes take 2 ms, formats 1 ms, 256 optional properties 0.4 ms, at most.
 
 Verbose errors repeat what the model has said.

@@ -6,12 +6,12 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from rbee.errors import ShuttingDown
+from rbee.errors import RbeeError, ShuttingDown
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.ports import Interrupted
 from rbee.wire.events import End, JobEvent, StopReason, last
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
-from tests.unit.llm_worker.fakes import FakeModel, engine_on
+from tests.unit.llm_worker.fakes import FakeModel, Panic, engine_on
 
 Make = Callable[..., ModelEngine]
 
@@ -53,6 +53,20 @@ async def test_what_fails_between_steps_fails_who_wanted_it_and_nobody_else(engi
     with pytest.raises(OSError, match="on fire"):
         await asyncio.to_thread(engine._desk.between_steps, errand)
     assert text(await run(engine))
+
+
+async def test_what_ends_the_thread_between_steps_is_told_to_who_wanted_it() -> None:
+    engine = loaded(FakeModel())
+    died: list[RbeeError] = []
+    engine.watch(died.append)
+
+    def errand() -> None:
+        raise Panic("inside")
+
+    with pytest.raises(Panic):
+        await asyncio.wait_for(asyncio.to_thread(engine._desk.between_steps, errand), 10)
+    await until(lambda: len(died) == 1)
+    engine.close()
 
 
 async def test_who_wants_something_between_steps_does_not_wait_for_a_thread_that_goes_home() -> None:

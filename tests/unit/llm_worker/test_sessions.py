@@ -2,12 +2,15 @@
 
 import asyncio
 import contextlib
+import dataclasses
+import threading
 from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
 from rbee.llm_worker import sessions as limits
+from rbee.llm_worker.engine import Prompt
 from rbee.llm_worker.loading import Loading
 from rbee.llm_worker.metrics import WorkerMetrics
 from rbee.llm_worker.sessions import Sessions
@@ -83,11 +86,12 @@ async def test_one_that_fails_inside_ends_and_nobody_reads_in_the_log_what_was_a
     assert "hello" not in said
 
 
-async def told(sessions: Sessions, job: str, *, returns: bool = True, **wanted: Any) -> None:
-    """Let ``job`` end."""
+async def told(sessions: Sessions, job: str, *, returns: bool = True, quiet: bool = True, **wanted: Any) -> None:
+    """Let ``job`` end, and with ``quiet`` all others."""
     session = sessions.open(request(job, **wanted), returns=returns)
     assert isinstance([event async for _, event in session.read()][-1], End)
-    await sessions.quiet()
+    if quiet:
+        await sessions.quiet()
 
 
 async def test_likelihoods_count_among_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -104,3 +108,24 @@ async def test_one_that_nobody_comes_back_to_is_forgotten_at_its_end() -> None:
         await told(sessions, "a", returns=False, max_tokens=2)
         await told(sessions, "b", max_tokens=2)
         assert set(sessions._all) == {"b"}
+
+
+async def test_who_asks_without_a_schema_does_not_wait_for_those_of_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with opened() as sessions:
+        prepare, go_on, tried = sessions.engine.prepare, threading.Event(), []
+
+        def slowly(asked: InferenceRequest) -> Prompt:
+            if asked.schema is not None:
+                tried.append(asked.id)
+                go_on.wait(20)
+            return prepare(dataclasses.replace(asked, schema=None))
+
+        monkeypatch.setattr(sessions.engine, "prepare", slowly)
+        shaped = [sessions.open(request(f"s{n}", schema={"const": n}, max_tokens=2)) for n in range(30)]
+        await told(sessions, "plain", quiet=False, max_tokens=2)
+        for session in shaped[10:]:
+            sessions.cancel(session.job)
+            assert [type(event) async for _, event in session.read()] == [End]  # and nothing is begun for it any more
+        go_on.set()
+        await sessions.quiet()
+        assert sorted(tried) == sorted(f"s{n}" for n in range(10))

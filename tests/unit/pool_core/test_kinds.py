@@ -53,6 +53,7 @@ def test_a_cache_that_llama_would_refuse_is_refused_before() -> None:
 
 
 def test_a_cache_for_which_a_gpu_would_leave_the_work_to_the_cpu_is_refused_there() -> None:
+    kinds.require_kv(Kv.Q8_0, dataclasses.replace(BASE, key_length=0, value_length=0), Backend.CUDA)  # it is tried
     odd = dataclasses.replace(BASE, key_length=160, value_length=160)
     kinds.require_kv(Kv.Q8_0, odd, Backend.CPU)
     with pytest.raises(InvalidRequest, match="cuda has no flash attention, which q8_0 needs, for heads of 160 and 160"):

@@ -47,7 +47,7 @@ def test_what_was_measured_on_a_cpu_is_predicted(ctx: int, slots: int, kv: Kv, r
     (20 MiB)."""
     resident, how = resident_mib * MIB, load(ctx=ctx, slots=slots, kv=kv)
     assert resident + 20 * MIB < memory.host_bytes(SMOLLM2, how) < resident * 1.3
-    assert resident * 1.2 < memory.limit_bytes(SMOLLM2, how) < resident * 4
+    assert resident * 1.2 < memory.limit_bytes(SMOLLM2, how) < resident * 5
 
 
 def test_a_context_is_made_of_whole_cells() -> None:

@@ -1,5 +1,6 @@
 """What a schema may cost: the limits it is read by, the trial, and what an answer may take as it goes on."""
 
+import signal
 import subprocess
 import time
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from llguidance import LLParserLimits
 
+from rbee.adapters import process
 from rbee.errors import InvalidRequest, NoCapacity, RbeeError, Timeout
 from rbee.llm_worker.guidance import matcher, trial
 from rbee.llm_worker.guidance.bounded import SECONDS
@@ -120,6 +122,27 @@ def test_where_nothing_can_be_tried_that_is_told_and_can_be_tried_again(
     with pytest.raises(raised) as caught:
         shape({"const": raised.__name__})
     assert caught.value.retriable
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+def test_a_trial_that_somebody_else_ended_is_not_the_schemas_fault(
+    ended_by: signal.Signals, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(process, "apart", lambda *_, **__: (-ended_by, ""))
+    with pytest.raises(NoCapacity, match=f"ended by signal {int(ended_by)}"):
+        shape({"const": ended_by.name})
+    monkeypatch.undo()
+    assert shape({"const": ended_by.name}).constraint is not None
+
+
+def test_what_was_refused_is_not_tried_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    refused = {"allOf": [{"type": "string", "pattern": "a("}]}
+    with pytest.raises(InvalidRequest) as first:
+        shape(refused)
+    monkeypatch.setattr(subprocess, "run", _failing(AssertionError("tried again")))
+    with pytest.raises(InvalidRequest) as second:
+        shape(refused)
+    assert first.value.message == second.value.message
 
 
 def _failing(error: BaseException) -> Any:
