@@ -1,5 +1,6 @@
 """The official client, pointed at the queen, sees what it would see anywhere."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
@@ -51,6 +52,29 @@ def test_a_streamed_chat_says_the_same(client: openai.OpenAI) -> None:
     assert [c.choices[0].finish_reason for c in chunks if c.choices and c.choices[0].finish_reason] == ["length"]
     assert chunks[-1].usage is not None
     assert len(chunks) > 3
+
+
+def test_json_by_a_schema_is_tried_and_held_to_within_the_workers_sandbox(shared: Lab, client: openai.OpenAI) -> None:
+    wanted: dict[str, Any] = {"type": "object", "properties": {"legs": {"enum": [2, 4]}}, "required": ["legs"]}
+    wanted["additionalProperties"] = False
+    for_ever = {"allOf": [{"type": "integer", "multipleOf": step} for step in (397, 389, 383)]}
+
+    def asked(schema: dict[str, Any]) -> str | None:
+        answer = client.chat.completions.create(
+            model="smollm2",
+            messages=[{"role": "user", "content": "How many legs has a llama?"}],
+            temperature=0,
+            response_format={"type": "json_schema", "json_schema": {"name": "legs", "schema": schema}},
+        )
+        return answer.choices[0].message.content
+
+    assert json.loads(asked(wanted) or "")["legs"] in (2, 4)
+    (worker,) = [each for each in shared.hive_json("worker", "list") if each["model"] == "smollm2"]
+    with pytest.raises(openai.BadRequestError, match="it takes more than 2 s, too much memory"):
+        asked(for_ever)
+    assert json.loads(asked(wanted) or "")["legs"] in (2, 4)
+    (after,) = [each for each in shared.hive_json("worker", "list") if each["model"] == "smollm2"]
+    assert (after["pid"], after["restarts"]) == (worker["pid"], 0)
 
 
 def test_completions(client: openai.OpenAI) -> None:
