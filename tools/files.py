@@ -51,10 +51,10 @@ def forget(layout: Layout) -> None:
     """Remove what is left of conversations that workers kept, after a crash say: nobody would do it later."""
     for cache in layout.caches:
         for left in layout.real(cache).glob("rbee-worker-*"):
-            if left.is_symlink():
-                left.unlink()
-            else:
+            if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left)
+            else:
+                left.unlink()
 
 
 def _remove_empty(folder: Path) -> None:

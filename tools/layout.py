@@ -65,8 +65,14 @@ def user(home: Path) -> Layout:
         config=home / ".config" / "rbee" / "rbee.toml",
         units_from=CHECKOUT / "units" / "user",
         units=share / "systemd" / "user",
-        caches=(Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache"),),
+        caches=_caches(home),
     )
+
+
+def _caches(home: Path) -> tuple[Path, ...]:
+    """Return where a user's manager may have made them: it was started with another environment than ours, perhaps."""
+    named = Path(os.environ.get("XDG_CACHE_HOME", ""))
+    return (home / ".cache", *([named] if named.is_absolute() else []))
 
 
 def private(directory: Path) -> Layout:

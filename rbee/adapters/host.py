@@ -8,6 +8,7 @@ import time
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
+from rbee.pool_core import disk
 from rbee.pool_core.ports import Resident
 from rbee.wire.pools import HostResources
 
@@ -45,13 +46,17 @@ class HostProbe:
         self._slices, self._cache_dir = slices, cache_dir
 
     async def room_to_keep(self) -> int:
-        return await asyncio.to_thread(lambda: shutil.disk_usage(_existing(self._cache_dir)).free)
+        return await asyncio.to_thread(self._room_to_keep)
 
     async def resources(self) -> HostResources:
         return await asyncio.to_thread(self._resources)
 
     async def resident(self, pids: Collection[int]) -> Mapping[int, Resident]:
         return await asyncio.to_thread(self._resident, pids)
+
+    def _room_to_keep(self) -> int:
+        there = shutil.disk_usage(_existing(self._cache_dir))
+        return max(0, there.free - disk.spare_bytes(there.total))
 
     def _resident(self, pids: Collection[int]) -> dict[int, Resident]:
         found = {}

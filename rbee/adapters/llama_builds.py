@@ -93,7 +93,10 @@ def _may_open(node: Path, kind: _Kind, mode: Mode) -> bool:
     """
     if mode is Mode.USER:
         return os.access(node, os.R_OK | os.W_OK)
-    found = node.stat()
+    try:
+        found = node.stat()
+    except OSError:  # it is gone since we saw it: a driver is being reloaded
+        return False
     of_all, of_group = found.st_mode & 0o006 == 0o006, found.st_mode & 0o060 == 0o060
     return of_all or (of_group and _group(found.st_gid) in sandbox.groups(kind.name))
 

@@ -15,13 +15,10 @@ from typing import BinaryIO
 
 from rbee import log
 from rbee.llm_worker.ports import Context
+from rbee.pool_core import disk
 
 LEAST_TOKENS = 32
 """What is shorter is read again as quickly."""
-
-SPARE_BYTES = 1 << 30
-SPARE_SHARE = 20
-"""What is left of a disk to everybody else: a twentieth of it, and no more than that many bytes."""
 
 _NOTE = "slots.json"
 
@@ -32,6 +29,9 @@ class Keeper:
     Args:
         kind: what has to be the same for what is saved to mean anything: files, context, types.
     """
+
+    takes_s = 0.0
+    """How long a slow disk may take over what is being saved."""
 
     def __init__(self, folder: Path, kind: Sequence[str]) -> None:
         self._folder = folder
@@ -45,6 +45,7 @@ class Keeper:
         """
         began_s = time.monotonic()
         saved: list[int] = []
+        self.takes_s = sum(context.state_bytes(slot) for slot, _ in known) / disk.SLOW_BYTES_PER_S
         try:
             saved += (slot for slot, tokens in known if self._save(context, slot, tokens))
             if saved:
@@ -94,9 +95,9 @@ class Keeper:
                 file.unlink(missing_ok=True)
 
     def _has_room(self, size: int) -> bool:
-        disk = os.statvfs(self._folder)
-        spare = min(SPARE_BYTES, disk.f_blocks * disk.f_frsize // SPARE_SHARE)
-        return disk.f_bavail * disk.f_frsize >= size + spare
+        there = os.statvfs(self._folder)
+        spare = disk.spare_bytes(there.f_blocks * there.f_frsize)
+        return there.f_bavail * there.f_frsize >= size + spare
 
     def _file(self, slot: int) -> Path:
         return self._folder / f"slot-{slot}.bin"

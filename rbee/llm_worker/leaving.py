@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -35,16 +36,21 @@ class OwnNotifier(Notifier):
             Notifier.stopping(self, status)
 
     @contextlib.asynccontextmanager
-    async def beating(self) -> AsyncIterator[None]:
-        """Keep the watchdog fed within this; the server, which does so else, is gone."""
-        beats = asyncio.create_task(self._beat())
+    async def beating(self, limit_s: Callable[[], float]) -> AsyncIterator[None]:
+        """Keep the watchdog fed within this; the server, which does so else, is gone.
+
+        Args:
+            limit_s: for how long; it may become longer. Who hangs after that is killed, and the next one can start.
+        """
+        beats = asyncio.create_task(self._beat(limit_s))
         try:
             yield
         finally:
             beats.cancel()
 
-    async def _beat(self) -> None:
-        while True:
+    async def _beat(self, limit_s: Callable[[], float]) -> None:
+        began_s = time.monotonic()
+        while time.monotonic() - began_s < limit_s():
             self.watchdog()
             await asyncio.sleep((self.watchdog_s or _UNWATCHED_S) / BEATS_PER_WATCHDOG)
 

@@ -32,6 +32,9 @@ CONNECTIONS = 1000
 DRAIN_S, GRACE_S = 25.0, 4.0
 """On SIGTERM: for what runs to end by itself, then for its last bytes to be read; together below TimeoutStopSec."""
 
+LEAVE_S = 60.0
+"""For all that comes after the last connection, but for what a slow disk takes to keep what is known."""
+
 ANSWER_S = 3600.0
 
 
@@ -47,9 +50,9 @@ def run(options: Options, environ: Mapping[str, str]) -> int:
             "no secret was handed over, expected the credential 'secret'", hint="rbee-hive worker spawn starts workers"
         )
     notifier = OwnNotifier.from_environ(environ)
-    app = make_app(
-        options, secret, engine=make_engine(options, keeper=keeper_of(options, environ)), watchdog_s=notifier.watchdog_s
-    )
+    keeper = keeper_of(options, environ)
+    app = make_app(options, secret, engine=make_engine(options, keeper=keeper), watchdog_s=notifier.watchdog_s)
+    app.ctx.keeper = keeper
     app.ctx.notifier = notifier = dataclasses.replace(notifier, leaving=lambda: app.ctx.leaving)
     worker: WorkerService = app.ctx.worker
     serve(
@@ -127,7 +130,8 @@ def make_app(options: Options, secret: tuple[str, ...], *, engine: Engine, watch
         clock=time.monotonic,
         stop=lambda: _stop(app),
     )
-    app.ctx.worker, app.ctx.leaving, app.ctx.farewells = worker, False, set()
+    app.ctx.worker, app.ctx.keeper, app.ctx.farewells = worker, None, set()
+    app.ctx.stopping = app.ctx.leaving = False  # for whatever reason; on our own account
     app.ctx.notifier = OwnNotifier(None)
     callers = app.ctx.callers = Callers()
     callers.watch(app)
@@ -141,7 +145,9 @@ def make_app(options: Options, secret: tuple[str, ...], *, engine: Engine, watch
 
 def _stop(app: App) -> None:
     """Go on our own account. A request that comes in the same moment is still served, however long it takes."""
-    app.ctx.leaving = True
+    if app.ctx.stopping:  # a server that is told so twice breaks off what it does to end
+        return
+    app.ctx.stopping = app.ctx.leaving = True
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = ANSWER_S
     app.stop(terminate=False)
 
@@ -153,6 +159,7 @@ async def _starting(app: App) -> None:
 async def _stopping(app: App) -> None:
     """SIGTERM: nothing new, and a while for what runs. On our own account: no hurry, and still open for all."""
     worker: WorkerService = app.ctx.worker
+    app.ctx.stopping = True
     if not app.ctx.leaving:
         await worker.finish(DRAIN_S)
         return
@@ -169,10 +176,11 @@ def _meanwhile(app: App, work: Coroutine[Any, Any, None], name: str) -> None:
 
 async def _stopped(app: App) -> None:
     worker: WorkerService = app.ctx.worker
-    await worker.finish(DRAIN_S)
-    for task in app.ctx.farewells:
-        task.cancel()
-    async with app.ctx.notifier.beating():
+    keeper: Keeper | None = app.ctx.keeper
+    async with app.ctx.notifier.beating(lambda: LEAVE_S + (keeper.takes_s if keeper is not None else 0.0)):
+        await worker.finish(DRAIN_S)
+        for task in app.ctx.farewells:
+            task.cancel()
         await worker.keep()
-    await worker.close()
+        await worker.close()
     log.debug("worker.closed")

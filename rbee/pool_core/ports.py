@@ -184,7 +184,7 @@ class HostProbe(Protocol):
         """Return what each process has; those that are gone, or not for our eyes, are left out."""
 
     async def room_to_keep(self) -> int:
-        """Return the bytes that are free where workers keep conversations while they sleep."""
+        """Return the bytes that workers may take where they keep conversations while they sleep."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
 from rbee.errors import Conflict, InsufficientDisk, ModelNotFound, NotFound, RbeeError, ShuttingDown, WorkerLost
-from rbee.pool_core import failure, held, inventory, ledger, lifecycle, names, placement, unit
+from rbee.pool_core import disk, failure, held, inventory, ledger, lifecycle, names, placement, unit
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
     Checkout,
@@ -30,7 +30,6 @@ from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
 from rbee.wire.workers import Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
 
 ASLEEP_S = 15.0
-SLOW_DISK_BYTES_PER_S = 100e6
 """How long a worker may take to fall asleep: so long, and what its disk takes if it keeps conversations."""
 
 
@@ -203,7 +202,7 @@ class PoolService:
         """Return how long a worker may take to write down what it keeps."""
         plan = unit.plan_from_argv(facts.argv)
         model = await self._models.find(parts_of(plan.model)[0]) if plan.keep else None
-        return placement.kept_bytes(plan, model) / SLOW_DISK_BYTES_PER_S if model else 0.0
+        return placement.kept_bytes(plan, model) / disk.SLOW_BYTES_PER_S if model else 0.0
 
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
         found = await self._units.logs(names.check(worker), lines)

@@ -77,6 +77,6 @@ def _oom(who: str, ended: WorkerExit, details: Mapping[str, Any]) -> WorkerOom:
     peak_text = "" if peak is None else f", peak {peak} bytes"
     return WorkerOom(
         f"{who} reached {limit_text} and was killed{peak_text}",
-        hint="spawn it with more: rbee-hive worker spawn … --memory <bytes>, or with a smaller --ctx",
+        hint="spawn it anew with more --memory than that, or with less --ctx or --slots",
         details={**details, "limit_bytes": limit, "peak_bytes": peak},
     )

@@ -28,3 +28,17 @@ def test_of_the_system_links_are_removed_and_not_followed(tmp_path: Path) -> Non
     assert [path.name for path in cache.iterdir()] == ["private"]
     assert list((cache / "private").iterdir()) == []
     assert strange.is_dir()
+
+
+def test_a_users_manager_may_have_had_another_cache_than_we_and_what_is_no_folder_goes_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for cache in (tmp_path / ".cache", tmp_path / "named"):
+        cache.mkdir()
+        (cache / "rbee-worker-file").touch()
+        (cache / "rbee-worker-x").mkdir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "named"))
+    files.forget(layout.user(tmp_path))
+    assert not [*tmp_path.glob("*/rbee-*")]
+    monkeypatch.setenv("XDG_CACHE_HOME", "named")
+    assert layout.user(tmp_path).caches == (tmp_path / ".cache",)

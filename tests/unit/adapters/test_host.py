@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -55,3 +56,10 @@ async def test_no_limit_is_no_limit(root: Path) -> None:
     (root / "sys/fs/cgroup/memory.max").write_text("max\n")
     (root / "sys/fs/cgroup/memory.current").write_text("1\n")
     assert (await HostProbe(root, root).resources()).memory_total_bytes == 16000 * 1024
+
+
+async def test_of_the_room_to_keep_the_same_is_spared_as_when_it_is_written(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("shutil.disk_usage", lambda _: SimpleNamespace(total=20 << 20, free=3 << 20))
+    assert await HostProbe(root, root, cache_dir=root).room_to_keep() == 2 << 20

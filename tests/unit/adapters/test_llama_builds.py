@@ -164,3 +164,10 @@ def test_a_refused_spawn_says_the_same_sentence(lib: Path, root: Path) -> None:
     assert refused.value.hint == "ask for one of: cpu"
     old = GpuInventory(reason="the NVIDIA driver is not loaded")
     assert inventory.why_not(Backend.CUDA, old) == "the NVIDIA driver is not loaded"
+
+
+def test_a_device_that_vanishes_while_we_look_may_not_be_opened(lib: Path, root: Path) -> None:
+    (lib / "libggml-vulkan.so").touch()
+    (root / "dev/dri").mkdir(parents=True, exist_ok=True)
+    (root / "dev/dri/renderD128").symlink_to("gone")
+    assert "may not be opened" in problems(lib, root)["vulkan"]

@@ -1,5 +1,6 @@
 """A conversation goes on after a sleep without being read again; and only where what was kept means anything."""
 
+import asyncio
 import os
 import resource
 from collections.abc import Callable
@@ -9,10 +10,11 @@ from types import SimpleNamespace
 import pytest
 
 from rbee.llm_worker.argv import Options
-from rbee.llm_worker.keeping import SPARE_BYTES, Keeper
+from rbee.llm_worker.keeping import Keeper
 from rbee.llm_worker.leaving import OwnNotifier
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.worker import make_engine
+from rbee.pool_core.disk import SPARE_BYTES
 from tests.unit.llm_worker.asking import end, run, text, until
 from tests.unit.llm_worker.conftest import Serve, Worker, options
 
@@ -216,5 +218,19 @@ async def test_the_watchdog_is_fed_while_a_slow_disk_is_written_to() -> None:
         def watchdog(self) -> None:
             beats.append(True)
 
-    async with Counting(None, watchdog_s=0.01).beating():
+    async with Counting(None, watchdog_s=0.01).beating(lambda: 60.0):
         await until(lambda: len(beats) > 2)
+
+
+async def test_a_disk_that_hangs_keeps_no_worker_for_ever() -> None:
+    beats: list[bool] = []
+
+    class Counting(OwnNotifier):
+        def watchdog(self) -> None:
+            beats.append(True)
+
+    async with Counting(None, watchdog_s=0.01).beating(lambda: 0.05):
+        await asyncio.sleep(0.2)
+        heard = len(beats)
+        await asyncio.sleep(0.1)
+    assert len(beats) == heard > 2

@@ -249,6 +249,19 @@ async def test_a_thread_that_dies_takes_the_process_along_and_says_nobodys_words
     assert b"what somebody asked" not in said
 
 
+async def test_a_thread_that_dies_on_the_way_out_ends_it_in_the_same_good_order(unit: Unit, tiny: Path) -> None:
+    async with unit.started(tiny, "--idle=1", program=[sys.executable, "-c", BROKEN]) as process:
+        await unit.hears("READY=1")
+        reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await says(process, "worker.idle")
+        await post(writer, {"max_tokens": 5})
+        assert b"worker_lost" in await asyncio.wait_for(reader.read(), 30)
+        writer.close()
+        _, said = await asyncio.wait_for(process.communicate(), 30)
+    assert process.returncode == os.EX_SOFTWARE
+    assert b"Traceback" not in said
+
+
 async def test_without_a_secret_it_does_not_start(unit: Unit, tiny: Path) -> None:
     del unit.environ["CREDENTIALS_DIRECTORY"]
     async with unit.started(tiny) as process:
