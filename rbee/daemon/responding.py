@@ -1,7 +1,6 @@
 """An answer of Responses, whole or as a stream; the queen and each worker give it."""
 
 import contextlib
-import itertools
 from collections.abc import AsyncGenerator, AsyncIterator
 from typing import cast
 
@@ -10,6 +9,7 @@ from sanic.response import HTTPResponse
 
 from rbee.daemon import sse
 from rbee.daemon.app import reply
+from rbee.errors import RbeeError
 from rbee.wire import responses
 from rbee.wire.events import JobEvent
 from rbee.wire.sse import Frame
@@ -31,12 +31,23 @@ async def respond(
 
 
 async def _frames(told: AsyncIterator[JobEvent], answer: responses.Answer, after: int) -> AsyncIterator[Frame]:
-    numbers = itertools.count()
-    async with _closing(told) as happened:
-        async for event in happened:
-            for frame in answer.frames(event):
-                if next(numbers) > after:
-                    yield frame
+    """Yield the events of the stream that come after number ``after``; a failure is one of those, and has a number.
+
+    Where nothing of the answer was told there is no stream yet, and the failure is raised.
+    """
+    number = -1
+    try:
+        async with _closing(told) as happened:
+            async for event in happened:
+                for frame in answer.frames(event):
+                    number += 1
+                    if number > after:
+                        yield frame
+    except RbeeError as error:
+        if after < 0 or number < 0:
+            raise
+        if number + 1 > after:
+            yield answer.failed(error)
 
 
 def _closing(told: AsyncIterator[JobEvent]) -> "contextlib.aclosing[AsyncGenerator[JobEvent, None]]":

@@ -7,7 +7,11 @@ from dataclasses import replace
 from rbee.wire.catalog import ModelEntry, ModelFile
 from rbee.wire.mixes import PLUS, is_mix
 
-_HUB_FILE = re.compile(r"(?P<repo>hf:[^:@]+)(?:@[^:]+)?::file=.*[.-](?P<how>[A-Za-z]\w*)(?:-\d{5}-of-\d{5})?\.gguf")
+_HUB_FILE = re.compile(
+    r"(?P<repo>hf:[^:@]+)(?:@[^:]+)?::file=(?!.*(?i:mmproj))"  # what sees for a model is not the model
+    r".*[.-](?<!\b(?i:UD)-)(?P<how>(?:(?i:UD)-)?[A-Za-z]\w*)"  # UD-Q4_K_XL is not Q4_K_XL
+    r"(?:-\d{5}-of-\d{5})?\.gguf"
+)
 
 
 class Names:
@@ -60,6 +64,10 @@ def _table(entries: Sequence[ModelEntry]) -> Mapping[str, str]:
     for entry in entries:
         for spelling in (entry.id, entry.reference, *entry.aliases):
             table.setdefault(spelling, entry.id)
+    claimed: dict[str, set[str]] = {}
     for entry in entries:
-        table.setdefault(quantised(entry.reference) or entry.id, entry.id)
+        claimed.setdefault(quantised(entry.reference) or entry.id, set()).add(table[entry.reference])
+    for spelling, ids in claimed.items():
+        if len(ids) == 1:  # else it might mean either
+            table.setdefault(spelling, *ids)
     return table

@@ -6,6 +6,7 @@ A prompt is cut into blocks; the hash of each covers all before it, so two promp
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from hashlib import blake2b
+from typing import TypeAlias
 
 from rbee.orchestrator_core.prompts import text_of
 from rbee.orchestrator_core.view import Key
@@ -29,15 +30,23 @@ def blocks_of(spec: JobSpec) -> tuple[bytes, ...]:
     return tuple(found)
 
 
+Session: TypeAlias = tuple[str, str]
+"""Whose it is, and what it is called: two callers who call theirs the same share nothing."""
+
+
+def session_of(caller: str, spec: JobSpec) -> Session | None:
+    return None if spec.session is None else (caller, spec.session)
+
+
 class Warmth:
     """Keeps the last prompts of each worker, two for each of its slots, and the last worker of each session."""
 
     def __init__(self) -> None:
         self._read: dict[Key, OrderedDict[tuple[bytes, ...], None]] = {}
         self._first: dict[bytes, dict[Key, int]] = {}
-        self._sessions: OrderedDict[str, Key] = OrderedDict()
+        self._sessions: OrderedDict[Session, Key] = OrderedDict()
 
-    def note(self, key: Key, blocks: tuple[bytes, ...], *, slots: int, session: str | None = None) -> None:
+    def note(self, key: Key, blocks: tuple[bytes, ...], *, slots: int, session: Session | None = None) -> None:
         """Take down that ``key`` reads a prompt now."""
         if session is not None:
             self._sessions[session] = key
@@ -55,7 +64,7 @@ class Warmth:
         while len(prompts) > PROMPTS_PER_SLOT * slots:
             self._count(key, prompts.popitem(last=False)[0], -1)
 
-    def match(self, blocks: Sequence[bytes], session: str | None = None) -> Mapping[Key, int]:
+    def match(self, blocks: Sequence[bytes], session: Session | None = None) -> Mapping[Key, int]:
         """Return how many bytes of such a prompt's beginning each worker has read; others have read none."""
         found: dict[Key, int] = {}
         for key in self._first.get(blocks[0], ()) if blocks else ():

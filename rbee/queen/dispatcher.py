@@ -17,7 +17,7 @@ from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.rooms import Place, place_text
 from rbee.orchestrator_core.scheduling import Decision, Evict, Refuse, Run, Spawn, Wait, decide
 from rbee.orchestrator_core.view import Claim, Key, View
-from rbee.orchestrator_core.warmth import blocks_of
+from rbee.orchestrator_core.warmth import blocks_of, session_of
 from rbee.queen.clock import Clock
 from rbee.queen.deadlines import Deadlines
 from rbee.queen.errands import Errands
@@ -128,14 +128,14 @@ class Dispatcher:
             claims=claims,
         )
 
-    def decide(self, spec: JobSpec, view: View, context_tokens: int = 0) -> Decision:
+    def decide(self, spec: JobSpec, caller: str, view: View, context_tokens: int = 0) -> Decision:
         """Return what would be done with a job of that kind now."""
-        warm = self._errands.warmth.match(blocks_of(spec), spec.session)
+        warm = self._errands.warmth.match(blocks_of(spec), session_of(caller, spec))
         return decide(spec, view, warm=warm, context_tokens=context_tokens)
 
-    def record_of(self, spec: JobSpec, decision: Run, view: View) -> Mapping[str, Any]:
+    def record_of(self, spec: JobSpec, caller: str, decision: Run, view: View) -> Mapping[str, Any]:
         """Return what is kept of the decision about a new job that does not wait."""
-        warm = self._errands.warmth.match(blocks_of(spec), spec.session)
+        warm = self._errands.warmth.match(blocks_of(spec), session_of(caller, spec))
         return _run_record(spec, decision, view, warm, 1)
 
     def predict_ms(self, job: Job, view: View | None = None) -> int | None:
@@ -167,7 +167,7 @@ class Dispatcher:
     def considering(self, job: Job) -> Sequence[Mapping[str, Any]]:
         """Return what is said of a job that waits: what it waited for, and who is considered for it now."""
         view = self.view()
-        warm = self._errands.warmth.match(job.blocks, job.spec.session)
+        warm = self._errands.warmth.match(job.blocks, job.session)
         waited = [{"decision": "wait", "sentence": each["reason"], **each} for each in self.reasons.waited(job)]
         now = {"at_ms": job.at_ms(), "decision": "consider", "sentence": f"waits: {self.reasons.of(job)}"}
         now |= {"policy": note} if (note := self.policy.note(job.id)) else {}
@@ -217,7 +217,7 @@ class Dispatcher:
         view, passed = self._view(claims), set[str]()
         for entry in self._jobs.queue.heads(passed):
             job = self._jobs.live[entry.job]
-            warm = self._errands.warmth.match(job.blocks, job.spec.session)
+            warm = self._errands.warmth.match(job.blocks, job.session)
             waited_s = view.now_s - job.arrived_s
             builtin = decide(job.spec, view, warm=warm, context_tokens=job.context_tokens, waited_s=waited_s)
             asked = partial(self._told_to_policy, job)

@@ -88,7 +88,7 @@ class Entrance:
             fresh_id: what to call it when ``spec`` has no id; made by ``new_id``, so that nobody has used it.
 
         Raises:
-            Conflict: the id is taken by another job. InvalidRequest: its schemas are too large. QueueFull,
+            Conflict: the id is taken by another job. InvalidRequest: it is too long, or its schemas are. QueueFull,
             DeadlineUnmet, ModelNotFound, ContextTooLong, …: not accepted.
         """
         return asyncio.create_task(self._submit(Newcomer(spec.id or fresh_id or new_id(), spec, asker)), name="submit")
@@ -113,7 +113,7 @@ class Entrance:
 
     async def _enter(self, newcomer: Newcomer) -> tuple[Stored, Job | None]:
         spec, caller = newcomer.spec, newcomer.asker.caller
-        tokens, decision, view = await self._decided(spec)
+        tokens, decision, view = await self._decided(newcomer)
         # From here to where it has a slot, or is among those that come, nothing is awaited: whoever is next counts it.
         outlook = self._dispatcher.outlook(spec, caller, list(self._coming.values()), view)
         at_once = outlook.at_once and isinstance(decision, Run) and not decision.wakes
@@ -139,7 +139,7 @@ class Entrance:
         key, job = (run.pool, run.worker), None
         client = self._ahead.ask(newcomer, key)
         try:
-            record = self._dispatcher.record_of(newcomer.spec, run, view)
+            record = self._dispatcher.record_of(newcomer.spec, newcomer.asker.caller, run, view)
             given = Given(pool=run.pool, worker=run.worker, record=record)
             arrival = Arrival.of(newcomer, self._clock, _AT_ONCE, tokens)
             with self._errands.slots.kept_for(newcomer, key):
@@ -182,18 +182,19 @@ class Entrance:
             self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
             raise
 
-    async def _decided(self, spec: JobSpec) -> tuple[int, Decision, View]:
+    async def _decided(self, newcomer: Newcomer) -> tuple[int, Decision, View]:
         """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""
+        spec, caller = newcomer.spec, newcomer.asker.caller
         view = self._dispatcher.view()
         fit = unfit(spec, view) is None
         tokens = await prompt_tokens(spec, view, self._pools) if fit else 0  # else nobody need read it
         view = self._dispatcher.view() if tokens else view
-        decision = self._dispatcher.decide(spec, view, tokens)
+        decision = self._dispatcher.decide(spec, caller, view, tokens)
         if isinstance(decision, Refuse):
             # A model that was imported a moment ago is in no snapshot yet: nobody is refused on old news.
             await self._pools.refresh()
             view = self._dispatcher.view()
-            decision = self._dispatcher.decide(spec, view, tokens)
+            decision = self._dispatcher.decide(spec, caller, view, tokens)
         if isinstance(decision, Refuse):
             raise decision.error
         return tokens, decision, view

@@ -88,7 +88,7 @@ class Errands:
         """Take ``job`` out of the queue, and remember what its worker will have read."""
         self._jobs.queue.serve(job.id)
         status = self._pools.status(pool, worker)
-        self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.spec.session)
+        self.warmth.note((pool, worker), job.blocks, slots=status.slots if status else 1, session=job.session)
 
     def remaining_ms(self, workers: Collection[Key], rates: Rates, model: str) -> list[float]:
         """Return how long each job at ``workers`` probably goes on."""

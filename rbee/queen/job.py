@@ -15,7 +15,7 @@ from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.prompts import prompt_bytes
 from rbee.orchestrator_core.queue import Waiting
 from rbee.orchestrator_core.rates import Size, size_of
-from rbee.orchestrator_core.warmth import blocks_of
+from rbee.orchestrator_core.warmth import Session, blocks_of, session_of
 from rbee.queen.clock import Clock
 from rbee.queen.feed import Feed, Page
 from rbee.queen.store import events, jobs
@@ -195,6 +195,10 @@ class Job:
     def blocks(self) -> tuple[bytes, ...]:
         """What its prompt begins with, to be found again at a worker that has read it."""
         return blocks_of(self.spec)
+
+    @property
+    def session(self) -> Session | None:
+        return session_of(self.caller, self.spec)
 
     def need(self, names: Names) -> Need:
         return need_of(self.spec, names, self.context_tokens)

@@ -110,6 +110,9 @@ class Queen:
         for each in kept:
             job = Job(self.store, self.clock, each)
             job.first_reason = reasons.get(job.seq, "")
+            if each.unreadable is not None:
+                self.dispatcher.aside(job.fail(each.unreadable), f"fail-{job.id}")
+                continue
             if job.state in (JobState.DISPATCHED, JobState.RUNNING):
                 self.errands.resume(job)
             else:
@@ -226,7 +229,17 @@ class Queen:
         )
 
     async def _pages(self, seq: int, after: int) -> AsyncIterator[Entry]:
+        """Yield from disk; of what was erased before it was asked for, what is left.
+
+        Raises:
+            NotFound: it was erased meanwhile.
+        """
+        begun, whole = False, True
         while page := await self.store.read(events.page, seq, after):
+            gap = page[-1].id - after != len(page)
+            if gap and begun and whole:
+                raise NotFound("what was said was erased while it was read", hint="ask again")
+            begun, whole = True, whole and not gap
             for entry in page:
                 yield entry
             after = page[-1].id

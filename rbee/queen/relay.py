@@ -190,12 +190,14 @@ class Relay:
 
 
 def _whole(batch: Numbered) -> tuple[Numbered, Numbered]:
-    """Split off pieces of a token whose last is still to come: it has the token.
+    """Split off pieces of the token ``i`` whose last is still to come: it has the token.
 
-    A worker that goes on without that token says all of them again.
+    A worker that goes on without that token says all of them again. An older one never says tokens: it is one behind.
     """
-    end = len(batch)
+    end, last = len(batch), batch[-1][1] if batch else None
     while end and isinstance(event := batch[end - 1][1], Token | Call) and not event.ids:
+        if not isinstance(last, Token | Call) or event.i != last.i:
+            break
         end -= 1
     return batch[:end], batch[end:]
 

@@ -20,7 +20,7 @@ from rbee.queen.store import retention
 from rbee.queen.store.events import Entry
 from rbee.queen.store.responses import Kept
 from rbee.wire import codec, responses
-from rbee.wire.events import Failure, JobEvent
+from rbee.wire.events import LAST, Failure, JobEvent
 from rbee.wire.jobs import JobState, Message
 
 _GONE_ON_FROM = ("completed", "incomplete")
@@ -46,7 +46,8 @@ async def get_response(request: Request, response: str) -> HTTPResponse | None:
     if after is None:
         return reply(_answer(kept, entries).body())
     queen: Queen = request.app.ctx.queen
-    again = _each(entries) if kept.stored.status.state.finished else queen.entries(kept.stored, 0)
+    ended = bool(entries) and entries[-1].kind in LAST  # its state was read later, and may be
+    again = _each(entries) if ended else queen.entries(kept.stored, 0)
     return await respond(request, asking.going_well(again, response), _begun(kept), stream=True, after=after)
 
 

@@ -35,8 +35,9 @@ async def submit_job(request: Request) -> HTTPResponse | None:
     if not wants_stream(request):
         return reply(await service(request).submit_job(spec), 202)
     queen: Queen = request.app.ctx.queen
-    entries = await streams.attached(queen, spec, asker(request), last_event_id(request))
-    await sse.stream(request, streams.frames(entries))
+    after = last_event_id(request)
+    entries = await streams.attached(queen, spec, asker(request), after)
+    await sse.stream(request, streams.frames(entries, after))
     return None
 
 
@@ -50,8 +51,8 @@ async def get_job(request: Request, job: str) -> HTTPResponse:
 
 async def job_events(request: Request, job: str) -> None:
     queen: Queen = request.app.ctx.queen
-    stored = await queen.find(job, asker(request))
-    await sse.stream(request, streams.frames(queen.entries(stored, last_event_id(request))))
+    stored, after = await queen.find(job, asker(request)), last_event_id(request)
+    await sse.stream(request, streams.frames(queen.entries(stored, after), after))
 
 
 async def cancel_job(request: Request, job: str) -> HTTPResponse:

@@ -14,6 +14,7 @@ from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Stored
 from rbee.wire import codec
 from rbee.wire.envelope import to_envelope
+from rbee.wire.events import Failure
 from rbee.wire.jobs import JobSpec
 from rbee.wire.sse import Frame
 from rbee.wire.workers import SpawnEvent
@@ -50,7 +51,25 @@ async def _withdrawn(queen: Queen, entering: "asyncio.Task[tuple[Stored, Job | N
             await queen.cancel(job)
 
 
-async def frames(entries: AsyncIterator[Entry]) -> AsyncIterator[Frame]:
+async def frames(entries: AsyncIterator[Entry], after: int = 0) -> AsyncIterator[Frame]:
+    """Yield events that follow ``after``; what goes wrong in telling them is an ``error`` with the id before it.
+
+    What passes cuts the line instead: whoever reads asks again.
+    """
+    told = str(after)
+
+    def failed(error: RbeeError) -> Frame:
+        if error.retriable:
+            raise error
+        return Frame(event="error", data=codec.dump_json(Failure.of(error)), id=told)
+
+    async with closing(failing_inside(_frames(entries), failed)) as stream:
+        async for frame in stream:
+            told = frame.id or told
+            yield frame
+
+
+async def _frames(entries: AsyncIterator[Entry]) -> AsyncIterator[Frame]:
     async with closing(entries) as stream:
         async for entry in stream:
             yield entry.frame()

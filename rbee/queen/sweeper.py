@@ -58,7 +58,9 @@ class Sweeper:
         await self._clock.keep(self._store)
         now, wall, keep = self._clock.now_ms(), self._clock.wall_ms(), self._jobs.still_read()
         text_before, jobs_before = now - int(self.retain_text_s * 1000), now - int(self.retain_jobs_s * 1000)
-        erased = await self._store.write(retention.erase_text, text_before, wall, keep)
+        erased = 0
+        while count := await self._store.write(retention.erase_text, text_before, wall, keep):
+            erased += count
         deleted = await self._store.write(retention.delete_finished, jobs_before)
         await self._store.write(retention.forget_workers, min(jobs_before, wall - int(self.retain_jobs_s * 1000)))
         if erased or deleted:

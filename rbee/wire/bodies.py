@@ -45,7 +45,7 @@ class Faults:
 
     def of_generation(self, made: Generation, names: Mapping[str, str]) -> None:
         """Add what a Generation says of itself, by the ``names`` that its fields have in this dialect."""
-        for name, what in made.problems():
+        for name, what in (*made.problems(), *made.excess()):
             self.add(names.get(name, name), what)
 
     def done(self) -> None:

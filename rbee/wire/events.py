@@ -174,6 +174,7 @@ KINDS: Mapping[str, type[JobEvent]] = {
 ERASED = "what was wrong was erased with the text of the job"
 PARTS = ("token", "call", "vector", "score")
 """Events that hold what was asked for; the others only tell how it goes."""
+LAST = ("end", "error")
 NAMES: Mapping[type[JobEvent], str] = {kind: word for word, kind in KINDS.items()}
 
 

@@ -106,10 +106,14 @@ class Generation:
             yield "stop", f"has {len(self.stop)} items, expected at most {MOST_STOPS}"
         if any(not word or _size(word) > 256 for word in self.stop):
             yield "stop", "expected strings of 1..256 bytes"
-        yield from self._problems_of_size()
 
-    def _problems_of_size(self) -> Iterator[tuple[str, str]]:
-        """What the model reads is limited, and so is all that this is computed from."""
+    def excess(self) -> Iterator[tuple[str, str]]:
+        """What the model reads is limited, and so is all that this is computed from.
+
+        Asked where a job comes in, and not of one that is here already: it was accepted by the limits of its day.
+        """
+        if self.work is not Work.GENERATE:
+            return
         said = sum(map(_size, self._texts()))
         shapes = sum(_size(codec.dump_json(each)) for each in (*self.tools, self.schema) if each)
         if said + shapes > MEBIBYTE:

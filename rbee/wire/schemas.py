@@ -1,4 +1,7 @@
-"""How large schemas may be. What it takes to be held to one is taken from everybody who is computed beside it."""
+"""How large what is asked may be, schemas above all.
+
+What it takes to be held to one is taken from everybody who is computed beside it.
+"""
 
 import math
 from collections.abc import Iterator, Mapping
@@ -25,11 +28,13 @@ _HINT = "say the same with less, or ask for it in parts; docs/openai.md has the 
 
 
 def refuse_excess(asked: Generation) -> None:
-    """Raise InvalidRequest for schemas that are larger than it is worth to look at."""
+    """Raise InvalidRequest for schemas, and for texts with them, that are larger than it is worth to look at."""
     problems = list(_problems(asked))
     if problems:
         error = codec.invalid(problems)
         raise InvalidRequest(error.message, hint=_HINT, details=error.details)
+    if too_long := list(asked.excess()):
+        raise codec.invalid(too_long)
 
 
 def _problems(asked: Generation) -> Iterator[codec.Problem]:
@@ -65,7 +70,7 @@ def _excess(schema: Any) -> Iterator[str]:
                 return
             step = value.get("multipleOf")
             if _units(step) > MOST_MULTIPLE:
-                yield f"has multipleOf {step}, expected at most {MOST_MULTIPLE} in units of its last digit"
+                yield f"has multipleOf {_shown(step)}, expected at most {MOST_MULTIPLE} in units of its last digit"
                 return
         if depth > MOST_NESTING:
             yield f"has more than {MOST_NESTING} objects and lists in each other"
@@ -81,8 +86,15 @@ def _excess(schema: Any) -> Iterator[str]:
 
 def _units(step: Any) -> Decimal:
     """Return a number in units of its last digit, 25 for 0.25; 0 for what is none."""
-    if not isinstance(step, int | float) or isinstance(step, bool) or not math.isfinite(step):
+    if not isinstance(step, int | float) or isinstance(step, bool):
+        return Decimal()
+    if isinstance(step, float) and not math.isfinite(step):
         return Decimal()
     exact = Decimal(repr(step)).normalize()
     exponent = exact.as_tuple().exponent
     return exact.scaleb(max(0, -exponent)) if isinstance(exponent, int) else exact
+
+
+def _shown(step: Any) -> str:
+    said = repr(step)
+    return said if len(said) <= 40 else f"{said[:37]}…"

@@ -7,6 +7,7 @@ from typing import Any
 
 import peewee
 
+from rbee.errors import InvalidRequest
 from rbee.orchestrator_core.jobs import may_follow
 from rbee.queen.store import events
 from rbee.queen.store.events import Entry
@@ -56,7 +57,7 @@ class Stored:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unfinished:
-    """A job to go on with after a restart."""
+    """A job to go on with after a restart; or, where what was asked cannot be read, to end with ``unreadable``."""
 
     seq: int
     spec: JobSpec
@@ -69,6 +70,7 @@ class Unfinished:
     parts: frozenset[int] = frozenset()
     losses: int = 0
     skew_ms: int = 0
+    unreadable: InvalidRequest | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,12 +187,34 @@ def unfinished() -> tuple[Unfinished, ...]:
     return tuple(_unfinished(row) for row in Job.select().where(Job.finished_ms.is_null()).order_by(Job.seq))
 
 
+def spec_of(row: Job) -> JobSpec:
+    """Return what was asked.
+
+    Raises:
+        InvalidRequest: another version of rbee wrote it, by rules of its own.
+    """
+    try:
+        data = json.loads(row.spec)
+    except ValueError as error:
+        raise InvalidRequest(f"what is kept of job {row.id} is not JSON: {error}") from None
+    return codec.from_dict(JobSpec, data, lenient=True)
+
+
+def readable_spec(row: Job) -> JobSpec | None:
+    """Return what was asked; None as far as this version can tell."""
+    try:
+        return spec_of(row)
+    except InvalidRequest:
+        return None
+
+
 def _unfinished(row: Job) -> Unfinished:
+    spec, unreadable = _read(row)
     mine = Event.job == row.seq
     this = mine & (Event.attempt == row.attempts)
     return Unfinished(
         seq=row.seq,
-        spec=codec.from_dict(JobSpec, json.loads(row.spec), lenient=True),
+        spec=spec,
         request_id=row.request_id,
         status=_status(row),
         last_event=Event.select(peewee.fn.MAX(Event.id)).where(mine).scalar() or 0,
@@ -200,7 +224,18 @@ def _unfinished(row: Job) -> Unfinished:
         parts=events.parts(row.seq),
         losses=max((each.get("losses", 0) for each in decisions(row.seq)), default=0),
         skew_ms=row.skew_ms,
+        unreadable=unreadable,
     )
+
+
+def _read(row: Job) -> tuple[JobSpec, InvalidRequest | None]:
+    """Return what was asked; or what stands for it, and why it cannot be read."""
+    try:
+        return spec_of(row), None
+    except InvalidRequest as error:
+        what = f"it was accepted by another version of rbee, and this one cannot read it: {error.message}"
+        unreadable = InvalidRequest(what, hint="submit it again", details=error.details)
+        return JobSpec(model=row.model, priority=Priority(row.priority)), unreadable
 
 
 def _status(row: Job) -> JobStatus:

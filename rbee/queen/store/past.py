@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 from rbee.orchestrator_core.prompts import characters_to_read
 from rbee.orchestrator_core.rates import REMEMBERED
+from rbee.queen.store.jobs import readable_spec
 from rbee.queen.store.models import Event, Job
 from rbee.wire import codec
 from rbee.wire.events import End
-from rbee.wire.jobs import JobSpec, JobState, Priority
+from rbee.wire.jobs import JobState, Priority
 
 LOOKED_AT = 2000
 """So many of the last jobs; older ones say little of how things are."""
@@ -19,7 +20,7 @@ LOOKED_AT = 2000
 class Worked:
     """A worker had a job, last at ``at_ms`` of steady time. ``end`` is how that ended, if by itself.
 
-    ``read`` is how many characters its texts had, where it only read; when they were erased its end says nothing.
+    ``read`` is how many characters its texts had, where it only read; when nobody can say its end says nothing.
     """
 
     pool: str
@@ -54,7 +55,7 @@ def first_reasons() -> dict[int, str]:
 def _worked(row: Job, end: str | None) -> Worked:
     ended = None if end is None else codec.from_dict(End, json.loads(end), lenient=True)
     silent = ended is not None and not ended.tokens_out
-    spec = codec.from_dict(JobSpec, json.loads(row.spec), lenient=True) if silent and row.spec else None
+    spec = readable_spec(row) if silent and row.spec else None
     return Worked(
         pool=row.pool,
         worker=row.worker,

@@ -7,7 +7,7 @@ from typing import Any
 
 from rbee.queen.store import events
 from rbee.queen.store.events import Entry
-from rbee.queen.store.jobs import Stored, find
+from rbee.queen.store.jobs import Stored, find, readable_spec
 from rbee.queen.store.models import Job, Response
 from rbee.wire import codec
 from rbee.wire.jobs import JobSpec
@@ -31,13 +31,13 @@ def keep(job: str, asked: Mapping[str, Any]) -> None:
 
 
 def kept(job: str) -> Kept | None:
-    """Return the answer ``job``; None where there is none, or its text was erased."""
+    """Return the answer ``job``; None where there is none, or its text was erased, or cannot be read."""
     row = Job.get_or_none(Job.id == job, Job.erased_ms.is_null())
     stored, answer = (None, None) if row is None else (find(job), Response.get_or_none(Response.job == row.seq))
     if row is None or stored is None or answer is None:
         return None
-    spec = codec.from_dict(JobSpec, json.loads(row.spec), lenient=True)
-    return Kept(stored=stored, spec=spec, asked=json.loads(answer.asked))
+    spec = readable_spec(row)
+    return None if spec is None else Kept(stored=stored, spec=spec, asked=json.loads(answer.asked))
 
 
 def told(job: str) -> tuple[Kept, Sequence[Entry]] | None:

@@ -6,22 +6,22 @@ from typing import Any
 
 from rbee.queen.store.models import Decision, Event, Job, Response, WorkerDecision
 from rbee.wire import codec, events
-from rbee.wire.events import PARTS
+from rbee.wire.events import LAST, PARTS
 
 finished = Job.finished_ms + Job.skew_ms
 
+AT_ONCE = 500
+"""So many jobs are erased by one write: nobody else writes meanwhile."""
+
 
 def erase_text(finished_before_ms: int, now_ms: int, keep: Collection[int] = ()) -> int:
-    """Erase prompts and outputs of jobs that finished before; return how many jobs.
+    """Erase prompts and outputs of jobs that finished before, ``AT_ONCE`` at most; return of how many.
 
     Args:
         keep: sequence numbers of jobs somebody is still reading.
     """
-    due = [
-        row.seq
-        for row in Job.select(Job.seq).where(finished <= finished_before_ms, Job.erased_ms.is_null())
-        if row.seq not in keep
-    ]
+    left = Job.select(Job.seq).where(finished <= finished_before_ms, Job.erased_ms.is_null()).order_by(Job.seq)
+    due = [row.seq for row in left.limit(AT_ONCE + len(keep)) if row.seq not in keep][:AT_ONCE]
     for seq in due:
         erase(seq, now_ms)
     return len(due)
@@ -32,7 +32,7 @@ def erase(seq: int, now_ms: int) -> None:
     Event.delete().where(Event.job == seq, Event.kind.in_(PARTS)).execute()
     Response.delete().where(Response.job == seq).execute()
     Job.update(spec="", erased_ms=now_ms).where(Job.seq == seq).execute()
-    for row in Event.select().where(Event.job == seq, Event.kind.in_(("end", "error"))):
+    for row in Event.select().where(Event.job == seq, Event.kind.in_(LAST)):
         told = json.loads(row.data)
         left = events.without_text(row.kind, told)
         if left != told:

@@ -3,7 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rbee.orchestrator_core.warmth import BLOCK_BYTES, BLOCKS, SESSION_BYTES, Warmth, blocks_of
+from rbee.orchestrator_core.warmth import BLOCK_BYTES, BLOCKS, SESSION_BYTES, Warmth, blocks_of, session_of
 from rbee.wire.jobs import JobSpec, Message, Role
 
 A, B = ("blep", "worker-cpu-0"), ("mac", "worker-cpu-0")
@@ -44,10 +44,18 @@ def test_another_model_shares_nothing_and_short_prompts_have_no_blocks() -> None
 def test_a_session_goes_where_it_was_last() -> None:
     warmth = Warmth()
     for key in (A, B):
-        warmth.note(key, (), slots=1, session="s")
-    assert warmth.match((), "s") == {B: SESSION_BYTES}
+        warmth.note(key, (), slots=1, session=("ann", "s"))
+    assert warmth.match((), ("ann", "s")) == {B: SESSION_BYTES}
     warmth.forget(B)
-    assert warmth.match((), "s") == {}
+    assert warmth.match((), ("ann", "s")) == {}
+
+
+def test_a_session_is_its_callers_own() -> None:
+    warmth, asked = Warmth(), prompt("hi", session="s")
+    warmth.note(A, (), slots=1, session=session_of("ann", asked))
+    warmth.note(B, (), slots=1, session=session_of("bob", asked))
+    assert warmth.match((), session_of("ann", asked)) == {A: SESSION_BYTES}
+    assert session_of("ann", prompt("hi")) is None
 
 
 def test_a_worker_remembers_two_prompts_for_each_slot() -> None:

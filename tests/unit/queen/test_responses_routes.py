@@ -13,7 +13,7 @@ import pytest
 from rbee.queen.newcomer import Asker
 from rbee.queen.store import events, responses, retention
 from rbee.queen.store.models import Response
-from rbee.wire.events import Call, End, StopReason, Token
+from rbee.wire.events import Call, End, Failure, StopReason, Token
 from rbee.wire.jobs import JobSpec, Message, Role
 from rbee.wire.tools import ToolCall
 from tests.fakes.worker_server import FakePool, FakeWorker
@@ -347,3 +347,31 @@ async def test_an_answer_is_found_after_the_queen_was_restarted(tmp_path: Path) 
             made = await ai.responses.create(model="tiny", input="hi", max_output_tokens=2)
         async with running(tmp_path / "queen.sqlite") as queen, client(queen) as ai:
             assert (await ai.responses.retrieve(made.id)).output_text == words(2)
+
+
+async def test_a_stream_that_ends_while_it_is_read_again_is_read_to_its_end(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told = responses.told
+
+    def before_its_end(job: str) -> Any:
+        kept, entries = told(job) or (None, ())
+        return kept, entries[:-1]
+
+    async with client(queen) as ai:
+        made = await ai.responses.create(model="tiny", input="hi", max_output_tokens=5)
+        monkeypatch.setattr(responses, "told", before_its_end)
+        again = [event async for event in await ai.responses.retrieve(made.id, stream=True)]
+    assert again[-1].type == "response.incomplete" and again[-1].response.output_text == words(5)
+
+
+async def test_a_failure_is_an_event_also_for_who_has_all_that_came_before_it(
+    queen: Running, worker: FakeWorker
+) -> None:
+    worker.script = [Token(i=0, t="a", ids=(1,)), Failure(code="internal", message="it broke")]
+    async with client(queen) as ai:
+        first = [event async for event in await ai.responses.create(model="tiny", input="hi", stream=True)]
+        name, last = first[0].response.id, first[-1].sequence_number  # type: ignore[union-attr]
+        rest = [event async for event in await ai.responses.retrieve(name, stream=True, starting_after=last - 1)]
+        assert [(event.type, event.sequence_number) for event in rest] == [("response.failed", last)]
+        assert [event async for event in await ai.responses.retrieve(name, stream=True, starting_after=last)] == []

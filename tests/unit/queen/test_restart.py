@@ -5,6 +5,7 @@ import contextlib
 import os
 import signal
 import socket
+import sqlite3
 import sys
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
@@ -15,7 +16,7 @@ import pytest
 from rbee.client.http import HttpClient
 from rbee.client.queen import QueenClient
 from rbee.errors import Conflict, PoolUnreachable, RbeeError
-from rbee.wire.events import JobEvent, Metrics, Started, Token
+from rbee.wire.events import Failure, JobEvent, Metrics, Started, Token
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import eventually, running, soon, text_of, words
@@ -144,6 +145,23 @@ async def test_accepted_jobs_wait_again_in_their_order(tmp_path: Path) -> None:
             async for _ in client.job_events(job):
                 pass
         assert [asked.id for asked in worker.requests] == accepted
+
+
+async def test_a_row_that_cannot_be_read_fails_that_job_and_not_the_queen(tmp_path: Path) -> None:
+    async with running(tmp_path / "q") as queen:
+        broken, fine = [(await queen.client.submit_job(spec(max_tokens=1))).id for _ in range(2)]
+    with sqlite3.connect(tmp_path / "q") as database:
+        database.execute("UPDATE job SET spec = json_set(spec, '$.top_k', 'many') WHERE id = ?", (broken,))
+    database.close()
+    async with (
+        FakeWorker().serve() as worker,
+        FakePool("blep", worker).serve() as pool,
+        running(tmp_path / "q") as queen,
+    ):
+        (_, told) = (await queen.ended(broken))[-1]
+        assert isinstance(told, Failure) and "another version of rbee" in told.message and "top_k" in told.message
+        await queen.hear(pool)
+        assert text_of(await queen.ended(fine)) == words(1)
 
 
 async def test_known_and_configured_pools_are_woken_at_start(tmp_path: Path) -> None:

@@ -15,9 +15,10 @@ from peewee import IntegrityError
 
 from rbee.errors import ConfigInvalid, InvalidRequest, ShuttingDown
 from rbee.orchestrator_core.registry import Claim
-from rbee.queen.store import events, jobs, pools, retention
+from rbee.queen.store import events, jobs, pools, responses, retention
 from rbee.queen.store.events import Entry
 from rbee.queen.store.jobs import Given, Move, NewJob, Stale
+from rbee.queen.store.migrations import MIGRATIONS
 from rbee.queen.store.models import execute
 from rbee.queen.store.postgres import Postgres
 from rbee.queen.store.store import Store
@@ -229,6 +230,37 @@ async def _end(store: Store, seq: int, kind: str, data: dict[str, Any], columns:
     moves.append(Move(state, {"finished_ms": 1200, **columns}))
     decision = {"decision": "fail", "sentence": f"failed: {data.get('message')}", "code": data.get("code")}
     await store.write(jobs.record, seq, [Entry(2, kind, json.dumps(data), 1)], moves, decision)
+
+
+async def test_what_was_erased_once_may_be_erased_again_and_is_not_kept_meanwhile(store: Store) -> None:
+    seq = (await store.write(jobs.submit, new(), QUEUED)).seq
+    await run_to_end(store, seq)
+    assert await store.write(retention.erase_text, 1300, 1300) == 1
+    before = await store.read(events.page, seq, 0)
+    await store.write(lambda: execute(*MIGRATIONS["m007_erase_again"]))
+    await store.write(responses.keep, "job-1", {})
+    assert await store.read(responses.told, "job-1") is None
+    assert await store.write(retention.erase_text, 1300, 1300) == 1
+    assert await store.read(events.page, seq, 0) == before
+
+
+async def test_many_are_erased_bit_by_bit(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "AT_ONCE", 2)
+    seqs = [(await store.write(jobs.submit, new(f"job-{n}"), QUEUED)).seq for n in range(4)]
+    for seq in seqs:
+        await run_to_end(store, seq)
+    counts = [await store.write(retention.erase_text, 1300, 1300, {seqs[0]}) for _ in range(3)]
+    assert counts == [2, 1, 0]
+
+
+async def test_a_row_that_cannot_be_read_is_told_from_those_that_can(store: Store) -> None:
+    await store.write(jobs.submit, new("job-1"), QUEUED)
+    await store.write(jobs.submit, new("job-2"), QUEUED)
+    spec = json.dumps({"model": "tiny", "prompt": "hello", "top_k": "many"})
+    await store.write(lambda: execute("UPDATE job SET spec = ? WHERE id = ?", spec, "job-1"))
+    broken, fine = await store.read(jobs.unfinished)
+    assert broken.unreadable is not None and "top_k" in broken.unreadable.message
+    assert (fine.unreadable, fine.spec.prompt) == (None, "hello")
 
 
 async def test_the_models_tokens_come_back_as_they_were(store: Store) -> None:
