@@ -1,11 +1,11 @@
 """A failure of a stream: the response itself while that has not begun, and after that a piece of it."""
 
-import contextlib
 import math
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from typing import TypeVar, cast
+from collections.abc import AsyncIterator, Callable
+from typing import TypeVar
 
+from rbee.daemon.closing import closing
 from rbee.errors import RbeeError
 
 T = TypeVar("T")
@@ -21,7 +21,7 @@ async def inside(
     """
     began_s, begun = time.monotonic(), False
     try:
-        async with contextlib.aclosing(cast(AsyncGenerator[T, None], pieces)) as stream:
+        async with closing(pieces) as stream:
             async for piece in stream:
                 yield piece
                 begun = True

@@ -1,12 +1,12 @@
 """An async iterator of objects as a response of one line of JSON for each."""
 
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator
-from typing import Any, cast
+from collections.abc import AsyncIterator
+from typing import Any
 
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
+from rbee.daemon.closing import closing
 from rbee.wire import codec
 
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
@@ -20,7 +20,7 @@ async def stream(request: Request, lines: AsyncIterator[Any]) -> None:
     goes on.
     """
     response: BaseHTTPResponse | None = None
-    async with contextlib.aclosing(cast(AsyncGenerator[Any, None], lines)) as told:
+    async with closing(lines) as told:
         async for line in told:
             response = response or await _begun(request)
             await response.send(f"{codec.dump_json(line)}\n")

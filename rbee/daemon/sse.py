@@ -1,14 +1,13 @@
 """An async iterator of frames as a response that knows when its reader is gone."""
 
 import asyncio
-import contextlib
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
-from typing import cast
+from collections.abc import AsyncIterator, Callable, Mapping
 
 from sanic import Request
 from sanic.response import BaseHTTPResponse
 
 from rbee.daemon import failures
+from rbee.daemon.closing import closing
 from rbee.errors import RbeeError
 from rbee.wire.sse import KEEP_ALIVE, Frame
 
@@ -30,7 +29,7 @@ async def stream(
     line = _Line(request, {**_HEADERS, **(headers or {})}, status)
     keeping = asyncio.create_task(line.keep_alive())
     try:
-        async with contextlib.aclosing(cast(AsyncGenerator[Frame, None], frames)) as told:
+        async with closing(frames) as told:
             async for frame in told:
                 await line.send(frame.encode())
         await line.end()

@@ -1,12 +1,12 @@
 """Several streams as one: read at once, and ended together."""
 
 import asyncio
-import contextlib
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from dataclasses import dataclass, field
-from typing import Generic, TypeVar, cast
+from typing import Generic, TypeVar
 
 from rbee import log
+from rbee.daemon.closing import closing
 from rbee.errors import RbeeError
 
 T = TypeVar("T")
@@ -32,7 +32,7 @@ async def together(streams: Sequence[AsyncIterator[T]]) -> AsyncGenerator[tuple[
         RbeeError: the first failure.
     """
     if len(streams) == 1:
-        async with _closing(streams[0]) as alone:
+        async with closing(streams[0]) as alone:
             async for item in alone:
                 yield 0, item
         return
@@ -83,7 +83,7 @@ class _Several(Generic[T]):
 
     async def _pump(self, place: int, stream: AsyncIterator[T]) -> None:
         try:
-            async with _closing(stream) as told:
+            async with closing(stream) as told:
                 async for item in told:
                     await self._rooms[place].acquire()
                     self._line.put_nowait((place, item))
@@ -93,7 +93,3 @@ class _Several(Generic[T]):
             if known is not error:
                 log.foreign("together.failed", error)
             self._line.put_nowait((place, _End(known)))
-
-
-def _closing(stream: AsyncIterator[T]) -> "contextlib.aclosing[AsyncGenerator[T, None]]":
-    return contextlib.aclosing(cast(AsyncGenerator[T, None], stream))

@@ -4,7 +4,7 @@ import contextlib
 import secrets
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 from urllib.parse import unquote
 
 from sanic import Request
@@ -12,6 +12,7 @@ from sanic.response import HTTPResponse
 
 from rbee.daemon import app as daemon
 from rbee.daemon import sse
+from rbee.daemon.closing import closing
 from rbee.daemon.responding import respond
 from rbee.daemon.together import together
 from rbee.errors import Conflict, InvalidRequest, ModelNotFound, NotFound
@@ -101,10 +102,8 @@ def _refuse_another(worker: WorkerService, model: str) -> None:
 
 def _refuse_half_characters(generations: Sequence[Mapping[str, Any]]) -> None:
     """Raise InvalidRequest for what no model can be told."""
-    try:
-        codec.dump_json(generations).encode()
-    except UnicodeEncodeError:
-        raise InvalidRequest("the request holds half a surrogate pair, which is no character") from None
+    if not codec.is_text(generations):
+        raise InvalidRequest(f"the request {codec.HALF}")
 
 
 @contextlib.contextmanager
@@ -131,7 +130,7 @@ async def _told(session: Session) -> AsyncGenerator[JobEvent, None]:
         RbeeError: the failure among them; Conflict when it was cancelled.
     """
     yield Queued(position=0)
-    async with contextlib.aclosing(cast(AsyncGenerator[tuple[int, JobEvent], None], session.read())) as numbered:
+    async with closing(session.read()) as numbered:
         async for _, event in numbered:
             if isinstance(event, Failure):
                 raise event.to_error()

@@ -6,9 +6,9 @@ from typing import Any
 
 from rbee import log
 from rbee.client.worker import WorkerClient
+from rbee.daemon.closing import closing
 from rbee.errors import RbeeError
 from rbee.orchestrator_core.view import Key
-from rbee.queen.closing import closing
 from rbee.queen.newcomer import Newcomer
 from rbee.queen.pools import Pools
 from rbee.queen.relay import request_of

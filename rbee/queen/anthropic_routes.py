@@ -1,31 +1,24 @@
 """Anthropic's Messages. A request is a job like any other, attached to its caller."""
 
 import secrets
-from collections.abc import AsyncIterator
 
 from sanic import Request
 from sanic.response import HTTPResponse
 
-from rbee.daemon import sse
 from rbee.daemon.app import App, limited, reply
-from rbee.queen import asking, streams
-from rbee.queen.closing import closing
+from rbee.daemon.closing import closing
+from rbee.daemon.responding import respond
+from rbee.queen import asking
 from rbee.queen.counting import count
 from rbee.queen.queen import Queen
 from rbee.wire import anthropic, codec
-from rbee.wire.events import End, JobEvent
-from rbee.wire.sse import Frame
+from rbee.wire.events import End
 
 
 async def messages(request: Request) -> HTTPResponse | None:
     wanted = anthropic.parse(codec.parse_json(request.body))
     answer = anthropic.Answer(id=f"msg_{secrets.token_hex(12)}", model=wanted.spec.model)
-    told = asking.ask(request, wanted.spec, job=answer.id)
-    if not wanted.stream:
-        async with closing(told) as happened:
-            return reply(answer.read([event async for event in happened]))
-    await sse.stream(request, streams.failing_inside(_frames(told, answer), anthropic.error_frame))
-    return None
+    return await respond(request, asking.ask(request, wanted.spec, job=answer.id), answer, stream=wanted.stream)
 
 
 async def count_tokens(request: Request) -> HTTPResponse:
@@ -49,10 +42,3 @@ ROUTES = (
 def add_routes(app: App) -> None:
     for method, path, handler in ROUTES:
         app.add_route(limited(handler.__name__, handler), path, methods=[method], name=handler.__name__)
-
-
-async def _frames(told: AsyncIterator[JobEvent], answer: anthropic.Answer) -> AsyncIterator[Frame]:
-    async with closing(told) as happened:
-        async for event in happened:
-            for frame in answer.frames(event):
-                yield frame

@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator, Sequence
 
 from sanic import Request
 
+from rbee.daemon.closing import closing
 from rbee.daemon.together import together
 from rbee.errors import Conflict, InvalidRequest, ShuttingDown
 from rbee.queen import streams
-from rbee.queen.closing import closing
 from rbee.queen.newcomer import Asker, new_id
 from rbee.queen.queen import Queen
 from rbee.queen.store.events import Entry
@@ -74,9 +74,7 @@ async def ask_all(request: Request, specs: Sequence[JobSpec], *, job: str = "") 
 
 def refuse_unreadable(spec: JobSpec) -> None:
     """Raise InvalidRequest for a spec that breaks a rule of its fields: the next queen reads it from disk by them."""
-    try:
-        plain = codec.plain(spec)
-        codec.dump_json(plain).encode()
-        codec.from_dict(JobSpec, plain)
-    except UnicodeEncodeError:
-        raise InvalidRequest("the request holds half a surrogate pair, which is no character") from None
+    plain = codec.plain(spec)
+    if not codec.is_text(plain):
+        raise InvalidRequest(f"the request {codec.HALF}")
+    codec.from_dict(JobSpec, plain)

@@ -267,8 +267,6 @@ class Errands:
             await self._again(job, error, pause_s)
         else:
             await job.fail(_with_count(job, error))
-        if job.state is JobState.CANCELLED:
-            log.event("job.ended", job=job.id, state=job.state.value, worker=job.worker)
 
     def _doubt(self, job: Job) -> None:
         if job.pool and job.worker:

@@ -265,6 +265,7 @@ class Job:
         columns = {"finished_ms": self.at_ms(), "stop_reason": StopReason.CANCELLED.value, "tokens_out": self.tokens}
         decision = self._end("cancel", "was cancelled" if self.told_start else "was cancelled before it started")
         await self.record([item(end)], [Move(JobState.CANCELLED, columns)], decision, patient=True)
+        log.event("job.ended", job=self.id, state=self.state.value, worker=self.worker)
 
     def _end(self, decision: str, sentence: str) -> dict[str, Any]:
         return {"decision": decision, "sentence": sentence, "waited": list(self.waited)}

@@ -11,9 +11,9 @@ from sanic.response import HTTPResponse
 from rbee import __version__, log
 from rbee.daemon import failures, ndjson
 from rbee.daemon.app import reply
+from rbee.daemon.closing import closing
 from rbee.errors import InvalidRequest, NotPermitted
 from rbee.orchestrator_core.homes import home_of
-from rbee.queen.closing import closing
 from rbee.queen.models import askable, file_of, files
 from rbee.queen.queen import Queen
 from rbee.queen.routes import service
@@ -36,7 +36,7 @@ async def ollama_version(_: Request) -> HTTPResponse:
 async def ollama_tags(request: Request) -> HTTPResponse:
     """List what can be asked for."""
     queen: Queen = request.app.ctx.queen
-    await service(request).list_models()  # asks the pools, where none has spoken yet
+    await queen.pools.spoken()
     return reply(ollama.tags(sorted(askable(queen.jobs.names, queen.pools.view()).items())))
 
 
@@ -59,7 +59,7 @@ async def ollama_ps(request: Request) -> HTTPResponse:
 async def ollama_show(request: Request) -> HTTPResponse:
     queen: Queen = request.app.ctx.queen
     called = ollama.parse_name(codec.parse_json(request.body))
-    await service(request).list_models()
+    await queen.pools.spoken()
     file = file_of(queen.jobs.names, queen.pools.view(), ollama.name_of(called))
     return reply(ollama.shown(called, file))
 

@@ -11,10 +11,10 @@ from sanic.response import HTTPResponse
 from rbee import log
 from rbee.daemon import failures, ndjson
 from rbee.daemon.app import App, limited, reply
+from rbee.daemon.closing import closing
 from rbee.errors import RbeeError
 from rbee.orchestrator_core.admission import context_of
 from rbee.queen import asking, ollama_models
-from rbee.queen.closing import closing
 from rbee.queen.ollama_models import AWAKE, only_operator
 from rbee.queen.queen import Queen
 from rbee.wire import codec, ollama

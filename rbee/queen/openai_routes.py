@@ -10,13 +10,12 @@ from sanic.response import HTTPResponse
 
 from rbee.daemon import sse
 from rbee.daemon.app import App, limited, reply
+from rbee.daemon.closing import closing
 from rbee.daemon.dialects import ANTHROPIC_VERSION
 from rbee.queen.asking import ask, ask_all
-from rbee.queen.closing import closing
 from rbee.queen.models import askable, file_of
 from rbee.queen.newcomer import new_id
 from rbee.queen.queen import Queen
-from rbee.queen.routes import service
 from rbee.wire import anthropic, codec, openai
 from rbee.wire.events import JobEvent
 from rbee.wire.jobs import JobSpec
@@ -26,7 +25,7 @@ from rbee.wire.sse import Frame
 async def models(request: Request) -> HTTPResponse:
     """List what can be asked for, in the dialect of whoever asks."""
     queen: Queen = request.app.ctx.queen
-    await service(request).list_models()  # asks the pools, where none has spoken yet
+    await queen.pools.spoken()
     say = anthropic.model_list if ANTHROPIC_VERSION in request.headers else openai.model_list
     return reply(say(askable(queen.jobs.names, queen.pools.view()), created=request.app.ctx.started_s))
 
@@ -34,7 +33,7 @@ async def models(request: Request) -> HTTPResponse:
 async def model(request: Request, model: str) -> HTTPResponse:
     """Show one of them, in whatever spelling a job may name it."""
     queen, name = request.app.ctx.queen, unquote(model)
-    await service(request).list_models()
+    await queen.pools.spoken()
     file_of(queen.jobs.names, queen.pools.view(), name)
     say = anthropic.model_object if ANTHROPIC_VERSION in request.headers else openai.model_object
     return reply(say(name, created=request.app.ctx.started_s))

@@ -197,6 +197,11 @@ class Pools:
         """Ask the pools that are not here: the connection alone starts one whose socket systemd holds."""
         self._wake.set()
 
+    async def spoken(self) -> None:
+        """Return when some pool has: a queen that has just been woken has heard none yet, and asks them first."""
+        if not any(pool.snapshot for pool in self.view()):
+            await self.refresh()
+
     async def refresh(self) -> None:
         """Let every pool that is there speak now: what it has may have changed since it last did.
 

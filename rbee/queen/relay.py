@@ -12,8 +12,8 @@ from typing import Any
 
 from rbee import log
 from rbee.client.worker import Numbered, WorkerClient
+from rbee.daemon.closing import closing
 from rbee.errors import Conflict, NotFound, PoolUnreachable, RbeeError, Timeout, Unauthorized, WorkerLost
-from rbee.queen.closing import closing
 from rbee.queen.elsewhere import can_go_on_elsewhere
 from rbee.queen.job import Item, Job, item
 from rbee.queen.losses import loss_of, unexplained

@@ -9,10 +9,10 @@ from sanic import Request
 from sanic.response import HTTPResponse
 
 from rbee.daemon.app import App, limited, reply
+from rbee.daemon.closing import closing
 from rbee.daemon.responding import respond
 from rbee.errors import Conflict, NotFound
 from rbee.queen import asking
-from rbee.queen.closing import closing
 from rbee.queen.queen import Queen
 from rbee.queen.routes import asker
 from rbee.queen.store import responses as kept_responses

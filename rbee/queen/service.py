@@ -4,13 +4,13 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from rbee import __version__, log
+from rbee.daemon.closing import closing
 from rbee.errors import Conflict, NotFound, NotPermitted
 from rbee.orchestrator_core import explain, places
 from rbee.orchestrator_core.poolview import PoolView
 from rbee.orchestrator_core.registry import status_of, workers_of
 from rbee.orchestrator_core.timeline import timeline
 from rbee.orchestrator_core.view import View
-from rbee.queen.closing import closing
 from rbee.queen.models import models_of
 from rbee.queen.newcomer import Asker
 from rbee.queen.queen import Queen
@@ -130,9 +130,7 @@ class QueenService:
         )
 
     async def list_models(self) -> tuple[ModelEntry, ...]:
-        """A queen that has just been woken has heard no pool yet; then they are asked first."""
-        if not any(pool.snapshot for pool in self._queen.pools.view()):
-            await self._queen.pools.refresh()
+        await self._queen.pools.spoken()
         return models_of(self._queen.jobs.names, self._queen.pools.view())
 
     async def version(self) -> Version:

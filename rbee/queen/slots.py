@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from rbee.orchestrator_core.rates import Size, size_of
 from rbee.orchestrator_core.view import Key
 from rbee.queen.newcomer import Newcomer
-from rbee.wire.jobs import JobSpec
 
 
 class Slots:
@@ -15,7 +14,7 @@ class Slots:
 
     def __init__(self) -> None:
         self.taken: Counter[Key] = Counter()
-        self._coming: dict[str, tuple[Key, JobSpec]] = {}
+        self._coming: dict[str, tuple[Key, Size]] = {}
 
     def take(self, key: Key) -> None:
         self.taken[key] += 1
@@ -29,7 +28,7 @@ class Slots:
     def kept_for(self, newcomer: Newcomer, key: Key) -> Iterator[None]:
         """Keep a slot for a job that is being stored."""
         self.take(key)
-        self._coming[newcomer.id] = (key, newcomer.spec)
+        self._coming[newcomer.id] = (key, size_of(newcomer.spec))
         try:
             yield
         finally:
@@ -38,4 +37,4 @@ class Slots:
 
     def coming(self, key: Key) -> list[Size]:
         """Return how much each job is that is being stored for a worker."""
-        return [size_of(spec) for where, spec in self._coming.values() if where == key]
+        return [size for where, size in self._coming.values() if where == key]

@@ -9,11 +9,11 @@ from typing import TypeAlias
 
 from rbee import log
 from rbee.adapters import clocks
+from rbee.daemon.closing import closing
 from rbee.errors import InsufficientMemory, InsufficientVram, RbeeError
 from rbee.orchestrator_core.jobs import ATTEMPTS, backoff_s
 from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.view import Key
-from rbee.queen.closing import closing
 from rbee.queen.pools import Pools
 from rbee.wire.workers import SpawnEvent, WorkerSpec
 

@@ -4,9 +4,9 @@ import asyncio
 import contextlib
 from collections.abc import AsyncIterator
 
+from rbee.daemon.closing import closing
 from rbee.daemon.sse import failing_inside
 from rbee.errors import RbeeError, ShuttingDown
-from rbee.queen.closing import closing
 from rbee.queen.job import Job
 from rbee.queen.newcomer import Asker
 from rbee.queen.queen import Queen
@@ -18,8 +18,6 @@ from rbee.wire.events import Failure
 from rbee.wire.jobs import JobSpec
 from rbee.wire.sse import Frame
 from rbee.wire.workers import SpawnEvent
-
-__all__ = ["attached", "failing_inside", "frames", "spawn_frames"]
 
 
 async def attached(

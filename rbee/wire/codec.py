@@ -52,6 +52,24 @@ def dump_json(value: Any) -> str:
     return _ENCODER.encode(plain(value))
 
 
+def json_bytes(value: Any) -> int:
+    """Return how long ``dump_json`` of a plain value is, in UTF-8; without a copy of what is plain already."""
+    return len(_ENCODER.encode(value).encode("utf-8", "replace"))
+
+
+HALF = "holds half a surrogate pair, which is no character"
+"""What is wrong with a text that is none."""
+
+
+def is_text(value: Any) -> bool:
+    """Say whether ``value`` holds characters only: JSON can spell halves of them, which nobody can be told."""
+    try:
+        dump_json(value).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def dump_text(value: str) -> str:
     """Return ``dump_json`` of a text."""
     return json.encoder.encode_basestring(value)
@@ -249,7 +267,7 @@ def _text_problem(data: str, rule: Rule) -> str | None:
     try:
         size = len(data.encode("utf-8"))
     except UnicodeEncodeError:
-        return "holds half a surrogate pair, which is no character"
+        return HALF
     if "\0" in data and not rule.raw:
         return "holds a NUL character"
     if rule.longest is not None and size > rule.longest:

@@ -152,7 +152,7 @@ class Failure:
     @property
     def quotes(self) -> bool:
         """Whether it may repeat what the caller sent: then no log has it, and it goes when that goes."""
-        return self.code == InvalidRequest.code
+        return _quotes(self.code)
 
     def to_error(self, source: str = "") -> RbeeError:
         return error_for(self.code, self.message, hint=self.hint, details=self.details, source=source)
@@ -190,11 +190,15 @@ def last(event: JobEvent) -> bool:
     return isinstance(event, End | Failure)
 
 
+def _quotes(code: object) -> bool:
+    return code == InvalidRequest.code
+
+
 def without_text(word: str, data: Mapping[str, Any]) -> Mapping[str, Any]:
     """Return what is left of the event of that name when the text of its job is erased."""
     if word == "end":
         return {key: value for key, value in data.items() if key != "stop"}
-    if word == "error" and data.get("code") == InvalidRequest.code:
+    if word == "error" and _quotes(data.get("code")):
         return codec.plain(Failure(code=InvalidRequest.code, message=ERASED))  # type: ignore[no-any-return]
     return data
 

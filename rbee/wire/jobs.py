@@ -115,11 +115,17 @@ class Generation:
         if self.work is not Work.GENERATE:
             return
         said = sum(map(_size, self._texts()))
-        shapes = sum(_size(codec.dump_json(each)) for each in (*self.tools, self.schema) if each)
+        shapes = sum(map(codec.json_bytes, self._shapes()))
         if said + shapes > MEBIBYTE:
             what = f"with tools and schema ({shapes} bytes)" if shapes else "together"
             where, are = ("prompt", "is") if self.messages is None else ("messages", "are")
             yield where, f"{are} {said + shapes} bytes long {what}, expected at most {MEBIBYTE}"
+
+    def _shapes(self) -> Iterator[Mapping[str, Any]]:
+        for tool in self.tools:
+            yield {"name": tool.name, "description": tool.description, "parameters": tool.parameters}
+        if self.schema:
+            yield self.schema
 
     def _texts(self) -> Iterator[str]:
         yield self.prompt or ""

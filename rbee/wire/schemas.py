@@ -46,7 +46,7 @@ def _problems(asked: Generation) -> Iterator[codec.Problem]:
         yield from ((field, problem) for problem in found)
         if found:
             continue
-        size = len(codec.dump_json(schema).encode("utf-8", "replace"))
+        size = codec.json_bytes(schema)
         if size > left:
             others = "" if left == MOST_BYTES else f", with {MOST_BYTES - left} before it"
             yield field, f"is {size} bytes{others}, expected at most {MOST_BYTES}"

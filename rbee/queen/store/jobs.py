@@ -222,7 +222,7 @@ def _unfinished(row: Job) -> Unfinished:
         delivered=Event.select().where(mine, Event.kind.in_(("token", "call"))).exists(),
         tokens=events.tokens(row.seq),
         parts=events.parts(row.seq),
-        losses=max((each.get("losses", 0) for each in decisions(row.seq)), default=0),
+        losses=max((each.get("losses", 0) for each in decisions(row.seq)), default=0) if row.attempts else 0,
         skew_ms=row.skew_ms,
         unreadable=unreadable,
     )

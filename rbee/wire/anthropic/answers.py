@@ -73,6 +73,10 @@ class Answer:
             self.frames(event)
         return self.body()
 
+    def failed(self, error: RbeeError) -> Frame:
+        """Return the last frame of a stream in which something went wrong."""
+        return Frame(event="error", data=codec.dump_json(error_body(error)))
+
     def body(self) -> Json:
         """Return the message as far as it is there."""
         end = self._end
@@ -140,11 +144,6 @@ def _thread_refused(error: RbeeError) -> Json:
     if "thread" not in named:
         return {}
     return {"details": {**error.details, "error_code": "thread_unsupported_request", "unsupported": []}}
-
-
-def error_frame(error: RbeeError) -> Frame:
-    """Return the last frame of a stream in which something went wrong."""
-    return Frame(event="error", data=codec.dump_json(error_body(error)))
 
 
 def model_object(model: str, *, created: int) -> Json:

@@ -81,11 +81,8 @@ class ResponseRequest:
         first = () if self.instructions is None else (Message(role=Role.SYSTEM, content=self.instructions),)
         messages = (*first, *before, *self.messages)
         made = {**self.generation, "messages": messages}
-        faults = Faults()
-        faults.of_generation(Generation(**made), _NAMES)
-        if len(messages) > 1000:
-            faults.add("input", f"has {len(messages)} messages with those before it, expected at most 1000")
-        faults.done()
+        if before:  # by themselves they were looked at as they were read
+            _check(made)
         return made
 
 
@@ -136,8 +133,17 @@ def parse(body: Any) -> ResponseRequest:
     )
     _refuse_half_characters(made.echo, faults)
     faults.done()
-    made.asked()
+    _check(made.asked())
     return made
+
+
+def _check(asked: Mapping[str, Any]) -> None:
+    """Raise InvalidRequest for what a job may not be."""
+    faults, messages = Faults(), asked["messages"]
+    faults.of_generation(Generation(**asked), _NAMES)
+    if len(messages) > 1000:
+        faults.add("input", f"has {len(messages)} messages with those before it, expected at most 1000")
+    faults.done()
 
 
 def parse_again(query: Mapping[str, str]) -> int | None:
@@ -215,10 +221,8 @@ def _echo(read: _Body) -> dict[str, Any]:
 def _refuse_half_characters(echo: Mapping[str, Any], faults: Faults) -> None:
     """What is repeated is written down and sent, also what nobody here knows the meaning of."""
     for name, value in echo.items():
-        try:
-            codec.dump_json(value).encode()
-        except UnicodeEncodeError:
-            faults.add(name, "holds half a surrogate pair, which is no character")
+        if not codec.is_text(value):
+            faults.add(name, codec.HALF)
 
 
 def _told(tool: Any) -> Any:
