@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from rbee.errors import ModelNotFound
+from rbee.errors import InvalidRequest, ModelNotFound
 from rbee.orchestrator_core.names import Names, mixed
 from rbee.orchestrator_core.poolview import PoolView
+from rbee.pool_core import mixes
 from rbee.wire.catalog import ModelEntry, ModelFile, ModelKind
 from rbee.wire.mixes import PLUS, is_mix
 
@@ -27,7 +28,7 @@ def askable(names: Names, pools: Sequence[PoolView]) -> Mapping[str, ModelFile]:
     Several adapters over a model may be asked for as well; those are too many to list.
     """
     found: dict[str, ModelFile] = {}
-    mixes: dict[str, ModelFile] = {}
+    mixed_here: dict[str, ModelFile] = {}
     for pool in pools:
         here = {_id(names, file): file for file in (pool.snapshot.models if pool.snapshot else ())}
         adapters = {adapter: file for adapter, file in here.items() if file.kind is ModelKind.ADAPTER}
@@ -36,9 +37,9 @@ def askable(names: Names, pools: Sequence[PoolView]) -> Mapping[str, ModelFile]:
                 found.setdefault(base, weights)
             for adapter, file in adapters.items():
                 mix = f"{base}{PLUS}{adapter}"
-                if mix not in mixes and _goes_over(weights, file):
-                    mixes[mix] = _together([weights, file])
-    return found | mixes
+                if mix not in mixed_here and _go_together(weights, [file]):
+                    mixed_here[mix] = _together([weights, file])
+    return found | mixed_here
 
 
 def file_of(names: Names, pools: Sequence[PoolView], model: str) -> ModelFile:
@@ -63,14 +64,17 @@ def files(names: Names, pools: Sequence[PoolView], model: str) -> Iterator[Model
         there = pool.snapshot.models if pool.snapshot else ()
         spelled = model.split(PLUS) if is_mix(model) else [model]
         parts = [file for part in spelled if (file := names.file_of(part, there)) is not None]
-        if len(parts) == len(spelled) and all(_goes_over(parts[0], adapter) for adapter in parts[1:]):
+        if len(parts) == len(spelled) and (len(parts) == 1 or _go_together(parts[0], parts[1:])):
             yield _together(parts) if parts[1:] else parts[0]
 
 
-def _goes_over(base: ModelFile, adapter: ModelFile) -> bool:
-    """Say whether a pool would try: it looks no closer at what an adapter was made for."""
-    kinds = (adapter.kind is ModelKind.ADAPTER, base.kind is not ModelKind.ADAPTER)
-    return all(kinds) and adapter.architecture == base.architecture
+def _go_together(base: ModelFile, adapters: Sequence[ModelFile]) -> bool:
+    """Say whether a pool would try."""
+    try:
+        mixes.check(base, adapters)
+    except InvalidRequest:
+        return False
+    return True
 
 
 def _together(parts: Sequence[ModelFile]) -> ModelFile:

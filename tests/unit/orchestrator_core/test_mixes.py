@@ -9,7 +9,7 @@ from rbee.orchestrator_core import places
 from rbee.orchestrator_core.names import Names
 from rbee.orchestrator_core.rooms import Place
 from rbee.orchestrator_core.scheduling import Decision, Refuse, Run, Spawn, decide
-from rbee.queen.models import models_of
+from rbee.queen.models import askable, models_of
 from rbee.wire.catalog import ModelEntry, ModelFile, ModelKind
 from rbee.wire.jobs import JobSpec, Work
 from rbee.wire.pools import PoolSnapshot
@@ -148,3 +148,14 @@ def test_a_name_that_is_no_mix_is_left_alone() -> None:
     assert names.canonical("file:/m/a+b.gguf") == "file:/m/a+b.gguf"
     file = ModelFile(id="a", reference="hf:org/a::file=a+b.gguf", paths=(), size_bytes=1)
     assert names.file_of("hf:org/a::file=a+b.gguf", [file]) == file
+
+
+def test_a_mix_that_a_pool_would_refuse_cannot_be_asked_for() -> None:
+    def listed(width: int) -> set[str]:
+        here = pool("blep", **BOTH)
+        sizes = {"tiny": 64, "pirate": width}
+        files = (dataclasses.replace(file, embedding_length=sizes[file.id]) for file in here.models)
+        return set(askable(NAMES, registry(dataclasses.replace(here, models=tuple(files))).view(0.0)))
+
+    assert listed(64) == {"tiny", "tiny+pirate"}
+    assert listed(128) == {"tiny"}
