@@ -18,7 +18,6 @@ from rbee.adapters.git_checkout import GitCheckout
 from rbee.adapters.gpus import GpuProbe
 from rbee.adapters.ledger_book import FileLedgerBook
 from rbee.adapters.model_store import open_store
-from rbee.adapters.systemd import kept
 from rbee.adapters.units import open_units
 from rbee.client.http import HttpClient
 from rbee.client.neighbours import QueensNeighbours
@@ -53,13 +52,14 @@ def open_pool(
     neighbours = QueensNeighbours(
         queen=settings.pool.queen, own_id=config.pool_id(settings), connect=_connector(settings, environ)
     )
+    units = open_units(settings, environ)
     store = open_store(models_dir, roots, catalog.merged(settings.models), neighbours=neighbours)
     return PoolService(
         pool_facts(settings, url or f"http://{settings.pool.bind}"),
-        units=open_units(settings, environ),
+        units=units,
         models=store,
         gpus=GpuProbe(lib=lib, mode=mode),
-        host=host_facts.HostProbe(models_dir, slices=places.workers_group(mode), cache_dir=kept.folder(mode, environ)),
+        host=host_facts.HostProbe(models_dir, slices=places.workers_group(mode), cache_dir=Path(units.place.cache)),
         book=FileLedgerBook(state),
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),

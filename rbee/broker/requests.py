@@ -14,7 +14,7 @@ from rbee.pool_core.ports import HoldPlan, WorkerPlan
 from rbee.wire import codec
 from rbee.wire.fields import NAME, items, name, number, text
 from rbee.wire.mixes import MOST_ADAPTERS, PLUS
-from rbee.wire.workers import Backend, Kv
+from rbee.wire.workers import MOST_LAYERS, Backend, Kv
 
 LOWEST_PORT = 1024
 HIGHEST_GPU = 63
@@ -45,7 +45,7 @@ class Wish:
     spare: bool = False
     kv: Kv = Kv.F16
     batch: int = number(low=1, high=1 << 20, default=CPU_BATCH_TOKENS)
-    gpu_layers: int | None = number(low=1, high=1000, default=None)
+    gpu_layers: int | None = number(low=1, high=MOST_LAYERS, default=None)
     adapter_paths: tuple[str, ...] = items(longest=8, default=())
     keep: bool = False
 

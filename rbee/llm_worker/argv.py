@@ -42,7 +42,7 @@ from docopt import DocoptExit, docopt
 from rbee.errors import InvalidRequest
 from rbee.wire import codec
 from rbee.wire.fields import items, name, number, text
-from rbee.wire.workers import Backend, Kv
+from rbee.wire.workers import MOST_LAYERS, Backend, Kv
 
 _NUMBERS = ("--ctx", "--slots", "--idle", "--threads", "--batch", "--gpu-layers")
 
@@ -67,7 +67,7 @@ class Options:
     split: tuple[int, ...] = items(longest=64, default=())
     kv: Kv = Kv.F16
     batch: int = number(low=1, high=1 << 20, default=128, unit="tokens")
-    gpu_layers: int | None = number(low=1, high=1000, default=None, unit="layers")
+    gpu_layers: int | None = number(low=1, high=MOST_LAYERS, default=None, unit="layers")
     lora: tuple[str, ...] = items(longest=8, default=())
     keep: bool = False
     path: tuple[str, ...] = items(shortest=1, longest=1000)

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 
+from rbee import log
 from rbee.errors import RbeeError, ShuttingDown
 from rbee.llm_worker.engine import Outlet, Prompt
+from rbee.llm_worker.ports import StepFailed
 from rbee.wire.events import End, Failure, JobEvent, StopReason, last
 
 
@@ -90,7 +92,7 @@ class Desk:
             for work in self.running:
                 work.cancelled = True
             # Last: the thread looks at it without the lock, and then ends what is cancelled and nothing else.
-            self._over = self._over or ShuttingDown("this worker is on its way out", hint="send it to another worker")
+            self._over = self._over or on_its_way_out()
             self._interrupt()
             self._changed.notify_all()
         self._send(told)
@@ -128,11 +130,10 @@ class Desk:
             errand, done = self._errands.popleft()
         try:  # the lock is open: the event loop must not stand still for as long as this takes
             errand()
-        except Exception as error:  # noqa: BLE001  (whoever sent it wants to know)
-            done.set_exception(error)
         except BaseException as error:
-            done.set_exception(error)
-            raise
+            done.set_exception(error)  # whoever sent it wants to know
+            if not isinstance(error, Exception):
+                raise
         else:
             done.set_result(None)
         return None
@@ -177,6 +178,18 @@ class Desk:
             if last(news[-1]) and self._known.get(work.job) is work:
                 del self._known[work.job]
             work.outlet(news)
+
+
+def fail(work: Work, error: Exception, event: str) -> None:
+    """End ``work``, in the thread: it hears what is known of the error; the log, as ``event``, nothing of its text."""
+    known = error if isinstance(error, RbeeError) else RbeeError("the decode thread failed")
+    reason = str(error) if isinstance(error, StepFailed) else None  # llama.cpp's word on numbers, not on text
+    log.foreign(event, error, job=work.job, reason=reason)
+    work.news.append(Failure.of(known))
+
+
+def on_its_way_out() -> ShuttingDown:
+    return ShuttingDown("this worker is on its way out", hint="send it to another worker")
 
 
 def never_started(prompt: Prompt) -> End:

@@ -8,12 +8,10 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from rbee import log
-from rbee.errors import RbeeError
-from rbee.llm_worker.desk import Desk, Work
+from rbee.llm_worker.desk import Desk, Work, fail
 from rbee.llm_worker.engine import SlotActivity, Spent
-from rbee.llm_worker.ports import Embedder, Interrupted, StepFailed
-from rbee.wire.events import End, Failure, Score, Started, StopReason, Vector
+from rbee.llm_worker.ports import Embedder, Interrupted
+from rbee.wire.events import End, Score, Started, StopReason, Vector
 from rbee.wire.jobs import Work as Kind
 
 
@@ -67,8 +65,7 @@ class Embedding:
     def _take_work(self) -> None:
         while (work := self._desk.next(room=bool(self._free), able=self._able)) is not None:
             activity = self._free.popleft()
-            activity.progress_s = self._clock()
-            activity.busy = True  # not sooner: whoever looks for a standstill would see one
+            activity.begin(self._clock())
             self._turns.append(_Place(work=work, activity=activity))
             seed = work.prompt.seed
             work.news.append(Started(id=work.job, worker=self._worker, model=self._name, seed=seed))
@@ -91,10 +88,7 @@ class Embedding:
             self._embedder.resume()
             return
         except Exception as error:  # noqa: BLE001  (one job that fails must not end the others)
-            reason = str(error) if isinstance(error, StepFailed) else None
-            log.foreign("embed.failed", error, job=work.job, reason=reason)
-            known = error if isinstance(error, RbeeError) else RbeeError("the decode thread failed")
-            work.news.append(Failure.of(known))
+            fail(work, error, "embed.failed")
             self._leave(place)
             return
         self._spent.steps += 1
@@ -140,7 +134,7 @@ class Embedding:
 
     def _leave(self, place: _Place) -> None:
         self._turns.remove(place)
-        place.activity.busy = place.activity.paused = False
+        place.activity.end()
         self._free.append(place.activity)
 
 

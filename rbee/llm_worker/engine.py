@@ -43,6 +43,18 @@ class SlotActivity:
     busy: bool = False
     paused: bool = False
 
+    def begin(self, now_s: float) -> None:
+        self.progress_s = now_s
+        self.busy = True  # not sooner: whoever looks for a standstill would see one
+
+    def pause(self, on: bool, now_s: float) -> None:
+        if self.paused and not on:
+            self.progress_s = now_s  # it stood still for its reader, not by itself
+        self.paused = on
+
+    def end(self) -> None:
+        self.busy = self.paused = False
+
 
 @dataclass(slots=True)
 class Spent:

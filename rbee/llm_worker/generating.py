@@ -7,16 +7,14 @@ wait: so nobody's answer stands still for longer than one step of ``batch_tokens
 import time
 from collections.abc import Callable, Sequence
 
-from rbee import log
-from rbee.errors import RbeeError
 from rbee.llm_worker.answer import Answer, sampling_of
-from rbee.llm_worker.desk import Desk, Work
+from rbee.llm_worker.desk import Desk, Work, fail
 from rbee.llm_worker.engine import SlotActivity, Spent
-from rbee.llm_worker.ports import Context, Interrupted, LoadedModel, StepFailed
+from rbee.llm_worker.ports import Context, Interrupted, LoadedModel
 from rbee.llm_worker.seating import chunks, rows, shares, tokens_of
 from rbee.llm_worker.slot import Slot
 from rbee.llm_worker.slots import Slots
-from rbee.wire.events import Failure, Likelihood, Started, StopReason
+from rbee.wire.events import Likelihood, Started, StopReason
 
 
 class Generating:
@@ -69,17 +67,14 @@ class Generating:
             try:
                 self._seat(work)
             except Exception as error:  # noqa: BLE001  (one that cannot begin must not end the others)
-                self._fail(work, error)
+                fail(work, error, "decode.failed")
                 self._desk.tell()
 
     def _able(self) -> bool:
         """Say whether there is something to do for anybody; note who waits for a reader."""
         busy = self._slots.busy
         for slot in busy:
-            held = slot.answer is not None and slot.answer.work.held
-            if slot.activity.paused and not held:
-                slot.activity.progress_s = self._clock()  # it stood still for its reader, not by itself
-            slot.activity.paused = held
+            slot.activity.pause(slot.answer is not None and slot.answer.work.held, self._clock())
         return any(not slot.activity.paused or (slot.answer and slot.answer.work.cancelled) for slot in busy)
 
     def _seat(self, work: Work) -> None:
@@ -88,8 +83,7 @@ class Generating:
         answer = Answer(work, piece=self._piece, ends=self._model.ends, clock=self._clock)
         tokens = tokens_of([*prompt.tokens, *prompt.said])
         slot = self._slots.take(answer, tokens, chunk=self.context.batch_tokens if steady else 0)
-        slot.activity.progress_s = self._clock()
-        slot.activity.busy = True  # not sooner: whoever looks for a standstill would see one
+        slot.activity.begin(self._clock())
         try:
             slot.sampler = self.context.sampler(sampling_of(work), prompt.tokens, prompt.said)
         except Exception:
@@ -133,7 +127,7 @@ class Generating:
         stepping = [slot for slot, count in parts if count]
         if not stepping or self._desk.closing:
             return
-        began_s = filled_s = time.perf_counter()
+        began_s = time.perf_counter()
         try:
             self._fill(parts)
             filled_s = time.perf_counter()
@@ -264,14 +258,8 @@ class Generating:
 
     def _fail_one(self, slot: Slot, error: Exception) -> None:
         if slot.answer is not None:
-            self._fail(slot.answer.work, error)
+            fail(slot.answer.work, error, "decode.failed")
         self._slots.leave(slot)
-
-    def _fail(self, work: Work, error: Exception) -> None:
-        known = error if isinstance(error, RbeeError) else RbeeError("the decode thread failed")
-        reason = str(error) if isinstance(error, StepFailed) else None  # llama.cpp's word on numbers, not on text
-        log.foreign("decode.failed", error, job=work.job, reason=reason)
-        work.news.append(Failure.of(known))
 
     def _piece(self, token: int) -> bytes:
         known = self._pieces.get(token)

@@ -45,9 +45,10 @@ class Keeper:
         """
         began_s = time.monotonic()
         saved: list[int] = []
-        self.takes_s = sum(context.state_bytes(slot) for slot, _ in known) / disk.SLOW_BYTES_PER_S
+        sizes = {slot: context.state_bytes(slot) for slot, _ in known}
+        self.takes_s = sum(sizes.values()) / disk.SLOW_BYTES_PER_S
         try:
-            saved += (slot for slot, tokens in known if self._save(context, slot, tokens))
+            saved += (slot for slot, tokens in known if self._save(context, slot, tokens, sizes[slot]))
             if saved:
                 self._note().write_text(json.dumps({"kind": self._kind, "slots": saved}), encoding="utf-8")
             else:
@@ -79,9 +80,9 @@ class Keeper:
         self._clear()
         return taken
 
-    def _save(self, context: Context, slot: int, tokens: Sequence[int]) -> bool:
+    def _save(self, context: Context, slot: int, tokens: Sequence[int], size: int) -> bool:
         """Say whether the slot is on disk, whole; if not, nothing of it is."""
-        file, size = self._file(slot), context.state_bytes(slot)
+        file = self._file(slot)
         wanted = len(tokens) >= LEAST_TOKENS and self._has_room(size)
         # llama.cpp does not look whether the last of what it wrote came to the disk.
         if wanted and context.save(slot, str(file), tokens) and file.stat().st_size >= size:

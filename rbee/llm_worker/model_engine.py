@@ -7,7 +7,7 @@ from contextlib import contextmanager
 
 from rbee import log
 from rbee.errors import RbeeError, ShuttingDown, WorkerLost
-from rbee.llm_worker.desk import Desk, Work
+from rbee.llm_worker.desk import Desk, Work, on_its_way_out
 from rbee.llm_worker.embedding import Embedding
 from rbee.llm_worker.engine import Outlet, Prompt, SlotActivity, Spent
 from rbee.llm_worker.generating import Generating
@@ -171,7 +171,7 @@ class ModelEngine:
                 f"the thread of {self._worker} that computes has ended", hint=f"rbee-hive worker logs {self._worker}"
             )
             for slot in self.activity:
-                slot.busy = slot.paused = False
+                slot.end()
         self._desk.leave(broken)
         if broken is not None:
             self._died(broken)
@@ -206,7 +206,7 @@ class ModelEngine:
 
     def _unready(self) -> RbeeError:
         if self._closing:
-            return ShuttingDown("this worker is on its way out", hint="send it to another worker")
+            return on_its_way_out()
         return RbeeError(f"model {self._name} is not loaded")
 
     def _free(self) -> None:

@@ -102,7 +102,7 @@ class Slots:
         slot.answer = slot.sampler = slot.source = None
         slot.rest, slot.read = (), 0
         slot.held.free, slot.held.coming = True, slot.held.tokens
-        slot.activity.busy = slot.activity.paused = False
+        slot.activity.end()
         self.busy.remove(slot)
         for other in self.busy:
             if other.source is slot:

@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterator
 from rbee.pool_core.kinds import can_keep_as
 from rbee.pool_core.load import Load
 from rbee.wire.catalog import ModelFile
-from rbee.wire.workers import Backend, Kv, WorkerSpec
+from rbee.wire.workers import MOST_LAYERS, Backend, Kv, WorkerSpec
 
 LEAST_CTX = 512
-MOST_LAYERS = 1000
-"""What a request can ask for."""
 
 
 def for_too_little(spec: WorkerSpec, model: ModelFile, load: Load, works: Callable[[WorkerSpec], bool]) -> str:

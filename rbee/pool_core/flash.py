@@ -5,13 +5,13 @@ The CPU always does. GPUs have it for heads of certain lengths, in CUDA and ROCm
 table is too careful.
 """
 
+from rbee.pool_core.gguf import F16_BYTES
 from rbee.wire.catalog import ModelFile
 from rbee.wire.workers import Backend
 
 _EVEN = frozenset({40, 64, 72, 80, 96, 112, 128, 256})
 _SHARED = {192: (128, 8), 320: (256, 32), 512: (512, 2), 576: (512, 2)}
 """Length of a key: that of its value, and of how many queries, or a multiple of it, each key has to be shared."""
-_F16 = 2
 
 
 def has_flash(model: ModelFile, backend: Backend) -> bool:
@@ -30,6 +30,6 @@ def has_flash(model: ModelFile, backend: Backend) -> bool:
 
 def _queries_per_key(model: ModelFile) -> int:
     """Return how many heads share a key, from what a token takes in the cache; 0 where the layers differ."""
-    per_head = (model.key_length + model.value_length) * _F16 * max(1, model.layers)
+    per_head = (model.key_length + model.value_length) * F16_BYTES * max(1, model.layers)
     keys, rest = divmod(model.kv_bytes_per_token, per_head)
     return model.heads // keys if keys and not rest and not model.heads % keys else 0

@@ -96,13 +96,18 @@ class Header:
 
     @property
     def embedding_length(self) -> int:
-        """Return how many numbers a vector of the model has; of an adapter, of the model that it is for."""
-        return self._of_architecture("embedding_length") or self._adapted("width")
+        """Return how many numbers a vector of the model has; of an adapter, of the model that it is for.
+
+        What an adapter puts before a layer's queries or its gate takes the model's vectors.
+        """
+        width = next((tensor.width for tensor, place in self._adapted if place["part"] in _TAKE_VECTORS), 0)
+        return self._of_architecture("embedding_length") or width
 
     @property
     def layers(self) -> int:
         """Return how many layers the model has; of an adapter, up to which it changes one."""
-        return self._of_architecture("block_count") or self._adapted("layers")
+        changed = max((int(place["layer"]) + 1 for _, place in self._adapted), default=0)
+        return self._of_architecture("block_count") or changed
 
     @property
     def heads(self) -> int:
@@ -179,15 +184,10 @@ class Header:
         """Return how long the file is at least."""
         return max((self.data_offset + t.offset + (t.size_bytes or 0) for t in self.tensors), default=self.data_offset)
 
-    def _adapted(self, what: str) -> int:
-        """Return what the tensors of an adapter (LoRA) say of its model; 0 where they do not.
-
-        What it puts before a layer's queries or its gate takes the model's vectors.
-        """
-        found = [(tensor, place) for tensor in self.tensors if (place := _ADAPTED.fullmatch(tensor.name))]
-        if what == "layers":
-            return max((int(place["layer"]) + 1 for _, place in found), default=0)
-        return next((tensor.width for tensor, place in found if place["part"] in _TAKE_VECTORS), 0)
+    @cached_property
+    def _adapted(self) -> "Sequence[tuple[Tensor, re.Match[str]]]":
+        """Return the tensors of an adapter (LoRA) that lie before a part of a layer, each with that part's name."""
+        return [(tensor, place) for tensor in self.tensors if (place := _ADAPTED.fullmatch(tensor.name))]
 
     def _tensor_bytes(self, name: str) -> int:
         return next((tensor.size_bytes or 0 for tensor in self.tensors if tensor.name == name), 0)

@@ -6,7 +6,7 @@ Where a header does not say that a model only embeds or judges, it generates.
 from rbee.errors import InvalidRequest
 from rbee.pool_core import flash
 from rbee.pool_core.gguf import Header
-from rbee.wire.architectures import EMBEDDERS, ENCODERS, UNUSABLE
+from rbee.wire.architectures import EMBEDDERS, ENCODERS, why_unusable
 from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.workers import Backend, Kv
 
@@ -36,10 +36,9 @@ def require_usable(model: ModelFile) -> None:
     Raises:
         InvalidRequest: llama.cpp loads it, but no worker could ask it anything.
     """
-    if model.architecture in UNUSABLE:
+    if why := why_unusable(model.architecture):
         raise InvalidRequest(
-            f"{model.id} is of architecture {model.architecture}, which does not say one token after another: "
-            "no worker can use it",
+            f"{model.id} {why}: no worker can use it",
             hint="rbee-hive models list shows what each is for",
         )
 

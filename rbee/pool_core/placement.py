@@ -11,7 +11,7 @@ from rbee.pool_core.ports import PoolFacts, WorkerPlan
 from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.pools import Device
 from rbee.wire.words import bytes_text
-from rbee.wire.workers import Backend, Kv, WorkerSpec
+from rbee.wire.workers import Backend, Kv, WorkerSpec, WorkerStatus
 
 THREADS_PER_SLOT = 8
 USUAL_LAYERS = 32
@@ -113,11 +113,11 @@ def load_of(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], f
     return load if memory.is_partial(model, load) else dataclasses.replace(load, gpu_layers=None)
 
 
-def kept_bytes(plan: WorkerPlan, model: ModelFile) -> int:
+def kept_bytes(worker: WorkerPlan | WorkerStatus, model: ModelFile) -> int:
     """Return what a worker writes to disk at most when it goes to sleep: all slots at full context."""
-    if not plan.keep:
+    if not worker.keep:
         return 0
-    load = Load(backend=Backend(plan.backend), ctx=plan.ctx, slots=plan.slots, kv=Kv(plan.kv))
+    load = Load(backend=Backend(worker.backend), ctx=worker.ctx, slots=worker.slots, kv=Kv(worker.kv))
     return memory.cache_bytes(model, load)
 
 

@@ -35,12 +35,12 @@ def device_nodes(plan: Confined, render_nodes: Callable[[], Sequence[str]] = tup
     gpus = plan.gpus or (plan.gpu or 0,)
     if plan.backend == Backend.CUDA:
         return ["/dev/nvidiactl", "/dev/nvidia-uvm", "/dev/nvidia-uvm-tools", *(f"/dev/nvidia{gpu}" for gpu in gpus)]
+    if plan.backend not in (Backend.ROCM, Backend.VULKAN):
+        return []
+    known = render_nodes()
     if plan.backend == Backend.ROCM:
-        known = render_nodes()
         return ["/dev/kfd", *(known[gpu] if gpu < len(known) else _render_node(gpu) for gpu in gpus)]
-    if plan.backend == Backend.VULKAN:
-        return list(dict.fromkeys(node for gpu in gpus for node in _vulkan(gpu, render_nodes())))
-    return []
+    return list(dict.fromkeys(node for gpu in gpus for node in _vulkan(gpu, known)))
 
 
 def groups(backend: str) -> tuple[str, ...]:

@@ -5,8 +5,8 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 
-from rbee.errors import Conflict, InsufficientDisk, ModelNotFound, NotFound, RbeeError, ShuttingDown, WorkerLost
-from rbee.pool_core import disk, failure, held, inventory, ledger, lifecycle, names, placement, unit
+from rbee.errors import Conflict, InsufficientDisk, ModelNotFound, NotFound, ShuttingDown, WorkerLost
+from rbee.pool_core import disk, held, inventory, ledger, lifecycle, names, placement
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.ports import (
     Checkout,
@@ -16,18 +16,18 @@ from rbee.pool_core.ports import (
     LedgerBook,
     ModelStore,
     PoolFacts,
-    PortTaken,
     UnitFacts,
     UnitManager,
     WorkerControl,
     WorkerPlan,
 )
+from rbee.pool_core.starting import Starter
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.mixes import PLUS, parts_of
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
-from rbee.wire.workers import Kv, LogLine, SpawnEvent, WorkerExit, WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import Kv, LogLine, SpawnEvent, WorkerSpec, WorkerState, WorkerStatus
 
 ASLEEP_S = 15.0
 """How long a worker may take to fall asleep: so long, and what its disk takes if it keeps conversations."""
@@ -64,6 +64,7 @@ class PoolService:
         self._control, self._flag, self._checkout, self._now_ms = control, flag, checkout, now_ms
         self._condition = condition or Condition()
         self._warn = warn
+        self._starter = Starter(facts, units, now_ms)
         self._holding = asyncio.Lock()
 
     # The pool
@@ -136,7 +137,7 @@ class PoolService:
 
     async def get_worker(self, worker: str) -> WorkerStatus:
         facts = await self._require(worker)
-        ended = await self._own_exit(facts)
+        ended = await self._starter.own_exit(facts)
         known = next((each for each in await self.list_workers() if each.id == worker), lifecycle.status(facts))
         return dataclasses.replace(known, last_exit=ended)
 
@@ -150,9 +151,9 @@ class PoolService:
             NoManager: systemd was lost meanwhile; the worker may be there.
         """
         async with self._book.exclusive():  # until systemd says that it starts, and the ledger counts it
-            plan = await self._create(await self._plan(spec))
+            plan = await self._starter.create(await self._plan(spec))
             self._condition.casualties.pop(plan.id, None)
-            starting = self._start(plan)
+            starting = self._starter.start(plan)
             begun = None if spec.lazy else await anext(starting, None)
         if begun is not None:
             yield begun
@@ -196,13 +197,7 @@ class PoolService:
         if state in (WorkerState.STARTING, WorkerState.DRAINING):
             raise Conflict(f"worker {worker} is {state}", hint="try again when it is idle")
         await self._control.sleep(known.address, await self._units.secret(worker))
-        await self._units.until_asleep(worker, ASLEEP_S + await self._writing_s(facts))
-
-    async def _writing_s(self, facts: UnitFacts) -> float:
-        """Return how long a worker may take to write down what it keeps."""
-        plan = unit.plan_from_argv(facts.argv)
-        model = await self._models.find(parts_of(plan.model)[0]) if plan.keep else None
-        return placement.kept_bytes(plan, model) / disk.SLOW_BYTES_PER_S if model else 0.0
+        await self._units.until_asleep(worker, ASLEEP_S + await self._writing_s(known))
 
     async def worker_logs(self, worker: str, lines: int = 100) -> tuple[LogLine, ...]:
         found = await self._units.logs(names.check(worker), lines)
@@ -282,7 +277,7 @@ class PoolService:
 
     async def _survey(self) -> ledger.Survey:
         """Look at everything that has to do with memory."""
-        workers = sorted((lifecycle.status(facts) for facts in await self._units.list()), key=lambda each: each.id)
+        workers = await self._workers()
         found = await self._gpus.inventory()
         return ledger.Survey(
             models=await self.list_models(),
@@ -294,12 +289,16 @@ class PoolService:
             backends=inventory.backends(found),
         )
 
+    async def _workers(self) -> list[WorkerStatus]:
+        """Return the workers by their units alone, without what they take of memory."""
+        return sorted((lifecycle.status(facts) for facts in await self._units.list()), key=lambda each: each.id)
+
     async def _require_unused(self, file: ModelFile) -> None:
         """
         Raises:
             Conflict: a worker has it, or it is held in memory.
         """
-        users = [worker.id for worker in await self.list_workers() if file.id in worker.model.split(PLUS)]
+        users = [worker.id for worker in await self._workers() if file.id in worker.model.split(PLUS)]
         if users:
             raise Conflict(
                 f"model {file.id} is used by {', '.join(users)}",
@@ -308,6 +307,11 @@ class PoolService:
             )
         if file.id in [facts.model for facts in await self._units.held()]:  # or will be in a moment
             raise Conflict(f"model {file.id} is held in memory", hint=f"rbee-hive models uncache {file.id}")
+
+    async def _writing_s(self, worker: WorkerStatus) -> float:
+        """Return how long a worker may take to write down what it keeps."""
+        model = await self._models.find(parts_of(worker.model)[0]) if worker.keep else None
+        return placement.kept_bytes(worker, model) / disk.SLOW_BYTES_PER_S if model else 0.0
 
     async def _promised_bytes(self, but: str) -> int:
         """Return what models will take that somebody else has begun to hold."""
@@ -368,50 +372,3 @@ class PoolService:
                 f"adapter {name} for {base.id} is not on this host", hint=f"rbee-hive models download {name}"
             )
         return found
-
-    async def _create(self, plan: WorkerPlan) -> WorkerPlan:
-        """Make the units under the first id and on the first port that systemd grants."""
-        known = [lifecycle.status(facts) for facts in await self._units.list()]
-        tries = placement.Candidates(
-            plan,
-            self._facts,
-            ids={worker.id for worker in known},
-            ports={placement.port_of(worker.address) for worker in known},
-        )
-        while True:
-            try:
-                await self._units.create(tries.current)
-            except PortTaken:
-                tries.port_was_taken()
-            except Conflict:
-                if not tries.id_was_taken():
-                    raise
-            else:
-                return tries.current
-
-    async def _start(self, plan: WorkerPlan) -> AsyncIterator[SpawnEvent]:
-        began_ms = self._now_ms()
-        progress = self._units.start(plan.id)
-        async with contextlib.aclosing(progress):  # type: ignore[type-var]  # each is a generator
-            async for now in progress:
-                if now.done and now.result != "done":
-                    raise await self._failed(plan, now.result, began_ms)
-                yield SpawnEvent(
-                    state="progress", progress=lifecycle.progress(now.status_text), message=now.status_text
-                )
-
-    async def _failed(self, plan: WorkerPlan, result: str, began_ms: int) -> RbeeError:
-        """Return why the start failed, and take the units away."""
-        ended = await self._units.last_exit(plan.id)
-        if ended is None or ended.at_ms < began_ms:
-            ended = WorkerExit(result=result, memory_limit_bytes=plan.memory_bytes, oom=result == "oom-kill")
-        with contextlib.suppress(NotFound):
-            await self._units.stop(plan.id)
-        return failure.start_failure(plan.id, plan.model, ended)
-
-    async def _own_exit(self, facts: UnitFacts) -> WorkerExit | None:
-        """Return how this worker's last process ended, not that of an earlier one of its name."""
-        ended = await self._units.last_exit(facts.id)
-        if ended is None or (facts.made_ms is not None and ended.at_ms < facts.made_ms):
-            return None
-        return ended

@@ -67,6 +67,12 @@ def secret_file(worker: str, place: Place) -> str:
     return f"{place.secrets}/{worker}.secret"
 
 
+def kept_folder(worker: str, place: Place) -> str:
+    """Return where below ``place.cache`` the worker leaves its conversations: systemd hides those of others' users."""
+    stem = names.stem(worker)
+    return f"private/{stem}" if place.mode is Mode.SYSTEM else stem
+
+
 def argv(plan: WorkerPlan, program: str) -> list[str]:
     """Return the command line of the worker; ``plan_from_argv`` reads it back.
 
@@ -257,8 +263,8 @@ def _forgotten(plan: WorkerPlan, place: Place) -> dict[str, object]:
     Whoever stops that: we, ``systemctl``, a shutdown. A worker that is writing in this moment may put a file into the
     folder while it is being removed, hence twice; once the folder is gone it can make no other.
     """
-    stem = names.stem(plan.id)
-    folders = [f"private/{stem}", stem] if place.mode is Mode.SYSTEM else [stem]  # the second is a link to the first
+    # In the system's manager the second is a link to the first.
+    folders = dict.fromkeys([kept_folder(plan.id, place), names.stem(plan.id)])
     words = ["-rf", "--", *folders]
     return {"WorkingDirectory": f"-{place.cache}", "ExecStopPost": [[f"-{place.rm}", *words], [place.rm, *words]]}
 

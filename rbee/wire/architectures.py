@@ -21,5 +21,14 @@ ENCODERS = frozenset(
 EMBEDDERS = ENCODERS | {"llama-embed"}
 """They make vectors, also where the header does not say how tokens become one."""
 
-UNUSABLE = frozenset({"dflash", "dream", "eagle3", "llada", "llada-moe", "rnd1", "t5", "t5encoder", "wavtokenizer-dec"})
+_UNUSABLE = frozenset(
+    {"dflash", "dream", "eagle3", "llada", "llada-moe", "rnd1", "t5", "t5encoder", "wavtokenizer-dec"}
+)
 """llama.cpp loads them, but they want to be asked in another way: all of a text at once, or an encoder first."""
+
+
+def why_unusable(architecture: str) -> str:
+    """Return what to say of a model of it; empty where a worker can use it."""
+    if architecture not in _UNUSABLE:
+        return ""
+    return f"is of architecture {architecture}, which does not say one token after another"

@@ -34,6 +34,9 @@ class WorkerState(StrEnum):
     LOST = "lost"  # its pool is not heard from: what it does now nobody here knows
 
 
+MOST_LAYERS = 1000
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WorkerSpec:
     """What to start. Absent numbers are filled in by the pool from its settings and the model."""
@@ -48,7 +51,11 @@ class WorkerSpec:
     slots: int | None = number(low=1, high=64, default=None)
     kv: Kv | None = None
     gpu_layers: int | None = number(
-        low=1, high=1000, default=None, unit="layers", doc="so many on the GPU, the rest on the host; absent: all"
+        low=1,
+        high=MOST_LAYERS,
+        default=None,
+        unit="layers",
+        doc="so many on the GPU, the rest on the host; absent: all",
     )
     memory_bytes: int | None = number(low=16 << 20, high=1 << 45, default=None, unit="bytes")
     cpu_percent: int | None = number(low=1, high=100_000, default=None, unit="% of one core")

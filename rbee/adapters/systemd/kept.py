@@ -14,10 +14,9 @@ from pathlib import Path
 from rbee.adapters.systemd.bus import MANAGER, MANAGER_PATH, SYSTEMD, Bus, Peer
 from rbee.errors import RbeeError
 from rbee.pool_core import names
-from rbee.pool_core.unit import Mode, Place
+from rbee.pool_core.unit import Mode, Place, kept_folder
 
 _DBUS = Peer(b"org.freedesktop.DBus", b"/org/freedesktop/DBus", b"org.freedesktop.DBus")
-_PREFIX = "rbee-worker-"
 _NOT_REMOVED = frozenset({"exit-code", "signal", "core-dump", "timeout"})  # of what a socket runs when it stops
 
 
@@ -28,10 +27,10 @@ def folder(mode: Mode, environ: Mapping[str, str]) -> Path:
     """
     if mode is Mode.SYSTEM:
         return Path("/var/cache")
-    return cache_home(_of_manager() or environ)
+    return _cache_home(_of_manager() or environ)
 
 
-def cache_home(environ: Mapping[str, str]) -> Path:
+def _cache_home(environ: Mapping[str, str]) -> Path:
     """Return what systemd takes for it: what is not absolute counts for nothing."""
     named = Path(environ.get("XDG_CACHE_HOME", ""))
     return named if named.is_absolute() else Path(environ.get("HOME", "/")) / ".cache"
@@ -72,7 +71,7 @@ def require_removed(worker: str, place: Place, result: str) -> None:
     Raises:
         RbeeError: what the worker kept is still there.
     """
-    expected = Path(place.cache, *(["private"] if place.mode is Mode.SYSTEM else []), names.stem(worker))
+    expected = Path(place.cache, kept_folder(worker, place))
     # To remove what is not there is no failure, and of a user's manager we may have guessed wrong where it is.
     elsewhere = [] if place.mode is Mode.SYSTEM else [each for each in (expected, _usual(worker)) if _holds_any(each)]
     if elsewhere or result in _NOT_REMOVED:
@@ -87,6 +86,6 @@ def require_removed(worker: str, place: Place, result: str) -> None:
 def sweep(base: Path, workers: Collection[str]) -> None:
     """Remove what is left of workers that are no more; for a user's manager, whose files are all one's own."""
     there = {names.stem(worker) for worker in workers}
-    for left in base.glob(f"{_PREFIX}*"):
+    for left in base.glob(names.UNIT_PATTERN):
         if left.name not in there and left.is_dir() and not left.is_symlink():
             shutil.rmtree(left, ignore_errors=True)

@@ -59,10 +59,11 @@ class SystemdUnits(UnitReader):
             # Before the units are gone: whoever takes the name next makes a secret of their own.
             self.secrets.forget(worker)
             await watch.jobs(*jobs)
-        result = await asyncio.to_thread(self._socket_result, pair[0])
+        keeps = unit.plan_from_argv(facts.argv).keep
+        result = await asyncio.to_thread(self._socket_result, pair[0]) if keeps else ""
         await self._forget(*pair)
-        if unit.plan_from_argv(facts.argv).keep:
-            kept.require_removed(worker, self.place, result)
+        if keeps:
+            await asyncio.to_thread(kept.require_removed, worker, self.place, result)
 
     async def release(self, worker: str) -> None:
         await self.require(worker)

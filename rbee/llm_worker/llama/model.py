@@ -12,7 +12,7 @@ from rbee.llm_worker.llama.embedder import TextEmbedder
 from rbee.llm_worker.llama.library import c, listen, load_failed
 from rbee.llm_worker.llama.template import renderer
 from rbee.llm_worker.template import Render
-from rbee.wire.architectures import EMBEDDERS, UNUSABLE
+from rbee.wire.architectures import EMBEDDERS, why_unusable
 
 _PIECE_BYTES = 256
 _KV_TYPES = {"f16": "GGML_TYPE_F16", "q8_0": "GGML_TYPE_Q8_0"}
@@ -70,11 +70,8 @@ class Model:
         if not handle:
             raise load_failed(f"{paths[0]} could not be loaded", hint=f"rbee-hive models verify {name}")
         model = cls(handle, on_gpu=bool(gpus), adapters=[_adapter(handle, path) for path in adapters])
-        if model.architecture in UNUSABLE:
-            raise ModelLoadFailed(
-                f"{paths[0]} is of architecture {model.architecture}, which does not say one token after another",
-                hint="rbee-hive models list shows what each is for",
-            )
+        if why := why_unusable(model.architecture):
+            raise ModelLoadFailed(f"{paths[0]} {why}", hint="rbee-hive models list shows what each is for")
         return model
 
     def tokenize(self, text: str, *, special: bool) -> list[int]:

@@ -132,3 +132,9 @@ def engine_on(loader: Callable[[Callable[[float], bool]], Any], *, slots: int = 
     return ModelEngine(
         loader, worker="w", model="fake", slots=slots, context_tokens=ctx, threads=1, batch_tokens=128
     )  # fmt: skip
+
+
+def loaded(model: FakeModel, *, slots: int = 1) -> ModelEngine:
+    engine = engine_on(model.loader, slots=slots)
+    engine.load(lambda _: None)
+    return engine

@@ -11,15 +11,9 @@ from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.ports import Interrupted
 from rbee.wire.events import End, JobEvent, StopReason, last
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
-from tests.unit.llm_worker.fakes import FakeModel, Panic, engine_on
+from tests.unit.llm_worker.fakes import FakeModel, Panic, loaded
 
 Make = Callable[..., ModelEngine]
-
-
-def loaded(model: FakeModel) -> ModelEngine:
-    engine = engine_on(model.loader)
-    engine.load(lambda _: None)
-    return engine
 
 
 async def test_the_loop_does_not_wait_for_what_is_done_between_steps(engine_of: Make) -> None:

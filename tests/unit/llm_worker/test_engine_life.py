@@ -13,13 +13,7 @@ from rbee.llm_worker.worker import make_engine
 from rbee.wire.events import Failure
 from tests.unit.llm_worker.asking import request, run, until
 from tests.unit.llm_worker.conftest import options
-from tests.unit.llm_worker.fakes import FakeModel, Panic, engine_on
-
-
-def faulty(model: FakeModel) -> ModelEngine:
-    engine = engine_on(model.loader)
-    engine.load(lambda _: None)
-    return engine
+from tests.unit.llm_worker.fakes import FakeModel, Panic, engine_on, loaded
 
 
 def test_a_load_can_be_given_up(tiny: Path) -> None:
@@ -30,7 +24,7 @@ def test_a_load_can_be_given_up(tiny: Path) -> None:
 
 async def test_a_thread_that_dies_leaves_nobody_waiting() -> None:
     model = FakeModel()
-    engine = faulty(model)
+    engine = loaded(model)
     died: list[RbeeError] = []
     engine.watch(died.append)
     model.made.hangs.set()
@@ -70,7 +64,7 @@ def test_one_that_is_closed_as_its_model_is_there_frees_it_and_says_so() -> None
 
 async def test_a_model_is_not_freed_while_a_prompt_is_made_of_it() -> None:
     model = FakeModel()
-    engine = faulty(model)
+    engine = loaded(model)
     begun, go_on, order = threading.Event(), threading.Event(), list[str]()
 
     def tokenize(text: str, *, special: bool) -> list[int]:

@@ -10,7 +10,7 @@ from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.seating import MOST_PADDED_TOKENS, rows
 from rbee.wire.events import End, JobEvent, Started, StopReason, Token
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
-from tests.unit.llm_worker.fakes import FakeModel, engine_on
+from tests.unit.llm_worker.fakes import FakeModel, loaded
 
 Make = Callable[..., ModelEngine]
 CHUNK = 128
@@ -18,9 +18,7 @@ CHUNK = 128
 
 def fake(slots: int) -> tuple[ModelEngine, FakeModel]:
     model = FakeModel()
-    engine = engine_on(model.loader, slots=slots)
-    engine.load(lambda _: None)
-    return engine, model
+    return loaded(model, slots=slots), model
 
 
 async def test_a_long_prompt_stalls_nobody_for_more_than_one_chunk() -> None:

@@ -22,15 +22,9 @@ from rbee.wire.workers import Backend
 from tests.assets import Template, tiny_gguf
 from tests.unit.llm_worker.asking import end, request, run, text, told, until
 from tests.unit.llm_worker.conftest import options
-from tests.unit.llm_worker.fakes import FakeModel, engine_on
+from tests.unit.llm_worker.fakes import FakeModel, loaded
 
 Make = Callable[..., ModelEngine]
-
-
-def faulty(model: FakeModel) -> ModelEngine:
-    engine = engine_on(model.loader)
-    engine.load(lambda _: None)
-    return engine
 
 
 async def test_a_generation_starts_speaks_and_ends(engine_of: Make) -> None:
@@ -268,13 +262,13 @@ async def test_a_reader_that_leaves_frees_the_slot(engine_of: Make) -> None:
 
 
 async def test_one_that_is_held_stands_still_and_goes_on_and_loses_nothing() -> None:
-    engine = faulty(FakeModel())
+    engine = loaded(FakeModel())
     events = told(engine, "a", engine.prepare(request(max_tokens=5000)))
     assert isinstance(await anext(events), Started)
     engine.hold("a", True)
     await until(lambda: engine.activity[0].paused)
     stood = engine.spent.steps
-    beside = faulty(FakeModel())
+    beside = loaded(FakeModel())
     assert text(await run(beside, max_tokens=3)) == "aaa"
     beside.close()
     assert engine.spent.steps - stood <= 1
@@ -286,7 +280,7 @@ async def test_one_that_is_held_stands_still_and_goes_on_and_loses_nothing() -> 
 
 async def test_a_failing_decode_ends_the_job_and_not_the_slot() -> None:
     model = FakeModel()
-    engine = faulty(model)
+    engine = loaded(model)
     model.made.fails = True
     assert isinstance((await run(engine))[-1], Failure)
     model.made.fails = False
@@ -296,7 +290,7 @@ async def test_a_failing_decode_ends_the_job_and_not_the_slot() -> None:
 
 async def test_a_hung_step_shows_in_the_activity() -> None:
     model = FakeModel()
-    engine = faulty(model)
+    engine = loaded(model)
     model.made.hangs.set()
     task = asyncio.ensure_future(run(engine))
     await asyncio.to_thread(model.made.entered.wait, 20)

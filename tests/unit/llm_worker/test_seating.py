@@ -1,5 +1,6 @@
 """Which slot takes a prompt: by what each knows, and by when it was last of use."""
 
+from array import array
 from collections.abc import Sequence
 
 import pytest
@@ -56,13 +57,18 @@ def test_nobody_is_seated_where_all_are_taken() -> None:
     assert seat(tokens_of([1]), [slot(0, free=False)]) is None
 
 
-@given(st.data())
-def test_a_seat_is_free_and_keeps_what_its_source_really_has(data: st.DataObject) -> None:
-    words = st.lists(st.integers(0, 2), max_size=80)
+def drawn(data: st.DataObject, *, last: int, longest: int) -> tuple[list[Held], "array[int]"]:
+    """Return four slots and a prompt, of tokens up to ``last``."""
+    words = st.lists(st.integers(0, last), max_size=longest)
     slots = [
         slot(n, data.draw(words), free=data.draw(st.booleans()), used=data.draw(st.integers(0, 9))) for n in range(4)
     ]
-    prompt = tokens_of(data.draw(st.lists(st.integers(0, 2), min_size=1, max_size=80)))
+    return slots, tokens_of(data.draw(st.lists(st.integers(0, last), min_size=1, max_size=longest)))
+
+
+@given(st.data())
+def test_a_seat_is_free_and_keeps_what_its_source_really_has(data: st.DataObject) -> None:
+    slots, prompt = drawn(data, last=2, longest=80)
     found = seat(prompt, slots)
     if found is None:
         assert not any(each.free for each in slots)
@@ -76,11 +82,7 @@ def test_a_seat_is_free_and_keeps_what_its_source_really_has(data: st.DataObject
 
 @given(st.data())
 def test_where_nothing_can_be_cut_a_seat_keeps_all_that_its_source_knows_or_nothing(data: st.DataObject) -> None:
-    words = st.lists(st.integers(0, 1), max_size=12)
-    slots = [
-        slot(n, data.draw(words), free=data.draw(st.booleans()), used=data.draw(st.integers(0, 9))) for n in range(4)
-    ]
-    prompt = tokens_of(data.draw(st.lists(st.integers(0, 1), min_size=1, max_size=12)))
+    slots, prompt = drawn(data, last=1, longest=12)
     found = seat(prompt, slots, cuts=False, worth=1)
     if found is not None and found.keep:
         source = slots[found.slot if found.source is None else found.source]

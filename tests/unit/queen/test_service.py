@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,18 @@ from rbee.wire.jobs import JobSpec, JobState, Priority
 from rbee.wire.workers import WorkerExit, WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import Running, eventually, running, soon, text_of, words
+
+
+@contextlib.asynccontextmanager
+async def two_pools() -> AsyncIterator[tuple[FakeWorker, FakeWorker, FakePool, FakePool]]:
+    """Serve two workers, each at a pool of its own."""
+    async with (
+        FakeWorker().serve() as first,
+        FakeWorker("worker-cpu-1").serve() as second,
+        FakePool("blep", first).serve() as blep,
+        FakePool("mac", second).serve() as mac,
+    ):
+        yield first, second, blep, mac
 
 
 def spec(prompt: str = "hello", **facts: object) -> JobSpec:
@@ -272,12 +285,7 @@ def resumed(events: list[tuple[int, JobEvent]]) -> list[str | None]:
 
 
 async def test_a_job_whose_worker_died_goes_on_at_another_one(queen: Running) -> None:
-    async with (
-        FakeWorker().serve() as first,
-        FakeWorker("worker-cpu-1").serve() as second,
-        FakePool("blep", first).serve() as blep,
-        FakePool("mac", second).serve() as mac,
-    ):
+    async with two_pools() as (first, second, blep, mac):
         first.pause_at = 3
         await queen.hear(blep)
         job = await queen.client.submit_job(spec(temperature=0.7))
@@ -296,12 +304,7 @@ async def test_a_job_whose_worker_died_goes_on_at_another_one(queen: Running) ->
 
 async def test_half_of_a_token_that_a_lost_worker_told_is_not_told_twice(queen: Running) -> None:
     """A token may make several pieces, of which the last has its number."""
-    async with (
-        FakeWorker().serve() as first,
-        FakeWorker("worker-cpu-1").serve() as second,
-        FakePool("blep", first).serve() as blep,
-        FakePool("mac", second).serve() as mac,
-    ):
+    async with two_pools() as (first, _, blep, mac):
         first.script = [
             Token(i=0, t="w"), Token(i=0, t="0 ", ids=(0,)), Token(i=1, t="w1 ", ids=(1,)), Token(i=2, t="w"),
         ]  # fmt: skip
@@ -316,12 +319,7 @@ async def test_half_of_a_token_that_a_lost_worker_told_is_not_told_twice(queen: 
 
 
 async def test_at_the_deadline_of_a_drain_jobs_go_on_elsewhere_and_before_it_they_stay(queen: Running) -> None:
-    async with (
-        FakeWorker().serve() as first,
-        FakeWorker("worker-cpu-1").serve() as second,
-        FakePool("blep", first).serve() as blep,
-        FakePool("mac", second).serve() as mac,
-    ):
+    async with two_pools() as (first, _, blep, mac):
         first.pause_at = 3
         await queen.hear(blep)
         job = await queen.client.submit_job(spec())
@@ -341,12 +339,7 @@ async def test_at_the_deadline_of_a_drain_jobs_go_on_elsewhere_and_before_it_the
 
 
 async def test_a_pool_whose_host_leaves_is_left_in_peace_while_its_jobs_go_on_elsewhere(queen: Running) -> None:
-    async with (
-        FakeWorker().serve() as first,
-        FakeWorker("worker-cpu-1").serve() as second,
-        FakePool("blep", first).serve() as blep,
-        FakePool("mac", second).serve() as mac,
-    ):
+    async with two_pools() as (first, _, blep, mac):
         first.pause_at = 3
         await queen.hear(blep)
         job = await queen.client.submit_job(spec())

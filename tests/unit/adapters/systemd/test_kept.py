@@ -2,7 +2,6 @@
 
 import os
 import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -37,12 +36,12 @@ def manager(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A user's manager that was started with another cache than ours."""
     environ = {"XDG_CACHE_HOME": "relative", "HOME": "/home/its"}
     monkeypatch.setattr(kept, "Bus", FakeBus)
-    with subprocess.Popen(["sleep", "60"], env=environ) as process:
+    with subprocess.Popen(["cat"], env=environ, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as process:
+        assert process.stdin is not None and process.stdout is not None
+        process.stdin.write(b"\n")
+        assert process.stdout.readline() == b"\n"  # whoever answers has an environment, which comes with exec(2)
         monkeypatch.setattr(FakeBus, "pid", process.pid)
-        while not Path(f"/proc/{process.pid}/environ").read_bytes():  # for a moment after exec(2) it is empty
-            time.sleep(0.01)
         yield
-        process.kill()
 
 
 def place(cache: Path) -> Place:
