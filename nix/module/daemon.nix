@@ -7,7 +7,12 @@ in
 {
   # name: as in messages and URLs of examples.
   options =
-    { name, port, host }:
+    {
+      name,
+      port,
+      host,
+      reachedAt,
+    }:
     {
       listen = lib.mkOption {
         type = own.address;
@@ -24,7 +29,7 @@ in
       url = lib.mkOption {
         type = lib.types.nullOr own.url;
         default = null;
-        example = "http://${host}.home.arpa:${toString port}";
+        example = reachedAt;
         description = ''
           How other hosts reach the ${name}. With a certificate it is https:// and a name in that. null: at the address
           where it listens.

@@ -19,6 +19,7 @@ rec {
       part.url
     else
       "http://${if isEvery part.listen then "127.0.0.1" else bracketed part.listen}:${toString part.port}";
+  hostOf = url: builtins.head (builtins.match "https?://([^/:]+|\\[[^]]*])(:[0-9]+)?(/.*)?" url);
   # Whether a URL names this host's loopback.
   isHere = url: builtins.match "https?://(localhost|127\\.[0-9.]+|\\[::1])(:[0-9]+)?(/.*)?" url != null;
 }

@@ -21,6 +21,12 @@ let
     "mode"
   ];
   queens = lib.toList pool.queen;
+  # NixOS writes the host's own names there, into /etc/hosts.
+  loopbackNames = lib.concatMap (address: config.networking.hosts.${address} or [ ]) [
+    "127.0.0.1"
+    "127.0.0.2"
+    "::1"
+  ];
   elsewhere = pool.queen != null && !(lib.all places.isHere queens);
   limit =
     type: example: description:
@@ -37,6 +43,7 @@ in
       name = "pool";
       port = 9200;
       host = "workstation";
+      reachedAt = "http://192.168.1.20:9200";
     }
     // {
       enable = lib.mkEnableOption "pool-managerd: this host's workers, models and GPUs";
@@ -129,7 +136,8 @@ in
             }
             pool.settings
           ];
-          services.rbee.settings.hive.pool = lib.mkDefault (places.here pool);
+          # Its own command finds it where the queen does, so that a later `rbee pool register` has nothing to change.
+          services.rbee.settings.hive.pool = lib.mkDefault (if pool.url != null then pool.url else places.here pool);
 
           systemd.services.rbee-pool = {
             environment.RBEE_WORKER_EXEC = worker;
@@ -200,14 +208,23 @@ in
               message = ''
                 services.rbee.pool.listen is ${pool.listen}, where ${lib.concatStringsSep ", " queens} cannot reach it.
                 Let it listen on the network: services.rbee.pool.listen = "0.0.0.0"; and say how it is reached:
-                services.rbee.pool.url = "http://${config.networking.hostName}.home.arpa:${toString pool.port}";
+                services.rbee.pool.url = "http://192.168.1.20:${toString pool.port}";
               '';
             }
             {
               assertion = places.isEvery pool.listen -> pool.url != null;
               message = ''
                 services.rbee.pool.url is not set, and ${pool.listen} is every address: the queen has to be told one.
-                services.rbee.pool.url = "http://${config.networking.hostName}.home.arpa:${toString pool.port}";
+                services.rbee.pool.url = "http://192.168.1.20:${toString pool.port}";
+              '';
+            }
+            {
+              assertion = elsewhere && pool.url != null -> !(lib.elem (places.hostOf pool.url) loopbackNames);
+              message = ''
+                services.rbee.pool.url is ${toString pool.url}, and NixOS takes that name for a loopback address on this
+                host itself, where its workers would listen and the queen would not find them. Give the host's address:
+                services.rbee.pool.url = "http://192.168.1.20:${toString pool.port}"; or, where every host can look the
+                name up, networking.hosts."127.0.0.2" = lib.mkForce [ ];
               '';
             }
             {

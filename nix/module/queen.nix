@@ -26,6 +26,7 @@ in
       name = "queen";
       port = 8080;
       host = "blep";
+      reachedAt = "http://blep.home.arpa:8080";
     }
     // {
       enable = lib.mkEnableOption "queen-rbee, the orchestrator: one of a house has her";
