@@ -48,7 +48,7 @@ class Place:
     ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker;
     ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes; ``llama_lib`` is
     the folder of another llama.cpp than the one its Python package brings, empty for that one; ``driver_lib`` is where
-    the GPU driver's libraries lie on a host whose linker does not look there, as NixOS' does not; ``cache`` is where the
+    the GPU driver's libraries lie on a host whose linker does not look there, as on NixOS; ``cache`` is where the
     manager makes the folders of those who keep conversations, and ``rm`` what removes them.
     """
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from rbee.verify.host import Host
 
 POOL, QUEEN, BROKER = "rbee-pool", "rbee-queen", "rbee-broker"
-# rbee's own Python: named in the first line of its commands, or of what their wrapper starts (.rbee-hive-wrapped, by Nix),
+# rbee's own Python: named in the first line of its commands, or of what a wrapper starts (Nix has .rbee-hive-wrapped),
 # or beside them.
 FIND_PYTHON = (
     'hive=$(command -v rbee-hive || echo "$HOME/.local/bin/rbee-hive"); hive=$(readlink -f "$hive" 2>/dev/null); '
