@@ -1,5 +1,5 @@
 # services.rbee.pool.gpus: what a worker needs of the host to use a GPU. Which device nodes it may open, rbee says itself,
-# worker by worker.
+# worker by worker; where the driver's libraries are, the package's programs know.
 { config, lib, ... }:
 let
   cfg = config.services.rbee;
@@ -21,8 +21,8 @@ in
     default = [ ];
     example = [ "nvidia" ];
     description = ''
-      Whose GPUs this host's workers use. Graphics drivers are installed and workers find their libraries; for NVIDIA the
-      kernel module that CUDA needs is loaded. Which driver it is stays yours to say
+      Whose GPUs this host's workers use. Graphics drivers are installed, and for NVIDIA the kernel module that CUDA needs
+      is loaded. Which driver it is stays yours to say
       (`services.xserver.videoDrivers = [ "nvidia" ]`, also where there is no screen), as is a package whose llama.cpp
       was built for the GPU: `services.rbee.package = pkgs.rbee-cuda`.
     '';
@@ -31,7 +31,6 @@ in
   config = lib.mkIf (pool.enable && pool.gpus != [ ]) {
     hardware.graphics.enable = lib.mkDefault true;
     boot.kernelModules = lib.mkIf (nvidia && driver) [ "nvidia_uvm" ];
-    services.rbee.settings.worker.driver_lib = lib.mkDefault "/run/opengl-driver/lib";
 
     warnings =
       lib.optional (nvidia && !driver) ''

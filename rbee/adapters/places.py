@@ -44,7 +44,6 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         stop_grace_s=settings.worker.stop_grace_s,
         render_nodes=amd.render_nodes,
         llama_lib=settings.worker.llama_lib or environ.get(LIB_VARIABLE, ""),
-        driver_lib=settings.worker.driver_lib,
         cache=str(kept.folder(mode, environ)),
         rm=shutil.which("rm", path=f"{LASTING}:{environ.get('PATH', '')}") or "/bin/rm",
     )

@@ -140,7 +140,6 @@ class Worker:
     kv: str = text(longest=4, pattern=_KV, like="f16 or q8_0", default="f16", doc="of the cache, where the model can")
     keep: bool = plain(False, doc="conversations outlive a worker's sleep, on disk")
     llama_lib: str = text(longest=4096, default="", doc="folder of another libllama.so; empty: the package's own")
-    driver_lib: str = text(longest=4096, default="", doc="folder of the GPU driver's libraries; empty: the linker's")
     threads: int = number(low=0, high=1024, default=0, doc="for all slots; 0: one per core, at most 8 a slot")
     idle_s: int = number(low=1, high=30 * DAY_S, default=300, unit="s")
     load_timeout_s: float = number(low=1, high=DAY_S, default=300.0, unit="s")
@@ -148,9 +147,8 @@ class Worker:
     watchdog_s: float = number(low=1, high=3600, default=60.0, unit="s", doc="a decode step may not take longer")
 
     def problems(self) -> typing.Iterator[tuple[str, str]]:
-        for key, folder in (("llama_lib", self.llama_lib), ("driver_lib", self.driver_lib)):
-            if folder and not folder.startswith("/"):
-                yield key, f"is {folder!r}, expected an absolute path"
+        if self.llama_lib and not self.llama_lib.startswith("/"):
+            yield "llama_lib", f"is {self.llama_lib!r}, expected an absolute path"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,6 @@ from rbee.errors import RbeeError
 from rbee.pool_core import names, sandbox
 from rbee.pool_core.load import CPU_BATCH_TOKENS
 from rbee.pool_core.ports import WorkerPlan
-from rbee.wire.workers import Backend
 
 RESTART_S = 1.0
 START_LIMIT_S = 600.0
@@ -47,8 +46,7 @@ class Place:
 
     ``program`` is the absolute path of llm-worker-rbee, ``secrets`` the folder with a file for each worker;
     ``render_nodes`` tells the device node of each of AMD's GPUs now, in the order of their indexes; ``llama_lib`` is
-    the folder of another llama.cpp than the one its Python package brings, empty for that one; ``driver_lib`` is where
-    the GPU driver's libraries lie on a host whose linker does not look there, as on NixOS; ``cache`` is where the
+    the folder of another llama.cpp than the one its Python package brings, empty for that one; ``cache`` is where the
     manager makes the folders of those who keep conversations, and ``rm`` what removes them.
     """
 
@@ -60,7 +58,6 @@ class Place:
     stop_grace_s: float
     render_nodes: Callable[[], Sequence[str]] = tuple
     llama_lib: str = ""
-    driver_lib: str = ""
     cache: str = "/var/cache"
     rm: str = "/bin/rm"
 
@@ -206,7 +203,6 @@ def environment(plan: WorkerPlan, place: Place) -> dict[str, str]:
         "PYTHONNOUSERSITE": "1",
         "PYTHONDONTWRITEBYTECODE": "1",
         **({"LLAMA_CPP_LIB_PATH": place.llama_lib} if place.llama_lib else {}),
-        **({"LD_LIBRARY_PATH": place.driver_lib} if place.driver_lib and plan.backend != Backend.CPU else {}),
     }
 
 

@@ -110,13 +110,6 @@ def test_another_llama_is_found_by_the_worker() -> None:
     assert "LLAMA_CPP_LIB_PATH" not in unit.environment(PLAN, PLACE)
 
 
-def test_the_drivers_libraries_are_found_by_workers_on_a_gpu() -> None:
-    place = dataclasses.replace(PLACE, driver_lib="/run/opengl-driver/lib")
-    assert unit.environment(CUDA, place)["LD_LIBRARY_PATH"] == "/run/opengl-driver/lib"
-    assert "LD_LIBRARY_PATH" not in unit.environment(PLAN, place)
-    assert "LD_LIBRARY_PATH" not in unit.environment(CUDA, PLACE)
-
-
 def test_a_worker_that_is_split_gets_the_nodes_of_its_gpus_and_how_to_share() -> None:
     split = dataclasses.replace(CUDA, gpus=(1, 3), split=(63, 37))
     words = unit.argv(split, PROGRAM)
