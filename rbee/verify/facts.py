@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from rbee.verify.host import Host
 
 POOL, QUEEN, BROKER = "rbee-pool", "rbee-queen", "rbee-broker"
-# rbee's own Python: named in the first line of its commands, or beside the program that a wrapper starts.
+# rbee's own Python: named in the first line of its commands, or of what a wrapper starts (Nix has .rbee-hive-wrapped),
+# or beside them.
 FIND_PYTHON = (
     'hive=$(command -v rbee-hive || echo "$HOME/.local/bin/rbee-hive"); hive=$(readlink -f "$hive" 2>/dev/null); '
-    'python=$(head -n 1 "$hive" 2>/dev/null | tr -d "\\0" | sed -n "s/^#!\\([^ ]*python[^ ]*\\).*/\\1/p"); '
-    '[ -x "$python" ] || python=$(dirname "${hive:-/}")/python; [ -x "$python" ] || python=python3; '
+    'bin=$(dirname "${hive:-/}"); for at in "$hive" "$bin/.rbee-hive-wrapped"; do '
+    'python=$(head -n 1 "$at" 2>/dev/null | tr -d "\\0" | sed -n "s/^#! *\\([^ ]*python[^ ]*\\).*/\\1/p"); '
+    '[ -x "$python" ] && break; done; '
+    '[ -x "$python" ] || python=$bin/python; [ -x "$python" ] || python=python3; '
 )
 
 

@@ -1,5 +1,5 @@
 # The rest of a host: users, files in /etc, firewall, devices, and what an example or a VM test sets.
-{ lib, ... }:
+{ config, lib, ... }:
 let
   inherit (lib) mkOption types;
   option = type: default: mkOption { inherit type default; };
@@ -90,4 +90,8 @@ in
     virtualisation.memorySize = option types.int 1024;
     virtualisation.writableStore = option types.bool false;
   };
+
+  config.networking.hosts."127.0.0.2" =
+    lib.optional (config.networking.domain != null) "${config.networking.hostName}.${toString config.networking.domain}"
+    ++ [ config.networking.hostName ];
 }

@@ -1,5 +1,5 @@
 # systemd.*: what a unit may say.
-{ lib, ... }:
+{ lib, pkgs, ... }:
 let
   inherit (lib) mkOption types;
   option = type: default: mkOption { inherit type default; };
@@ -59,7 +59,7 @@ let
 in
 {
   options.systemd = {
-    package = option types.unspecified "/usr";
+    package = option types.package pkgs.systemd;
     packages = option (types.listOf types.package) [ ];
     services = named service;
     sockets = named socket;
