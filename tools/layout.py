@@ -16,8 +16,8 @@ SEARCHED_PREFIXES = (Path("/usr"), Path("/usr/local"))
 class Layout:
     """Absolute paths as they are on the machine that rbee is for; ``destdir`` is where they are written to now.
 
-    ``caches`` are the folders in which systemd makes one for each worker that keeps conversations; ``programs`` are those
-    in which the programs lie that units call.
+    ``caches`` are the folders in which systemd makes one for each worker that keeps conversations, ``programs`` those
+    that have what units call of the operating system.
     """
 
     venv: Path
@@ -91,7 +91,7 @@ def _caches(home: Path) -> tuple[Path, ...]:
 
 
 def packaged(out: Path, programs: Path) -> tuple[Layout, Layout]:
-    """Return the layouts of a package that has a prefix to itself, as Nix makes them: for the system, and for a user."""
+    """Return the layouts of a package that has a prefix to itself, as Nix makes it: for the system, and for a user."""
     share, lib = out / "share", out / "lib"
 
     def place(manager: str, *, sysusers: Path | None = None, tmpfiles: Path | None = None) -> Layout:

@@ -2,18 +2,20 @@
 
 nixpkgs has most of what rbee depends on, though not always as new as setup.cfg wants. ``nix/python`` takes from there
 what is new enough, and the rest from PyPI by ``nix/python/lock.json``, which this writes: for each dependency of
-rbee's, direct or not, and those of its tests, the version that the tests run with, who wants which versions of it, and the files for each
-Python and machine. Run it in the checkout's own .venv after a change of setup.cfg's lists.
+rbee's and of its tests, direct or not, the version that the tests run with, who wants which versions of it, and the
+files for each Python and machine. Run it in the checkout's own .venv after a change of setup.cfg's lists.
 """
 
 import base64
+import dataclasses
 import importlib.metadata
 import json
 import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -32,11 +34,36 @@ GLIBC_MINORS = (34, 31, 28, 27, 26, 24, 17)  # what wheels are built for; nixpkg
 SOURCES = ("llama-cpp-python", "pystemd", "sdnotify")
 """What PyPI has as source only."""
 
-Found = dict[str, dict[str, str]]
-
 
 class Missing(Exception):
     """PyPI has no file of this requirement that fits."""
+
+
+@dataclass(frozen=True, slots=True)
+class File:
+    """One wheel or source of a package, and its hash as Nix writes it."""
+
+    file: str
+    hash: str
+
+
+@dataclass(slots=True, kw_only=True)
+class Package:
+    """One distribution: ``wanted`` are all bounds that somebody sets, ``requires`` the names of what it imports."""
+
+    version: str
+    wanted: set[str] = field(default_factory=set)
+    requires: set[str] = field(default_factory=set)
+    files: dict[str, File] = field(default_factory=dict)
+
+    def written(self) -> dict[str, Any]:
+        """Return it as it stands in the lock."""
+        return {
+            "version": self.version,
+            "wanted": sorted(self.wanted),
+            "requires": sorted(self.requires),
+            "files": {key: dataclasses.asdict(file) for key, file in _folded(self.files).items()},
+        }
 
 
 def write(_: Sequence[str] = ()) -> None:
@@ -45,85 +72,74 @@ def write(_: Sequence[str] = ()) -> None:
     for python in PYTHONS:
         for system, machine in MACHINES.items():
             say(f"asking for wheels: Python {python}, {system}")
-            _add_wheels(packages, python, system, machine)
-    _add_sources(packages)
-    for name, package in packages.items():
-        package["files"] = _folded(package["files"])
-        if not package["files"]:
-            raise ToolError(f"PyPI has no file of {name} {package['version']} that fits")
-    LOCK.parent.mkdir(parents=True, exist_ok=True)
-    LOCK.write_text(json.dumps(packages, indent=1, sort_keys=True) + "\n")
+            for name, file in _wheels(packages, python, machine):
+                packages[name].files[f"{_tag(python)}-{system}"] = file
+    say(f"asking for sources: {', '.join(SOURCES)}")
+    for name in SOURCES:
+        ((_name, file),) = _pip(["--no-binary", name, f"{name}=={packages[name].version}"])
+        packages[name].files["source"] = file
+    if without := [name for name, package in packages.items() if not package.files]:
+        raise ToolError(f"PyPI has no file that fits of {', '.join(without)}")
+    text = json.dumps({name: package.written() for name, package in packages.items()}, indent=1, sort_keys=True)
+    LOCK.write_text(text + "\n")
 
 
-def closure(site_packages: Path) -> dict[str, dict[str, Any]]:
-    """Return what rbee depends on, by name, with version, direct requirements and who wants which versions.
+def closure(site_packages: Path) -> dict[str, Package]:
+    """Return what rbee and its tests depend on, by name, files not included.
 
     Raises:
-        ToolError: something that a Python asks for is not in the tree.
+        ToolError: something that a Python asks for is not there.
     """
     installed = {
         canonicalize_name(each.metadata["Name"]): each
         for each in importlib.metadata.distributions(path=[str(site_packages)])
     }
-    found: dict[str, dict[str, Any]] = {}
     model = Requirement(dependencies.MODEL)
+    found = {str(canonicalize_name(model.name)): Package(version=installed[canonicalize_name(model.name)].version)}
     waiting = [(Requirement(line), "rbee") for line in dependencies.requirements(*EXTRAS)]
     while waiting:
         requirement, by = waiting.pop()
         name = canonicalize_name(requirement.name)
         if name not in installed:
-            raise ToolError(f"{by} asks for {requirement}, which is not in .venv")
+            raise ToolError(f"{by} asks for {requirement}, which is not in {site_packages}")
         new = name not in found
-        package = found.setdefault(name, {"version": installed[name].version, "wanted": [], "requires": [], "files": {}})
-        package["wanted"] = sorted({*package["wanted"], *map(str, requirement.specifier)})
+        package = found.setdefault(name, Package(version=installed[name].version))
+        package.wanted |= {str(bound) for bound in requirement.specifier}
         needed = list(_needed(installed[name], requirement.extras))
         if new or requirement.extras:
             waiting += [(each, name) for each in needed]
-        package["requires"] = sorted({*package["requires"], *(canonicalize_name(each.name) for each in needed)})
-    found[model.name] = {"version": installed[model.name].version, "wanted": [], "requires": [], "files": {}}
+        package.requires |= {canonicalize_name(each.name) for each in needed}
     return found
 
 
 def _needed(distribution: importlib.metadata.Distribution, extras: Iterable[str]) -> Iterator[Requirement]:
     """Yield what it requires on any of the Pythons, on Linux."""
-    for line in distribution.requires or []:
-        requirement = Requirement(line)
-        for extra in ("", *extras):
-            environments = [{"python_version": python, "python_full_version": f"{python}.0", "extra": extra} for python in PYTHONS]
-            if requirement.marker is None or any(map(requirement.marker.evaluate, environments)):
-                yield requirement
-                break
-
-
-def _add_wheels(packages: Mapping[str, dict[str, Any]], python: str, system: str, machine: str) -> None:
-    platforms = [
-        word
-        for minor in GLIBC_MINORS
-        for pattern in MANYLINUX
-        for word in ("--platform", pattern.format(minor=minor, machine=machine))
+    worlds = [
+        {"python_version": python, "python_full_version": f"{python}.0", "extra": extra}
+        for python in PYTHONS
+        for extra in ("", *extras)
     ]
-    wanted = {f"{name}=={package['version']}" for name, package in packages.items() if name not in SOURCES}
-    while wanted:
+    for requirement in map(Requirement, distribution.requires or []):
+        if requirement.marker is None or any(map(requirement.marker.evaluate, worlds)):
+            yield requirement
+
+
+def _wheels(packages: Mapping[str, Package], python: str, machine: str) -> list[tuple[str, File]]:
+    """Return the wheels for one Python on one machine; what has none there is said and left out."""
+    platforms = [
+        f"--platform={pattern.format(minor=minor, machine=machine)}" for minor in GLIBC_MINORS for pattern in MANYLINUX
+    ]
+    wanted = {f"{name}=={package.version}" for name, package in packages.items() if name not in SOURCES}
+    while True:
         try:
-            found = _pip(["--only-binary", ":all:", "--python-version", python, *platforms, *sorted(wanted)])
+            return _pip(["--only-binary=:all:", f"--python-version={python}", *platforms, *sorted(wanted)])
         except Missing as missing:
-            say(f"no wheel: {missing}")
+            say(f"no wheel of {missing}")
             wanted.remove(str(missing))
-            continue
-        for name, file in found:
-            packages[name]["files"][f"cp{python.replace('.', '')}-{system}"] = file
-        return
 
 
-def _add_sources(packages: Mapping[str, dict[str, Any]]) -> None:
-    say(f"asking for sources: {', '.join(SOURCES)}")
-    for name in SOURCES:
-        ((_, file),) = _pip(["--no-binary", name, f"{name}=={packages[name]['version']}"])
-        packages[name]["files"] = {"source": file}
-
-
-def _pip(arguments: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
-    """Return the file that pip would install for each, without installing one.
+def _pip(arguments: Collection[str]) -> list[tuple[str, File]]:
+    """Return the file that pip would install for each, by name, without installing one.
 
     Raises:
         Missing: there is none of one of them.
@@ -131,35 +147,37 @@ def _pip(arguments: Sequence[str]) -> list[tuple[str, dict[str, str]]]:
     with tempfile.TemporaryDirectory() as folder:
         pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
         report = Path(folder, "report")
-        options = ["--dry-run", "--ignore-installed", "--no-deps", "--report", str(report), "--target", folder]
+        options = ["--dry-run", "--ignore-installed", "--no-deps", f"--report={report}", f"--target={folder}"]
         done = subprocess.run([*pip, *options, *arguments], capture_output=True, text=True, check=False)
         if missing := re.search(r"No matching distribution found for (\S+)", done.stderr):
             raise Missing(missing[1])
         if done.returncode:
             raise ToolError(done.stderr)
-        return [_file(item) for item in json.loads(report.read_text())["install"]]
+        return [_named(item) for item in json.loads(report.read_text())["install"]]
 
 
-def _file(item: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
-    """Return the name and the file of one item of pip's report."""
+def _named(item: Mapping[str, Any]) -> tuple[str, File]:
     download = item["download_info"]
-    digest = download["archive_info"]["hash"].removeprefix("sha256=")
-    hash_ = "sha256-" + base64.b64encode(bytes.fromhex(digest)).decode()
-    file = download["url"].split("#")[0].rsplit("/", 1)[1]
-    return canonicalize_name(item["metadata"]["name"]), {"file": file, "hash": hash_}
+    digest = bytes.fromhex(download["archive_info"]["hash"].removeprefix("sha256="))
+    file = download["url"].partition("#")[0].rpartition("/")[2]
+    return canonicalize_name(item["metadata"]["name"]), File(file, f"sha256-{base64.b64encode(digest).decode()}")
 
 
-def _folded(files: Found) -> Found:
+def _folded(files: Mapping[str, File]) -> dict[str, File]:
     """Say once what is the same for every Python, and for every machine."""
     folded = dict(files)
     for system in MACHINES:
-        same = [files.get(f"cp{python.replace('.', '')}-{system}") for python in PYTHONS]
-        if same[0] is not None and all(each == same[0] for each in same):
-            folded = {key: file for key, file in folded.items() if not key.endswith(system)}
-            folded[f"any-{system}"] = same[0]
-    if len(folded) == len(MACHINES) and len({file["file"] for file in folded.values()}) == 1:
+        keys = [f"{_tag(python)}-{system}" for python in PYTHONS]
+        if len({files.get(key) for key in keys}) == 1 and keys[0] in files:
+            folded = {key: file for key, file in folded.items() if key not in keys}
+            folded[f"any-{system}"] = files[keys[0]]
+    if len(folded) == len(MACHINES) and len(set(folded.values())) == 1:
         return {"any": next(iter(folded.values()))}
     return folded
+
+
+def _tag(python: str) -> str:
+    return f"cp{python.replace('.', '')}"
 
 
 if __name__ == "__main__":
