@@ -24,7 +24,7 @@ let
     revision = lib.mkOption {
       type = lib.types.nonEmptyStr;
       default = "main";
-      example = "9217f5db79a29953eb74d5343926648285ec7e67";
+      example = "v1.0";
       description = "Branch, tag or commit. With a hash take a commit, since a branch moves on.";
     };
     hash = lib.mkOption {
@@ -136,11 +136,10 @@ let
       option = "services.rbee.models.${name}";
       hub = if model.hub == null then { hash = null; hashes = [ ]; sha256 = null; file = ""; } else model.hub;
       found = split hub.file;
-      ways = lib.count (way: way) [
-        (hub.hash != null)
-        (hub.hashes != [ ])
-        (hub.sha256 != null)
-      ];
+      ways =
+        lib.optional (hub.hash != null) "hash"
+        ++ lib.optional (hub.hashes != [ ]) "hashes"
+        ++ lib.optional (hub.sha256 != null) "sha256";
       wanted = if found == null then "" else lib.last found;
     in
     making.assertions option model
@@ -154,8 +153,8 @@ let
         message = "${option}: say where the model comes from, either by hub or by path, and not by both.";
       }
       {
-        assertion = ways <= 1;
-        message = "${option}.hub: hash, hashes and sha256 are three ways to pin a model; keep one of them.";
+        assertion = lib.length ways <= 1;
+        message = "${option}.hub: ${lib.concatStringsSep " and " ways} are ways to pin the same file; keep one of them.";
       }
       {
         assertion = hub.hash != null -> found == null;

@@ -54,7 +54,7 @@ in
       callers = lib.mkOption {
         type = lib.types.attrsOf own.digest;
         default = { };
-        example.ann = "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
+        example.ann = "sha256:0000000000000000000000000000000000000000000000000000000000000000";
         description = ''
           Callers that may submit jobs and see their own, and nothing else, each with the sum of its key
           (`printf %s KEY | sha256sum`).

@@ -88,6 +88,10 @@ rec {
   makeBinPath = lib.makeSearchPath "bin";
   makeLibraryPath = lib.makeSearchPath "lib";
   makeSearchPath = folder: paths: concatMapStringsSep ":" (path: "${path}/${folder}") paths;
+  fixedWidthString =
+    width: filler: text:
+    if stringLength text < width then fixedWidthString width filler "${filler}${text}" else text;
+  fixedWidthNumber = width: number: fixedWidthString width "0" (toString number);
   toInt = text: builtins.fromJSON text;
   fileContents = file: removeSuffix "\n" (builtins.readFile file);
 

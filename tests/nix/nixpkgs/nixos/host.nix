@@ -36,10 +36,13 @@ in
 
     networking.domain = option (types.nullOr types.str) null;
     networking.firewall.allowedTCPPorts = option (types.listOf types.port) [ ];
+    networking.firewall.allowedUDPPorts = option (types.listOf types.port) [ ];
     networking.firewall.allowedTCPPortRanges = option (types.listOf (types.attrsOf types.port)) [ ];
     networking.firewall.enable = option types.bool true;
     networking.firewall.interfaces = option types.anything { };
     networking.hostName = option types.str "nixos";
+    # Of a VM test's node: where the others reach it.
+    networking.primaryIPAddress = option types.str "192.168.1.1";
     networking.hosts = option (types.attrsOf strings) { };
 
     nix.settings = option types.anything { };
@@ -54,8 +57,11 @@ in
     security.polkit.enable = option types.bool false;
     security.sudo.wheelNeedsPassword = option types.bool true;
 
+    services.chrony.enable = option types.bool false;
+    services.chrony.extraConfig = option types.lines "";
     services.openssh.enable = option types.bool false;
     services.openssh.settings = option types.anything { };
+    services.timesyncd.servers = option strings [ ];
     services.xserver.videoDrivers = option strings [ ];
 
     specialisation = named {
