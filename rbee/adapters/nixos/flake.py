@@ -65,8 +65,8 @@ class Flake:
 def _anywhere(url: str, folder: Path) -> str:
     """Return a folder as an absolute one; what begins otherwise is a name or a URL, and stays."""
     if url == "~" or url.startswith("~/"):
-        return os.path.expanduser(url)  # noqa: PTH111  (a query may follow, which is no part of a path)
-    if not url.startswith("."):
+        url = os.path.expanduser(url)  # noqa: PTH111  (a query may follow, which is no part of a path)
+    if not url.startswith((".", "/")):
         return url
     path, mark, query = url.partition("?")
     return os.path.normpath(folder / path) + mark + query
