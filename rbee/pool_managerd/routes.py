@@ -142,7 +142,12 @@ async def uncache_model(request: Request, model: str) -> HTTPResponse:
 
 
 async def sync(request: Request) -> HTTPResponse | None:
-    return await _followed(request, _pool(request).sync(body(request, SyncSpec)), status=200)
+    spec = body(request, SyncSpec)
+    try:
+        return await _followed(request, _pool(request).sync(spec), status=200)
+    finally:
+        if not spec.dry_run:
+            request.app.ctx.synced()
 
 
 async def git_status(request: Request) -> HTTPResponse:
