@@ -95,8 +95,10 @@ class Syncing:
             self._left = await self._to_do() if self._unfinished else frozenset()
             return pause_s
         except RbeeError as error:
-            log.warning("sync.failed", code=error.code, reason=error.message, hint=error.hint or None)
-            self.line, self._unfinished = f"not synced: {error.message}", True
+            line = f"not synced: {error.message}"
+            if self.line != line:
+                log.warning("sync.failed", code=error.code, reason=error.message, hint=error.hint or None)
+            self.line, self._unfinished = line, True
         except Exception as error:  # noqa: BLE001  (a bug must not keep us from what is declared for good)
             log.foreign("sync.broke", error)
             self.line, self._unfinished = f"not synced: {error!r}", True
