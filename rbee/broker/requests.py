@@ -48,6 +48,8 @@ class Wish:
     gpu_layers: int | None = number(low=1, high=MOST_LAYERS, default=None)
     adapter_paths: tuple[str, ...] = items(longest=8, default=())
     keep: bool = False
+    declared: bool = False
+    limited: bool = False
 
     def problems(self) -> typing.Iterator[tuple[str, str]]:
         if any(not 0 <= gpu <= HIGHEST_GPU for gpu in self.gpus) or len(set(self.gpus)) != len(self.gpus):
@@ -137,6 +139,8 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
         gpu_layers=wish.gpu_layers,
         adapter_paths=tuple(str(_real_model(path, bounds.roots)) for path in wish.adapter_paths),
         keep=wish.keep,
+        declared=wish.declared,
+        limited=wish.limited,
     )
 
 

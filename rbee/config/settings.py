@@ -9,7 +9,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rbee.config.workers import worker_problems
 from rbee.wire.fields import NAME, items, name, number, plain, text
+from rbee.wire.workers import WorkerShape
 
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
@@ -173,6 +175,7 @@ class Model:
     file: str = text(longest=200, shortest=6, doc="the .gguf; of a split model the first part")
     revision: str = text(longest=100, shortest=1, default="main")
     sha256: str = text(longest=64, pattern=_DIGEST, like="64 hex digits", default="", doc="checked when given")
+    fetch: bool = plain(False, doc="have it on this host: rbee-hive sync downloads it when it is missing")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -195,9 +198,11 @@ class Settings:
     keeper: Keeper = Keeper()
     models: Mapping[str, Model] = plain({})
     hosts: Mapping[str, Host] = plain({})
+    workers: Mapping[str, WorkerShape] = plain({}, doc="workers that are kept up on this host, by their ids")
     file: str = ""
 
     def problems(self) -> typing.Iterator[tuple[str, str]]:
+        yield from worker_problems(self.workers)
         for table, names in (("models", self.models), ("hosts", self.hosts)):
             for key in names:
                 if (table, key) == ("hosts", "all"):

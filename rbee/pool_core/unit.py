@@ -99,7 +99,13 @@ def _words(plan: WorkerPlan) -> list[str]:
     gpu = [f"--gpu={','.join(map(str, gpus))}"] if gpus else []
     split = [f"--split={','.join(map(str, plan.split))}"] if plan.split else []
     layers = [] if plan.gpu_layers is None else [f"--gpu-layers={plan.gpu_layers}"]
-    said = (("--pinned", plan.pinned), ("--spare", plan.spare), ("--keep", plan.keep))
+    said = (
+        ("--pinned", plan.pinned),
+        ("--spare", plan.spare),
+        ("--keep", plan.keep),
+        ("--declared", plan.declared),
+        ("--limited", plan.limited),
+    )
     return [
         f"--id={plan.id}",
         f"--model={plan.model}",
@@ -146,6 +152,8 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
             pinned="--pinned" in words,
             spare="--spare" in words,
             keep="--keep" in words,
+            declared="--declared" in words,
+            limited="--limited" in words,
             cpu_percent=cpu_percent,
             threads=int(options["threads"]),
             # Workers that were started before these were there go on, and had none of it.

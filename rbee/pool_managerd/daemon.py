@@ -1,4 +1,4 @@
-"""What lives as long as the process: the pool, and the heartbeat that tells the queen of it."""
+"""What lives as long as the process: the pool, the heartbeat that tells the queen of it, and the sync."""
 
 import asyncio
 import contextlib
@@ -29,6 +29,7 @@ from rbee.pool_managerd.heartbeat import Heartbeat
 from rbee.pool_managerd.leaving import Leaving
 from rbee.pool_managerd.metrics import observe
 from rbee.pool_managerd.routes import HANDLERS, add_part_routes, announcing
+from rbee.pool_managerd.syncing import Syncing
 from rbee.wire.draining import why_draining
 from rbee.wire.operations import POOL
 from rbee.wire.pools import PoolSnapshot
@@ -43,7 +44,7 @@ QUEEN_S = 10.0
 
 
 class Daemon:
-    """The application, the pool behind it and the beat.
+    """The application, the pool behind it, the beat, and what keeps the host as it is declared.
 
     Args:
         settings: as they are now; ``reload`` reads ``file`` again.
@@ -61,6 +62,7 @@ class Daemon:
         self._queen = self._connect()
         self._replaced: list[Reigning] = []
         self.heartbeat = Heartbeat(self._look, self._send, interval_s=settings.pool.heartbeat_s)
+        self._syncing = Syncing(lambda: self._pool, self.heartbeat.changed)
         self._task: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
         self._leaving = Leaving(
@@ -80,6 +82,7 @@ class Daemon:
         self._others = {
             asyncio.create_task(self._listen(), name="listener"),
             asyncio.create_task(self._leaving.run(), name="power"),
+            asyncio.create_task(self._syncing.run(), name="sync"),
         }
 
     async def stop(self) -> None:
@@ -109,6 +112,7 @@ class Daemon:
         self._reconnect()
         self.heartbeat.interval_s = settings.pool.heartbeat_s
         self.heartbeat.changed()
+        self._syncing.anew()
 
     def vital(self) -> str | None:
         """Say what stands still: the heartbeat, through a D-Bus or a disk that does not answer."""
@@ -123,6 +127,7 @@ class Daemon:
         if found is not None:
             parts.insert(0, _workers_line(found))
             parts += [f"draining: {why_draining(found.drain_reason)}"] if found.drain_reason else []
+            parts += [self._syncing.line] if self._syncing.line else []
             parts += [told(gpu) for gpu in found.gpus.gpus if gpu.problem and not gpu.mig]
         return ", ".join(parts)
 
@@ -145,6 +150,7 @@ class Daemon:
         )
         app.ctx.pool = self._pool
         app.ctx.heartbeat = self.heartbeat
+        app.ctx.synced = self._syncing.again
         add_part_routes(app)
         mount(app, POOL, {name: announcing(handler) for name, handler in HANDLERS.items()})
         return app
@@ -162,6 +168,7 @@ class Daemon:
                 async with contextlib.aclosing(self._pool.changes()) as changes:
                     async for _ in changes:
                         self.heartbeat.changed()
+                        self._syncing.worker_changed()
             except RbeeError:
                 pass
             except Exception as error:  # noqa: BLE001  (a bug must not leave us deaf for good)
@@ -175,7 +182,9 @@ class Daemon:
 
     async def _look(self) -> PoolSnapshot:
         self._leaving.look_at_clocks()
-        return await self._pool.snapshot_for_queen()
+        found = await self._pool.snapshot_for_queen()
+        self._syncing.saw(draining=found.draining)
+        return found
 
     async def _send(self, snapshot: PoolSnapshot) -> None:
         while self._replaced:  # here, since only a beat uses them

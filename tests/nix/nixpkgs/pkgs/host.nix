@@ -14,6 +14,8 @@ let
     jq = [ ];
     man-db = [ ];
     nixfmt = [ ];
+    nixfmt-tree = [ ];
+    autoAddDriverRunpath = [ ];
     openssh = [ "ssh" "scp" ];
     openssl = [ ];
     ruff = [ ];
@@ -47,5 +49,15 @@ in
 lib.mapAttrs linked programs
 // {
   addDriverRunpath.driverLink = "/run/opengl-driver";
-  cudaPackages = lib.genAttrs [ "cuda_nvcc" "cuda_cudart" "cuda_cccl" "libcublas" "cuda_nvrtc" ] (name: linked name [ ]);
+  cudaPackages =
+    lib.genAttrs [
+      "cuda_nvcc"
+      "cuda_cudart"
+      "cuda_cccl"
+      "libcublas"
+    ] (name: linked name [ ])
+    // {
+      flags.cmakeCudaArchitecturesString = "86;89";
+      backendStdenv = pkgs.stdenv;
+    };
 }

@@ -31,6 +31,7 @@ let
         executable = "python${version}";
         interpreter = "${python3}/bin/python3";
         pkgs = python3Packages;
+        withPackages = choose: environment (choose python3Packages);
       };
       meta.mainProgram = "python3";
     } ''
@@ -38,6 +39,20 @@ let
       ln -s "$interpreter" "$out/bin/python3"
       ln -s python3 "$out/bin/python${version}"
       printf 'home = %s\ninclude-system-site-packages = false\n' "$(dirname "$interpreter")" > "$out/pyvenv.cfg"
+    '';
+
+  # The interpreter with all packages, whichever are asked for; those that are have to evaluate.
+  environment =
+    chosen:
+    pkgs.runCommand "python3-${host.pythonVersion}-env" {
+      chosen = map toString chosen;
+      meta.mainProgram = "python3";
+    } ''
+      mkdir "$out"
+      cp --recursive ${python3}/. "$out/"
+      chmod -R u+w "$out"
+      ln -s python3 "$out/bin/python"
+      echo ${packages} > "$out/${sitePackages}/packages.pth"
     '';
 
   module =
@@ -58,7 +73,11 @@ let
     ) "mkdir $out";
 
   # Says all that the real one would be told, and holds nothing: the package itself is in the one store path.
-  buildPythonPackage =
+  buildPythonPackage = {
+    __functor = _: build;
+    override = _: build;
+  };
+  build =
     given:
     let
       arguments = if builtins.isFunction given then lib.fix given else given;
@@ -135,7 +154,7 @@ let
     };
 
   seen = builtins.mapAttrs (pname: found: module pname found.version { }) (import ./seen.nix);
-  tools = lib.genAttrs [ "setuptools" "cython" "scikit-build-core" "pathspec" "pyproject-metadata" ] (
+  tools = lib.genAttrs [ "setuptools" "cython" "scikit-build-core" "pip" ] (
     pname: module pname "80" { }
   );
 
