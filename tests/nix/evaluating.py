@@ -1,14 +1,19 @@
 """NixOS configurations, evaluated with the module and the stand-in for nixpkgs."""
 
 import json
-import os
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-CHECKOUT = Path(__file__).resolve().parents[2]
-NIX_CONFIG = "build-users-group =\nsubstituters =\nsandbox = false\n"
+from tests.nix.standin import nix
+
+# Bodies of services.rbee, for `rbee`.
+TOKEN = 'tokenFile = "/run/secrets/rbee-token";'
+QUEEN = "queen.enable = true;"
+ELSEWHERE = f'pool.enable = true; pool.queen = "http://blep.home.arpa:8080"; {TOKEN}'
+POOL = f'{ELSEWHERE} pool.url = "http://192.168.1.20:9200";'
+HASH = f"sha256-{'A' * 43}="
+HUB = 'repo = "org/name"; file = "x.gguf";'
 _HEAD = """
 let
   lib = import ./tests/nix/nixpkgs/lib;
@@ -24,30 +29,18 @@ in
 """
 
 
-class NixFailed(Exception):
-    """Nix did not evaluate it; the text is Nix' own."""
-
-
 def evaluate(expression: str) -> Any:
     """Return what ``expression`` is, in which ``evaluated MODULE`` is a configuration.
 
     Raises:
-        NixFailed: it is wrong.
+        NixError: it is wrong.
     """
-    return json.loads(_nix("nix-instantiate", "--eval", "--strict", "--json", "--expr", _HEAD + expression))
+    return json.loads(nix("nix-instantiate", "--eval", "--strict", "--json", "--expr", _HEAD + expression))
 
 
 def build(expression: str) -> Path:
-    """Return the store path that ``expression`` is built into. Raises NixFailed."""
-    return Path(_nix("nix-build", "--no-out-link", "--expr", _HEAD + expression).strip())
-
-
-def _nix(*argv: str) -> str:
-    environ = {**os.environ, "NIX_CONFIG": NIX_CONFIG}
-    done = subprocess.run(argv, cwd=CHECKOUT, env=environ, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise NixFailed(done.stderr)
-    return done.stdout
+    """Return the store path that ``expression`` is built into. Raises NixError."""
+    return Path(nix("nix-build", "--no-out-link", "--expr", _HEAD + expression).strip())
 
 
 def rbee(body: str) -> str:

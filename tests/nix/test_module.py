@@ -1,4 +1,4 @@
-"""services.rbee: what its options become, and what it says to those that cannot be."""
+"""services.rbee: what its options become, as rbee.toml, as drop-ins and on the host."""
 
 import re
 import tomllib
@@ -7,18 +7,11 @@ from typing import Any
 
 import pytest
 
-from rbee.verify import options as named_by_verify
-from tests.nix.evaluating import NixFailed, evaluate, rbee, toml, units
-from tools import nixos_options
+from tests.nix.evaluating import ELSEWHERE, HASH, HUB, POOL, QUEEN, TOKEN, evaluate, rbee, toml, units
 
-TOKEN = 'tokenFile = "/run/secrets/rbee-token";'
-QUEEN = "queen.enable = true;"
-POOL = f'pool.enable = true; pool.queen = "http://blep.home.arpa:8080"; pool.url = "http://192.168.1.20:9200"; {TOKEN}'
-HASH = f"sha256-{'A' * 43}="
-HUB = 'repo = "org/name"; file = "x.gguf";'
 WORKSTATION = rbee(
     f"""
-    {POOL}
+    {ELSEWHERE}
     openFirewall = true;
     pool.listen = "0.0.0.0";
     pool.gpus = [ "nvidia" ];
@@ -28,14 +21,17 @@ WORKSTATION = rbee(
     pool.workerPorts = {{ from = 18001; to = 18099; }};
     pool.workerSlice = {{ memoryMax = "80%"; cpuQuota = 600; allowedCpus = "2-7"; }};
     pool.tls = {{ certFile = "/srv/tls/crt"; keyFile = "/srv/tls/key"; }};
-    pool.url = lib.mkForce "https://192.168.1.20:9200";
+    pool.url = "https://192.168.1.20:9200";
     models.chat = {{
       hub = {{ {HUB} }};
-      ctx = 8192; slots = 4; kv = "q8_0"; backend = "cuda"; gpu = 0; gpuLayers = 20; idle = 600; priority = 10; pinned = true; keep = false;
+      ctx = 8192; slots = 4; kv = "q8_0"; backend = "cuda"; gpu = 0; gpuLayers = 20; idle = 600; priority = 10;
+      pinned = true; keep = false;
     }};
     models.known = {{ hub = {{ {HUB} revision = "v1"; sha256 = "{"0" * 64}"; }}; fetch = false; }};
     models.mine.path = "/srv/models/mine.gguf";
-    workers.chat = {{ backend = "cuda"; model = "chat"; gpu = 1; memoryBytes = 1073741824; cpuPercent = 400; lazy = true; }};
+    workers.chat = {{
+      backend = "cuda"; model = "chat"; gpu = 1; memoryBytes = 1073741824; cpuPercent = 400; lazy = true;
+    }};
     """
 )
 
@@ -90,8 +86,9 @@ def test_the_options_of_a_pool_become_rbee_toml() -> None:
 def test_the_options_of_a_queen_and_a_keeper_become_rbee_toml() -> None:
     house = rbee(
         f"""{QUEEN} {TOKEN} pool.enable = true; pool.port = 9300; caFile = "/etc/ssl/house.crt";
-        queen.listen = "::1"; queen.port = 8081; queen.callers.ann = "sha256:{"0" * 64}"; queen.policy = "/etc/mine.star";
-        keeper.enable = true; keeper.hosts.workstation = {{ ssh = "root@workstation"; sudo = true; }}; keeper.hosts.mac = {{ }};
+        queen.listen = "::1"; queen.port = 8081; queen.callers.ann = "sha256:{"0" * 64}";
+        queen.policy = "/etc/mine.star"; keeper.enable = true; keeper.hosts.mac = {{ }};
+        keeper.hosts.workstation = {{ ssh = "root@workstation"; sudo = true; }};
         """
     )
     said = tomllib.loads(toml(house).read_text())
@@ -181,6 +178,7 @@ def test_what_is_not_wanted_is_masked_so_that_a_switch_stops_it() -> None:
 
 
 BASE = f"{QUEEN} {POOL}"
+OTHER_TOKEN = '} // { tokenFile = "/run/other";'
 
 
 @pytest.mark.parametrize(
@@ -192,7 +190,7 @@ BASE = f"{QUEEN} {POOL}"
         ("pool.settings.heartbeat_s = 1.0;", set(), {"rbee-pool", "rbee-queen"}),
         ('pool.settings.id = "other";', {"rbee-pool"}, {"rbee-pool", "rbee-queen"}),
         ("queen.port = 8081;", set(), {"rbee-pool", "rbee-queen", "rbee-queen-address"}),
-        ('tokenFile = lib.mkForce "/run/other";', set(), {"rbee-pool", "rbee-queen"}),
+        (OTHER_TOKEN, set(), {"rbee-pool", "rbee-queen"}),
         ("pool.workerSlice.cpuWeight = 50;", set(), set()),
     ],
 )
@@ -214,11 +212,8 @@ def test_a_change_reloads_where_that_is_enough(change: str, restarted: set[str],
 def test_the_token_is_found_through_a_link_unless_it_lies_there_itself() -> None:
     found = evaluate(f"(evaluated {rbee(POOL)}).environment.etc")
     assert found["rbee/token"]["source"] == "/run/secrets/rbee-token"
-    for own in (
-        'tokenFile = lib.mkForce "/etc/rbee/token";',
-        "tokenFile = lib.mkForce null; pool.queen = lib.mkForce null;",
-    ):
-        assert "rbee/token" not in evaluate(f"(evaluated {rbee(POOL + own)}).environment.etc")
+    for own in (QUEEN, f'{QUEEN} tokenFile = "/etc/rbee/token";'):
+        assert "rbee/token" not in evaluate(f"(evaluated {rbee(own)}).environment.etc")
 
 
 def test_the_firewall_is_opened_to_what_is_served_beyond_loopback() -> None:
@@ -246,8 +241,9 @@ def test_the_hosts_part_of_a_gpu_is_set_up() -> None:
 
 def test_users_and_folders_are_those_of_the_package() -> None:
     found = evaluate(
-        f"with evaluated {WORKSTATION}; {{ users = builtins.attrNames users.users; groups = builtins.attrNames users.groups;"
-        " tmpfiles = systemd.tmpfiles.settings; packages = builtins.length systemd.tmpfiles.packages; }"
+        f"with evaluated {WORKSTATION}; {{ users = builtins.attrNames users.users;"
+        " groups = builtins.attrNames users.groups; tmpfiles = systemd.tmpfiles.settings;"
+        " packages = builtins.length systemd.tmpfiles.packages; }"
     )
     assert found["users"] == ["rbee"]
     assert found["groups"] == ["rbee", "rbee-token"]
@@ -262,216 +258,6 @@ def test_a_host_that_has_none_of_it_gets_nothing() -> None:
         " users = users.users; inherit assertions; said = services.rbee.settings; }"
     )
     assert not any(found.values()), found
-
-
-# What cannot be
-
-CANNOT_BE: Mapping[str, tuple[str, str]] = {
-    "one port for both": (f"{QUEEN} {POOL} pool.port = 8080;", "queen.port and services.rbee.pool.port are both 8080"),
-    "no token for a pool on the network": (
-        'pool.enable = true; pool.listen = "0.0.0.0"; pool.url = "http://192.168.1.20:9200";',
-        "services.rbee.tokenFile is not set",
-    ),
-    "no token for a queen elsewhere": (
-        'pool.enable = true; pool.queen = "http://blep:8080"; pool.url = "http://192.168.1.20:9200";',
-        "services.rbee.tokenFile is not set",
-    ),
-    "a pool nobody reaches": (
-        f'pool.enable = true; pool.queen = "http://blep:8080"; {TOKEN}',
-        "where http://blep:8080 cannot reach it",
-    ),
-    "every address and no url": (
-        f'{QUEEN} pool.enable = true; pool.listen = "::"; {TOKEN}',
-        "the queen has to be told one",
-    ),
-    "its own name": (f'{POOL} pool.url = lib.mkForce "http://nixos:9200";', "takes that name for a loopback address"),
-    "ports the wrong way round": (f"{POOL} pool.workerPorts.from = 9000;", "from is 9000, expected at most to, 8999"),
-    "models in a home": (f'{POOL} pool.modelsDir = "/home/ann/models";', "the pool sees nobody's home"),
-    "half a certificate": (f'{QUEEN} queen.tls.certFile = "/srv/crt";', "queen.tls: certFile and keyFile go together"),
-    "half a certificate of the pool": (f'{POOL} pool.tls.keyFile = "/srv/key";', "pool.tls: certFile and keyFile go"),
-    "a certificate for no name": (
-        f'{QUEEN} queen.tls = {{ certFile = "/srv/crt"; keyFile = "/srv/key"; }};',
-        "with a certificate others have to know the name in it",
-    ),
-    "a caller's name": (
-        f'{QUEEN} queen.callers."Ann B" = "sha256:{"0" * 64}";',
-        "services.rbee.queen.callers: a name is",
-    ),
-    "a model's name": (f'{POOL} models.Chat.path = "/x.gguf";', '"Chat" is no name for a model'),
-    "a model from nowhere": (f"{POOL} models.chat = {{ }};", "models.chat: say where the model comes from"),
-    "a model from two places": (f'{POOL} models.chat = {{ path = "/x.gguf"; hub = {{ {HUB} }}; }};', "and not by both"),
-    "two ways to pin": (
-        f'{POOL} models.chat.hub = {{ {HUB} hash = "{HASH}"; sha256 = "{"0" * 64}"; }};',
-        "hash and sha256 are ways to pin the same file",
-    ),
-    "one hash for many parts": (
-        f'{POOL} models.chat.hub = {{ repo = "o/n"; file = "x-00001-of-00003.gguf"; hash = "{HASH}"; }};',
-        "the first of 00003 parts, so give the hash of each",
-    ),
-    "too few hashes": (
-        f'{POOL} models.chat.hub = {{ repo = "o/n"; file = "x-00001-of-00003.gguf"; hashes = [ "{HASH}" ]; }};',
-        "hashes has 1, and the model has 00003 parts",
-    ),
-    "many hashes for one part": (
-        f'{POOL} models.chat.hub = {{ {HUB} hashes = [ "{HASH}" ]; }};',
-        "hashes has 1, and the file is no first part of a split model",
-    ),
-    "a model's gpu on the processor": (
-        f'{POOL} models.chat = {{ path = "/x.gguf"; backend = "cpu"; gpu = 0; }};',
-        'services.rbee.models.chat: gpu or gpuLayers is set, and backend is "cpu"',
-    ),
-    "a worker's gpu on the processor": (
-        f'{POOL} workers.a = {{ backend = "cpu"; model = "smollm2"; gpuLayers = 3; }};',
-        'services.rbee.workers.a: gpu or gpuLayers is set, and backend is "cpu"',
-    ),
-    "a worker's name": (
-        f'{POOL} workers."a b" = {{ backend = "cpu"; model = "smollm2"; }};',
-        '"a b" is no name for a worker',
-    ),
-    "a worker without a pool": (
-        f'{QUEEN} workers.a = {{ backend = "cpu"; model = "smollm2"; }};',
-        "workers.a: a worker needs a pool on its host",
-    ),
-    "the name of all hosts": ("keeper.enable = true; keeper.hosts.all = { };", '"all" is no name for a host'),
-    "a token in an /etc that is read-only": (
-        f"{QUEEN} }}; system.etc.overlay = {{ enable = true; mutable = false;",
-        "no\ntoken can be made in it",
-    ),
-}
-
-WARNED: Mapping[str, tuple[str, str]] = {
-    "an unknown model": (
-        f'{POOL} workers.a = {{ backend = "cpu"; model = "chat"; }};',
-        'workers.a.model is "chat", a model that is not declared here',
-    ),
-    "a pool without a queen": ("pool.enable = true;", "services.rbee.pool.queen is not set and this host has no queen"),
-    "no driver": (f'{POOL} pool.gpus = [ "nvidia" ];', "no NVIDIA driver is configured"),
-    "no GPU declared": (
-        f'{POOL} workers.a = {{ backend = "cuda"; model = "smollm2"; }};',
-        'services.rbee.pool.gpus does not have "nvidia"',
-    ),
-    "a package without CUDA": (
-        f'{POOL} pool.gpus = [ "nvidia" ]; workers.a = {{ backend = "cuda"; model = "smollm2"; }};',
-        "the llama.cpp of services.rbee.package was built without it",
-    ),
-}
-
-FINE = {
-    "a queen alone": QUEEN,
-    "a queen on the network": f'{QUEEN} queen.listen = "0.0.0.0";',
-    "queen and pool": f"{QUEEN} pool.enable = true;",
-    "a pool elsewhere": POOL,
-    "a keeper alone": 'keeper.enable = true; keeper.queen = "http://blep:8080";',
-    "a worker of a reference": f'{POOL} workers.a = {{ backend = "cpu"; model = "hf:org/name"; }};',
-    "a worker with an adapter": f'{POOL} workers.a = {{ backend = "cpu"; model = "smollm2+pirate"; }};',
-    "a token in an /etc that is read-only": f"{QUEEN} {TOKEN} }}; system.etc.overlay = {{ enable = true; mutable = false;",
-}
-
-
-@pytest.fixture(scope="module")
-def said() -> Mapping[str, Mapping[str, list[str]]]:
-    """What the module says to each of these configurations, evaluated together."""
-    cases = {f"cannot {name}": body for name, (body, _) in CANNOT_BE.items()}
-    cases |= {f"warned {name}": body for name, (body, _) in WARNED.items()}
-    cases |= {f"fine {name}": body for name, body in FINE.items()}
-    attributes = "".join(f'"{name}" = told {rbee(body)};\n' for name, body in cases.items())
-    found: Mapping[str, Mapping[str, list[str]]] = evaluate(
-        f"""let told = module: with evaluated module; {{
-          inherit warnings;
-          failed = map (each: each.message) (lib.filter (each: !each.assertion) assertions);
-        }}; in {{ {attributes} }}"""
-    )
-    return found
-
-
-@pytest.mark.parametrize("name", CANNOT_BE)
-def test_what_cannot_be_is_refused_with_a_sentence(said: Mapping[str, Any], name: str) -> None:
-    sentences = said[f"cannot {name}"]["failed"]
-    assert any(CANNOT_BE[name][1] in sentence for sentence in sentences), sentences
-    assert len(sentences) == 1, "one mistake, one sentence"
-
-
-@pytest.mark.parametrize("name", WARNED)
-def test_what_may_not_be_meant_is_warned_of(said: Mapping[str, Any], name: str) -> None:
-    assert said[f"warned {name}"]["failed"] == []
-    assert any(WARNED[name][1] in sentence for sentence in said[f"warned {name}"]["warnings"]), said[f"warned {name}"]
-
-
-@pytest.mark.parametrize("name", FINE)
-def test_what_is_right_is_taken_without_a_word(said: Mapping[str, Any], name: str) -> None:
-    assert said[f"fine {name}"] == {"failed": [], "warnings": []}
-
-
-@pytest.mark.parametrize(
-    ("body", "option"),
-    [
-        ('tokenFile = "${pkgs.coreutils}/token";', "tokenFile"),
-        ("tokenFile = ./LICENSE;", "tokenFile"),
-        ('tokenFile = "token";', "tokenFile"),
-        ('queen.listen = "localhost";', "queen.listen"),
-        ('queen.listen = "*";', "queen.listen"),
-        ("queen.port = 65536;", "queen.port"),
-        ('queen.url = "blep:8080";', "queen.url"),
-        ('queen.tls.keyFile = "${pkgs.coreutils}/key";', "queen.tls.keyFile"),
-        ('queen.callers.ann = "secret";', "queen.callers.ann"),
-        ("queen.databasePasswordFile = ./LICENSE;", "queen.databasePasswordFile"),
-        ('pool.queen = [ "blep" ];', "pool.queen"),
-        ('pool.gpus = [ "matrox" ];', "pool.gpus"),
-        ("pool.workerSlice.cpuWeight = 0;", "pool.workerSlice.cpuWeight"),
-        ("pool.workerPorts.to = 70000;", "pool.workerPorts.to"),
-        ('models.a.hub = { repo = "name"; file = "x.gguf"; };', "models.a.hub.repo"),
-        ('models.a.hub = { repo = "o/n"; file = "x.bin"; };', "models.a.hub.file"),
-        ('models.a.hub = { repo = "o/n"; file = "x.gguf"; hash = "abc"; };', "models.a.hub.hash"),
-        ("models.a.ctx = 1;", "models.a.ctx"),
-        ("models.a.slots = 65;", "models.a.slots"),
-        ("models.a.priority = 101;", "models.a.priority"),
-        ('models.a.kv = "q4_0";', "models.a.kv"),
-        ("models.a.idle = 0;", "models.a.idle"),
-        ('workers.a = { backend = "metal"; model = "x"; };', "workers.a.backend"),
-        ('workers.a = { backend = "cpu"; model = ""; };', "workers.a.model"),
-        ('workers.a = { backend = "cpu"; };', "workers.a.model"),
-        ('keeper.hosts.a.ssh = "-oProxyCommand=x";', "keeper.hosts.a.ssh"),
-        ("settings.queen = 3;", "settings.queen"),
-        ("pool.portt = 1;", "pool.portt"),
-    ],
-)
-def test_nonsense_is_refused_by_its_type(body: str, option: str) -> None:
-    with pytest.raises(NixFailed) as failed:
-        evaluate(f"(evaluated {rbee(body)}).services.rbee.{option}")
-    assert f"services.rbee.{option}" in str(failed.value)
-
-
-def test_a_secret_in_the_store_is_refused_with_the_reason() -> None:
-    module = rbee('tokenFile = "${pkgs.coreutils}/token";')
-    with pytest.raises(NixFailed, match="not in the Nix store, which everybody may read"):
-        evaluate(f"(evaluated {module}).services.rbee.tokenFile")
-
-
-# The page
-
-
-@pytest.fixture(scope="module")
-def declared() -> list[dict[str, Any]]:
-    return nixos_options.options()
-
-
-def test_the_page_of_options_is_as_they_are_declared(declared: list[dict[str, Any]]) -> None:
-    assert nixos_options.PAGE.read_text() == nixos_options.page(declared), "python -m tools.nixos_options"
-
-
-def test_every_option_says_what_it_is_for(declared: list[dict[str, Any]]) -> None:
-    assert len(declared) > 60
-    for option in declared:
-        assert option["description"].strip().endswith("."), option["name"]
-        assert option["readOnly"] or "example" in option or option["name"] == "services.rbee.package", option["name"]
-
-
-def test_the_options_that_verify_names_are_there(declared: list[dict[str, Any]]) -> None:
-    names = {option["name"] for option in declared}
-    said = [value for value in vars(named_by_verify).values() if isinstance(value, str) and "services.rbee" in value]
-    found = {match for text in said for match in re.findall(r"services\.rbee(?:\.\w+)+", text)}
-    assert len(found) > 5
-    assert found <= names
 
 
 def _lines(found: Mapping[str, Mapping[str, Any]], unit: str, section: str) -> list[str]:

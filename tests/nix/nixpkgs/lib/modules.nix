@@ -97,10 +97,16 @@ let
       else
         throw "‘mkIf’ called with a non-Boolean condition"
     else if type == "override" then
-      again {
-        inherit (value) priority;
-        value = value.content;
-      }
+      # Not looked into: what is overridden may not even evaluate, as the default of an option that is set.
+      [
+        (
+          definition
+          // {
+            inherit (value) priority;
+            value = value.content;
+          }
+        )
+      ]
     else if type == "order" then
       again {
         order = value.priority;
@@ -137,7 +143,9 @@ rec {
     let
       discharged = concatMap discharge definitions;
       strongest = foldl' (found: d: lib.min found d.priority) 9999 discharged;
-      kept = builtins.sort (a: b: a.order < b.order) (filter (d: d.priority == strongest) discharged);
+      kept = builtins.sort (a: b: a.order < b.order) (
+        concatMap discharge (filter (d: d.priority == strongest) discharged)
+      );
       wrong = filter (d: !type.check d.value) kept;
     in
     {
