@@ -146,9 +146,9 @@ def test_drop_ins_say_what_the_options_decide_and_nothing_else() -> None:
         'Environment="HF_TOKEN_PATH=%d/hugging-face"',
         'Environment="RBEE_WORKER_EXEC=/run/current-system/sw/bin/llm-worker-rbee"',
         "X-StopIfChanged=false",
+        "LoadCredential=hugging-face:/run/secrets/hub",
         "LoadCredential=tls.crt:/srv/tls/crt",
         "LoadCredential=tls.key:/srv/tls/key",
-        "LoadCredential=hugging-face:/run/secrets/hub",
         "ReadWritePaths=/srv/models",
     ]
     assert "RequiresMountsFor=/srv/models" in found["rbee-pool.service"]["text"]

@@ -173,16 +173,16 @@ rec {
         named =
           name: fromModules.${name} or (throw "a module asks for the argument ${name}, which nobody gives");
       };
+      # Modules before those that they import, and then all turned round, as nixpkgs has them: lists are merged in that order.
       collect =
-        file:
-        concatMap (
-          module:
-          let
-            one = normal arguments file module;
-          in
-          collect one.file one.imports ++ [ one ]
-        );
-      collected = collect unknownFile modules;
+        level:
+        let
+          found = map (each: normal arguments each.file each.module) level;
+          imported = concatMap (one: map (from one.file) one.imports) found;
+        in
+        if found == [ ] then [ ] else found ++ collect imported;
+      from = file: module: { inherit file module; };
+      collected = lib.reverseList (collect (map (from unknownFile) modules));
       freeforms = filter (type: type != null) (
         map (m: m.freeformType) collected
         ++ concatMap (m: lib.optional (m.config ? _module.freeformType) m.config._module.freeformType) collected
