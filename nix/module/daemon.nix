@@ -102,7 +102,7 @@ in
           message = "${option}.tls: certFile and keyFile go together, and one of them is missing.";
         }
         {
-          assertion = part.tls.certFile != null -> part.url != null && lib.hasPrefix "https://" part.url;
+          assertion = part.tls.certFile != null && part.tls.keyFile != null -> part.url != null && lib.hasPrefix "https://" part.url;
           message = ''
             ${option}.url: with a certificate others have to know the name in it, so give the URL:
             ${option}.url = "https://${unit}.home.arpa:${toString part.port}";

@@ -28,8 +28,8 @@ in
     '';
   };
 
-  config = lib.mkIf (pool.enable && pool.gpus != [ ]) {
-    hardware.graphics.enable = lib.mkDefault true;
+  config = lib.mkIf pool.enable {
+    hardware.graphics.enable = lib.mkIf (pool.gpus != [ ]) (lib.mkDefault true);
     boot.kernelModules = lib.mkIf (nvidia && driver) [ "nvidia_uvm" ];
 
     warnings =
@@ -37,7 +37,11 @@ in
         services.rbee.pool.gpus has "nvidia", and no NVIDIA driver is configured, so no worker will find a GPU:
         services.xserver.videoDrivers = [ "nvidia" ];
       ''
-      ++ lib.optional (wants "cuda" && !(cfg.package.cudaSupport or true)) ''
+      ++ lib.optional (wants "cuda" && !nvidia) ''
+        services.rbee: a worker or a model wants cuda, and services.rbee.pool.gpus does not have "nvidia":
+        services.rbee.pool.gpus = [ "nvidia" ];
+      ''
+      ++ lib.optional (wants "cuda" && nvidia && !(cfg.package.cudaSupport or true)) ''
         services.rbee: a worker or a model wants cuda, and the llama.cpp of services.rbee.package was built without it:
         services.rbee.package = pkgs.rbee-cuda;
       '';

@@ -78,6 +78,7 @@ rec {
   singleton = value: [ value ];
   toList = value: if builtins.isList value then value else [ value ];
   init = list: builtins.genList (builtins.elemAt list) (builtins.length list - 1);
+  reverseList = foldl' (done: value: [ value ] ++ done) [ ];
   last = list: builtins.elemAt list (builtins.length list - 1);
   unique = foldl' (seen: value: if elem value seen then seen else seen ++ [ value ]) [ ];
   subtractLists = gone: builtins.filter (value: !elem value gone);

@@ -1,6 +1,19 @@
 # Values as text.
 { lib }:
 let
+  # On one line, or with each item on a line of its own.
+  block =
+    {
+      multiline ? false,
+    }:
+    open: close: items:
+    if items == [ ] then
+      "${open} ${close}"
+    else if multiline then
+      "${open}\n${lib.concatMapStrings (item: "  ${indented item}\n") items}${close}"
+    else
+      "${open} ${lib.concatStringsSep " " items} ${close}";
+  indented = builtins.replaceStrings [ "\n" ] [ "\n  " ];
   toPretty =
     options: value:
     if builtins.isString value then
@@ -10,9 +23,9 @@ let
     else if lib.isDerivation value then
       "<derivation ${value.name}>"
     else if builtins.isAttrs value then
-      if value == { } then "{ }" else "{ ${lib.concatStrings (lib.mapAttrsToList (k: v: "${k} = ${toPretty options v}; ") value)}}"
+      block options "{" "}" (lib.mapAttrsToList (k: v: "${k} = ${toPretty options v};") value)
     else if builtins.isList value then
-      if value == [ ] then "[ ]" else "[ ${lib.concatMapStringsSep " " (toPretty options) value} ]"
+      block options "[" "]" (map (toPretty options) value)
     else if builtins.isFunction value then
       "<function>"
     else if builtins.isPath value then

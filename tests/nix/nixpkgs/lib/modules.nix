@@ -97,10 +97,16 @@ let
       else
         throw "‘mkIf’ called with a non-Boolean condition"
     else if type == "override" then
-      again {
-        inherit (value) priority;
-        value = value.content;
-      }
+      # Not looked into: what is overridden may not even evaluate, as the default of an option that is set.
+      [
+        (
+          definition
+          // {
+            inherit (value) priority;
+            value = value.content;
+          }
+        )
+      ]
     else if type == "order" then
       again {
         order = value.priority;
@@ -137,7 +143,9 @@ rec {
     let
       discharged = concatMap discharge definitions;
       strongest = foldl' (found: d: lib.min found d.priority) 9999 discharged;
-      kept = builtins.sort (a: b: a.order < b.order) (filter (d: d.priority == strongest) discharged);
+      kept = builtins.sort (a: b: a.order < b.order) (
+        concatMap discharge (filter (d: d.priority == strongest) discharged)
+      );
       wrong = filter (d: !type.check d.value) kept;
     in
     {
@@ -165,16 +173,16 @@ rec {
         named =
           name: fromModules.${name} or (throw "a module asks for the argument ${name}, which nobody gives");
       };
+      # Modules before those that they import, and then all turned round, as nixpkgs has them: lists are merged in that order.
       collect =
-        file:
-        concatMap (
-          module:
-          let
-            one = normal arguments file module;
-          in
-          collect one.file one.imports ++ [ one ]
-        );
-      collected = collect unknownFile modules;
+        level:
+        let
+          found = map (each: normal arguments each.file each.module) level;
+          imported = concatMap (one: map (from one.file) one.imports) found;
+        in
+        if found == [ ] then [ ] else found ++ collect imported;
+      from = file: module: { inherit file module; };
+      collected = lib.reverseList (collect (map (from unknownFile) modules));
       freeforms = filter (type: type != null) (
         map (m: m.freeformType) collected
         ++ concatMap (m: lib.optional (m.config ? _module.freeformType) m.config._module.freeformType) collected

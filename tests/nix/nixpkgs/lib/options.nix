@@ -73,5 +73,5 @@ rec {
       [ listed ] ++ lib.optionals (option.visible or true == true) inner
     ) (lib.collect isOption options);
   renderOptionValue =
-    value: if (value._type or null) != null && value ? text then value else literalExpression (lib.generators.toPretty { } value);
+    value: if (value._type or null) != null && value ? text then value else literalExpression (lib.generators.toPretty { multiline = true; } value);
 }

@@ -56,7 +56,16 @@ let
       (head definitions).value
     else
       throw "The option `${lib.showOption loc}' is defined multiple times while it's expected to be unique.${lib.showDefinitions definitions}";
-  phrase = type: if type.descriptionClass == "composite" || type.descriptionClass == "conjunction" then "(${type.description})" else type.description;
+  within =
+    classes: type: if builtins.elem type.descriptionClass classes then type.description else "(${type.description})";
+  phrase = within [
+    "noun"
+    "composite"
+  ];
+  alternative = within [
+    "noun"
+    "conjunction"
+  ];
   simple =
     name: description: check:
     mkType { inherit name description check; };
@@ -168,7 +177,7 @@ rec {
     inner:
     mkType {
       name = "nullOr";
-      description = "null or ${if inner.descriptionClass == "noun" || inner.descriptionClass == "conjunction" then inner.description else phrase inner}";
+      description = "null or ${alternative inner}";
       class = "conjunction";
       check = v: v == null || inner.check v;
       merge =
@@ -187,13 +196,13 @@ rec {
     left: right:
     mkType {
       name = "either";
-      description =
-        if left.descriptionClass == "noun" || left.descriptionClass == "conjunction" then
-          "${left.description} or ${
-            if right.descriptionClass == "noun" || right.descriptionClass == "conjunction" then right.description else phrase right
-          }"
-        else
-          "${phrase left} or ${phrase right}";
+      description = "${alternative left} or ${
+        within [
+          "noun"
+          "conjunction"
+          "composite"
+        ] right
+      }";
       class = "conjunction";
       check = v: left.check v || right.check v;
       merge =
