@@ -41,38 +41,55 @@ let
       printf 'home = %s\ninclude-system-site-packages = false\n' "$(dirname "$interpreter")" > "$out/pyvenv.cfg"
     '';
 
-  # The interpreter with all packages, whichever are asked for; those that are have to evaluate.
+  # The interpreter with those packages and all that they need.
   environment =
     chosen:
     pkgs.runCommand "python3-${host.pythonVersion}-env" {
-      chosen = map toString chosen;
+      folders = map (each: "${each}/${sitePackages}") (closure chosen);
       meta.mainProgram = "python3";
     } ''
       mkdir "$out"
       cp --recursive ${python3}/. "$out/"
       chmod -R u+w "$out"
       ln -s python3 "$out/bin/python"
-      echo ${packages} > "$out/${sitePackages}/packages.pth"
+      printf '%s\n' $folders > "$out/${sitePackages}/packages.pth"
+    '';
+  closure =
+    chosen:
+    map (each: each.value) (
+      builtins.genericClosure {
+        startSet = map entry chosen;
+        operator = each: map entry each.value.dependencies;
+      }
+    );
+  entry = value: {
+    key = value.pname;
+    inherit value;
+  };
+
+  # A package holds its own distribution, linked out of the one path.
+  module =
+    {
+      pname,
+      version,
+      dependencies ? [ ],
+      said ? "",
+      passthru ? { },
+      meta ? { },
+    }:
+    pkgs.runCommand "python${python3.pythonVersion}-${pname}-${version}" {
+      inherit said meta;
+      passthru = {
+        inherit pname version dependencies;
+        pythonModule = python3;
+      }
+      // passthru;
+    } ''
+      mkdir -p "$out/${sitePackages}"
+      ${python3.interpreter} ${./distribution.py} ${packages} ${pname} "$out/${sitePackages}"
     '';
 
-  module =
-    pname: version: more:
-    pkgs.runCommand "python${python3.pythonVersion}-${pname}-${version}" (
-      {
-        passthru = {
-          inherit pname version;
-          pythonModule = python3;
-        }
-        // more.passthru or { };
-        meta = more.meta or { };
-      }
-      // builtins.removeAttrs more [
-        "passthru"
-        "meta"
-      ]
-    ) "mkdir $out";
-
-  # Says all that the real one would be told, and holds nothing: the package itself is in the one store path.
+  # Evaluates all that the real one would be told; nothing is fetched, for the distribution is here already.
   buildPythonPackage = {
     __functor = _: build;
     override = _: build;
@@ -87,20 +104,21 @@ let
         else
           throw "${arguments.pname}: neither pyproject nor a wheel";
     in
-    module shaped.pname shaped.version {
-      said = builtins.toJSON {
-        source = "${shaped.src}";
-        dependencies = map toString (shaped.dependencies or [ ]);
-        inputs = map toString (
-          shaped.build-system or [ ] ++ shaped.nativeBuildInputs or [ ] ++ shaped.buildInputs or [ ]
-        );
-        inherit (shaped) pname version;
-        phases = lib.filterAttrs (name: _: lib.hasPrefix "post" name || lib.hasPrefix "pre" name) shaped;
-        env = shaped.env or { };
-      };
+    module {
+      inherit (shaped) pname version;
+      dependencies = shaped.dependencies or [ ];
+      said = builtins.unsafeDiscardStringContext (
+        builtins.toJSON {
+          source = "${shaped.src}";
+          inputs = map toString (
+            shaped.build-system or [ ] ++ shaped.nativeBuildInputs or [ ] ++ shaped.buildInputs or [ ]
+          );
+          phases = lib.filterAttrs (name: _: lib.hasPrefix "post" name || lib.hasPrefix "pre" name) shaped;
+          env = shaped.env or { };
+        }
+      );
       passthru = {
         inherit (shaped) src;
-        dependencies = shaped.dependencies or [ ];
       }
       // shaped.passthru or { };
       meta = shaped.meta or { };
@@ -121,6 +139,7 @@ let
       ]
       // {
         inherit packages sitePackages;
+        folders = map (each: "${each}/${sitePackages}") (closure (arguments.dependencies or [ ]));
         dependencies = builtins.toJSON (
           map (each: { inherit (each) pname version; }) (arguments.dependencies or [ ])
         );
@@ -141,8 +160,10 @@ let
         '';
         fixupPhase = ". ${./wrap.sh}";
         installCheckPhase = ''
+          cd /
           for name in $imports; do
-            "$interpreter" -c "import site; site.addsitedir('$out/$sitePackages'); site.addsitedir('$packages'); import $name"
+            "$interpreter" -c "import site, sys; [site.addsitedir(folder) for folder in sys.argv[1:]]; import $name" \
+              "$out/$sitePackages" $folders
           done
         '';
       }
@@ -153,9 +174,20 @@ let
       dependencies = arguments.dependencies or [ ];
     };
 
-  seen = builtins.mapAttrs (pname: found: module pname found.version { }) (import ./seen.nix);
+  seen = builtins.mapAttrs (
+    pname: found:
+    module {
+      inherit pname;
+      inherit (found) version;
+      dependencies = map (name: python3Packages.${name}) (found.requires or [ ]);
+    }
+  ) (import ./seen.nix);
   tools = lib.genAttrs [ "setuptools" "cython" "scikit-build-core" "pip" ] (
-    pname: module pname "80" { }
+    pname:
+    module {
+      inherit pname;
+      version = "80";
+    }
   );
 
   python3Packages = lib.fix (

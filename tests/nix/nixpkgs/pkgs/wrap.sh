@@ -3,7 +3,7 @@
 wrapped() {
     local program=$1 hidden
     hidden=$(dirname "$program")/.$(basename "$program")-wrapped
-    sed -i "1s|.*|#!$interpreter|; 1a import site, sys; sys.argv[0] = '$program'; site.addsitedir('$out/$sitePackages'); site.addsitedir('$packages')" "$program"
+    sed -i "1s|.*|#!$interpreter|; 1a $(found "$program")" "$program"
     mv "$program" "$hidden"
     {
         echo '#!/bin/bash'
@@ -13,6 +13,12 @@ wrapped() {
         printf 'exec -a "$0" %q "$@"\n' "$hidden"
     } >"$program"
     chmod 755 "$program"
+}
+
+found() {
+    local folder
+    printf 'import site, sys; sys.argv[0] = "%s"; ' "$1"
+    for folder in "$out/$sitePackages" $folders; do printf 'site.addsitedir("%s"); ' "$folder"; done
 }
 
 exports() {
