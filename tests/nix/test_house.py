@@ -1,19 +1,17 @@
 """The example house and the machines of the VM tests, evaluated whole, and their units as systemd reads them."""
 
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.nix import units
+from tests.nix.scripts import lint
 from tests.nix.standin import ROOT, SYSTEM, Flake
 
 HOUSE = ("blep", "mac", "workstation")
 MACHINES = sorted(path.stem for path in (ROOT / "nix" / "tests").glob("*.nix"))
 MOST_EXPOSED = {"rbee-queen": 20, "rbee-pool": 20, "rbee-token": 20, "rbee-broker": 30}
-DRIVER = ("start_all", "subtest", "machine", "machines", "retry")
 
 
 @pytest.fixture(scope="module", params=HOUSE)
@@ -26,7 +24,8 @@ def test_the_units_of_a_host_are_right_with_their_drop_ins(toplevel: Any, tmp_pa
     assert list(folder.glob("rbee-*.d")), "the module has nothing to say of any unit"
     assert units.verify(folder) == ""
     for service, tenths in MOST_EXPOSED.items():
-        assert units.exposure(folder, f"{service}.service", tenths) == ""
+        if not (folder / f"{service}.service").is_symlink():
+            assert units.exposure(folder, f"{service}.service", tenths) == ""
 
 
 def test_what_is_started_at_boot_is_what_sockets_and_services_say(toplevel: Any, tmp_path: Path) -> None:
@@ -37,21 +36,7 @@ def test_what_is_started_at_boot_is_what_sockets_and_services_say(toplevel: Any,
 
 
 @pytest.mark.parametrize("name", MACHINES)
-def test_a_machine_test_evaluates_and_its_script_names_what_there_is(
-    flake: Flake, name: str, tmp_path: Path
-) -> None:
+def test_a_machine_test_evaluates_and_its_script_names_what_there_is(flake: Flake, name: str) -> None:
     (script,) = flake.build(f"checks.{SYSTEM}.{name}")
     nodes = flake.eval(f"checks.{SYSTEM}.{name}.nodes", "builtins.attrNames")
-    known = ",".join((*DRIVER, *(node.replace("-", "_") for node in nodes)))
-    linted = tmp_path / "script.py"
-    linted.write_text(script.read_text())
-    done = subprocess.run(
-        [
-            Path(sys.executable).parent / "ruff", "check", "--isolated", "--no-cache", "--select=F,E9",
-            "--config", f"builtins = [{','.join(repr(each) for each in known.split(','))}]", linted,
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stdout + done.stderr
+    assert lint(script.read_text(), nodes) == ""

@@ -19,6 +19,10 @@ def lay_out(toplevel: Any, folder: Path) -> Path:
         shutil.copyfile(unit, folder / unit.name)
     names = {unit.name for unit in shipped}
     for name, unit in toplevel["units"].items():
+        if not unit["enable"]:
+            (folder / name).unlink(missing_ok=True)
+            (folder / name).symlink_to("/dev/null")
+            continue
         target = folder / f"{name}.d" / "overrides.conf" if name in names else folder / name
         target.parent.mkdir(exist_ok=True)
         target.write_text(unit["text"])
@@ -32,7 +36,7 @@ def lay_out(toplevel: Any, folder: Path) -> Path:
 def verify(folder: Path, names: Sequence[str] = ()) -> str:
     """Return what systemd has to complain of; nothing when all is well."""
     files = [folder / name for name in names] or sorted(
-        path for path in folder.iterdir() if path.suffix in (".service", ".socket", ".slice")
+        path for path in folder.iterdir() if path.suffix in (".service", ".socket", ".slice") and not path.is_symlink()
     )
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", "--recursive-errors=no", *files],

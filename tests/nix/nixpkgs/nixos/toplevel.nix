@@ -11,6 +11,7 @@ let
     unitPackages = map toString config.systemd.packages;
     inherit (config.networking) firewall;
     inherit (config.users) users groups;
+    tmpfilesPackages = map toString config.systemd.tmpfiles.packages;
     tmpfiles = config.systemd.tmpfiles.settings;
     specialisations = lib.mapAttrs (_: special: "${special.system.build.toplevel}") config.system.build.specialisations;
   };
