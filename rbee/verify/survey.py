@@ -208,7 +208,7 @@ def _address(family: int, text: str) -> str:
 
 
 def packages(program: str) -> list[str]:
-    """Return the folders of packages that a command wrapped by Nix names itself: there its Python knows none of them."""
+    """Return the folders of packages that a command of Nix names itself: there the interpreter knows none of them."""
     wrapped = Path(program).resolve().with_name(f".{Path(program).name}-wrapped")
     return re.findall(r"""["'](/[^"']+/site-packages)["']""", read(wrapped) or "")
 

@@ -29,7 +29,8 @@ def test_where_a_wrapper_knows_the_packages_they_are_its_own(tmp_path: Path) -> 
     program.write_text("#!/bin/sh\nexec false\n")
     assert survey.packages(str(program)) == []
     hidden.write_text(
-        "#!/store/python/bin/python3\nimport functools;import site;functools.reduce(lambda k, p: site.addsitedir(p, k), "
+        "#!/store/python/bin/python3\nimport functools;import site;"
+        "functools.reduce(lambda k, p: site.addsitedir(p, k), "
         "['/store/rbee/lib/python3.13/site-packages','/store/sanic/lib/python3.13/site-packages'], set())\n"
     )
     (tmp_path / "bin").mkdir()
