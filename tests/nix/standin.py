@@ -1,4 +1,4 @@
-"""Nix with our stand-in for nixpkgs in nixpkgs' place, and nothing from anywhere else: no cache, registry or network."""
+"""Nix with our stand-in for nixpkgs in nixpkgs' place, and nothing from elsewhere: no cache, registry or network."""
 
 import functools
 import json
@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
