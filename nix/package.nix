@@ -80,7 +80,7 @@ python3Packages.buildPythonApplication {
   ];
 
   passthru = {
-    inherit python;
+    inherit python cudaSupport;
   };
 
   meta = {

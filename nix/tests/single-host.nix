@@ -32,7 +32,7 @@
 
 
     def user_of(unit: str) -> str:
-        return machine.succeed(f"ps -o user= -p {shown(unit, 'MainPID')}").strip()
+        return machine.succeed(f"ps -o user:32= -p {shown(unit, 'MainPID')}").strip()
 
 
     def api(route: str) -> list[dict]:

@@ -121,6 +121,13 @@ class Facts:
         return found
 
 
+def command() -> str:
+    """Return what a shell on a host is given to run the survey there."""
+    source = base64.b64encode(resources.files("rbee.verify").joinpath("survey.py").read_bytes()).decode()
+    program = f"import base64; exec(compile(base64.b64decode('{source}'), 'survey', 'exec'))"
+    return f'{FIND_PYTHON} exec "$python" -c {shlex.quote(program)}'
+
+
 def look(host: "Host") -> Facts:
     """Ask ``host`` once for everything.
 
@@ -128,10 +135,8 @@ def look(host: "Host") -> Facts:
         Unreachable: ssh did not get there.
         LookupError: it has no Python that could be asked.
     """
-    source = base64.b64encode(resources.files("rbee.verify").joinpath("survey.py").read_bytes()).decode()
-    program = f"import base64; exec(compile(base64.b64decode('{source}'), 'survey', 'exec'))"
     try:
-        done = host.run("sh -c %s", f'{FIND_PYTHON} exec "$python" -c {shlex.quote(program)}')
+        done = host.run("sh -c %s", command())
     except RuntimeError as error:
         raise Unreachable(_complaint(error)) from None
     if done.rc != 0:

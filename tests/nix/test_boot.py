@@ -1,9 +1,12 @@
 """The units of the example house's blep, booted: its packages, its drop-ins, its configuration, and real tokens."""
 
+import json
 from typing import Any
 
 import pytest
 
+from rbee import __version__
+from rbee.verify.facts import command
 from rbee.wire.events import End
 from rbee.wire.jobs import JobSpec
 from tests.nix import nixos_host
@@ -74,6 +77,13 @@ def test_a_reload_finds_the_programs_it_calls(blep: Lab) -> None:
     for unit in DAEMONS:
         assert "status=0/SUCCESS" in blep.systemctl("status", "--no-pager", unit).stdout
         assert blep.show(unit, "ActiveState") == "active"
+
+
+def test_verify_gets_an_answer_from_behind_the_wrappers(blep: Lab) -> None:
+    asked = json.loads(blep.host.run(["sh", "-c", command()]).stdout)
+    assert asked["settings"]["error"] == ""
+    assert asked["settings"]["version"] == __version__
+    assert asked["executable"].startswith("/")
 
 
 def test_a_worker_is_spawned_and_stopped_by_hand(blep: Lab) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from rbee import config
 from tests.nix.evaluating import ELSEWHERE, HASH, HUB, POOL, QUEEN, TOKEN, evaluate, rbee, toml, units
 
 WORKSTATION = rbee(
@@ -102,6 +103,10 @@ def test_the_options_of_a_queen_and_a_keeper_become_rbee_toml() -> None:
     assert said["keeper"] == {"queen": "http://[::1]:8081", "tls_ca": "/etc/ssl/house.crt"}
     assert said["pool"]["queen"] == "http://[::1]:8081"
     assert said["hosts"] == {"workstation": {"ssh": "root@workstation", "sudo": True}, "mac": {}}
+
+
+def test_rbee_itself_takes_what_the_options_become() -> None:
+    assert config.check(str(toml(WORKSTATION))).workers["chat"].cpu_percent == 400
 
 
 def test_settings_win_over_what_the_options_say() -> None:

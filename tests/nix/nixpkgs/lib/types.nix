@@ -296,7 +296,7 @@ rec {
           "submodule"
         else
           "open submodule of ${phrase freeform}";
-      class = if freeform == null then "noun" else "composite";
+      class = null;
       check = v: isAttrs v || isFunction v || isPath v;
       merge =
         loc: definitions:

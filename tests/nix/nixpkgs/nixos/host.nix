@@ -36,7 +36,6 @@ in
 
     networking.domain = option (types.nullOr types.str) null;
     networking.firewall.allowedTCPPorts = option (types.listOf types.port) [ ];
-    networking.firewall.allowedUDPPorts = option (types.listOf types.port) [ ];
     networking.firewall.allowedTCPPortRanges = option (types.listOf (types.attrsOf types.port)) [ ];
     networking.firewall.enable = option types.bool true;
     networking.firewall.interfaces = option types.anything { };
@@ -57,11 +56,8 @@ in
     security.polkit.enable = option types.bool false;
     security.sudo.wheelNeedsPassword = option types.bool true;
 
-    services.chrony.enable = option types.bool false;
-    services.chrony.extraConfig = option types.lines "";
     services.openssh.enable = option types.bool false;
     services.openssh.settings = option types.anything { };
-    services.timesyncd.servers = option strings [ ];
     services.xserver.videoDrivers = option strings [ ];
 
     specialisation = named {
