@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rbee.errors import RbeeError
+from rbee.pool_core.usual import NOTHING, Usual
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
+from rbee.wire.fields import sparse
 from rbee.wire.git import GitStatus, GitSubmodule, GitUpdate
 from rbee.wire.pools import GpuInventory, HostResources
 from rbee.wire.workers import LogLine, WorkerExit
@@ -41,6 +43,7 @@ class WorkerPlan:
     adapter_paths: tuple[str, ...] = ()
     """Of the adapters that ``model`` names, in that order."""
     keep: bool = False
+    priority: int = sparse(0)
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -272,6 +275,9 @@ class ModelStore(Protocol):
     async def find(self, reference: str) -> ModelFile | None:
         """Return the file that an id, alias or reference names; None when it is not here."""
 
+    async def absence(self, reference: str) -> RbeeError:
+        """Return why ``find`` found nothing, and what can be done."""
+
     def download(self, reference: str) -> AsyncIterator[DownloadEvent]: ...
     async def import_file(self, path: str, model: str | None) -> ModelFile: ...
     async def verify(self, model: str) -> Verification: ...
@@ -298,3 +304,9 @@ class PoolFacts:
     gpu_limit_c: int = 0
     kv: str = "f16"
     keep: bool = False
+    usual: Mapping[str, Usual] = field(default_factory=dict)
+    """How workers of each model are made where nobody says, by the model's id."""
+
+    def usual_of(self, model: str) -> Usual:
+        """Return it for the model of that id."""
+        return self.usual.get(model, NOTHING)

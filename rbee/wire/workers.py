@@ -35,6 +35,7 @@ class WorkerState(StrEnum):
 
 
 MOST_LAYERS = 1000
+HIGHEST_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +65,13 @@ class WorkerSpec:
     pinned: bool = plain(False, doc="never evicted for another model")
     spare: bool = plain(False, doc="for a deep queue; goes when it falls asleep")
     keep: bool | None = plain(None, doc="conversations outlive its sleep, on disk; absent: as the pool is set")
+    priority: int | None = number(
+        low=-HIGHEST_PRIORITY,
+        high=HIGHEST_PRIORITY,
+        default=None,
+        sparse=True,
+        doc="of idle workers the lower goes first when memory is wanted; absent: the model's, else 0",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +114,7 @@ class WorkerStatus:
     pinned: bool = False
     spare: bool = False
     keep: bool = plain(False, doc="its conversations lie on disk while it sleeps")
+    priority: int = plain(0, doc="of idle workers the lower goes first when memory is wanted")
     kv: Kv = Kv.F16
     gpu_layers: int | None = plain(None, doc="how many are on its GPUs; null: all, or it has none")
     need_bytes: int = plain(0, unit="bytes", doc="of its device, while it runs")

@@ -1,4 +1,4 @@
-"""The models on this host's disk: those in the store's own folder, those under further roots, and the embedded one."""
+"""The models on this host's disk: in the store's own folder, under further roots, embedded, and declared by a path."""
 
 import functools
 import os
@@ -12,6 +12,7 @@ from rbee import log
 from rbee.adapters.files import permitted
 from rbee.adapters.model_files import Mark, describe, inspect_all, mark
 from rbee.adapters.model_store import copying, embedded
+from rbee.adapters.model_store.declared import Declared, already_declared, paths_of
 from rbee.adapters.model_store.importing import check_importable, locate
 from rbee.adapters.model_store.records import Record, Records
 from rbee.adapters.model_store.removing import remove_files, remove_partials
@@ -70,6 +71,7 @@ class FileModelStore:
         self._stall_s = stall_s
         self._neighbours = neighbours
         self._records = Records(models_dir)
+        self._declared = Declared(catalog, models_dir / ".declared")
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -92,6 +94,13 @@ class FileModelStore:
         """
         return await in_thread(self._find, names.parse(reference))
 
+    async def absence(self, reference: str) -> RbeeError:
+        """Return why ``find`` found nothing."""
+        entry = self._declared.entry(reference)
+        if entry is not None:
+            return await in_thread(self._declared.absence, entry)
+        return ModelNotFound(f"model {reference} is not on this host", hint=f"rbee-hive models download {reference}")
+
     def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
         """Fetch what ``reference`` names; what is here already is ``done`` at once. Closing leaves it resumable.
 
@@ -108,12 +117,15 @@ class FileModelStore:
             InvalidRequest: no absolute path, or not a whole GGUF model.
             NotPermitted: it lies outside the roots.
             NotFound: it is not there.
-            Conflict: the id is another file's, or the file is registered under another id.
+            Conflict: the id is another file's, or the file is registered under another id, or declared.
         """
         paths = await in_thread(locate, path, self._roots)
         headers = await in_thread(inspect_all, paths)
         known = await in_thread(self._records.load)
-        chosen = check_importable(paths, model, known, self._embedded_ids())
+        declared = await in_thread(self._declared.at, path) or self._declared.entry(model or "")
+        if declared is not None:
+            raise already_declared(declared, "and is not imported")
+        chosen = check_importable(paths, model, known, self._taken_ids())
         marks = tuple([mark(file, await sha256_of(file)) for file in paths])
         reference = str(PathReference(str(paths[0])))
         record = Record(model=describe(chosen, reference, marks, headers), files=marks)
@@ -123,10 +135,15 @@ class FileModelStore:
 
     async def verify(self, model: str) -> Verification:
         """Read every byte again. Raises ModelNotFound; what is wrong with the files is in the answer."""
-        record = await in_thread(self._recorded, model)
+        entry = self._declared.entry(model)
+        record = await in_thread(self._declared.record, entry) if entry else await in_thread(self._recorded, model)
         verification, seen = await read_again(record)
-        if seen is not None and await in_thread(self._records.get, record.model.id) == record:
+        if seen is not None and entry is not None:
+            await in_thread(self._declared.keep, seen)
+        elif seen is not None and await in_thread(self._records.get, record.model.id) == record:
             await in_thread(self._records.write, seen)
+        if entry is not None:
+            verification = replace(verification, details={**verification.details, "declared": True})
         log.event("model.verified", model=record.model.id, ok=verification.ok, problem=verification.problem or None)
         return verification
 
@@ -135,7 +152,7 @@ class FileModelStore:
 
         Raises:
             ModelNotFound: nothing is here under that name.
-            Conflict: it belongs to a Python package, or is being downloaded.
+            Conflict: it belongs to a Python package, is declared in rbee.toml, or is being downloaded.
         """
         await in_thread(self._delete, model)
         log.event("model.deleted", model=model)
@@ -146,16 +163,20 @@ class FileModelStore:
         Raises:
             ModelNotFound: it is not here, or the sum of a file is not known.
         """
-        record = await in_thread(self._recorded, model)
+        entry = self._declared.entry(model)
+        record = await in_thread(self._declared.record, entry) if entry else await in_thread(self._recorded, model)
         if not all(found.sha256 for found in record.files) or await self.find(record.model.id) is None:
             raise ModelNotFound(f"model {model} cannot be copied from here", hint=f"rbee-hive models verify {model}")
-        return tuple((found.path, _part(found)) for found in record.files)
+        called = paths_of(entry) if entry else [found.path for found in record.files]
+        return tuple((found.path, _part(path, found)) for path, found in zip(called, record.files, strict=True))
 
     # Looking
 
     def _list(self) -> tuple[ModelFile, ...]:
         models = {model.id: model for model in self._embedded()}
         models |= {record.model.id: record.model for record in self._records.usable()}
+        models = {key: model for key, model in models.items() if self._declared.entry(key) is None}
+        models |= {model.id: model for model in self._declared.usable()}
         return tuple(models[key] for key in sorted(models))
 
     def _entries(self) -> tuple[ModelEntry, ...]:
@@ -184,6 +205,8 @@ class FileModelStore:
 
     def _named(self, name: str) -> ModelFile | None:
         entry = self._catalog.named(name)
+        if entry and isinstance(entry.source, PathReference):
+            return self._declared.file(entry)
         ids = {name, entry.id if entry else name}
         found = (r.model for r in self._records.usable() if r.model.id in ids and _still_means(r, entry))
         return next(found, None) or next((model for model in self._embedded() if model.id in ids), None)
@@ -196,7 +219,10 @@ class FileModelStore:
         return None
 
     def _at(self, path: str) -> ModelFile | None:
-        """Return the model of a file under the roots, registered or not."""
+        """Return the model of a file that is declared, or lies under the roots, registered or not."""
+        declared = self._declared.at(path)
+        if declared is not None:
+            return self._declared.file(declared)
         real = os.path.realpath(path)
         for record in self._records.usable():
             if real in record.model.paths:
@@ -216,8 +242,8 @@ class FileModelStore:
         models = (_described(model, mark(path)) for model, path in found if path)
         return tuple(model for model in models if model)
 
-    def _embedded_ids(self) -> frozenset[str]:
-        return frozenset(entry.id for entry in self._catalog.entries if isinstance(entry.source, Package))
+    def _taken_ids(self) -> frozenset[str]:
+        return frozenset(entry.id for entry in self._catalog.entries if not isinstance(entry.source, HubReference))
 
     def _recorded(self, model: str) -> Record:
         """Return the record that a name means, whatever became of its files; of an embedded model one made up."""
@@ -237,7 +263,7 @@ class FileModelStore:
 
     async def _download(self, text: str, tell: Tell) -> ModelFile:
         reference = names.parse(text)
-        if isinstance(reference, PathReference):
+        if isinstance(reference, PathReference) and self._declared.entry(str(reference)) is None:
             raise InvalidRequest(
                 f"{reference} is a file; files are imported",
                 hint=f"rbee-hive models import {shlex.quote(reference.path)}",
@@ -245,12 +271,16 @@ class FileModelStore:
         here = await in_thread(self._find, reference)
         if here is not None:
             return here
+        if isinstance(reference, PathReference):
+            raise await self.absence(text)
         if isinstance(reference, HubReference):
             copied = await self._from_neighbour(reference, None, tell)
             return copied or await self._from_hub(reference, None, tell)
         entry = self._catalog.named(reference.name)
         if entry is None:
             return await self._by_name(reference.name, tell)
+        if isinstance(entry.source, PathReference):
+            raise await in_thread(self._declared.absence, entry)
         copied = await self._from_neighbour(entry.source, entry, tell)
         if copied is not None:
             return copied
@@ -359,6 +389,9 @@ class FileModelStore:
         return described
 
     def _delete(self, model: str) -> None:
+        declared = self._declared.entry(model)
+        if declared is not None:
+            raise already_declared(declared, "and is not rbee's to delete")
         try:
             record = self._recorded(model)
         except ModelNotFound:
@@ -390,8 +423,8 @@ def _still_means(record: Record, entry: Entry | None) -> bool:
     return entry.reference == record.model.reference or entry.reference in record.asked
 
 
-def _part(found: Mark) -> ModelPart:
-    return ModelPart(name=Path(found.path).name, size_bytes=found.size_bytes, sha256=found.sha256)
+def _part(called: str, found: Mark) -> ModelPart:
+    return ModelPart(name=Path(called).name, size_bytes=found.size_bytes, sha256=found.sha256)
 
 
 def _import_hub() -> ModuleType:
