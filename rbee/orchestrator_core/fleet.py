@@ -119,6 +119,18 @@ class Fleet:
             told = self._need_of_mix(pool, file, backend)
         return told or Need(model=file.id, backend=backend, bytes=int(file.size_bytes * HEADROOM), ctx=0)
 
+    def wanted_backends(self, pool: str, file: ModelFile) -> Collection[Backend]:
+        """Return those that a pool tells a need of ``file`` for; nothing where it tells none."""
+        told = self._needs.get(pool, {})
+        base = file.id.split(PLUS)[0]
+        return [backend for backend in Backend if (base, backend) in told or (file.id, backend) in told]
+
+    def backends(self, pool: str, file: ModelFile) -> Sequence[Backend]:
+        """Return those on which a worker of ``file`` can be made there, and is to be."""
+        view, wanted = self._pools.get(pool), self.wanted_backends(pool, file)
+        offered = view.snapshot.backends if view and view.snapshot else ()
+        return [backend for backend in offered if not wanted or backend in wanted]
+
     def _need_of_mix(self, pool: str, file: ModelFile, backend: Backend) -> Need | None:
         """Return what the base takes, and the adapters over it."""
         base = self.file(pool, self.names.canonical(file.id.split(PLUS)[0]))
@@ -156,10 +168,12 @@ class Fleet:
                 yield pool, worker
 
     def _offered(self, pool: str, file: ModelFile) -> Iterator[Room]:
-        snapshot, model = self._pools[pool].snapshot, self.names.canonical(file.id)
-        for backend in snapshot.backends if snapshot else ():
+        model = self.names.canonical(file.id)
+        for backend in self.backends(pool, file):
             devices = [each for each in self._devices[pool] if backend in each.backends and not each.problem]
             need = self.need(pool, file, backend)
+            if need.gpu is not None:
+                devices = [each for each in devices if each.gpu == need.gpu]
             there = self.workers_at(pool, model)
             yield from offers(Place(pool, model, backend), need, devices, there, self._holders[pool])
 

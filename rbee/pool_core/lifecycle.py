@@ -84,6 +84,7 @@ def status(facts: UnitFacts, last_exit: WorkerExit | None = None) -> WorkerStatu
         pinned=plan.pinned,
         spare=plan.spare,
         keep=plan.keep,
+        priority=plan.priority,
         kv=Kv(plan.kv),
         gpu_layers=plan.gpu_layers,
         pid=facts.pid,

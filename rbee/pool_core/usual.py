@@ -20,9 +20,9 @@ _KEYS = ("gpu", "ctx", "slots", "kv", "gpu_layers", "idle_s", "keep", "priority"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Usual:
-    """Absent is as ``[worker]`` says, or as it comes."""
+    """Absent is as ``[worker]`` says, or as it comes. The queen asks for ``backend`` and for no other."""
 
-    backend: Backend | None = plain(None, doc="who asks for none in particular gets this one and no other")
+    backend: Backend | None = None
     gpu: int | None = number(low=0, high=63, default=None, doc="which; absent: one with room")
     ctx: int | None = number(low=64, high=1 << 20, default=None, unit="tokens a slot")
     slots: int | None = number(low=1, high=64, default=None)

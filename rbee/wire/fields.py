@@ -35,9 +35,7 @@ class Rule:
     """Left out of the JSON where it says no more than its default."""
 
 
-def number(
-    *, low: float, high: float, default: Any = ..., unit: str = "", doc: str = "", sparse: bool = False
-) -> Any:
+def number(*, low: float, high: float, default: Any = ..., unit: str = "", doc: str = "", sparse: bool = False) -> Any:
     """A field holding a number within ``low``..``high``."""
     return _field(Rule(low=low, high=high, unit=unit, doc=doc, sparse=sparse), default)
 

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable,
 from dataclasses import dataclass, field
 from typing import Any
 
-from rbee.errors import Conflict, ModelNotFound, NotFound, WorkerLost
+from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, WorkerLost
 from rbee.pool_core import names, placement, unit
 from rbee.pool_core.condition import Condition
 from rbee.pool_core.load import Load
@@ -201,6 +201,9 @@ class FakeModels:
     async def find(self, reference: str) -> ModelFile | None:
         return self.files.get(reference)
 
+    async def absence(self, reference: str) -> RbeeError:
+        return ModelNotFound(f"model {reference} is not on this host", hint=f"rbee-hive models download {reference}")
+
     async def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
         yield DownloadEvent(state="done", model=dataclasses.replace(TINY, id=reference))
 
@@ -215,7 +218,7 @@ class FakeModels:
 
     async def delete(self, model: str) -> None:
         if model not in self.files:
-            raise ModelNotFound(f"model {model} is not on this host", hint=f"rbee-hive models download {model}")
+            raise await self.absence(model)
         del self.files[model]
 
 
