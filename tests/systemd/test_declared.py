@@ -1,4 +1,4 @@
-"""Models that rbee.toml declares by their path, outside of all roots: served through the broker, and nothing beside them."""
+"""Models that rbee.toml declares by their path, outside of all roots: served, and nothing that lies beside them."""
 
 import json
 import shutil

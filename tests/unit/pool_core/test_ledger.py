@@ -12,7 +12,7 @@ from rbee.pool_core import ledger, memory
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import Measured, Resident
 from rbee.wire.pools import Device, Gpu, GpuInventory, GpuProcess, HostResources
-from rbee.wire.workers import Backend, Kv, WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, WorkerState, WorkerStatus
 from tests.fakes.pool import FACTS, GIB, TINY, load
 
 MODEL = dataclasses.replace(

@@ -1,4 +1,4 @@
-"""How workers of a model are made where nobody says: asked for, then the model's own, then the pool's, then the default."""
+"""How workers of a model are made where nobody says: as asked for, else as the model is set, else as the pool is."""
 
 import dataclasses
 from typing import Any
