@@ -1,9 +1,9 @@
 """Models that rbee.toml declares by their path: there without being imported, and never touched."""
 
-import asyncio
-import hashlib
-import json
+import contextlib
 import os
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -12,6 +12,7 @@ from rbee.adapters.model_store import FileModelStore, open_store
 from rbee.config import Model
 from rbee.errors import Conflict, InvalidRequest, ModelNotFound, NotPermitted
 from rbee.pool_core.catalog import merged
+from rbee.pool_core.ports import Body, Offer, RemoteFile
 from rbee.wire.catalog import ModelFile
 from tests.assets import tiny_gguf
 from tests.unit.adapters.downloading import sha256
@@ -203,16 +204,42 @@ async def known(store: FileModelStore) -> ModelFile:
     return found
 
 
+@dataclass
+class Neighbour:
+    """FAKE: a pool with a declared model, without HTTP in between; tests/fleet/test_copying.py has all of it."""
+
+    store: FileModelStore
+    name: str = "pool mac"
+
+    async def offers(self, wanted: Callable[[ModelFile], bool]) -> Sequence[Offer]:
+        there = [model for model in await self.store.list() if wanted(model)]
+        return [Offer(model=model, files=await self._files(model), source=self) for model in there]
+
+    async def _files(self, model: ModelFile) -> tuple[RemoteFile, ...]:
+        parts = enumerate(await self.store.parts(model.id))
+        return tuple(RemoteFile(str(n), "", part.name, part.size_bytes, part.sha256) for n, (_, part) in parts)
+
+    @contextlib.asynccontextmanager
+    async def read(self, file: RemoteFile, offset: int) -> AsyncIterator[Body]:
+        path, _ = (await self.store.parts("chat"))[int(file.repo)]
+
+        async def pieces() -> AsyncIterator[bytes]:
+            yield Path(path).read_bytes()[offset:]
+
+        yield Body(offset, pieces())
+
+
 async def test_another_pool_copies_it(tmp_path: Path, farm: Path) -> None:
-    """What its parts say is what a neighbour reads; the whole way is tests/fleet/test_copying.py."""
-    path = tiny_gguf(farm / "0123456789abcdef-chat.gguf")
-    store = opened(tmp_path, chat=Model(path=str(path)))
-    await store.verify("chat")
-    [(where, part)] = await store.parts("chat")
-    data = await asyncio.to_thread(Path(where).read_bytes)
-    assert (part.size_bytes, part.sha256) == (len(data), hashlib.sha256(data).hexdigest())
-    record = json.loads((tmp_path / "models/.declared/chat.json").read_text())
-    assert record["model"]["id"] == "chat"
+    first = tiny_gguf(farm / "chat.gguf", tensors_a_part=8)
+    theirs = opened(tmp_path, chat=Model(path=str(first)))
+    await theirs.verify("chat")
+    ours = open_store(tmp_path / "ours", [], merged({}), neighbours=Neighbour(theirs))
+    async for _ in ours.download("chat"):
+        pass
+    copied = await known(ours)
+    assert copied.paths == tuple(f"{tmp_path}/ours/chat/chat-0000{n}-of-00003.gguf" for n in (1, 2, 3))
+    assert copied.reference == f"file:{copied.paths[0]}"
+    assert copied.sha256 == (await known(theirs)).sha256
 
 
 async def test_only_what_is_declared_is_called_so(tmp_path: Path, farm: Path) -> None:
