@@ -31,8 +31,11 @@ class Declared:
         self._said: dict[str, str] = {}
 
     def usable(self) -> tuple[ModelFile, ...]:
-        """Return the models whose files are there and whole."""
-        return tuple(model for entry in self._entries if (model := self.file(entry)))
+        """Return the models whose files are there and whole; say of the others why they are not among them."""
+        seen = [(entry, self._look(entry)) for entry in self._entries]
+        for entry, found in seen:
+            self._say(entry, found.message if isinstance(found, RbeeError) else "")
+        return tuple(found for _, found in seen if isinstance(found, ModelFile))
 
     def entry(self, model: str) -> Entry | None:
         """Return the declaration that an alias, ``file:`` and its path, or the path alone means."""
@@ -50,10 +53,6 @@ class Declared:
     def file(self, entry: Entry) -> ModelFile | None:
         """Return the model as its files are now; None when they cannot be used."""
         found = self._look(entry)
-        problem = found.message if isinstance(found, RbeeError) else ""
-        if problem and self._said.get(entry.id) != problem:
-            log.warning("model.declared_unusable", model=entry.id, path=entry.reference, problem=problem)
-        self._said[entry.id] = problem
         return None if isinstance(found, RbeeError) else found
 
     def absence(self, entry: Entry) -> RbeeError:
@@ -62,7 +61,7 @@ class Declared:
         problem = found.message if isinstance(found, RbeeError) else "it is there now"
         return ModelNotFound(
             f"model {entry.id}, which rbee.toml declares, cannot be used: {problem}",
-            hint=f"put a whole file there, or correct [models.{entry.id}]",
+            hint=f"put a whole file there, or correct [models.{entry.id}] in rbee.toml",
         )
 
     def record(self, entry: Entry) -> Record:
@@ -92,6 +91,12 @@ class Declared:
             return error
         except OSError as error:
             return RbeeError(f"{error.filename}: {error.strerror}")
+
+    def _say(self, entry: Entry, problem: str) -> None:
+        """Log a problem when it is new; a pool lists its models every two seconds."""
+        if problem and self._said.get(entry.id) != problem:
+            log.warning("model.declared_unusable", model=entry.id, reference=entry.reference, problem=problem)
+        self._said[entry.id] = problem
 
     def _kept(self, entry: Entry, marks: tuple[Mark, ...]) -> Record | None:
         """Return what was verified, if it is of these very files, and they are those that are wanted."""
