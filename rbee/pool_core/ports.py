@@ -225,10 +225,9 @@ class LedgerBook(Protocol):
 
 
 class Turn(Protocol):
-    """Whose turn it is to sync this pool: one process's, and there one task's. Outlives nobody."""
+    """Whose turn it is to sync this pool: one task's of one process. Whoever comes second waits."""
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        """Raises Conflict when it is another process's."""
+    def exclusive(self) -> AbstractAsyncContextManager[None]: ...
 
 
 class DrainFlag(Protocol):

@@ -187,12 +187,6 @@ async def test_a_step_that_failed_is_in_the_outcome_with_its_error(pool: FakePoo
     assert error.hint == "then: rbee-hive sync"
 
 
-async def test_a_sync_under_way_elsewhere_is_a_conflict(pool: FakePool, ops: PoolOps) -> None:
-    pool.turn.taken = True
-    with pytest.raises(Conflict, match="another command syncs this pool just now"):
-        _ = [event async for event in ops.sync(SyncSpec())]
-
-
 # Models
 
 

@@ -315,13 +315,12 @@ class FakeBook:
 
 @dataclass
 class FakeTurn:
-    taken: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        if self.taken:
-            raise Conflict("another command syncs this pool just now", hint="when it has ended: rbee-hive sync")
-        yield
+        async with self.lock:
+            yield
 
 
 @dataclass

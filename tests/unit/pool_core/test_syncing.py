@@ -1,11 +1,10 @@
 """A sync on a host in memory: what is told, in which order things are done, and what one failure does to the rest."""
 
+import asyncio
 import dataclasses
 from typing import Any
 
-import pytest
-
-from rbee.errors import Conflict, InsufficientMemory, RbeeError
+from rbee.errors import InsufficientMemory, RbeeError
 from rbee.pool_core import unit
 from rbee.pool_core.declared import Declaration
 from rbee.pool_core.syncing import failures
@@ -193,12 +192,18 @@ async def test_a_pool_that_drains_fetches_and_stops_but_starts_nothing() -> None
     assert set(pool.units.workers) == {"embed"}
 
 
-async def test_when_another_process_syncs_nothing_is_done() -> None:
+async def test_a_second_sync_waits_for_the_first_and_finds_nothing_to_do() -> None:
     pool = house("chat")
-    pool.turn.taken = True
-    with pytest.raises(Conflict, match="another command syncs this pool just now"):
-        await synced(pool)
-    assert pool.units.workers == {}
+    async with pool.turn.lock:
+        second = pool.service.sync(SyncSpec())
+        assert (await anext(second)).message == "looking at what runs"
+        waiting = asyncio.ensure_future(anext(second))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        pool.units.workers["chat"] = facts_of(dataclasses.replace(PLAN, id="chat", declared=True, ctx=2048, slots=1))
+    outcome = (await waiting).outcome
+    assert outcome is not None
+    assert (outcome.steps, outcome.unchanged) == ((), ("chat",))
 
 
 async def test_conversations_kept_by_the_setting_alone_are_no_difference_where_there_is_no_room() -> None:
