@@ -17,7 +17,7 @@ from tests.systemd.story import Story
 
 CONFIG = "/etc/rbee/rbee.toml"
 CHAT, EMBED = "rbee-worker-chat.service", "rbee-worker-embed.service"
-LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=150, temperature=0, seed=1, ignore_eos=True)
+LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=600, temperature=0, seed=1, ignore_eos=True)
 
 
 def worker(name: str, **changes: Any) -> str:
@@ -140,17 +140,21 @@ def test_a_name_that_is_taken_by_hand_is_a_conflict_or_is_taken_over(house: Lab)
 
 def test_without_a_daemon_root_does_the_same(house: Lab) -> None:
     house.systemctl("stop", "rbee-pool.socket", "rbee-pool.service")
-    declare(house, worker("chat", memory_bytes=300 << 20, cpu_percent=150, slots=2, kv="q8_0"))
+    declare(house, worker("chat", memory_bytes=300 << 20, cpu_percent=150, slots=2))
     assert steps(house) == [("start", "chat", "done")]
     assert steps(house) == []
     house.systemctl("start", "rbee-pool.socket", "rbee-pool.service")
     assert steps(house, "--http") == [], "root's and the daemon's own are alike"
-    declare(house, worker("chat", slots=2, kv="q8_0"), "[worker]\nstop_grace_s = 60\n")
+    before = house.pid(CHAT)
+    declare(house, worker("chat", slots=2), "[worker]\nstop_grace_s = 60\n")
     [step] = house.hive_json("sync", "--direct", "--dry-run")["steps"]
     assert step["why"] == (
         f"cpu_percent is 150, declared is none; memory_bytes is {300 << 20}, declared is none; "
         "stop_grace_s is 30, declared is 60"
     )
+    assert steps(house) == [("replace", "chat", "done")], "the daemon takes the file as it is now"
+    assert house.pid(CHAT) != before
+    assert steps(house) == []
 
 
 def test_after_an_upgrade_who_runs_goes_on_until_it_sleeps(house: Lab) -> None:

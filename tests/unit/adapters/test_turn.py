@@ -28,10 +28,9 @@ async def test_a_second_one_waits_for_the_first(tmp_path: Path) -> None:
 
 
 async def test_who_gives_up_does_not_keep_it_from_the_next(tmp_path: Path) -> None:
-    with own_lock(tmp_path / "sync.lock", wait=True):  # as another process would
-        with pytest.raises(TimeoutError):
-            async with asyncio.timeout(0.05), FileTurn(tmp_path).exclusive():
-                pytest.fail("it was another's")
+    with own_lock(tmp_path / "sync.lock", wait=True), pytest.raises(TimeoutError):  # as another process would
+        async with asyncio.timeout(0.05), FileTurn(tmp_path).exclusive():
+            pytest.fail("it was another's")
     async with asyncio.timeout(10), FileTurn(tmp_path).exclusive():
         pass
 
