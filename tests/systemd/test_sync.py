@@ -17,7 +17,7 @@ from tests.systemd.story import Story
 
 CONFIG = "/etc/rbee/rbee.toml"
 CHAT, EMBED = "rbee-worker-chat.service", "rbee-worker-embed.service"
-LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=600, temperature=0, seed=1, ignore_eos=True)
+LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=350, temperature=0, seed=1, ignore_eos=True)
 
 
 def worker(name: str, **changes: Any) -> str:
@@ -157,20 +157,24 @@ def test_without_a_daemon_root_does_the_same(house: Lab) -> None:
     assert steps(house) == []
 
 
-def test_after_an_upgrade_who_runs_goes_on_until_it_sleeps(house: Lab) -> None:
-    declare(house, worker("chat", idle_s=3), worker("embed", lazy=True))
-    house.hive("sync")
-    program = house.show(CHAT, "ExecStart").partition("path=")[2].partition(" ;")[0]
-    new = f"{Path(program).parent}/llm-worker-new"
-    house.host.run(["ln", "-sf", program, new])
-    declare(house, worker("chat", idle_s=3), worker("embed", lazy=True), f'[worker]\nexec = "{new}"\n')
-    house.rbee("jobs", "submit", "--model", "tiny", "--prompt", "abc", "--max-tokens", "2")
-    before = house.pid(CHAT)
-    assert steps(house, "--direct") == [("replace", "embed", "done"), ("keep", "chat", "waits")]
-    assert (house.pid(CHAT), new in house.show(EMBED, "ExecStart")) == (before, True)
-    house.systemctl("reload", "rbee-pool.service")
-    wait_for(lambda: new in house.show(CHAT, "ExecStart"), "chat to be made anew once it slept", 30)
-    assert workers(house) == {"chat": "asleep", "embed": "asleep"}
+def test_after_an_upgrade_who_runs_goes_on_until_it_sleeps(lab: Lab) -> None:
+    lab.give_tiny()
+    declare(lab, worker("chat", idle_s=8), worker("embed", lazy=True))
+    lab.hive("sync")
+    before = lab.pid(CHAT)
+    old = lab.show(CHAT, "ExecStart").partition("path=")[2].partition(" ;")[0]
+    new = f"{Path(old).parent}/llm-worker-new"
+    lab.host.run(["cp", old, new])
+    for unit in ("rbee-pool", "rbee-broker"):
+        environment = f"[Service]\nEnvironment=RBEE_WORKER_EXEC={new}\n"
+        lab.host.write(f"/run/systemd/system/{unit}.service.d/new.conf", environment)
+    lab.systemctl("daemon-reload")
+    lab.systemctl("stop", "rbee-broker.service")
+    lab.systemctl("restart", "rbee-pool.service")
+    wait_for(lambda: new in lab.show(EMBED, "ExecStart"), "who sleeps to be made anew at once", 30)
+    assert (lab.pid(CHAT), old in lab.show(CHAT, "ExecStart")) == (before, True)
+    wait_for(lambda: new in lab.show(CHAT, "ExecStart"), "chat to be made anew once it slept", 60)
+    assert workers(lab) == {"chat": "asleep", "embed": "asleep"}
 
 
 @pytest.fixture

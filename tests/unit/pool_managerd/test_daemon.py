@@ -201,13 +201,13 @@ SYNCED = Declaration(workers={"chat": WorkerShape(backend=Backend.CPU, model="ti
 async def seen(daemon: Daemon, what: str) -> None:
     """Wait until STATUS says that, or no more where it begins with a dash."""
     async with asyncio.timeout(10):
-        while (what.removeprefix("-") in daemon.status()) is what.startswith("-"):
+        while (what.removeprefix("-") in daemon.status()) is what.startswith("-"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def workers_of(pool: FakePool, *expected: str) -> None:
     async with asyncio.timeout(10):
-        while tuple(pool.units.workers) != expected:
+        while tuple(pool.units.workers) != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
