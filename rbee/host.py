@@ -1,9 +1,11 @@
 """This host as a pool: settings and adapters put together, once, for pool-managerd and for direct commands."""
 
 import contextlib
+import dataclasses
 import hashlib
 import hmac
 import ipaddress
+import os
 import socket
 import time
 from collections.abc import Callable, Mapping
@@ -18,6 +20,7 @@ from rbee.adapters.git_checkout import GitCheckout
 from rbee.adapters.gpus import GpuProbe
 from rbee.adapters.ledger_book import FileLedgerBook
 from rbee.adapters.model_store import open_store
+from rbee.adapters.turn import FileTurn
 from rbee.adapters.units import open_units
 from rbee.client.http import HttpClient
 from rbee.client.neighbours import QueensNeighbours
@@ -26,8 +29,10 @@ from rbee.config import Settings
 from rbee.errors import ConfigInvalid
 from rbee.pool_core import catalog
 from rbee.pool_core.condition import Condition
-from rbee.pool_core.ports import PoolFacts
+from rbee.pool_core.declared import Declaration
+from rbee.pool_core.ports import PoolFacts, UnitLimits
 from rbee.pool_core.service import PoolService
+from rbee.pool_core.unit import Place
 
 MACHINE_ID = Path("/etc/machine-id")
 _APPLICATION = b"rbee pool instance"
@@ -55,7 +60,11 @@ def open_pool(
     units = open_units(settings, environ)
     store = open_store(models_dir, roots, catalog.merged(settings.models), neighbours=neighbours)
     return PoolService(
-        pool_facts(settings, url or f"http://{settings.pool.bind}"),
+        dataclasses.replace(
+            pool_facts(settings, url or f"http://{settings.pool.bind}"),
+            program=units.place.program,
+            limits=_limits(units.place),
+        ),
         units=units,
         models=store,
         gpus=GpuProbe(lib=lib, mode=mode),
@@ -64,9 +73,28 @@ def open_pool(
         control=HttpWorkerControl(),
         flag=FileDrainFlag(state),
         checkout=GitCheckout(Path(settings.pool.repo) if settings.pool.repo else None),
+        turn=FileTurn(state),
         now_ms=now_ms,
         condition=condition,
+        declaration=declaration(settings),
+        real=os.path.realpath,
         warn=log.warning,
+    )
+
+
+def declaration(settings: Settings) -> Declaration:
+    """Return what rbee.toml wants to be on this host."""
+    fetched = tuple(alias for alias, model in settings.models.items() if model.fetch)
+    return Declaration(models=fetched, workers=settings.workers)
+
+
+def _limits(place: Place) -> UnitLimits:
+    """Return what units are told now beside their command line."""
+    return UnitLimits(
+        load_timeout_s=place.load_timeout_s,
+        stop_grace_s=place.stop_grace_s,
+        watchdog_s=place.watchdog_s,
+        llama_lib=place.llama_lib,
     )
 
 

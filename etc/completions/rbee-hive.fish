@@ -1,5 +1,5 @@
 # fish completion for rbee-hive; made by tools/pages.py
-complete -c rbee-hive -f -n "string match -qr '^rbee-hive *[^ ]*\$' -- (commandline -pc)" -a "status worker models gpu git drain undrain join leave daemon"
+complete -c rbee-hive -f -n "string match -qr '^rbee-hive *[^ ]*\$' -- (commandline -pc)" -a "status worker models gpu sync git drain undrain join leave daemon"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive worker *[^ ]*\$' -- (commandline -pc)" -a "spawn list status stop drain evict logs"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee-hive -f -n "string match -qr '^rbee-hive gpu *[^ ]*\$' -- (commandline -pc)" -a "status"
@@ -21,6 +21,7 @@ complete -c rbee-hive -l priority -r -d 'When memory is wanted, idle workers of 
 complete -c rbee-hive -l spare -d 'It goes for good when it falls asleep and no job waits for its model.'
 complete -c rbee-hive -l keep -d 'Its conversations outlive its sleep, on disk [otherwise worker.keep of rbee.toml].'
 complete -c rbee-hive -l forget -d 'They do not, whatever rbee.toml says.'
+complete -c rbee-hive -l prune -d 'Also stop workers that somebody else than rbee.toml asked for.'
 complete -c rbee-hive -l direct -d 'Do it here, through systemd, without asking pool-managerd.'
 complete -c rbee-hive -l http -d 'Ask pool-managerd; otherwise it is asked when it listens.'
 complete -c rbee-hive -l queen -r -d 'Where the queen listens, as seen from here.'

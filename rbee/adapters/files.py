@@ -66,6 +66,24 @@ def locked(path: Path, *, wait: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def own_lock(path: Path, *, wait: bool) -> Iterator[None]:
+    """Hold a file that is nothing but a lock, made where it is missing; it is the owner's of its folder.
+
+    Raises:
+        BlockingIOError: somebody has it, and we do not ``wait``.
+        NotPermitted: its folder is not ours.
+    """
+    with contextlib.ExitStack() as held:
+        with permitted(path):
+            make_folder(path.parent)
+            fresh = not path.exists()
+            held.enter_context(locked(path, wait=wait))
+            if fresh:
+                give_to_owner(path, path.parent)
+        yield
+
+
+@contextlib.contextmanager
 def permitted(path: Path) -> Iterator[None]:
     """Turn a refusal of the file system into NotPermitted, or InsufficientDisk, that names the folder."""
     try:

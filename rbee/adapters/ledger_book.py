@@ -3,12 +3,11 @@
 import asyncio
 import contextlib
 import json
-import os
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 
 from rbee import log
-from rbee.adapters.files import locked, make_folder, permitted, write_whole
+from rbee.adapters.files import own_lock, permitted, write_whole
 from rbee.errors import RbeeError
 from rbee.pool_core.ports import Measured
 from rbee.wire import codec
@@ -41,13 +40,7 @@ class FileLedgerBook:
             yield
 
     def _acquire(self, stack: contextlib.ExitStack) -> None:
-        with permitted(self._lock):
-            make_folder(self._lock.parent)
-            fresh = not self._lock.exists()
-            stack.enter_context(locked(self._lock, wait=True))
-            if fresh and os.geteuid() == 0:
-                owner = self._lock.parent.stat()
-                os.chown(self._lock, owner.st_uid, owner.st_gid)
+        stack.enter_context(own_lock(self._lock, wait=True))
 
     def _read(self) -> dict[str, Measured]:
         try:

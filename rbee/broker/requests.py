@@ -49,6 +49,8 @@ class Wish:
     adapter_paths: tuple[str, ...] = items(longest=8, default=())
     keep: bool = False
     priority: int = number(low=-HIGHEST_PRIORITY, high=HIGHEST_PRIORITY, default=0)
+    declared: bool = False
+    limited: bool = False
 
     def problems(self) -> typing.Iterator[tuple[str, str]]:
         if any(not 0 <= gpu <= HIGHEST_GPU for gpu in self.gpus) or len(set(self.gpus)) != len(self.gpus):
@@ -140,6 +142,8 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
         adapter_paths=tuple(str(_real_model(path, bounds)) for path in wish.adapter_paths),
         keep=wish.keep,
         priority=wish.priority,
+        declared=wish.declared,
+        limited=wish.limited,
     )
 
 

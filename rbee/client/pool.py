@@ -7,6 +7,7 @@ from rbee.client.operations import Operations
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, Verification
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.pools import DrainSpec, GpuInventory, PoolSnapshot
+from rbee.wire.sync import SyncEvent, SyncSpec
 from rbee.wire.workers import LogLine, SpawnEvent, WorkerSpec, WorkerStatus
 
 HASHING_S = 3600.0
@@ -74,6 +75,10 @@ class PoolClient(Operations):
 
     async def uncache_model(self, model: str) -> None:
         await self._http.call("DELETE", f"/v2/models/{part(model)}/cache")
+
+    async def sync(self, spec: SyncSpec) -> AsyncIterator[SyncEvent]:
+        async for event in self._follow(SyncEvent, "/v2/sync", spec):
+            yield event
 
     async def git_status(self) -> GitStatus:
         return await self._get(GitStatus, "/v2/git/status")

@@ -9,10 +9,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from rbee.config.workers import worker_problems
 from rbee.errors import InvalidRequest
 from rbee.pool_core.catalog import parts_of
 from rbee.pool_core.usual import Usual
 from rbee.wire.fields import NAME, items, name, number, plain, text
+from rbee.wire.workers import WorkerShape
 
 _SHA256 = re.compile(r"sha256:[0-9a-f]{64}")
 _URL = re.compile(r"https?://[^\s/]+(/\S*)?")
@@ -179,6 +181,7 @@ class Model(Usual):
         longest=4096, shortest=2, default="", doc="instead: a .gguf that lies on this host, of a split one the first"
     )
     sha256: str = text(longest=64, pattern=_DIGEST, like="64 hex digits", default="", doc="checked when given")
+    fetch: bool = plain(False, doc="have it on this host: rbee-hive sync downloads it when it is missing")
 
     def problems(self) -> typing.Iterator[tuple[str, str]]:
         yield from Usual.problems(self)
@@ -226,9 +229,11 @@ class Settings:
     keeper: Keeper = Keeper()
     models: Mapping[str, Model] = plain({})
     hosts: Mapping[str, Host] = plain({})
+    workers: Mapping[str, WorkerShape] = plain({}, doc="workers that are kept up on this host, by their ids")
     file: str = ""
 
     def problems(self) -> typing.Iterator[tuple[str, str]]:
+        yield from worker_problems(self.workers)
         for table, names in (("models", self.models), ("hosts", self.hosts)):
             for key in names:
                 if (table, key) == ("hosts", "all"):

@@ -30,6 +30,7 @@ Usage:
   rbee-hive models cache <model> [options]
   rbee-hive models uncache <model> [options]
   rbee-hive gpu status [options]
+  rbee-hive sync [--prune] [--events] [options]
   rbee-hive git status [options]
   rbee-hive git submodules [options]
   rbee-hive git pull [options]
@@ -65,6 +66,7 @@ Options of worker spawn:
   --forget          They do not, whatever rbee.toml says.
 
 Options:
+  --prune           Also stop workers that somebody else than rbee.toml asked for.
   --direct          Do it here, through systemd, without asking pool-managerd.
   --http            Ask pool-managerd; otherwise it is asked when it listens.
   --queen=<url>     Where the queen listens, as seen from here.
@@ -83,6 +85,9 @@ Options:
   --debug           Show the traceback of a bug.
   -h, --help        Show this.
   --version         Show the version.
+
+sync makes what runs equal to what [models.*] and [workers.*] of rbee.toml declare, and lets answers finish.
+pool-managerd does so by itself when it starts and on reload.
 
 join makes this host a pool of a queen elsewhere; it reads the fleet's token from standard input, and is what
 rbee-keeper pool register runs here over ssh.
@@ -117,6 +122,7 @@ def commands() -> Commands:
             ("models", "cache"): "models.cache_model",
             ("models", "uncache"): "models.uncache_model",
             ("gpu", "status"): "gpu.list_gpus",
+            ("sync",): "syncing.sync",
             ("git", "status"): "git.git_status",
             ("git", "submodules"): "git.git_submodules",
             ("git", "pull"): "git.git_pull",

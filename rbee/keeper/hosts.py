@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 ALL = "all"
 POOL_SERVICE = "rbee-pool"
-_THERE = re.compile(r"rbee-hive ((?:models|worker|git|gpu) [a-z]+|drain|undrain)\b")
+_THERE = re.compile(r"rbee-hive ((?:models|worker|git|gpu) [a-z]+|drain|undrain|sync)\b")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

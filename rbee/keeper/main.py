@@ -55,6 +55,7 @@ Usage:
   rbee-keeper pool models delete <model> --host=<host>... [options]
   rbee-keeper pool models cache <model> --host=<host>... [options]
   rbee-keeper pool models uncache <model> --host=<host>... [options]
+  rbee-keeper pool sync --host=<host>... [--prune] [options]
   rbee-keeper pool git status --host=<host>... [options]
   rbee-keeper pool git submodules --host=<host>... [options]
   rbee-keeper pool git pull --host=<host>... [options]
@@ -108,6 +109,7 @@ Options of pool worker spawn, beside --model, --pool and --id:
   --forget          They do not, whatever rbee.toml says.
 
 Options:
+  --prune           Of pool sync: also stop workers that somebody else than the host's rbee.toml asked for.
   --resume          Go on with the rollout that stopped, at the host where it stopped.
   --drain=<s>       Give up when the jobs of a host have not ended after so long [default: 1800].
   --after=<id>      Go on after this event, or this job.
@@ -133,6 +135,8 @@ Options:
   --debug           Show the traceback of a bug.
   -h, --help        Show this.
   --version         Show the version.
+
+sync makes what runs on a host equal to what [models.*] and [workers.*] of its rbee.toml declare.
 
 rollout does host by host: drain, run the command here with {host} filled in, wait for the host, verify it, ask its
 model for one token, undrain. It stops at the first failure.
@@ -190,6 +194,7 @@ def commands() -> Commands:
             ("pool", "models", "delete"): "models.delete_model",
             ("pool", "models", "cache"): "models.cache_model",
             ("pool", "models", "uncache"): "models.uncache_model",
+            ("pool", "sync"): "syncing.sync",
             ("pool", "git", "status"): "git.git_status",
             ("pool", "git", "submodules"): "git.git_submodules",
             ("pool", "git", "pull"): "git.git_pull",

@@ -3,8 +3,8 @@
 Usage:
   llm-worker-rbee --id=<id> --model=<alias> --backend=<name> --address=<host:port> --ctx=<tokens> --slots=<n>
                   --idle=<seconds> --threads=<n> [--kv=<type>] [--batch=<tokens>] [--gpu=<n>] [--split=<n>]
-                  [--gpu-layers=<n>] [--priority=<n>] [--pinned] [--spare] [--keep] [--lora=<path>]... [--quoted]
-                  <path>...
+                  [--gpu-layers=<n>] [--priority=<n>] [--pinned] [--spare] [--keep] [--declared] [--limited]
+                  [--lora=<path>]... [--quoted] <path>...
   llm-worker-rbee --post-mortem --id=<id>
   llm-worker-rbee --help
 
@@ -27,6 +27,8 @@ Options:
   --pinned               It is never evicted (for those who decide that).
   --spare                It was made for a deep queue (as well).
   --keep                 Leave conversations in $CACHE_DIRECTORY when it goes to sleep, and take them up again.
+  --declared             rbee.toml declares it (for those who compare the two).
+  --limited              Its memory limit was asked for (as well); otherwise it was predicted.
   --quoted               All values are percent-encoded, so that nothing on the way takes a $ for its own.
   --post-mortem          Tell the journal how the worker ended (for ExecStopPost=).
   --help                 Show this.
@@ -49,7 +51,7 @@ from rbee.wire.workers import MOST_LAYERS, Backend, Kv
 _NUMBERS = ("--ctx", "--slots", "--idle", "--threads", "--batch", "--gpu-layers")
 
 
-_FLAGS = ("--help", "--post-mortem", "--quoted", "--pinned", "--spare", "--priority")
+_FLAGS = ("--help", "--post-mortem", "--quoted", "--pinned", "--spare", "--priority", "--declared", "--limited")
 HIGHEST_GPU = 63
 
 

@@ -26,6 +26,7 @@ def state(facts: UnitFacts) -> WorkerState:
     service            socket              state
     =================  ==================  ==================================================
     any                failed              failed (its service hit the start limit)
+    inactive, failed   any                 failed, where its program is gone: it cannot start again
     inactive, failed   active              asleep: the next connection starts it
     inactive, failed   inactive            stopped, and about to be forgotten
     activating         any                 starting (also between two attempts)
@@ -35,7 +36,7 @@ def state(facts: UnitFacts) -> WorkerState:
     deactivating       inactive            draining
     =================  ==================  ==================================================
     """
-    if facts.socket_state == "failed" or facts.program_missing:
+    if facts.socket_state == "failed" or (facts.program_missing and facts.service_state in GONE):
         return WorkerState.FAILED
     listening = facts.socket_state == "active"
     if facts.service_state in GONE:
@@ -61,7 +62,7 @@ def status(facts: UnitFacts, last_exit: WorkerExit | None = None) -> WorkerStatu
     now = state(facts)
     gone = now in (WorkerState.ASLEEP, WorkerState.STOPPED) or facts.service_sub_state.startswith("auto-restart")
     text = "" if gone else facts.status_text  # systemd keeps the last words of a process that has ended
-    if facts.program_missing:
+    if facts.program_missing and now is WorkerState.FAILED:
         text = f"its program {facts.argv[0]} is gone: stop it and spawn it again"
     return WorkerStatus(
         id=facts.id,
@@ -83,6 +84,7 @@ def status(facts: UnitFacts, last_exit: WorkerExit | None = None) -> WorkerStatu
         split=plan.split,
         pinned=plan.pinned,
         spare=plan.spare,
+        declared=plan.declared,
         keep=plan.keep,
         priority=plan.priority,
         kv=Kv(plan.kv),

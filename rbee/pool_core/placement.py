@@ -33,12 +33,8 @@ def decide(
         BackendUnavailable, InvalidRequest, InsufficientVram, InsufficientMemory: with what there is.
     """
     usual = facts.usual_of(model.id)
-    inventory.require_backend(spec.backend, survey.backends, survey.inventory)
-    mixes.check(model, adapters)
-    kinds.require_usable(model)
+    _require_possible(spec, model, adapters, survey)
     lines = ledger.devices(survey)
-    if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
-        raise inventory.no_gpu(spec.backend, survey.inventory)
 
     def plan(wanted: WorkerSpec) -> WorkerPlan:
         return _plan(filled(wanted, usual), model, adapters, facts, survey, lines)
@@ -61,6 +57,40 @@ def decide(
         raise
 
 
+def outline(
+    spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile] = (), *, facts: PoolFacts, survey: Survey
+) -> WorkerPlan:
+    """Return the plan as far as it does not depend on what memory is free: with the GPU that is asked for, or none.
+
+    Raises:
+        BackendUnavailable, InvalidRequest: as ``decide``.
+    """
+    _require_possible(spec, model, adapters, survey)
+    usual = facts.usual_of(model.id)
+    whole = filled(spec, usual)
+    try:
+        return _outline(whole, model, adapters, load_of(whole, model, adapters, facts), facts, survey)
+    except InvalidRequest as error:
+        _say_whose(error, spec, usual, model)
+        raise
+
+
+def while_all_sleep(survey: Survey) -> Survey:
+    """Return what would be seen if nobody had memory on this host: room for a worker that only sleeps for now."""
+    gpus = tuple(dataclasses.replace(gpu, memory_used_bytes=0, processes=()) for gpu in survey.inventory.gpus)
+    host = dataclasses.replace(survey.host, memory_available_bytes=survey.host.memory_total_bytes)
+    inventory = dataclasses.replace(survey.inventory, gpus=gpus)
+    return dataclasses.replace(survey, workers=(), inventory=inventory, host=host, resident={})
+
+
+def _require_possible(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], survey: Survey) -> None:
+    inventory.require_backend(spec.backend, survey.backends, survey.inventory)
+    mixes.check(model, adapters)
+    kinds.require_usable(model)
+    if spec.backend is Backend.CUDA and not any(gpu.vendor == "nvidia" for gpu in survey.inventory.gpus):
+        raise inventory.no_gpu(spec.backend, survey.inventory)
+
+
 def _plan(
     spec: WorkerSpec,
     model: ModelFile,
@@ -76,6 +106,17 @@ def _plan(
     on_host = memory.rest_bytes(model, load) if gpus else needed
     _require_memory(spec.memory_bytes or on_host, lines[0].free_bytes)
     load = dataclasses.replace(load, gpus=max(1, len(gpus)))
+    return dataclasses.replace(
+        _outline(spec, model, adapters, load, facts, survey),
+        gpu=gpus[0] if gpus else None,
+        gpus=gpus if len(gpus) > 1 else (),
+        split=split,
+    )
+
+
+def _outline(
+    spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], load: Load, facts: PoolFacts, survey: Survey
+) -> WorkerPlan:
     return WorkerPlan(
         id=spec.id or "",
         backend=str(spec.backend),
@@ -86,9 +127,7 @@ def _plan(
         slots=load.slots,
         idle_s=spec.idle_s or facts.idle_s,
         memory_bytes=spec.memory_bytes or memory.limit_bytes(model, load),
-        gpu=gpus[0] if gpus else None,
-        gpus=gpus if len(gpus) > 1 else (),
-        split=split,
+        gpu=spec.gpu,
         cpu_percent=spec.cpu_percent,
         threads=facts.threads or min(survey.host.cpus, THREADS_PER_SLOT * load.slots),
         pinned=spec.pinned,
@@ -99,6 +138,7 @@ def _plan(
         gpu_layers=load.gpu_layers,
         adapter_paths=tuple(adapter.paths[0] for adapter in adapters),
         keep=_keep(spec, model, facts),
+        limited=spec.memory_bytes is not None,
     )
 
 

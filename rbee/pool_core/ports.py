@@ -44,6 +44,10 @@ class WorkerPlan:
     """Of the adapters that ``model`` names, in that order."""
     keep: bool = False
     priority: int = sparse(0)
+    declared: bool = sparse(False)
+    """Made because rbee.toml declares it, and to be stopped when that does so no more."""
+    limited: bool = sparse(False)
+    """``memory_bytes`` was asked for; else it was predicted."""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -77,6 +81,16 @@ class HeldFacts:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class UnitLimits:
+    """What ``[worker]`` decides of a unit beside its command line: seconds, and another llama.cpp's folder."""
+
+    load_timeout_s: float
+    stop_grace_s: float
+    watchdog_s: float
+    llama_lib: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class UnitFacts:
     """What systemd says of one worker's pair of units. Microsecond clocks are turned into ms since the epoch."""
 
@@ -96,6 +110,9 @@ class UnitFacts:
     """How long its last start took, from the first process to ready."""
     made_ms: int | None = None
     """When its socket was made: what happened under this name before is another worker's story."""
+    cpu_percent: int | None = None
+    limits: UnitLimits | None = None
+    """What the unit was told of the settings of its time; None where systemd does not say."""
     program_missing: bool = False
     """The file in ``ExecStart`` is no more (an upgrade took it away): it cannot start again."""
 
@@ -136,6 +153,9 @@ class UnitManager(Protocol):
 
     async def until_asleep(self, worker: str, within_s: float) -> None:
         """Return when the service has ended and the socket waits for the next request. Raises Timeout, NotFound."""
+
+    async def until_gone(self, worker: str, within_s: float) -> None:
+        """Return when nothing of the worker is left, so that its name is free. Raises Timeout."""
 
     async def list(self) -> tuple[UnitFacts, ...]: ...
 
@@ -204,6 +224,12 @@ class LedgerBook(Protocol):
 
     async def known(self) -> Mapping[str, Measured]: ...
     async def note(self, seen: Mapping[str, Measured]) -> None: ...
+    def exclusive(self) -> AbstractAsyncContextManager[None]: ...
+
+
+class Turn(Protocol):
+    """Whose turn it is to sync this pool: one task's of one process. Whoever comes second waits."""
+
     def exclusive(self) -> AbstractAsyncContextManager[None]: ...
 
 
@@ -310,3 +336,8 @@ class PoolFacts:
     def usual_of(self, model: str) -> Usual:
         """Return it for the model of that id."""
         return self.usual.get(model, NOTHING)
+
+    program: str = ""
+    """What a worker's unit runs now; empty where nobody compares."""
+    limits: UnitLimits | None = None
+    """What units are told now."""

@@ -3,11 +3,21 @@
 import asyncio
 import contextlib
 import dataclasses
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from rbee.errors import Conflict, InsufficientDisk, ModelNotFound, NotFound, ShuttingDown, WorkerLost
+from rbee.errors import (
+    Conflict,
+    InsufficientDisk,
+    InsufficientMemory,
+    InsufficientVram,
+    ModelNotFound,
+    NotFound,
+    ShuttingDown,
+    WorkerLost,
+)
 from rbee.pool_core import disk, held, inventory, ledger, lifecycle, names, placement
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
+from rbee.pool_core.declared import Declaration
 from rbee.pool_core.ports import (
     Checkout,
     DrainFlag,
@@ -16,17 +26,20 @@ from rbee.pool_core.ports import (
     LedgerBook,
     ModelStore,
     PoolFacts,
+    Turn,
     UnitFacts,
     UnitManager,
     WorkerControl,
     WorkerPlan,
 )
 from rbee.pool_core.starting import Starter
+from rbee.pool_core.syncing import Syncer
 from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntry, ModelFile, ModelPart, Verification
 from rbee.wire.draining import DrainReason, why_draining
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.mixes import PLUS, parts_of
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
+from rbee.wire.sync import SyncEvent, SyncSpec
 from rbee.wire.workers import LogLine, SpawnEvent, WorkerSpec, WorkerState, WorkerStatus
 
 ASLEEP_S = 15.0
@@ -39,6 +52,8 @@ class PoolService:
     Args:
         now_ms: the clock, milliseconds since the epoch.
         condition: what befalls the host, as long as a daemon is there to see it.
+        declaration: what rbee.toml wants to be here.
+        real: tells where a path leads, behind all links.
         warn: takes what somebody should know, as ``log.warning`` does.
     """
 
@@ -54,8 +69,11 @@ class PoolService:
         control: WorkerControl,
         flag: DrainFlag,
         checkout: Checkout,
+        turn: Turn,
         now_ms: Callable[[], int],
         condition: Condition | None = None,
+        declaration: Declaration | None = None,
+        real: Callable[[str], str] = str,
         warn: Callable[..., None] = lambda *_, **__: None,
     ) -> None:
         self._facts = facts
@@ -65,6 +83,7 @@ class PoolService:
         self._condition = condition or Condition()
         self._warn = warn
         self._starter = Starter(facts, units, now_ms)
+        self._syncer = Syncer(declaration or Declaration(), facts, self, turn, real)
         self._holding = asyncio.Lock()
 
     # The pool
@@ -141,7 +160,7 @@ class PoolService:
         known = next((each for each in await self.list_workers() if each.id == worker), lifecycle.status(facts))
         return dataclasses.replace(known, last_exit=ended)
 
-    async def spawn_worker(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
+    def spawn_worker(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
         """Make the worker and wait until it is ready, telling how its model loads; ``lazy``: only its socket.
 
         Raises:
@@ -150,8 +169,13 @@ class PoolService:
             WorkerOom, WorkerHung, Timeout, ModelLoadFailed, WorkerLost: it did not get ready, and was removed.
             NoManager: systemd was lost meanwhile; the worker may be there.
         """
+        return self._spawned(spec, self._plan)
+
+    async def _spawned(
+        self, spec: WorkerSpec, plan_of: Callable[[WorkerSpec], Awaitable[WorkerPlan]]
+    ) -> AsyncIterator[SpawnEvent]:
         async with self._book.exclusive():  # until systemd says that it starts, and the ledger counts it
-            plan = await self._starter.create(await self._plan(spec))
+            plan = await self._starter.create(await plan_of(spec))
             self._condition.casualties.pop(plan.id, None)
             starting = self._starter.start(plan)
             begun = None if spec.lazy else await anext(starting, None)
@@ -259,6 +283,39 @@ class PoolService:
         file = await self._models.find(model)
         await self._units.release_model(model if file is None else file.id)
 
+    # What is declared
+
+    def sync(self, spec: SyncSpec) -> AsyncIterator[SyncEvent]:
+        """Make what runs equal to what rbee.toml declares; see ``syncing.Syncer``."""
+        return self._syncer.sync(spec)
+
+    async def units(self) -> Sequence[UnitFacts]:
+        return await self._units.list()
+
+    async def has_model(self, reference: str) -> bool:
+        return await self._models.find(reference) is not None
+
+    async def outline(self, spec: WorkerSpec) -> WorkerPlan:
+        """Return the plan of a worker as far as it does not depend on what memory is free. Raises as a spawn would."""
+        model, adapters = await self._files(spec)
+        plan = placement.outline(spec, model, adapters, facts=self._facts, survey=await self._survey())
+        return await self._with_room_to_keep(plan, spec, model)
+
+    def spawn_declared(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
+        """As ``spawn_worker``. A lazy one needs no memory before its first request, which then has to find it."""
+        return self._spawned(spec, self._plan_declared)
+
+    async def until_gone(self, worker: str, within_s: float) -> None:
+        await self._units.until_gone(worker, within_s)
+
+    def refusal(self) -> ShuttingDown | None:
+        """Return why no worker may be started now."""
+        try:
+            self._refuse_draining("is draining")
+        except ShuttingDown as refused:
+            return refused
+        return None
+
     # The checkout
 
     async def git_status(self) -> GitStatus:
@@ -346,13 +403,32 @@ class PoolService:
             )
 
     async def _plan(self, spec: WorkerSpec) -> WorkerPlan:
+        return await self._decided(spec, await self._survey())
+
+    async def _plan_declared(self, spec: WorkerSpec) -> WorkerPlan:
+        survey = await self._survey()
+        try:
+            plan = await self._decided(spec, survey)
+        except (InsufficientMemory, InsufficientVram):
+            if not spec.lazy:
+                raise
+            plan = await self._decided(spec, placement.while_all_sleep(survey))
+        return dataclasses.replace(plan, declared=True)
+
+    async def _decided(self, spec: WorkerSpec, survey: ledger.Survey) -> WorkerPlan:
         self._refuse_draining("is draining")
         if spec.id is not None:
             names.check(spec.id)
+        model, adapters = await self._files(spec)
+        plan = placement.decide(spec, model, adapters, facts=self._facts, survey=survey)
+        return await self._with_room_to_keep(plan, spec, model)
+
+    async def _files(self, spec: WorkerSpec) -> tuple[ModelFile, Sequence[ModelFile]]:
         base, over = parts_of(spec.model)
         model = await self.get_model(base)
-        adapters = [await self._adapter(each, model) for each in over]
-        plan = placement.decide(spec, model, adapters, facts=self._facts, survey=await self._survey())
+        return model, [await self._adapter(each, model) for each in over]
+
+    async def _with_room_to_keep(self, plan: WorkerPlan, spec: WorkerSpec, model: ModelFile) -> WorkerPlan:
         if not plan.keep:
             return plan
         try:

@@ -100,7 +100,13 @@ def _words(plan: WorkerPlan) -> list[str]:
     split = [f"--split={','.join(map(str, plan.split))}"] if plan.split else []
     layers = [] if plan.gpu_layers is None else [f"--gpu-layers={plan.gpu_layers}"]
     priority = [f"--priority={plan.priority}"] if plan.priority else []
-    said = (("--pinned", plan.pinned), ("--spare", plan.spare), ("--keep", plan.keep))
+    said = (
+        ("--pinned", plan.pinned),
+        ("--spare", plan.spare),
+        ("--keep", plan.keep),
+        ("--declared", plan.declared),
+        ("--limited", plan.limited),
+    )
     return [
         f"--id={plan.id}",
         f"--model={plan.model}",
@@ -149,6 +155,8 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
             spare="--spare" in words,
             keep="--keep" in words,
             priority=int(options.get("priority", 0)),
+            declared="--declared" in words,
+            limited="--limited" in words,
             cpu_percent=cpu_percent,
             threads=int(options["threads"]),
             # Workers that were started before these were there go on, and had none of it.

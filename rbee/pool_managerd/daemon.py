@@ -1,4 +1,4 @@
-"""What lives as long as the process: the pool, and the heartbeat that tells the queen of it."""
+"""What lives as long as the process: the pool, the heartbeat that tells the queen of it, and the sync."""
 
 import asyncio
 import contextlib
@@ -29,9 +29,11 @@ from rbee.pool_managerd.heartbeat import Heartbeat
 from rbee.pool_managerd.leaving import Leaving
 from rbee.pool_managerd.metrics import observe
 from rbee.pool_managerd.routes import HANDLERS, add_part_routes, announcing
+from rbee.pool_managerd.syncing import Syncing
 from rbee.wire.draining import why_draining
 from rbee.wire.operations import POOL
 from rbee.wire.pools import PoolSnapshot
+from rbee.wire.sync import SyncSpec
 from rbee.wire.words import counted
 from rbee.wire.workers import WorkerState
 
@@ -43,7 +45,7 @@ QUEEN_S = 10.0
 
 
 class Daemon:
-    """The application, the pool behind it and the beat.
+    """The application, the pool behind it, the beat, and what keeps the host as it is declared.
 
     Args:
         settings: as they are now; ``reload`` reads ``file`` again.
@@ -61,6 +63,7 @@ class Daemon:
         self._queen = self._connect()
         self._replaced: list[Reigning] = []
         self.heartbeat = Heartbeat(self._look, self._send, interval_s=settings.pool.heartbeat_s)
+        self._syncing = Syncing(lambda: self._pool, self.heartbeat.changed)
         self._task: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
         self._leaving = Leaving(
@@ -80,6 +83,7 @@ class Daemon:
         self._others = {
             asyncio.create_task(self._listen(), name="listener"),
             asyncio.create_task(self._leaving.run(), name="power"),
+            asyncio.create_task(self._syncing.run(), name="sync"),
         }
 
     async def stop(self) -> None:
@@ -94,11 +98,15 @@ class Daemon:
             await client.close()
 
     def reload(self) -> None:
-        """Take over the file and the tokens as they are now.
+        """Take over the file and the tokens as they are now, and sync.
 
         Raises:
             ConfigInvalid: they are wrong; nothing was changed.
         """
+        self._take_over()
+        self._syncing.anew()
+
+    def _take_over(self) -> None:
         settings = config.load(self._file, os.environ)
         tokens = config.read_token(settings.pool.token_file, environ=os.environ)
         require_token(self.sock, tokens, "pool")
@@ -123,6 +131,7 @@ class Daemon:
         if found is not None:
             parts.insert(0, _workers_line(found))
             parts += [f"draining: {why_draining(found.drain_reason)}"] if found.drain_reason else []
+            parts += [self._syncing.line] if self._syncing.line else []
             parts += [told(gpu) for gpu in found.gpus.gpus if gpu.problem and not gpu.mig]
         return ", ".join(parts)
 
@@ -131,6 +140,18 @@ class Daemon:
         address = f"[{ip}]:{port}" if ":" in ip else f"{ip}:{port}"
         scheme = "https" if self.tls else "http"
         return host.open_pool(settings, os.environ, url=f"{scheme}://{address}", condition=self._condition)
+
+    def _declared(self, spec: SyncSpec) -> PoolService:
+        """Return the pool as the file is now: who asks for a sync has just written it. A dry run leaves us as we are.
+
+        Raises:
+            ConfigInvalid: it is wrong.
+        """
+        if spec.dry_run:
+            return self._opened(config.load(self._file, os.environ))
+        self._take_over()
+        self._syncing.give_way()
+        return self._pool
 
     def _app(self, settings: Settings, tokens: tuple[str, ...]) -> App:
         metrics = CollectorRegistry()
@@ -145,6 +166,7 @@ class Daemon:
         )
         app.ctx.pool = self._pool
         app.ctx.heartbeat = self.heartbeat
+        app.ctx.declared, app.ctx.synced = self._declared, self._syncing.again
         add_part_routes(app)
         mount(app, POOL, {name: announcing(handler) for name, handler in HANDLERS.items()})
         return app
@@ -162,6 +184,7 @@ class Daemon:
                 async with contextlib.aclosing(self._pool.changes()) as changes:
                     async for _ in changes:
                         self.heartbeat.changed()
+                        self._syncing.worker_changed()
             except RbeeError:
                 pass
             except Exception as error:  # noqa: BLE001  (a bug must not leave us deaf for good)
@@ -175,7 +198,9 @@ class Daemon:
 
     async def _look(self) -> PoolSnapshot:
         self._leaving.look_at_clocks()
-        return await self._pool.snapshot_for_queen()
+        found = await self._pool.snapshot_for_queen()
+        self._syncing.saw(draining=found.draining)
+        return found
 
     async def _send(self, snapshot: PoolSnapshot) -> None:
         while self._replaced:  # here, since only a beat uses them

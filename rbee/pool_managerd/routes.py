@@ -4,6 +4,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from sanic import Request
 from sanic.compat import stat_async
@@ -24,6 +25,7 @@ from rbee.wire.fields import number
 from rbee.wire.git import GitSyncSpec
 from rbee.wire.pools import DrainSpec
 from rbee.wire.sse import Frame
+from rbee.wire.sync import SyncEvent, SyncSpec
 from rbee.wire.workers import SpawnEvent, WorkerSpec
 
 
@@ -33,6 +35,7 @@ class LogQuery:
 
 
 _CHUNK_BYTES = 1 << 20
+Progress: TypeAlias = SpawnEvent | DownloadEvent | SyncEvent
 
 
 def _service(request: Request) -> PoolService:
@@ -138,6 +141,16 @@ async def uncache_model(request: Request, model: str) -> HTTPResponse:
     return empty()
 
 
+async def sync(request: Request) -> HTTPResponse | None:
+    spec = body(request, SyncSpec)
+    pool: PoolOps = request.app.ctx.declared(spec)
+    try:
+        return await _followed(request, pool.sync(spec), status=200)
+    finally:
+        if not spec.dry_run:
+            request.app.ctx.synced()
+
+
 async def git_status(request: Request) -> HTTPResponse:
     return reply(await _pool(request).git_status())
 
@@ -183,6 +196,7 @@ HANDLERS: Mapping[str, Handler] = {
     "delete_model": delete_model,
     "cache_model": cache_model,
     "uncache_model": uncache_model,
+    "sync": sync,
     "git_status": git_status,
     "git_submodules": git_submodules,
     "git_pull": git_pull,
@@ -233,25 +247,21 @@ def announcing(handler: Handler) -> Handler:
     return announced
 
 
-async def _followed(
-    request: Request, events: AsyncIterator[SpawnEvent] | AsyncIterator[DownloadEvent], *, status: int
-) -> HTTPResponse | None:
+async def _followed(request: Request, events: AsyncIterator[Progress], *, status: int) -> HTTPResponse | None:
     """Answer with the stream when it was asked for, else with what its last event holds."""
     if wants_stream(request):
         await sse.stream(request, _frames(request, events))
         return None
-    last: SpawnEvent | DownloadEvent | None = None
+    last: Progress | None = None
     async for event in events:
         last = event
     match last:
-        case SpawnEvent(worker=result) | DownloadEvent(model=result):
+        case SpawnEvent(worker=result) | DownloadEvent(model=result) | SyncEvent(outcome=result):
             return reply(result, status=status)
     raise RbeeError("the operation ended without a result")
 
 
-async def _frames(
-    request: Request, events: AsyncIterator[SpawnEvent] | AsyncIterator[DownloadEvent]
-) -> AsyncIterator[Frame]:
+async def _frames(request: Request, events: AsyncIterator[Progress]) -> AsyncIterator[Frame]:
     """Name each event ``progress``, or by its state when it is the last; a failure on the way is the event ``error``.
 
     A failure before the first event goes up, and is answered with its own status.
@@ -271,11 +281,11 @@ async def _frames(
         yield Frame(event="error", data=codec.dump_json(envelope))
     finally:
         with contextlib.suppress(AttributeError):
-            await events.aclose()  # type: ignore[union-attr]
+            await events.aclose()  # type: ignore[attr-defined]
 
 
-def _word(event: SpawnEvent | DownloadEvent) -> str:
+def _word(event: Progress) -> str:
     match event:
-        case SpawnEvent(worker=None) | DownloadEvent(model=None):
+        case SpawnEvent(worker=None) | DownloadEvent(model=None) | SyncEvent(outcome=None):
             return "progress"
     return event.state

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from rbee.wire import catalog, events, git, inference, jobs, pools, workers
+from rbee.wire import catalog, events, git, inference, jobs, pools, sync, workers
 
 
 class Answer(StrEnum):
@@ -83,6 +83,7 @@ POOL = (
     Operation("delete_model", "DELETE", "/v2/models/<model>", None, None, EMPTY, ("models", "delete"), 204),
     Operation("cache_model", "POST", "/v2/models/<model>/cache", None, catalog.ModelFile, ONE, ("models", "cache")),
     Operation("uncache_model", "DELETE", "/v2/models/<model>/cache", None, None, EMPTY, ("models", "uncache"), 204),
+    Operation("sync", "POST", "/v2/sync", sync.SyncSpec, sync.SyncEvent, STREAM, ("sync",)),
     Operation("git_status", "GET", "/v2/git/status", None, git.GitStatus, ONE, ("git", "status")),
     Operation("git_submodules", "GET", "/v2/git/submodules", None, git.GitSubmodule, LIST, ("git", "submodules")),
     Operation("git_pull", "POST", "/v2/git/pull", None, git.GitUpdate, ONE, ("git", "pull")),

@@ -39,14 +39,16 @@ HIGHEST_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class WorkerSpec:
-    """What to start. Absent numbers are filled in by the pool from its settings and the model."""
+class WorkerShape:
+    """How a worker is to be, as [workers.<name>] of rbee.toml says it too.
+
+    Absent numbers are filled in by the pool from its settings and the model.
+    """
 
     backend: Backend
     model: str = text(
         longest=300, shortest=1, doc="alias or reference of a model this pool has; +adapter for each LoRA"
     )
-    id: str | None = name(default=None, doc="absent: worker-<backend>-<n>")
     gpu: int | None = number(low=0, high=63, default=None)
     ctx: int | None = number(low=64, high=1 << 20, default=None, unit="tokens a slot")
     slots: int | None = number(low=1, high=64, default=None)
@@ -63,7 +65,6 @@ class WorkerSpec:
     idle_s: int | None = number(low=1, high=30 * 86_400, default=None, unit="s")
     lazy: bool = plain(False, doc="only the socket; the first request starts the service")
     pinned: bool = plain(False, doc="never evicted for another model")
-    spare: bool = plain(False, doc="for a deep queue; goes when it falls asleep")
     keep: bool | None = plain(None, doc="conversations outlive its sleep, on disk; absent: as the pool is set")
     priority: int | None = number(
         low=-HIGHEST_PRIORITY,
@@ -72,6 +73,14 @@ class WorkerSpec:
         sparse=True,
         doc="of idle workers the lower goes first when memory is wanted; absent: the model's, else 0",
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WorkerSpec(WorkerShape):
+    """What to start."""
+
+    id: str | None = name(default=None, doc="absent: worker-<backend>-<n>")
+    spare: bool = plain(False, doc="for a deep queue; goes when it falls asleep")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,6 +122,7 @@ class WorkerStatus:
     split: tuple[int, ...] = plain((), doc="how many percent of its need each of those takes")
     pinned: bool = False
     spare: bool = False
+    declared: bool = plain(False, doc="made because [workers.<name>] of rbee.toml says so")
     keep: bool = plain(False, doc="its conversations lie on disk while it sleeps")
     priority: int = plain(0, doc="of idle workers the lower goes first when memory is wanted")
     kv: Kv = Kv.F16

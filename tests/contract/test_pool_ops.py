@@ -19,9 +19,11 @@ from rbee.errors import (
     WorkerOom,
 )
 from rbee.pool_core.ops import PoolOps
+from rbee.pool_core.syncing import failures
 from rbee.wire.catalog import DownloadSpec, ImportSpec
 from rbee.wire.git import ChangeState, GitChange, GitSyncSpec
 from rbee.wire.pools import Gpu
+from rbee.wire.sync import SyncAction, SyncSpec, SyncState
 from rbee.wire.workers import Backend, SpawnEvent, WorkerExit, WorkerSpec, WorkerState
 from tests.contract.conftest import WAYS, reached
 from tests.fakes.pool import CHECKOUT, GIB, TINY, FakePool
@@ -157,6 +159,33 @@ async def test_a_worker_that_dies_loading_is_removed_and_says_how(pool: FakePool
         await each(ops.spawn_worker(CPU))
     assert raised.value.details["log"] == ["loading", "gone"]
     assert await ops.list_workers() == ()
+
+
+# What is declared
+
+
+async def test_a_sync_tells_each_step_and_ends_with_the_outcome(pool: FakePool, ops: PoolOps) -> None:
+    await each(ops.spawn_worker(CPU))
+    planned = [event async for event in ops.sync(SyncSpec(dry_run=True, prune=True))]
+    assert [event.state for event in planned] == ["done"]
+    assert planned[0].outcome is not None
+    [step] = planned[0].outcome.steps
+    assert (step.id, step.action, step.state) == ("worker-cpu-0", SyncAction.STOP, SyncState.PLANNED)
+    first, *_, last = [event async for event in ops.sync(SyncSpec(prune=True))]
+    assert (first.state, first.outcome, last.state) == ("progress", None, "done")
+    assert last.outcome is not None
+    assert [step.state for step in last.outcome.steps] == [SyncState.DONE]
+    assert await ops.list_workers() == ()
+
+
+async def test_a_step_that_failed_is_in_the_outcome_with_its_error(pool: FakePool, ops: PoolOps) -> None:
+    await each(ops.spawn_worker(CPU))
+    pool.units.busy = {"worker-cpu-0"}
+    outcome = [event async for event in ops.sync(SyncSpec(prune=True))][-1].outcome
+    assert outcome is not None
+    [(step, error)] = failures(outcome)
+    assert (step.id, error.code, error.exit_code) == ("worker-cpu-0", "timeout", 75)
+    assert error.hint == "then: rbee-hive sync"
 
 
 # Models

@@ -7,9 +7,10 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable,
 from dataclasses import dataclass, field
 from typing import Any
 
-from rbee.errors import Conflict, ModelNotFound, NotFound, RbeeError, WorkerLost
+from rbee.errors import Conflict, DownloadFailed, ModelNotFound, NotFound, RbeeError, Timeout, WorkerLost
 from rbee.pool_core import names, placement, unit
 from rbee.pool_core.condition import Condition
+from rbee.pool_core.declared import Declaration
 from rbee.pool_core.load import Load
 from rbee.pool_core.ports import (
     HeldFacts,
@@ -95,6 +96,7 @@ def facts_of(plan: WorkerPlan = PLAN, **changes: object) -> UnitFacts:
         memory_limit_bytes=plan.memory_bytes,
         since_ms=1000,
         made_ms=1000,
+        cpu_percent=plan.cpu_percent,
     )
     return dataclasses.replace(ready, **changes)  # type: ignore[arg-type]
 
@@ -115,6 +117,8 @@ class FakeUnits:
     waited_s: list[float] = field(default_factory=list)
     holding: list[str] = field(default_factory=list)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+    busy: set[str] = field(default_factory=set)
+    """Workers that do not end when they are drained, for what they have to answer."""
 
     async def create(self, plan: WorkerPlan) -> None:
         if names.socket(plan.id) in {names.socket(worker) for worker in {*self.workers, *self.hidden_ids}}:
@@ -134,7 +138,8 @@ class FakeUnits:
             self.exits[worker] = self.will_end
             yield StartProgress(sub_state="failed", status_text="", done=True, result=self.will_end.result)
             return
-        self.workers[worker] = facts_of(unit.plan_from_argv(facts.argv, memory_bytes=facts.memory_limit_bytes or 0))
+        ready = facts_of(unit.plan_from_argv(facts.argv, memory_bytes=facts.memory_limit_bytes or 0))
+        self.workers[worker] = dataclasses.replace(ready, cpu_percent=facts.cpu_percent, argv=facts.argv)
         yield StartProgress(sub_state="running", status_text="ready 0/1 slots", done=True, result="done")
 
     async def stop(self, worker: str) -> None:
@@ -154,6 +159,12 @@ class FakeUnits:
     async def until_asleep(self, worker: str, within_s: float) -> None:
         self.waited_s.append(within_s)
         self.workers[worker] = dataclasses.replace(self._require(worker), **ASLEEP)
+
+    async def until_gone(self, worker: str, within_s: float) -> None:
+        self.waited_s.append(within_s)
+        if worker in self.busy:
+            raise Timeout(f"rbee-{worker}.service had not ended after {within_s:.0f} s")
+        self.workers.pop(worker, None)
 
     async def list(self) -> tuple[UnitFacts, ...]:
         return tuple(self.workers.values())
@@ -191,6 +202,8 @@ class FakeUnits:
 @dataclass
 class FakeModels:
     files: dict[str, ModelFile] = field(default_factory=lambda: {"tiny": TINY})
+    hub: set[str] | None = None
+    """What can be downloaded; None: anything, and of nothing is anything kept."""
 
     async def list(self) -> tuple[ModelFile, ...]:
         return tuple(self.files.values())
@@ -205,7 +218,13 @@ class FakeModels:
         return ModelNotFound(f"model {reference} is not on this host", hint=f"rbee-hive models download {reference}")
 
     async def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
-        yield DownloadEvent(state="done", model=dataclasses.replace(TINY, id=reference))
+        made = dataclasses.replace(TINY, id=reference)
+        if self.hub is not None:
+            yield DownloadEvent(state="downloading", bytes_done=1, bytes_total=4)
+            if reference not in self.hub:
+                raise DownloadFailed(f"the hub has no {reference}", hint="rbee-hive models catalog")
+            self.files[reference] = dataclasses.replace(made, paths=(f"/models/{reference}.gguf",))
+        yield DownloadEvent(state="done", model=made)
 
     async def import_file(self, path: str, model: str | None) -> ModelFile:
         return dataclasses.replace(TINY, id=model or "imported", paths=(path,))
@@ -298,6 +317,16 @@ class FakeBook:
 
 
 @dataclass
+class FakeTurn:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+    @contextlib.asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        async with self.lock:
+            yield
+
+
+@dataclass
 class FakeFlag:
     draining: bool = False
 
@@ -353,6 +382,8 @@ class FakePool:
     flag: FakeFlag = field(default_factory=FakeFlag)
     checkout: FakeCheckout = field(default_factory=FakeCheckout)
     condition: Condition = field(default_factory=Condition)
+    turn: FakeTurn = field(default_factory=FakeTurn)
+    declaration: Declaration = field(default_factory=Declaration)
     now_ms: int = 5000
     warnings: list[tuple[str, dict[str, object]]] = field(default_factory=list)
 
@@ -368,6 +399,8 @@ class FakePool:
             control=self.control,
             flag=self.flag,
             checkout=self.checkout,
+            turn=self.turn,
+            declaration=self.declaration,
             now_ms=lambda: self.now_ms,
             condition=self.condition,
             warn=lambda what, **facts: self.warnings.append((what, facts)),

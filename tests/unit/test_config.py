@@ -9,6 +9,7 @@ import pytest
 from rbee import config
 from rbee.errors import ConfigInvalid
 from rbee.wire import codec
+from rbee.wire.workers import Backend, Kv, WorkerShape
 
 
 def write(path: Path, text: str) -> str:
@@ -179,4 +180,38 @@ def test_the_example_shows_every_key_with_its_default() -> None:
                 assert (list(default) if isinstance(default, tuple) else default) == value, f"{table}.{key}"
     models = {field.name for field in dataclasses.fields(config.Model)}
     assert {key for table in shown["models"].values() for key in table} == models
+    assert set(shown["workers"]["chat"]) == {field.name for field in dataclasses.fields(WorkerShape)}
     codec.from_dict(config.Settings, shown)
+
+
+@pytest.mark.parametrize(
+    ("table", "problem"),
+    [
+        ('[workers.chat]\nbackend = "cpu"', "workers.chat.model: is missing"),
+        ('[workers.chat]\nmodel = "tiny"', "workers.chat.backend: is missing"),
+        ('[workers.chat]\nbackend = "tpu"\nmodel = "tiny"', "workers.chat.backend: "),
+        ('[workers.chat]\nbackend = "cpu"\nmodel = "http://x/y"', "workers.chat.model: model 'http://x/y' is a URL"),
+        ('[workers.chat]\nbackend = "cpu"\nmodel = "tiny+"', "workers.chat.model: model is 'tiny+'"),
+        ('[workers.chat]\nbackend = "cpu"\nmodel = "tiny"\ngpu = 1', "workers.chat.gpu: is 1, but the backend is cpu"),
+        ('[workers.chat]\nbackend = "cpu"\nmodel = "tiny"\nid = "x"', "workers.chat.id: is not a known field"),
+        ('[workers.chat]\nbackend = "cpu"\nmodel = "tiny"\nspare = true', "workers.chat.spare: is not a known field"),
+        ('[workers.chat]\nbackend = "cpu"\nmodel = "tiny"\nctx = 1', "workers.chat.ctx: is 1, expected 64..1048576"),
+        ('[workers.Chat]\nbackend = "cpu"\nmodel = "tiny"', "workers.Chat: worker id is 'Chat', expected it to match"),
+        ('[workers.cpu-0]\nbackend = "cpu"\nmodel = "tiny"', "workers.cpu-0: worker id is 'cpu-0', whose unit"),
+        (
+            "".join(f'[workers.{worker}]\nbackend = "cpu"\nmodel = "tiny"\n' for worker in ("big", "worker-big")),
+            "workers.worker-big: would have the unit of workers.big, rbee-worker-big.service",
+        ),
+        ('[models.tiny]\nrepo = "a/b"\nfile = "c.gguf"\nfetch = "yes"', "models.tiny.fetch: is text"),
+    ],
+)
+def test_a_declaration_that_cannot_be_names_its_key(tmp_path: Path, table: str, problem: str) -> None:
+    with pytest.raises(ConfigInvalid) as refused:
+        config.load(write(tmp_path / "rbee.toml", table), {})
+    assert problem in refused.value.message
+
+
+def test_a_declared_worker_is_what_a_spawn_would_ask_for(tmp_path: Path) -> None:
+    file = write(tmp_path / "rbee.toml", '[workers.chat]\nbackend = "cuda"\nmodel = "tiny+pirate"\nkv = "q8_0"\n')
+    settings = config.load(file, {})
+    assert settings.workers == {"chat": WorkerShape(backend=Backend.CUDA, model="tiny+pirate", kv=Kv.Q8_0)}

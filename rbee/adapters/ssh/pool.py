@@ -12,6 +12,7 @@ from rbee.wire.catalog import DownloadEvent, DownloadSpec, ImportSpec, ModelEntr
 from rbee.wire.envelope import from_envelope
 from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.pools import GpuInventory, PoolSnapshot
+from rbee.wire.sync import SyncEvent, SyncSpec
 from rbee.wire.workers import LogLine, SpawnEvent, WorkerSpec, WorkerStatus
 
 T = TypeVar("T")
@@ -98,6 +99,18 @@ class SshPool:
 
     async def uncache_model(self, model: str) -> None:
         await self._ask("models", "uncache", _word(model))
+
+    async def sync(self, spec: SyncSpec) -> AsyncIterator[SyncEvent]:
+        """Steps that failed are an answer here, and an exit code there."""
+        told = False
+        flags = [*(["--dry-run"] * spec.dry_run), *(["--prune"] * spec.prune)]
+        try:
+            async for event in self._follow(SyncEvent, "sync", *flags):
+                told = told or event.outcome is not None
+                yield event
+        except RbeeError:
+            if not told:
+                raise
 
     async def git_status(self) -> GitStatus:
         return await self._one(GitStatus, "git", "status")

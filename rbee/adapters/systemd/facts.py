@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
-from rbee.pool_core.ports import UnitFacts
+from rbee.adapters.llama_builds import LIB_VARIABLE
+from rbee.pool_core.ports import UnitFacts, UnitLimits
+from rbee.pool_core.unit import STOP_MARGIN_S
 
 _UNSET = (1 << 64) - 1
 
@@ -30,6 +32,24 @@ def unit_facts(
         memory_current_bytes=_number(service.get("MemoryCurrent")),
         memory_limit_bytes=_number(service.get("MemoryMax")),
         since_ms=None,
+        cpu_percent=None if (quota := _number(service.get("CPUQuotaPerSecUSec"))) is None else quota // 10_000,
+        limits=_limits(service),
+    )
+
+
+def _limits(service: Mapping[str, Any]) -> UnitLimits | None:
+    """Return what ``pool_core.unit`` made of the settings."""
+    start_us, stop_us, watchdog_us = (
+        _number(service.get(key)) for key in ("TimeoutStartUSec", "TimeoutStopUSec", "WatchdogUSec")
+    )
+    if start_us is None or stop_us is None or watchdog_us is None:
+        return None
+    environment = (_text(each).partition("=") for each in service.get("Environment") or ())
+    return UnitLimits(
+        load_timeout_s=start_us / 1e6,
+        stop_grace_s=stop_us / 1e6 - STOP_MARGIN_S,
+        watchdog_s=watchdog_us / 1e6,
+        llama_lib=next((value for name, _, value in environment if name == LIB_VARIABLE), ""),
     )
 
 

@@ -12,7 +12,7 @@ from rbee.adapters.journal import Journal
 from rbee.adapters.secrets import Secrets
 from rbee.adapters.systemd.bus import SERVICE, Bus
 from rbee.adapters.systemd.facts import argv_of, unit_facts
-from rbee.adapters.systemd.watch import CHANGED, JOB_REMOVED, Watch
+from rbee.adapters.systemd.watch import CHANGED, JOB_REMOVED, UNIT_REMOVED, Watch
 from rbee.errors import InsufficientMemory, NotFound, RbeeError, Timeout
 from rbee.pool_core import held, names
 from rbee.pool_core.lifecycle import GONE
@@ -112,6 +112,24 @@ class UnitReader:
         except TimeoutError:
             raise Timeout(f"{unit} had not ended after {within_s:.0f} s", hint=f"systemctl status {unit}") from None
 
+    async def until_gone(self, worker: str, within_s: float) -> None:
+        """Return when systemd has forgotten both units of the worker.
+
+        Raises:
+            Timeout: it went on.
+        """
+        unit = names.service(worker)
+        try:
+            async with asyncio.timeout(within_s), Watch(self.mode) as watch:
+                if not await asyncio.to_thread(self._loaded, worker):
+                    return
+                async for member, _, body in watch.announcements():
+                    ours = member == UNIT_REMOVED and _text(body[0]) in (unit, names.socket(worker))
+                    if ours and not await asyncio.to_thread(self._loaded, worker):
+                        return
+        except TimeoutError:
+            raise Timeout(f"{unit} had not ended after {within_s:.0f} s", hint=f"systemctl status {unit}") from None
+
     async def _follow(self, unit: str, wake: Callable[[], Awaitable[None]]) -> AsyncGenerator[StartProgress, None]:
         now = StartProgress(sub_state="", status_text="")
         try:
@@ -169,6 +187,12 @@ class UnitReader:
     def _service_properties(self, unit: str) -> dict[str, Any]:
         with Bus(self.mode) as bus:
             return bus.properties(unit, SERVICE)
+
+    def _loaded(self, worker: str) -> bool:
+        """Say whether systemd has either unit in memory."""
+        with Bus(self.mode) as bus:
+            pair = [names.socket(worker).encode(), names.service(worker).encode()]
+            return bool(bus.call(b"ListUnitsByPatterns", b"asas", [], pair))
 
     def _read(self, pattern: str) -> tuple[UnitFacts, ...]:
         with Bus(self.mode) as bus:
