@@ -137,6 +137,7 @@ def pool_facts(settings: Settings, url: str) -> PoolFacts:
         gpu_limit_c=settings.pool.gpu_limit_c,
         kv=settings.worker.kv,
         keep=settings.worker.keep,
+        usual=settings.models,
     )
 
 

@@ -12,7 +12,7 @@ _rbee_hive() {
     "git") words="status submodules pull sync" ;;
     "daemon") words="start stop restart status logs" ;;
   esac
-  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --kv --gpu-layers --memory --cpu --idle --lazy --pin --spare --keep --forget --prune --direct --http --queen --url --listen --deadline --events --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --id --gpu --ctx --slots --kv --gpu-layers --memory --cpu --idle --lazy --pin --priority --spare --keep --forget --prune --direct --http --queen --url --listen --deadline --events --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_hive rbee-hive

@@ -2,14 +2,11 @@
 
 import asyncio
 import contextlib
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 from rbee.adapters.files import own_lock
-from rbee.errors import Conflict
-
-_OURS: dict[Path, asyncio.Lock] = {}
-"""In this process, where the file would be held against ourselves: a reload makes another pool of the same host."""
 
 
 class FileTurn:
@@ -20,17 +17,37 @@ class FileTurn:
 
     @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        """Hold the lock; a task of this process waits for another of it.
+        """Hold the lock; whoever else wants it, here or in another process, waits. Raises NotPermitted."""
+        with await self._acquired():
+            yield
 
-        Raises:
-            Conflict: another process has it. NotPermitted: the state directory is not ours.
+    async def _acquired(self) -> contextlib.ExitStack:
+        """Return what lets go of the lock.
+
+        It may take another's whole sync to come: nobody who ends may have to wait for that, so the thread is none of
+        the loop's.
         """
-        with contextlib.ExitStack() as stack:
-            async with _OURS.setdefault(self._lock, asyncio.Lock()):
-                try:
-                    stack.enter_context(own_lock(self._lock, wait=False))
-                except BlockingIOError:
-                    raise Conflict(
-                        "another command syncs this pool just now", hint="when it has ended: rbee-hive sync"
-                    ) from None
-                yield
+        loop = asyncio.get_running_loop()
+        held: asyncio.Future[contextlib.ExitStack] = loop.create_future()
+
+        def give(stack: contextlib.ExitStack, error: BaseException | None) -> None:
+            if held.done():
+                stack.close()
+            elif error is not None:
+                held.set_exception(error)
+            else:
+                held.set_result(stack)
+
+        def wait() -> None:
+            stack, failure = contextlib.ExitStack(), None
+            try:
+                stack.enter_context(own_lock(self._lock, wait=True))
+            except Exception as error:  # noqa: BLE001  (it is raised where it is waited for)
+                failure = error
+            try:
+                loop.call_soon_threadsafe(give, stack, failure)
+            except RuntimeError:  # the loop has ended
+                stack.close()
+
+        threading.Thread(target=wait, name="turn", daemon=True).start()
+        return await held

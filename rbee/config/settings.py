@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.config.workers import worker_problems
+from rbee.errors import InvalidRequest
+from rbee.pool_core.catalog import parts_of
+from rbee.pool_core.usual import Usual
 from rbee.wire.fields import NAME, items, name, number, plain, text
 from rbee.wire.workers import WorkerShape
 
@@ -168,14 +171,42 @@ class Keeper:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Model:
-    """[models.<alias>]"""
+class Model(Usual):
+    """[models.<alias>]: on the hub, or a file of this host; and how workers of it are made."""
 
-    repo: str = text(longest=200, shortest=3, pattern=_REPO, like="org/name", doc="on the hub")
-    file: str = text(longest=200, shortest=6, doc="the .gguf; of a split model the first part")
+    repo: str = text(longest=200, shortest=3, pattern=_REPO, like="org/name", default="", doc="on the hub")
+    file: str = text(longest=200, shortest=6, default="", doc="there: the .gguf; of a split model the first part")
     revision: str = text(longest=100, shortest=1, default="main")
+    path: str = text(
+        longest=4096, shortest=2, default="", doc="instead: a .gguf that lies on this host, of a split one the first"
+    )
     sha256: str = text(longest=64, pattern=_DIGEST, like="64 hex digits", default="", doc="checked when given")
     fetch: bool = plain(False, doc="have it on this host: rbee-hive sync downloads it when it is missing")
+
+    def problems(self) -> typing.Iterator[tuple[str, str]]:
+        yield from Usual.problems(self)
+        if self.path:
+            yield from self._path_problems()
+        elif not self.repo and not self.file:
+            yield "repo", "is missing: expected repo and file, for a model of the hub, or path, for a file of this host"
+        elif not self.repo or not self.file:
+            there, missing = ("repo", "file") if self.repo else ("file", "repo")
+            yield missing, f"is missing, expected beside {there}"
+
+    def _path_problems(self) -> typing.Iterator[tuple[str, str]]:
+        hub = {"repo": self.repo, "file": self.file, "revision": self.revision if self.revision != "main" else ""}
+        for key in [key for key, value in hub.items() if value]:
+            yield key, "does not go with path: a file of this host is never downloaded"
+        if not self.path.startswith("/") or self.path.startswith("//") or not self.path.isprintable():
+            yield "path", f"is {self.path!r}, expected an absolute path"
+            return
+        try:
+            first = parts_of(self.path.rpartition("/")[2])[0]
+        except InvalidRequest as error:
+            yield "path", f"is {self.path!r}: {error.message}"
+            return
+        if not self.path.endswith(f"/{first}"):
+            yield "path", f"is {self.path!r}, expected the first part of the model, {first}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

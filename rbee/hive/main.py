@@ -13,7 +13,7 @@ Usage:
   rbee-hive status [options]
   rbee-hive worker spawn <backend> --model=<ref> [--id=<id>] [--gpu=<n>] [--ctx=<tokens>] [--slots=<n>]
                          [--kv=<type>] [--gpu-layers=<n>] [--memory=<size>] [--cpu=<percent>] [--idle=<s>] [--lazy]
-                         [--pin] [--spare] [--keep | --forget] [--events] [options]
+                         [--pin] [--priority=<n>] [--spare] [--keep | --forget] [--events] [options]
   rbee-hive worker list [options]
   rbee-hive worker status <worker> [options]
   rbee-hive worker stop <worker> [options]
@@ -60,6 +60,7 @@ Options of worker spawn:
   --idle=<s>        Exit after so long without a request; the next one wakes it.
   --lazy            Only bind the socket; the first request starts it.
   --pin             Never evict it for another model.
+  --priority=<n>    When memory is wanted, idle workers of lower priority go first: -100..100 [otherwise 0].
   --spare           It goes for good when it falls asleep and no job waits for its model.
   --keep            Its conversations outlive its sleep, on disk [otherwise worker.keep of rbee.toml].
   --forget          They do not, whatever rbee.toml says.

@@ -42,7 +42,8 @@ Usage:
   rbee-keeper pool worker list [--host=<host>]... [options]
   rbee-keeper pool worker spawn <backend> --model=<ref> [--pool=<pool>] [--host=<host>]... [--id=<id>] [--gpu=<n>]
                                 [--ctx=<tokens>] [--slots=<n>] [--kv=<type>] [--gpu-layers=<n>] [--memory=<size>]
-                                [--cpu=<percent>] [--idle=<s>] [--lazy] [--pin] [--spare] [--keep | --forget] [options]
+                                [--cpu=<percent>] [--idle=<s>] [--lazy] [--pin] [--priority=<n>] [--spare]
+                                [--keep | --forget] [options]
   rbee-keeper pool worker status <worker> --host=<host>... [options]
   rbee-keeper pool worker stop <worker> [--host=<host>]... [options]
   rbee-keeper pool worker drain <worker> --host=<host>... [options]
@@ -87,7 +88,7 @@ Options of jobs submit:
   --seed=<n>            The same seed gives the same text.
   --stop=<text>         End before this; may be given four times.
   --ignore-eos          Never let the model end by itself; for measurements of a known length.
-  --priority=<class>    interactive or batch.
+  --priority=<class>    interactive or batch; of a worker -100..100, idle ones of lower priority are evicted first.
   --deadline=<s>        Fail when it is not done by then. Of pool drain: what still runs then goes on elsewhere.
   --session=<id>        What belongs together: one share of the queue, and the worker that knows it already.
   --pool=<pool>         Only at this pool. Of pool worker spawn: there.

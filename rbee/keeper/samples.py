@@ -12,7 +12,7 @@ _JOB = {
 _WORKER = {
     "id": "worker-cuda-0", "pool": "workstation", "model": "llama3", "state": "ready", "backend": "cuda", "gpu": 0,
     "gpus": [0], "ctx": 4096, "slots": 2, "in_flight": 0, "free_slots": 2, "idle_ms": 4000,
-    "pinned": False, "need_bytes": 6 * _GIB, "load_ms": 3500,
+    "pinned": False, "priority": 0, "need_bytes": 6 * _GIB, "load_ms": 3500,
 }  # fmt: skip
 _SMALL = {**_WORKER, "id": "worker-cpu-0", "pool": "mac", "model": "smollm2", "backend": "cpu", "gpu": None, "gpus": []}
 _POOLS = [

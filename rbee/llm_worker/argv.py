@@ -3,8 +3,8 @@
 Usage:
   llm-worker-rbee --id=<id> --model=<alias> --backend=<name> --address=<host:port> --ctx=<tokens> --slots=<n>
                   --idle=<seconds> --threads=<n> [--kv=<type>] [--batch=<tokens>] [--gpu=<n>] [--split=<n>]
-                  [--gpu-layers=<n>] [--pinned] [--spare] [--keep] [--declared] [--limited] [--lora=<path>]...
-                  [--quoted] <path>...
+                  [--gpu-layers=<n>] [--priority=<n>] [--pinned] [--spare] [--keep] [--declared] [--limited]
+                  [--lora=<path>]... [--quoted] <path>...
   llm-worker-rbee --post-mortem --id=<id>
   llm-worker-rbee --help
 
@@ -23,6 +23,7 @@ Options:
   --split=<n>            How many percent of the model each of those takes: 75,25.
   --gpu-layers=<n>       How many layers are there, the output layer first; the rest stays on the host.
   --lora=<path>          An adapter over the model; several in this order.
+  --priority=<n>         Of idle workers the lower is evicted first (for those who decide that).
   --pinned               It is never evicted (for those who decide that).
   --spare                It was made for a deep queue (as well).
   --keep                 Leave conversations in $CACHE_DIRECTORY when it goes to sleep, and take them up again.
@@ -50,7 +51,7 @@ from rbee.wire.workers import MOST_LAYERS, Backend, Kv
 _NUMBERS = ("--ctx", "--slots", "--idle", "--threads", "--batch", "--gpu-layers")
 
 
-_FLAGS = ("--help", "--post-mortem", "--quoted", "--pinned", "--spare", "--declared", "--limited")
+_FLAGS = ("--help", "--post-mortem", "--quoted", "--pinned", "--spare", "--priority", "--declared", "--limited")
 HIGHEST_GPU = 63
 
 

@@ -114,7 +114,7 @@ def context_of(spec: JobSpec, view: View) -> Context | None:
     sizes = [w.ctx for pool, w in view.fleet.workers(model) if w.ctx and is_open(pool, spec.placement)]
     files = [(pool, file) for pool, file in view.fleet.files(model) if is_open(pool, spec.placement)]
     for pool, file in files:
-        backends = pool.snapshot.backends if pool.snapshot else ()
+        backends = view.fleet.backends(pool.id, file)
         sizes += [need.ctx for backend in backends if (need := view.fleet.need(pool.id, file, backend)).ctx]
     if not sizes:
         return None

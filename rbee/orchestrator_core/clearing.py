@@ -66,7 +66,10 @@ def victims_for(room: Room, view: View) -> Sequence[Victim]:
 
 
 def cheapest(rooms: Iterable[Room], view: View) -> tuple[Room, Sequence[Victim]] | None:
-    """Return the room for which least is lost, and who has to go for it; of rooms alike the first."""
+    """Return the room for which least is lost, and who has to go for it; of rooms alike the first.
+
+    Nobody goes whose priority is higher than that of all who would have to go for another room.
+    """
     found = ((room, victims) for room in eviction.promising(rooms, view) if (victims := victims_for(room, view)))
     return min(islice(found, COMPARED), key=lambda each: _worth(each[1], view), default=None)
 
@@ -109,7 +112,7 @@ def _done_for(room: Room, view: View) -> dict[Key, int]:
     for device, lack in lacking(room, view):
         willing = _willing(room.place.pool, device, view)
         candidates = [(_work(key, worker, view), key, worker) for key, worker in willing]
-        for work, key, worker in sorted(candidates, key=lambda each: (each[0], each[1])):
+        for work, key, worker in sorted(candidates, key=lambda each: (each[0], each[2].priority, each[1])):
             if lack > 0:
                 found[key] = work
                 lack -= share(worker, device)  # noqa: PLW2901
@@ -129,9 +132,8 @@ def _work(key: Key, worker: WorkerStatus, view: View) -> int:
     return max(view.in_flight.get(key, 0), int(worker.state is WorkerState.BUSY))
 
 
-def _worth(victims: Sequence[Victim], view: View) -> float:
-    found = 0.0
-    for victim in victims:
-        worker = view.fleet.worker(victim.pool, victim.worker)
-        found += eviction.worth((victim.pool, victim.worker), worker, view) if worker else 0.0
-    return found
+def _worth(victims: Sequence[Victim], view: View) -> tuple[int, float]:
+    found = [(victim, view.fleet.worker(victim.pool, victim.worker)) for victim in victims]
+    there = [((victim.pool, victim.worker), worker) for victim, worker in found if worker is not None]
+    highest = max((worker.priority for _, worker in there), default=0)
+    return highest, sum(eviction.worth(key, worker, view) for key, worker in there)

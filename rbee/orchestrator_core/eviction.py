@@ -2,7 +2,8 @@
 
 A worker keeps its memory while it is pinned, has work, or is being loaded; and, while jobs of its model wait, for a
 tenure that grows with what its loading took, so that two models that share a GPU do not spend their time loading.
-Of the rest the one goes that is worth least: used for batch jobs only, idle longest, loaded again soonest.
+Of the rest the one goes whose priority is lowest, and of those alike who is worth least: used for batch jobs only, idle
+longest, loaded again soonest.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -64,7 +65,7 @@ def clear(pool: str, device: DeviceKey, lacking: int, view: View) -> Sequence[Vi
     if sum(share(worker, device) for worker in going) < lacking:
         return ()
     chosen: list[Victim] = []
-    for worker in sorted(going, key=lambda each: worth((pool, each.id), each, view)):
+    for worker in sorted(going, key=lambda each: (each.priority, worth((pool, each.id), each, view))):
         if sum(victim.frees for victim in chosen) >= lacking:
             break
         why = _why((pool, worker.id), worker, view)
@@ -155,4 +156,5 @@ def _why(key: Key, worker: WorkerStatus, view: View) -> str:
     idle = "had no job yet" if idle_s == float("inf") else f"had no job for {idle_s:.0f} s"
     idle = "had just done its last job" if idle_s < 1 else idle
     load = "" if worker.load_ms is None else f", and is loaded again in {worker.load_ms / 1000:.1f} s"
-    return f"{idle}{load}"
+    rank = f"has priority {worker.priority}, " if worker.priority else ""
+    return f"{rank}{idle}{load}"

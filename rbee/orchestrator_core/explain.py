@@ -72,7 +72,9 @@ def worker_sentence(key: Key, worker: WorkerStatus, view: View) -> str:
         return f"stays: it {kept.why}"
     idle_s = view.idle_s(key)
     idle = "" if idle_s < 1 or idle_s == float("inf") else f", idle for {idle_s:.0f} s"
-    return f"may be evicted for another model{idle}"
+    rank = f", after those of lower priority than {worker.priority}" if worker.priority > 0 else ""
+    rank = f", before those of higher priority than {worker.priority}" if worker.priority < 0 else rank
+    return f"may be evicted for another model{rank}{idle}"
 
 
 def _considered(job: JobSpec, view: View, warm: Mapping[Key, int]) -> Iterator[Mapping[str, str]]:

@@ -35,6 +35,7 @@ class Fleet:
         self._files: dict[str, dict[str, ModelFile]] = {}
         self._devices: dict[str, tuple[Device, ...]] = {}
         self._needs: dict[str, dict[tuple[str, Backend], Need]] = {}
+        self._wanted: dict[str, dict[str, list[Backend]]] = {}
         self._spares: dict[str, list[WorkerStatus]] = {}
         self._asleep: dict[str, list[WorkerStatus]] = {}
         self._holders: dict[str, Mapping[DeviceKey, Holders]] = {}
@@ -64,7 +65,7 @@ class Fleet:
     def drop(self, pool: str) -> None:
         if self._pools.pop(pool, None) is None:
             return
-        del self._devices[pool], self._needs[pool], self._holders[pool], self._rooms[pool]
+        del self._devices[pool], self._needs[pool], self._wanted[pool], self._holders[pool], self._rooms[pool]
         self._spares.pop(pool, None)
         self._asleep.pop(pool, None)
         self.overdue.discard(pool)
@@ -119,6 +120,16 @@ class Fleet:
             told = self._need_of_mix(pool, file, backend)
         return told or Need(model=file.id, backend=backend, bytes=int(file.size_bytes * HEADROOM), ctx=0)
 
+    def wanted_backends(self, pool: str, file: ModelFile) -> Collection[Backend]:
+        """Return those that a pool tells a need of ``file`` for; nothing where it tells none."""
+        return self._wanted.get(pool, {}).get(file.id.split(PLUS, maxsplit=1)[0], ())
+
+    def backends(self, pool: str, file: ModelFile) -> Sequence[Backend]:
+        """Return those on which a worker of ``file`` can be made there, and is to be."""
+        view, wanted = self._pools.get(pool), self.wanted_backends(pool, file)
+        offered = view.snapshot.backends if view and view.snapshot else ()
+        return [backend for backend in offered if not wanted or backend in wanted]
+
     def _need_of_mix(self, pool: str, file: ModelFile, backend: Backend) -> Need | None:
         """Return what the base takes, and the adapters over it."""
         base = self.file(pool, self.names.canonical(file.id.split(PLUS)[0]))
@@ -156,16 +167,18 @@ class Fleet:
                 yield pool, worker
 
     def _offered(self, pool: str, file: ModelFile) -> Iterator[Room]:
-        snapshot, model = self._pools[pool].snapshot, self.names.canonical(file.id)
-        for backend in snapshot.backends if snapshot else ():
+        model = self.names.canonical(file.id)
+        for backend in self.backends(pool, file):
             devices = [each for each in self._devices[pool] if backend in each.backends and not each.problem]
             need = self.need(pool, file, backend)
+            if need.gpu is not None:
+                devices = [each for each in devices if each.gpu == need.gpu]
             there = self.workers_at(pool, model)
             yield from offers(Place(pool, model, backend), need, devices, there, self._holders[pool])
 
     def _index(self, pool: PoolView, asked: Collection[str]) -> None:
         """Args: asked: of which files it was asked before what the pool offers them."""
-        self._devices[pool.id], self._needs[pool.id] = (), {}
+        self._devices[pool.id], self._needs[pool.id], self._wanted[pool.id] = (), {}, {}
         self._holders[pool.id], self._rooms[pool.id] = {}, {}
         if pool.snapshot is None:
             return
@@ -175,6 +188,8 @@ class Fleet:
         self._devices[pool.id] = devices_of(pool.snapshot)
         self._holders[pool.id] = holders_of(pool.snapshot, self._devices[pool.id], self.names)
         self._needs[pool.id] = {(need.model, need.backend): need for need in pool.snapshot.needs}
+        for need in pool.snapshot.needs:
+            self._wanted[pool.id].setdefault(need.model, []).append(need.backend)
         for worker in pool.snapshot.workers:
             if worker.state in SERVING:
                 of_model = self._workers.setdefault(self.names.canonical(worker.model), {})

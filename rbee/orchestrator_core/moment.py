@@ -140,6 +140,7 @@ def _workers(pool: PoolView, view: View) -> Iterator[Plain]:
             "free_slots": max(0, worker.slots - jobs),
             "idle_ms": None if idle_s == float("inf") else int(idle_s * 1000),
             "pinned": worker.pinned,
+            "priority": worker.priority,
             "need_bytes": worker.need_bytes,
             "load_ms": worker.load_ms,
         }

@@ -134,8 +134,25 @@ def _nothing(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: V
     hot = _too_hot(job, having, view)
     if hot:
         return Found(patience=hot)
-    where = f"gpu {job.placement.gpu}" if job.placement.gpu is not None else "a device"
-    return Found(error=NoCapacity(f"no pool that has {job.model} offers {where} for it", hint="rbee-keeper pool list"))
+    where = f"gpu {job.placement.gpu}" if job.placement.gpu is not None else job.placement.backend or "a device"
+    told = "; ".join(filter(None, (_meant_for(pool, file, view) for pool, file in having)))
+    return Found(
+        error=NoCapacity(
+            f"no pool that has {job.model} offers {where} for it{f': {told}' if told else ''}",
+            hint=f"[models.*] in rbee.toml of {having[0][0].id}" if told else "rbee-keeper pool list",
+        )
+    )
+
+
+def _meant_for(pool: PoolView, file: ModelFile, view: View) -> str:
+    """Say where alone a pool wants the model, if it does."""
+    told = [view.fleet.need(pool.id, file, backend) for backend in view.fleet.wanted_backends(pool.id, file)]
+    offered = pool.snapshot.backends if pool.snapshot else ()
+    if len(told) != 1 or (told[0].gpu is None and list(offered) == [told[0].backend]):
+        return ""
+    gpu = "" if told[0].gpu is None else f", gpu {told[0].gpu}"
+    lacks = "" if told[0].backend in offered else ", which is not there"
+    return f"{pool.id} has it for {told[0].backend}{gpu} alone{lacks}"
 
 
 def _too_hot(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: View) -> str:

@@ -56,6 +56,7 @@ def command(spec: WorkerSpec) -> str:
         "--forget": spec.keep is False,
     }
     said = [f"{option} {value}" for option, value in numbers.items() if value is not None]
+    said += [] if spec.priority is None else [f"--priority={spec.priority}"]  # it may begin with a dash
     said += [option for option, wanted in switches.items() if wanted]
     return " ".join([f"rbee-hive worker spawn {spec.backend} --model {spec.model}", *said])
 

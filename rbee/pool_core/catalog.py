@@ -71,10 +71,10 @@ class Package:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
-    """A line of the catalog: on the hub, or inside a package."""
+    """A line of the catalog: on the hub, inside a package, or a file of this host."""
 
     id: str
-    source: HubReference | Package
+    source: HubReference | Package | PathReference
     sha256: str = ""
     aliases: tuple[str, ...] = ()
 
@@ -91,6 +91,8 @@ class Configured(Protocol):
     def repo(self) -> str: ...
     @property
     def file(self) -> str: ...
+    @property
+    def path(self) -> str: ...
     @property
     def revision(self) -> str: ...
     @property
@@ -253,7 +255,15 @@ def _hub(text: str) -> HubReference:
     return HubReference(found["repo"], "" if revision == "main" else revision, file)
 
 
+def files_of(reference: PathReference) -> tuple[str, ...]:
+    """Return the paths of all parts of the model whose first part is meant; the others lie beside it."""
+    folder, _, name = reference.path.rpartition("/")
+    return tuple(f"{folder}/{part}" for part in parts_of(name))
+
+
 def _configured(alias: str, model: Configured) -> Entry:
+    if model.path:
+        return Entry(id=alias, source=PathReference(model.path), sha256=model.sha256)
     revision = "" if model.revision == "main" else model.revision
     return Entry(id=alias, source=HubReference(model.repo, revision, model.file), sha256=model.sha256)
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, field
 
 from rbee.errors import Conflict, RbeeError
 from rbee.pool_core import lifecycle, unit
-from rbee.pool_core.ports import PoolFacts, UnitFacts, UnitLimits, WorkerPlan
+from rbee.pool_core.ports import PoolFacts, UnitFacts, WorkerPlan
+from rbee.pool_core.usual import filled
 from rbee.wire.envelope import to_envelope
 from rbee.wire.mixes import parts_of
 from rbee.wire.sync import SyncAction, SyncOutcome, SyncState, SyncStep
@@ -16,7 +17,6 @@ SYNC = "rbee-hive sync"
 _PREDICTED = frozenset({"id", "address", "memory_bytes", "gpu", "gpus", "split", "threads", "batch"})
 """What the pool finds out by itself each time: that it would now find something else is no change."""
 _OTHERWISE = frozenset({"model_paths", "adapter_paths", "declared", "limited"})
-_NO_LIMITS = UnitLimits(load_timeout_s=0, stop_grace_s=0, watchdog_s=0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,7 +112,7 @@ def _step(wanted: Wanted, facts: UnitFacts | None, scene: Scene, *, prune: bool)
         return dataclasses.replace(again, why=f"it has failed: {facts.result or 'its socket is gone'}")
     if differs:
         return dataclasses.replace(again, why=differs)
-    if _has_other_program(facts, scene.facts):
+    if _has_other_program(facts, scene):
         if is_asleep(facts):
             return dataclasses.replace(again, why="its program is the one before an upgrade, and it sleeps")
         return dataclasses.replace(stays, why="its program is the one before an upgrade, until it falls asleep")
@@ -159,10 +159,14 @@ def ends(facts: UnitFacts) -> bool:
     )
 
 
-def _has_other_program(facts: UnitFacts, now: PoolFacts) -> bool:
-    other = now.program not in ("", facts.argv[0])
-    lib = (facts.limits or _NO_LIMITS).llama_lib != (now.limits or _NO_LIMITS).llama_lib
-    return facts.program_missing or other or (facts.limits is not None and now.limits is not None and lib)
+def _has_other_program(facts: UnitFacts, scene: Scene) -> bool:
+    """Say whether it would start anew with another program, or another llama.cpp, than is there now."""
+    now = scene.facts
+    if facts.program_missing or (now.program and scene.real(facts.argv[0]) != scene.real(now.program)):
+        return True
+    if facts.limits is None or now.limits is None:
+        return False
+    return facts.limits.llama_lib != now.limits.llama_lib
 
 
 def _differences(wanted: Wanted, facts: UnitFacts, scene: Scene) -> Iterator[str]:
@@ -176,8 +180,9 @@ def _differences(wanted: Wanted, facts: UnitFacts, scene: Scene) -> Iterator[str
             yield from _other_value(each.name, getattr(runs, each.name), getattr(plan, each.name))
     if plan.model == runs.model and [*map(scene.real, plan.files)] != [*map(scene.real, runs.files)]:
         yield f"the file of {plan.model} is {', '.join(runs.files)}, declared is {', '.join(plan.files)}"
-    if spec.gpu is not None:
-        yield from _other_value("gpu", runs.gpus or (runs.gpu,), (spec.gpu,))
+    asked = filled(spec, scene.facts.usual_of(parts_of(plan.model)[0]))
+    if asked.gpu is not None:
+        yield from _other_value("gpu", runs.gpus or (runs.gpu,), (asked.gpu,))
     limit, declared = (each.memory_bytes if each.limited else None for each in (runs, plan))
     yield from _other_value("memory_bytes", limit, declared)
     if scene.facts.threads:

@@ -3,8 +3,9 @@
 import dataclasses
 from collections.abc import Collection, Mapping, Sequence
 
-from rbee.errors import BackendUnavailable, GpuTooHot, InsufficientVram, InvalidRequest
+from rbee.errors import BackendUnavailable, GpuTooHot, InsufficientVram
 from rbee.pool_core.memory import DEVICE_CONTEXT_BYTES
+from rbee.pool_core.wrong import wrong
 from rbee.wire.pools import Device, Gpu, GpuInventory
 from rbee.wire.words import bytes_text
 from rbee.wire.workers import Backend
@@ -108,7 +109,7 @@ def choose_gpus(
         raise _all_hot(gpus)
     if not gpus:
         there = ", ".join(str(line.gpu) for line in lines) or "none"
-        raise InvalidRequest(f"gpu is {wanted}, expected one of: {there}", hint="rbee-hive gpu status")
+        raise wrong("gpu", f"is {wanted}, expected one of: {there}", hint="rbee-hive gpu status")
     roomy = [(line.free_bytes, gpu) for gpu, line in gpus.items() if line.free_bytes >= needed]
     if roomy:
         return (min(roomy)[1],), ()

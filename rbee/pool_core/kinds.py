@@ -6,6 +6,7 @@ Where a header does not say that a model only embeds or judges, it generates.
 from rbee.errors import InvalidRequest
 from rbee.pool_core import flash
 from rbee.pool_core.gguf import Header
+from rbee.pool_core.wrong import wrong
 from rbee.wire.architectures import EMBEDDERS, ENCODERS, why_unusable
 from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.workers import Backend, Kv
@@ -55,7 +56,7 @@ def require_kv(kv: Kv, model: ModelFile, backend: Backend) -> None:
     """
     if not can_keep_as(kv, model, backend):
         why = _why_not(model, backend)
-        raise InvalidRequest(f"kv is {kv}, but not for {model.id}: {why}", hint=f"--kv {Kv.F16}")
+        raise wrong("kv", f"is {kv}, but not for {model.id}: {why}", hint=f"--kv {Kv.F16}")
 
 
 def _why_not(model: ModelFile, backend: Backend) -> str:

@@ -13,10 +13,11 @@ from itertools import islice
 from rbee.pool_core import memory, mixes
 from rbee.pool_core.kinds import can_keep_as
 from rbee.pool_core.load import Load
-from rbee.pool_core.ports import Measured, Resident
+from rbee.pool_core.ports import Measured, PoolFacts, Resident
+from rbee.pool_core.usual import Usual, filled
 from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.pools import VENDORS, Device, Gpu, GpuInventory, GpuProcess, HostResources, Need
-from rbee.wire.workers import Backend, Kv, WorkerState, WorkerStatus
+from rbee.wire.workers import Backend, Kv, WorkerSpec, WorkerState, WorkerStatus
 
 HOLDING = frozenset({WorkerState.STARTING, WorkerState.READY, WorkerState.BUSY, WorkerState.DRAINING})
 LOADED = frozenset({WorkerState.READY, WorkerState.BUSY})
@@ -70,18 +71,34 @@ def need(model: ModelFile, load: Load, known: Mapping[str, Measured]) -> Need:
     )
 
 
-def needs(survey: Survey, *, ctx: int, slots: int, kv: Kv) -> tuple[Need, ...]:
-    """Return the need of each model on each backend, with the pool's own numbers; no more than a heartbeat takes.
+def needs(survey: Survey, facts: PoolFacts) -> tuple[Need, ...]:
+    """Return the need of each model on each backend, with its own numbers or else the pool's; as many as a heartbeat
+    takes.
 
-    An adapter has none of its own: it is a part of what its base needs.
+    A model with a backend of its own is told on that one alone, whether or not the host has it: nobody is to put it on
+    another. An adapter has no need of its own: it is a part of what its base needs.
     """
     found = (
-        need(model, usual_load(model, backend, ctx=ctx, slots=slots, kv=kv), survey.known)
+        _need_by_itself(model, backend, survey, facts)
         for model in survey.models
         if model.kind is not ModelKind.ADAPTER
-        for backend in survey.backends
+        for backend in _backends_for(facts.usual_of(model.id), survey)
     )
     return tuple(islice(found, MOST_NEEDS))
+
+
+def _backends_for(usual: Usual, survey: Survey) -> Collection[Backend]:
+    return survey.backends if usual.backend is None else (usual.backend,)
+
+
+def _need_by_itself(model: ModelFile, backend: Backend, survey: Survey, facts: PoolFacts) -> Need:
+    """Return the need of a worker for which nobody says anything but its backend."""
+    spec = filled(WorkerSpec(backend=backend, model=model.id), facts.usual_of(model.id))
+    kv = spec.kv or Kv(facts.kv)
+    load = usual_load(model, backend, ctx=spec.ctx or facts.ctx, slots=spec.slots or facts.slots, kv=kv)
+    layers = dataclasses.replace(load, gpu_layers=spec.gpu_layers)
+    found = need(model, layers if memory.is_partial(model, layers) else load, survey.known)
+    return dataclasses.replace(found, gpu=spec.gpu)
 
 
 def usual_load(model: ModelFile, backend: Backend, *, ctx: int, slots: int, kv: Kv) -> Load:

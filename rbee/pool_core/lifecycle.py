@@ -86,6 +86,7 @@ def status(facts: UnitFacts, last_exit: WorkerExit | None = None) -> WorkerStatu
         spare=plan.spare,
         declared=plan.declared,
         keep=plan.keep,
+        priority=plan.priority,
         kv=Kv(plan.kv),
         gpu_layers=plan.gpu_layers,
         pid=facts.pid,

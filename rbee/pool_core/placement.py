@@ -8,6 +8,8 @@ from rbee.pool_core import advice, inventory, kinds, ledger, memory, mixes, name
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.load import Load, batch_tokens
 from rbee.pool_core.ports import PoolFacts, WorkerPlan
+from rbee.pool_core.usual import Usual, filled
+from rbee.pool_core.wrong import wrong
 from rbee.wire.catalog import ModelFile, ModelKind
 from rbee.wire.pools import Device
 from rbee.wire.words import bytes_text
@@ -25,14 +27,17 @@ def decide(
     Args:
         adapters: what is to lie over ``model``, in this order.
 
+    What ``spec`` does not say is as is usual for the model, else for the pool.
+
     Raises:
         BackendUnavailable, InvalidRequest, InsufficientVram, InsufficientMemory: with what there is.
     """
+    usual = facts.usual_of(model.id)
     _require_possible(spec, model, adapters, survey)
     lines = ledger.devices(survey)
 
     def plan(wanted: WorkerSpec) -> WorkerPlan:
-        return _plan(wanted, model, adapters, facts, survey, lines)
+        return _plan(filled(wanted, usual), model, adapters, facts, survey, lines)
 
     def works(wanted: WorkerSpec) -> bool:
         try:
@@ -45,7 +50,10 @@ def decide(
         return plan(spec)
     except (InsufficientVram, InsufficientMemory) as error:
         named = dataclasses.replace(spec, model=mixes.name_of(model, adapters))
-        error.hint = advice.for_too_little(named, model, load_of(spec, model, adapters, facts), works)
+        error.hint = advice.for_too_little(named, model, load_of(filled(spec, usual), model, adapters, facts), works)
+        raise
+    except InvalidRequest as error:
+        _say_whose(error, spec, usual, model)
         raise
 
 
@@ -58,7 +66,13 @@ def outline(
         BackendUnavailable, InvalidRequest: as ``decide``.
     """
     _require_possible(spec, model, adapters, survey)
-    return _outline(spec, model, adapters, load_of(spec, model, adapters, facts), facts, survey)
+    usual = facts.usual_of(model.id)
+    whole = filled(spec, usual)
+    try:
+        return _outline(whole, model, adapters, load_of(whole, model, adapters, facts), facts, survey)
+    except InvalidRequest as error:
+        _say_whose(error, spec, usual, model)
+        raise
 
 
 def while_all_sleep(survey: Survey) -> Survey:
@@ -118,6 +132,7 @@ def _outline(
         threads=facts.threads or min(survey.host.cpus, THREADS_PER_SLOT * load.slots),
         pinned=spec.pinned,
         spare=spec.spare,
+        priority=spec.priority or 0,
         kv=str(load.kv),
         batch=batch_tokens(model, load),
         gpu_layers=load.gpu_layers,
@@ -136,9 +151,9 @@ def load_of(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], f
     if spec.kv is not None:
         kinds.require_kv(spec.kv, model, spec.backend)
     if spec.gpu_layers is not None and spec.backend is Backend.CPU:
-        raise InvalidRequest(f"gpu_layers is {spec.gpu_layers}, but the backend is cpu", hint="leave --gpu-layers out")
+        raise wrong("gpu_layers", f"is {spec.gpu_layers}, but the backend is cpu", hint="leave --gpu-layers out")
     if spec.gpu_layers is not None and not model.layers:
-        raise InvalidRequest(f"gpu_layers is {spec.gpu_layers}, but {model.id} does not say how many layers it has")
+        raise wrong("gpu_layers", f"is {spec.gpu_layers}, but {model.id} does not say how many layers it has")
     usual = ledger.usual_load(
         model, spec.backend, ctx=facts.ctx, slots=spec.slots or facts.slots, kv=spec.kv or Kv(facts.kv)
     )
@@ -224,15 +239,23 @@ def _context(spec: WorkerSpec, model: ModelFile, facts: PoolFacts) -> int:
     if spec.ctx is None:
         return min(facts.ctx, most)
     if model.context_tokens and spec.ctx > most:
-        raise InvalidRequest(f"ctx is {spec.ctx}, but {model.id} was trained on {most} tokens", hint=f"--ctx={most}")
+        raise wrong("ctx", f"is {spec.ctx}, but {model.id} was trained on {most} tokens", hint=f"--ctx={most}")
     return spec.ctx
 
 
 def _keep(spec: WorkerSpec, model: ModelFile, facts: PoolFacts) -> bool:
     """Say whether conversations outlive a sleep: as asked for, else as the pool is set; only a chat has one to keep."""
     if spec.keep and model.kind is not ModelKind.GENERATE:
-        raise InvalidRequest(f"keep is asked for, but {model.id} has no conversations", hint="leave --keep out")
+        raise wrong("keep", f"is asked for, but {model.id} has no conversations", hint="leave --keep out")
     return (facts.keep if spec.keep is None else spec.keep) and model.kind is ModelKind.GENERATE
+
+
+def _say_whose(error: InvalidRequest, spec: WorkerSpec, usual: Usual, model: ModelFile) -> None:
+    """Name the key of rbee.toml where the value that is wrong came from there."""
+    field = next((each["field"] for each in error.details.get("fields", ())), "")
+    if field in usual.added(spec):
+        error.message = f"models.{model.id}.{error.message}"
+        error.hint = f"correct [models.{model.id}] in rbee.toml"
 
 
 def _gpus(
@@ -245,7 +268,7 @@ def _gpus(
     """
     if spec.backend is Backend.CPU:
         if spec.gpu is not None:
-            raise InvalidRequest(f"gpu is {spec.gpu}, but the backend is cpu", hint="leave --gpu out")
+            raise wrong("gpu", f"is {spec.gpu}, but the backend is cpu", hint="leave --gpu out")
         return (), ()
     counted = [line for line in lines if line.gpu is not None and spec.backend in line.backends]
     if not counted and spec.backend is not Backend.CUDA:

@@ -2,11 +2,13 @@
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from rbee.errors import RbeeError
+from rbee.pool_core.usual import NOTHING, Usual
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
+from rbee.wire.fields import sparse
 from rbee.wire.git import GitStatus, GitSubmodule, GitUpdate
 from rbee.wire.pools import GpuInventory, HostResources
 from rbee.wire.workers import LogLine, WorkerExit
@@ -41,9 +43,10 @@ class WorkerPlan:
     adapter_paths: tuple[str, ...] = ()
     """Of the adapters that ``model`` names, in that order."""
     keep: bool = False
-    declared: bool = False
+    priority: int = sparse(0)
+    declared: bool = sparse(False)
     """Made because rbee.toml declares it, and to be stopped when that does so no more."""
-    limited: bool = False
+    limited: bool = sparse(False)
     """``memory_bytes`` was asked for; else it was predicted."""
 
     @property
@@ -225,10 +228,9 @@ class LedgerBook(Protocol):
 
 
 class Turn(Protocol):
-    """Whose turn it is to sync this pool: one process's, and there one task's. Outlives nobody."""
+    """Whose turn it is to sync this pool: one task's of one process. Whoever comes second waits."""
 
-    def exclusive(self) -> AbstractAsyncContextManager[None]:
-        """Raises Conflict when it is another process's."""
+    def exclusive(self) -> AbstractAsyncContextManager[None]: ...
 
 
 class DrainFlag(Protocol):
@@ -299,6 +301,9 @@ class ModelStore(Protocol):
     async def find(self, reference: str) -> ModelFile | None:
         """Return the file that an id, alias or reference names; None when it is not here."""
 
+    async def absence(self, reference: str) -> RbeeError:
+        """Return why ``find`` found nothing, and what can be done."""
+
     def download(self, reference: str) -> AsyncIterator[DownloadEvent]: ...
     async def import_file(self, path: str, model: str | None) -> ModelFile: ...
     async def verify(self, model: str) -> Verification: ...
@@ -325,6 +330,13 @@ class PoolFacts:
     gpu_limit_c: int = 0
     kv: str = "f16"
     keep: bool = False
+    usual: Mapping[str, Usual] = field(default_factory=dict)
+    """How workers of each model are made where nobody says, by the model's id."""
+
+    def usual_of(self, model: str) -> Usual:
+        """Return it for the model of that id."""
+        return self.usual.get(model, NOTHING)
+
     program: str = ""
     """What a worker's unit runs now; empty where nobody compares."""
     limits: UnitLimits | None = None

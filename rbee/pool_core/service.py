@@ -40,7 +40,7 @@ from rbee.wire.git import GitStatus, GitSubmodule, GitSyncSpec, GitUpdate
 from rbee.wire.mixes import PLUS, parts_of
 from rbee.wire.pools import Gpu, GpuInventory, PoolSnapshot
 from rbee.wire.sync import SyncEvent, SyncSpec
-from rbee.wire.workers import Kv, LogLine, SpawnEvent, WorkerSpec, WorkerState, WorkerStatus
+from rbee.wire.workers import LogLine, SpawnEvent, WorkerSpec, WorkerState, WorkerStatus
 
 ASLEEP_S = 15.0
 """How long a worker may take to fall asleep: so long, and what its disk takes if it keeps conversations."""
@@ -108,7 +108,7 @@ class PoolService:
             workers=ledger.told(survey),
             models=tuple(survey.models),
             devices=ledger.devices(survey),
-            needs=ledger.needs(survey, ctx=facts.ctx, slots=facts.slots, kv=Kv(facts.kv)),
+            needs=ledger.needs(survey, facts),
         )
 
     async def snapshot_for_queen(self) -> PoolSnapshot:
@@ -241,7 +241,7 @@ class PoolService:
     async def get_model(self, model: str) -> ModelFile:
         found = await self._models.find(model)
         if found is None:
-            raise ModelNotFound(f"model {model} is not on this host", hint=f"rbee-hive models download {model}")
+            raise await self._models.absence(model)
         return dataclasses.replace(found, cached=found.id in await self._cached())
 
     async def model_parts(self, model: str) -> tuple[tuple[str, ModelPart], ...]:

@@ -56,8 +56,7 @@ class Syncer:
     async def sync(self, spec: SyncSpec) -> AsyncIterator[SyncEvent]:
         """Take all steps that can be taken; the last event has the outcome. With ``dry_run`` it is all there is.
 
-        Raises:
-            Conflict: another process does the same.
+        Where another sync goes on, this one waits for its end.
         """
         if spec.dry_run:
             outcome = self._refused(declared.plan(await self._look({}), prune=spec.prune))

@@ -99,6 +99,7 @@ def _words(plan: WorkerPlan) -> list[str]:
     gpu = [f"--gpu={','.join(map(str, gpus))}"] if gpus else []
     split = [f"--split={','.join(map(str, plan.split))}"] if plan.split else []
     layers = [] if plan.gpu_layers is None else [f"--gpu-layers={plan.gpu_layers}"]
+    priority = [f"--priority={plan.priority}"] if plan.priority else []
     said = (
         ("--pinned", plan.pinned),
         ("--spare", plan.spare),
@@ -120,6 +121,7 @@ def _words(plan: WorkerPlan) -> list[str]:
         *gpu,
         *split,
         *layers,
+        *priority,
         *(word for word, wanted in said if wanted),
         *(f"{_LORA}{path}" for path in plan.adapter_paths),
         *plan.model_paths,
@@ -152,6 +154,7 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
             pinned="--pinned" in words,
             spare="--spare" in words,
             keep="--keep" in words,
+            priority=int(options.get("priority", 0)),
             declared="--declared" in words,
             limited="--limited" in words,
             cpu_percent=cpu_percent,

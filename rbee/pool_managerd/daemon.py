@@ -33,6 +33,7 @@ from rbee.pool_managerd.syncing import Syncing
 from rbee.wire.draining import why_draining
 from rbee.wire.operations import POOL
 from rbee.wire.pools import PoolSnapshot
+from rbee.wire.sync import SyncSpec
 from rbee.wire.words import counted
 from rbee.wire.workers import WorkerState
 
@@ -97,11 +98,15 @@ class Daemon:
             await client.close()
 
     def reload(self) -> None:
-        """Take over the file and the tokens as they are now.
+        """Take over the file and the tokens as they are now, and sync.
 
         Raises:
             ConfigInvalid: they are wrong; nothing was changed.
         """
+        self._take_over()
+        self._syncing.anew()
+
+    def _take_over(self) -> None:
         settings = config.load(self._file, os.environ)
         tokens = config.read_token(settings.pool.token_file, environ=os.environ)
         require_token(self.sock, tokens, "pool")
@@ -112,7 +117,6 @@ class Daemon:
         self._reconnect()
         self.heartbeat.interval_s = settings.pool.heartbeat_s
         self.heartbeat.changed()
-        self._syncing.anew()
 
     def vital(self) -> str | None:
         """Say what stands still: the heartbeat, through a D-Bus or a disk that does not answer."""
@@ -137,6 +141,18 @@ class Daemon:
         scheme = "https" if self.tls else "http"
         return host.open_pool(settings, os.environ, url=f"{scheme}://{address}", condition=self._condition)
 
+    def _declared(self, spec: SyncSpec) -> PoolService:
+        """Return the pool as the file is now: who asks for a sync has just written it. A dry run leaves us as we are.
+
+        Raises:
+            ConfigInvalid: it is wrong.
+        """
+        if spec.dry_run:
+            return self._opened(config.load(self._file, os.environ))
+        self._take_over()
+        self._syncing.give_way()
+        return self._pool
+
     def _app(self, settings: Settings, tokens: tuple[str, ...]) -> App:
         metrics = CollectorRegistry()
         observe(metrics, lambda: self.heartbeat.last)
@@ -150,7 +166,7 @@ class Daemon:
         )
         app.ctx.pool = self._pool
         app.ctx.heartbeat = self.heartbeat
-        app.ctx.synced = self._syncing.again
+        app.ctx.declared, app.ctx.synced = self._declared, self._syncing.again
         add_part_routes(app)
         mount(app, POOL, {name: announcing(handler) for name, handler in HANDLERS.items()})
         return app

@@ -143,8 +143,9 @@ async def uncache_model(request: Request, model: str) -> HTTPResponse:
 
 async def sync(request: Request) -> HTTPResponse | None:
     spec = body(request, SyncSpec)
+    pool: PoolOps = request.app.ctx.declared(spec)
     try:
-        return await _followed(request, _pool(request).sync(spec), status=200)
+        return await _followed(request, pool.sync(spec), status=200)
     finally:
         if not spec.dry_run:
             request.app.ctx.synced()

@@ -49,8 +49,7 @@ class Syncing:
                 self._asked = False
                 self._now = asyncio.create_task(self._once(), name="sync-now")
                 await asyncio.wait({self._now})
-                if not self._now.cancelled():
-                    await self._reason(self._now.result())
+                await self._reason(None if self._now.cancelled() else self._now.result())
         finally:
             if self._now is not None:
                 self._now.cancel()
@@ -64,6 +63,10 @@ class Syncing:
     def anew(self) -> None:
         """Something else is declared now: what is under way is given up for it. No worker notices."""
         self.again()
+        self.give_way()
+
+    def give_way(self) -> None:
+        """Somebody else does it now, and tells us when it is done: ``again``."""
         if self._now is not None:
             self._now.cancel()
 

@@ -80,8 +80,8 @@ def plain(value: Any) -> Any:
     if type(value) in _ATOMS:
         return value
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        told = ((name, getattr(value, name), sparse) for name, sparse in _fields_of(type(value)))
-        return {name: plain(item) for name, item, sparse in told if item or not sparse}
+        told = ((name, getattr(value, name), unsaid) for name, unsaid in _fields_of(type(value)))
+        return {name: plain(item) for name, item, unsaid in told if unsaid is _ALWAYS_SAID or item != unsaid}
     if isinstance(value, Mapping):
         return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
@@ -144,13 +144,17 @@ def _no_constant(word: str) -> Any:
 _MOST_PROBLEMS = 100
 _DECODER = json.JSONDecoder(parse_constant=_no_constant)
 _ENCODER = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_ALWAYS_SAID = object()
 _ATOMS = frozenset({str, int, float, bool, type(None)})
 
 
 @functools.cache
-def _fields_of(kind: type[Any]) -> tuple[tuple[str, bool], ...]:
-    """Return the names of its fields, and which are left out where they are empty; found out once."""
-    return tuple((field.name, field.metadata.get("rule", _EMPTY).sparse) for field in dataclasses.fields(kind))
+def _fields_of(kind: type[Any]) -> tuple[tuple[str, Any], ...]:
+    """Return the names of its fields, each with the value that is left out; found out once."""
+    return tuple(
+        (field.name, field.default if field.metadata.get("rule", _EMPTY).sparse else _ALWAYS_SAID)
+        for field in dataclasses.fields(kind)
+    )
 
 
 def _dataclass(kind: type[Any], data: Any, where: str, problems: list[Problem], lenient: bool) -> Any:

@@ -32,12 +32,12 @@ class Rule:
     doc: str = ""
     raw: bool = False
     sparse: bool = False
-    """Left out of the JSON where it says nothing."""
+    """Left out of the JSON where it says no more than its default."""
 
 
-def number(*, low: float, high: float, default: Any = ..., unit: str = "", doc: str = "") -> Any:
+def number(*, low: float, high: float, default: Any = ..., unit: str = "", doc: str = "", sparse: bool = False) -> Any:
     """A field holding a number within ``low``..``high``."""
-    return _field(Rule(low=low, high=high, unit=unit, doc=doc), default)
+    return _field(Rule(low=low, high=high, unit=unit, doc=doc, sparse=sparse), default)
 
 
 def text(
@@ -69,7 +69,7 @@ def plain(default: Any = ..., *, unit: str = "", doc: str = "") -> Any:
 
 
 def sparse(default: Any, *, longest: int | None = None, doc: str = "") -> Any:
-    """A field that is left out of the JSON where it is empty."""
+    """A field that is left out of the JSON where it is as it is by default."""
     return _field(Rule(longest=longest, doc=doc, sparse=True), default)
 
 

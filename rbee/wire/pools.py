@@ -103,7 +103,10 @@ class Device:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What a worker of ``model`` with this pool's own numbers of slots and context takes of a device."""
+    """What a worker of ``model`` takes of a device, with the slots and the context that it gets there by itself.
+
+    Where a pool tells of a model on some backends, it is not for the others.
+    """
 
     model: str
     backend: Backend
@@ -111,6 +114,7 @@ class Need:
     ctx: int = plain(unit="tokens a slot")
     slots: int = 1
     kv: Kv = Kv.F16
+    gpu: int | None = plain(None, doc="its workers go to this one and no other; null: to any")
     measured: bool = plain(False, doc="seen before with this file; else predicted from its header")
     load_ms: int | None = plain(None, unit="ms", doc="how long it took to load; null: never seen")
 

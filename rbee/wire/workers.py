@@ -35,6 +35,7 @@ class WorkerState(StrEnum):
 
 
 MOST_LAYERS = 1000
+HIGHEST_PRIORITY = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,6 +66,13 @@ class WorkerShape:
     lazy: bool = plain(False, doc="only the socket; the first request starts the service")
     pinned: bool = plain(False, doc="never evicted for another model")
     keep: bool | None = plain(None, doc="conversations outlive its sleep, on disk; absent: as the pool is set")
+    priority: int | None = number(
+        low=-HIGHEST_PRIORITY,
+        high=HIGHEST_PRIORITY,
+        default=None,
+        sparse=True,
+        doc="of idle workers the lower goes first when memory is wanted; absent: the model's, else 0",
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,6 +124,7 @@ class WorkerStatus:
     spare: bool = False
     declared: bool = plain(False, doc="made because [workers.<name>] of rbee.toml says so")
     keep: bool = plain(False, doc="its conversations lie on disk while it sleeps")
+    priority: int = plain(0, doc="of idle workers the lower goes first when memory is wanted")
     kv: Kv = Kv.F16
     gpu_layers: int | None = plain(None, doc="how many are on its GPUs; null: all, or it has none")
     need_bytes: int = plain(0, unit="bytes", doc="of its device, while it runs")

@@ -47,6 +47,7 @@ def tiny_gguf(
     useless: int = 0,
     pooling: gguf.PoolingType | None = None,
     begins: bool = True,
+    tensors_a_part: int = 0,
 ) -> Path:
     """Write a model to ``path`` and return it; the same arguments give the same bytes.
 
@@ -58,8 +59,9 @@ def tiny_gguf(
         heads: that share a vector of 64.
         useless: tokens more that no text has.
         pooling: how it makes one vector of many; None: it generates.
+        tensors_a_part: of a split model, whose first part is returned; 0: it is one file.
     """
-    writer = gguf.GGUFWriter(str(path), "llama")
+    writer = gguf.GGUFWriter(str(path), "llama", split_max_tensors=tensors_a_part)
     _add_shape(writer, layers, context_tokens, name, quantised=quantised, heads=heads)
     _add_vocabulary(writer, useless, begins=begins)
     if pooling is not None:
@@ -75,6 +77,8 @@ def tiny_gguf(
     writer.write_kv_data_to_file()
     writer.write_tensors_to_file()
     writer.close()
+    if tensors_a_part:
+        return min(Path(path).parent.glob(f"{Path(path).stem}-00001-of-*.gguf"))
     return Path(path)
 
 

@@ -99,12 +99,13 @@ async def test_a_lazy_worker_sleeps_behind_its_socket(ops: PoolOps) -> None:
 
 async def test_numbers_arrive_as_they_were_asked_for(ops: PoolOps) -> None:
     spec = WorkerSpec(
-        backend=Backend.CPU, model="tiny", id="big", ctx=512, slots=3, memory_bytes=600 << 20, idle_s=7, cpu_percent=150
-    )
+        backend=Backend.CPU, model="tiny", id="big", ctx=512, slots=3, memory_bytes=600 << 20, idle_s=7,
+        cpu_percent=150, priority=-5,
+    )  # fmt: skip
     worker = (await each(ops.spawn_worker(spec)))[-1].worker
     assert worker is not None
     assert (worker.id, worker.ctx, worker.slots, worker.idle_s) == ("big", 512, 3, 7)
-    assert worker.memory_limit_bytes == 600 << 20
+    assert (worker.memory_limit_bytes, worker.priority) == (600 << 20, -5)
 
 
 async def test_workers_are_listed_stopped_and_gone(ops: PoolOps) -> None:
@@ -185,12 +186,6 @@ async def test_a_step_that_failed_is_in_the_outcome_with_its_error(pool: FakePoo
     [(step, error)] = failures(outcome)
     assert (step.id, error.code, error.exit_code) == ("worker-cpu-0", "timeout", 75)
     assert error.hint == "then: rbee-hive sync"
-
-
-async def test_a_sync_under_way_elsewhere_is_a_conflict(pool: FakePool, ops: PoolOps) -> None:
-    pool.turn.taken = True
-    with pytest.raises(Conflict, match="another command syncs this pool just now"):
-        _ = [event async for event in ops.sync(SyncSpec())]
 
 
 # Models

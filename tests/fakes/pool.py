@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Collection, Iterable,
 from dataclasses import dataclass, field
 from typing import Any
 
-from rbee.errors import Conflict, DownloadFailed, ModelNotFound, NotFound, Timeout, WorkerLost
+from rbee.errors import Conflict, DownloadFailed, ModelNotFound, NotFound, RbeeError, Timeout, WorkerLost
 from rbee.pool_core import names, placement, unit
 from rbee.pool_core.condition import Condition
 from rbee.pool_core.declared import Declaration
@@ -214,6 +214,9 @@ class FakeModels:
     async def find(self, reference: str) -> ModelFile | None:
         return self.files.get(reference)
 
+    async def absence(self, reference: str) -> RbeeError:
+        return ModelNotFound(f"model {reference} is not on this host", hint=f"rbee-hive models download {reference}")
+
     async def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
         made = dataclasses.replace(TINY, id=reference)
         if self.hub is not None:
@@ -234,7 +237,7 @@ class FakeModels:
 
     async def delete(self, model: str) -> None:
         if model not in self.files:
-            raise ModelNotFound(f"model {model} is not on this host", hint=f"rbee-hive models download {model}")
+            raise await self.absence(model)
         del self.files[model]
 
 
@@ -315,13 +318,12 @@ class FakeBook:
 
 @dataclass
 class FakeTurn:
-    taken: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @contextlib.asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
-        if self.taken:
-            raise Conflict("another command syncs this pool just now", hint="when it has ended: rbee-hive sync")
-        yield
+        async with self.lock:
+            yield
 
 
 @dataclass

@@ -11,7 +11,14 @@ DRIVER = ("start_all", "subtest", "machine", "machines", "retry", "log")
 def lint(script: str, machines: Iterable[str]) -> str:
     """Return what is wrong: a name that nobody gives, above all."""
     known = [*DRIVER, *(name.replace("-", "_") for name in machines)]
-    ruff = [Path(sys.executable).parent / "ruff", "check", "--isolated", "--no-cache", "--quiet", "--output-format=concise"]
+    ruff = [
+        Path(sys.executable).parent / "ruff",
+        "check",
+        "--isolated",
+        "--no-cache",
+        "--quiet",
+        "--output-format=concise",
+    ]
     done = subprocess.run(
         [*ruff, "--select=F,E9", "--config", f"builtins = {known}", "--stdin-filename=testScript.py", "-"],
         input=script,

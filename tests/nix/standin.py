@@ -1,4 +1,4 @@
-"""Nix with our stand-in for nixpkgs in nixpkgs' place, and nothing from anywhere else: no cache, registry or network."""
+"""Nix with our stand-in for nixpkgs in nixpkgs' place, and nothing from elsewhere: no cache, registry or network."""
 
 import functools
 import json
@@ -6,7 +6,6 @@ import os
 import platform
 import shutil
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -78,8 +77,7 @@ def copy_nixpkgs(target: Path) -> Path:
 def _stored_packages() -> dict[str, str]:
     """Put the dependencies into the store, whole, and return where they are and their hash."""
     path = nix("nix", "store", "add-path", "--name", "rbee-python-packages", tree.packages(tree.ensure())).strip()
-    (info,) = json.loads(nix("nix", "path-info", "--json", path))
-    return {"path": path, "sha256": info["narHash"]}
+    return {"path": path, "sha256": nix("nix-store", "--query", "--hash", path).strip()}
 
 
 class Flake:

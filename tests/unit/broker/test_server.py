@@ -31,7 +31,7 @@ class Running:
     @contextlib.asynccontextmanager
     async def up(self, uid: int | None = None, idle_s: float = 60) -> AsyncIterator["asyncio.Task[None]"]:
         bounds = Bounds(roots=[self.model.parent], ports=(8001, 8999))
-        broker = Broker(self.units, bounds, [os.getuid() if uid is None else uid], idle_s=idle_s)
+        broker = Broker(self.units, lambda: bounds, [os.getuid() if uid is None else uid], idle_s=idle_s)
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self.path)
             listening.listen()

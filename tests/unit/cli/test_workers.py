@@ -42,12 +42,13 @@ def test_options_become_a_spec() -> None:
         idle_s=60,
         lazy=True,
     )
+    assert [spec_of(args(priority=said)).priority for said in ("-5", "0", None)] == [-5, 0, None]
 
 
 def test_every_wrong_option_is_named() -> None:
     with pytest.raises(InvalidRequest) as raised:
-        spec_of(args(id="Not A Name", slots="1000", idle="0"))
-    assert {field["field"] for field in raised.value.details["fields"]} == {"id", "slots", "idle_s"}
+        spec_of(args(id="Not A Name", slots="1000", idle="0", priority="101"))
+    assert {field["field"] for field in raised.value.details["fields"]} == {"id", "slots", "idle_s", "priority"}
 
 
 def test_a_backend_that_there_is_not() -> None:
@@ -78,7 +79,8 @@ def test_what_is_shown_of_a_worker() -> None:
     assert shown["memory"] == "90.0 MiB of 600.0 MiB"
     assert shown["slots"] == "2 of 512 tokens"
     assert shown["idle after"] == "5 min"
-    assert shown["last exit"] is None
+    assert (shown["last exit"], shown["priority"]) == (None, None)
+    assert show_worker(dataclasses.replace(WORKER, priority=10))["priority"] == "+10"
 
 
 def test_how_a_worker_last_ended_is_shown() -> None:

@@ -1,7 +1,7 @@
 """The real llama.cpp on the tiny model, and a worker served on a loopback port."""
 
 import contextlib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from typing import Any
@@ -43,9 +43,11 @@ def ranker(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_encoder(tmp_path_factory.mktemp("ranker") / "ranker.gguf", ranks=True)
 
 
-def options(path: Path, **wanted: Any) -> Options:
+def options(path: Path | Sequence[Path], **wanted: Any) -> Options:
+    """Return a command line for the model in ``path``, or in its parts."""
+    paths = [path] if isinstance(path, Path) else path
     given = {"id": "worker-cpu-0", "model": "tiny", "address": "127.0.0.1:0", "ctx": 512, "slots": 1, "idle": 300}
-    return Options(backend=Backend.CPU, threads=1, path=(str(path),), **{**given, **wanted})
+    return Options(backend=Backend.CPU, threads=1, path=tuple(map(str, paths)), **{**given, **wanted})
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def engine_of(tiny: Path) -> Iterator[Callable[..., ModelEngine]]:
     """Make loaded engines; they are closed at the end."""
     made: list[ModelEngine] = []
 
-    def make(path: Path = tiny, **wanted: Any) -> ModelEngine:
+    def make(path: Path | Sequence[Path] = tiny, **wanted: Any) -> ModelEngine:
         engine = make_engine(options(path, **wanted))
         made.append(engine)
         engine.load(lambda _: None)

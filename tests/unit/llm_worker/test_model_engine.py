@@ -67,6 +67,17 @@ async def test_another_engine_says_the_same(engine_of: Make) -> None:
     assert text(await run(engine_of(), seed=3)) == text(await run(engine_of(slots=2), seed=3))
 
 
+async def test_a_split_model_is_read_by_its_paths_whatever_its_parts_are_called(
+    engine_of: Make, tiny: Path, tmp_path: Path
+) -> None:
+    """Behind links, as in a Nix store, each has a name of its own."""
+    first = tiny_gguf(tmp_path / "tiny.gguf", quantised=True, tensors_a_part=8)
+    parts = [part.rename(tmp_path / f"{n}-{part.name}") for n, part in enumerate(sorted(tmp_path.iterdir()))]
+    assert (len(parts), first.exists()) == (3, False)
+    split = engine_of(parts)
+    assert text(await run(split, temperature=0)) == text(await run(engine_of(tiny), temperature=0))
+
+
 async def test_the_repeat_penalty_changes_what_is_said(engine_of: Make) -> None:
     engine = engine_of()
     plain = text(await run(engine, temperature=0, max_tokens=40))

@@ -4,6 +4,7 @@ The plain functions here read nothing but the last snapshots and what the queen 
 """
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from hypothesis import given, settings
@@ -35,6 +36,7 @@ def workers(draw: st.DrawFn, number: int) -> WorkerStatus:
         "model": draw(st.sampled_from(("tiny", "little", "middle"))),
         "state": draw(st.sampled_from(list(WorkerState))),
         "pinned": draw(st.booleans()),
+        "priority": draw(st.sampled_from((0, 0, -5, 10))),
         "load_ms": draw(st.sampled_from((None, 500, 9000))),
         "since_ms": draw(st.sampled_from((None, 0, 8_000, 9_900))),
         "need_bytes": draw(st.integers(0, 5)) * GIB,
@@ -56,7 +58,10 @@ def pool_snapshots(draw: st.DrawFn, pool: str) -> PoolSnapshot:
             devices.append(device(gpu, free=free, total=total, problem=problem, vendor=vendor))
     here = [draw(workers(number)) for number in range(draw(st.integers(0, 4)))]
     needs = [
-        need(model, takes=draw(st.integers(1, 12)) * GIB, backend=backend)
+        replace(
+            need(model, takes=draw(st.integers(1, 12)) * GIB, backend=backend),
+            gpu=None if backend is Backend.CPU else draw(st.sampled_from((None, None, 1))),
+        )
         for model in MODELS
         for backend in (Backend.CPU, Backend.CUDA, Backend.ROCM)
         if draw(st.booleans())
@@ -176,9 +181,11 @@ def plain_rooms(job: JobSpec, view: View) -> Iterator[tuple[Place, str, int, int
         if draining or wanted.pool not in (None, pool.id):
             continue
         assert pool.snapshot is not None
-        for backend in pool.snapshot.backends:
-            takes = view.fleet.need(pool.id, file, backend).bytes
+        told = [each.backend for each in pool.snapshot.needs if each.model == file.id]
+        for backend in [each for each in pool.snapshot.backends if not told or each in told]:
+            takes, only = view.fleet.need(pool.id, file, backend).bytes, view.fleet.need(pool.id, file, backend).gpu
             usable = [d for d in view.fleet.devices(pool.id) if backend in d.backends and not d.problem]
+            usable = [each for each in usable if only in (None, each.gpu)]
             groups = [[each] for each in usable]
             if len(usable) > 1 and all(each.total_bytes < takes for each in usable):
                 groups.append(usable)
@@ -198,17 +205,17 @@ def plain_rooms(job: JobSpec, view: View) -> Iterator[tuple[Place, str, int, int
 
 def plain_clear(pool: str, device: DeviceKey, lacking: int, view: View) -> list[Victim]:
     known = view.fleet.find(pool)
-    chosen: list[tuple[float, Victim]] = []
+    chosen: list[tuple[int, float, Victim]] = []
     for one in known.workers if known else ():
         key = (pool, one.id)
         stays = one.state in GONE or key in view.leaving or eviction.keeps(key, one, view) is not None
         if not stays and device in keys_of(one, view.fleet.devices(pool)) and share(one) > 0:
             why = eviction._why(key, one, view)
             victim = Victim(pool=pool, worker=one.id, model=one.model, frees=share(one), why=why)
-            chosen.append((eviction.worth(key, one, view), victim))
-    chosen.sort(key=lambda each: each[0])
+            chosen.append((one.priority, eviction.worth(key, one, view), victim))
+    chosen.sort(key=lambda each: each[:2])
     taken: list[Victim] = []
-    for _, victim in chosen:
+    for *_, victim in chosen:
         if sum(each.frees for each in taken) < lacking:
             taken.append(victim)
     if sum(each.frees for each in taken) < lacking:

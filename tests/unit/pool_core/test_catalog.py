@@ -30,6 +30,7 @@ SHA = "5" * 40
 class Configured:
     repo: str = "acme/tiny"
     file: str = "tiny.gguf"
+    path: str = ""
     revision: str = "main"
     sha256: str = ""
 

@@ -114,6 +114,12 @@ def test_after_an_upgrade_who_sleeps_is_made_anew_and_who_runs_goes_on() -> None
     assert only(planned([facts_of(CHAT, program_missing=True)], wanted()))[0] is SyncAction.KEEP
 
 
+def test_another_way_to_the_same_program_is_no_upgrade() -> None:
+    now = dataclasses.replace(NOW, program="/run/current-system/sw/bin/llm-worker-rbee")
+    scene = Scene(wanted=[wanted()], missing=(), here=[facts_of(CHAT, **ASLEEP)], facts=now, real=lambda _: PROGRAM)
+    assert declared.plan(scene).unchanged == ("chat",)
+
+
 def test_another_llama_cpp_is_as_an_upgrade() -> None:
     limits = UnitLimits(load_timeout_s=300, stop_grace_s=30, watchdog_s=60)
     other = dataclasses.replace(limits, llama_lib="/opt/llama")

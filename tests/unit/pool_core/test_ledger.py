@@ -1,6 +1,7 @@
 """Memory is never promised twice, strangers count, and what is measured is believed."""
 
 import dataclasses
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,8 +12,8 @@ from rbee.pool_core import ledger, memory
 from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import Measured, Resident
 from rbee.wire.pools import Device, Gpu, GpuInventory, GpuProcess, HostResources
-from rbee.wire.workers import Backend, Kv, WorkerState, WorkerStatus
-from tests.fakes.pool import GIB, TINY, load
+from rbee.wire.workers import Backend, WorkerState, WorkerStatus
+from tests.fakes.pool import FACTS, GIB, TINY, load
 
 MODEL = dataclasses.replace(
     TINY, id="small", sha256="abc", size_bytes=2 * GIB, kv_bytes_per_token=1 << 16, heads=8, vocabulary=32_000,
@@ -173,7 +174,7 @@ def test_our_workers_have_their_names_among_the_processes() -> None:
 
 
 def test_every_model_has_a_need_on_every_backend_with_the_pools_own_numbers() -> None:
-    found = ledger.needs(survey(gpu()), ctx=8192, slots=2, kv=Kv.F16)
+    found = ledger.needs(survey(gpu()), replace(FACTS, ctx=8192, slots=2))
     assert [(need.backend, need.ctx, need.slots) for need in found] == [
         (Backend.CPU, 2048, 2),
         (Backend.CUDA, 2048, 2),

@@ -154,7 +154,7 @@ def test_one_with_an_adapter_is_another_kind_of_worker() -> None:
         id="w", state=WorkerState.READY, model="large+pirate", backend=Backend.CPU, address="", ctx=2048
     )
     assert ledger.load_of(there, survey()).adapters == (PIRATE,)
-    assert not [need for need in ledger.needs(survey(), ctx=4096, slots=1, kv=Kv.F16) if need.model == "pirate"]
+    assert not [need for need in ledger.needs(survey(), FACTS) if need.model == "pirate"]
 
 
 @pytest.mark.parametrize(

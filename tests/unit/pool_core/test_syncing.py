@@ -1,14 +1,14 @@
 """A sync on a host in memory: what is told, in which order things are done, and what one failure does to the rest."""
 
+import asyncio
 import dataclasses
 from typing import Any
 
-import pytest
-
-from rbee.errors import Conflict, InsufficientMemory, RbeeError
+from rbee.errors import InsufficientMemory, RbeeError
 from rbee.pool_core import unit
 from rbee.pool_core.declared import Declaration
 from rbee.pool_core.syncing import failures
+from rbee.pool_core.usual import Usual
 from rbee.wire.sync import SyncEvent, SyncOutcome, SyncSpec, SyncState
 from rbee.wire.workers import Backend, WorkerExit, WorkerShape, WorkerSpec, WorkerState
 from tests.fakes.pool import ASLEEP, GIB, PLAN, FakePool, facts_of
@@ -28,6 +28,11 @@ def declare(pool: FakePool, worker: str, **shape: Any) -> None:
     """Declare one of the workers otherwise."""
     shapes = {**pool.declaration.workers, worker: dataclasses.replace(SHAPE, **shape)}
     pool.declaration = dataclasses.replace(pool.declaration, workers=shapes)
+
+
+def say_of_tiny(pool: FakePool, **usual: Any) -> None:
+    """Say how workers of tiny are made."""
+    pool.facts = dataclasses.replace(pool.facts, usual={"tiny": Usual(**usual)})
 
 
 async def events_of(pool: FakePool, **spec: bool) -> list[SyncEvent]:
@@ -193,12 +198,18 @@ async def test_a_pool_that_drains_fetches_and_stops_but_starts_nothing() -> None
     assert set(pool.units.workers) == {"embed"}
 
 
-async def test_when_another_process_syncs_nothing_is_done() -> None:
+async def test_a_second_sync_waits_for_the_first_and_finds_nothing_to_do() -> None:
     pool = house("chat")
-    pool.turn.taken = True
-    with pytest.raises(Conflict, match="another command syncs this pool just now"):
-        await synced(pool)
-    assert pool.units.workers == {}
+    async with pool.turn.lock:
+        second = pool.service.sync(SyncSpec())
+        assert (await anext(second)).message == "looking at what runs"
+        waiting = asyncio.ensure_future(anext(second))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+        pool.units.workers["chat"] = facts_of(dataclasses.replace(PLAN, id="chat", declared=True, ctx=2048, slots=1))
+    outcome = (await waiting).outcome
+    assert outcome is not None
+    assert (outcome.steps, outcome.unchanged) == ((), ("chat",))
 
 
 async def test_conversations_kept_by_the_setting_alone_are_no_difference_where_there_is_no_room() -> None:
@@ -210,3 +221,18 @@ async def test_conversations_kept_by_the_setting_alone_are_no_difference_where_t
     assert (await synced(pool)).unchanged == ("chat",)
     pool.host.room_bytes = 100 * GIB
     assert (await synced(pool)).steps[0].why == "keep is off, declared is on"
+
+
+async def test_what_is_said_of_a_model_is_how_its_declared_workers_are_made_and_a_change_of_it_is_one() -> None:
+    pool = house("chat", "own", slots=2)
+    declare(pool, "own", slots=2, idle_s=60)
+    say_of_tiny(pool, idle_s=900, priority=7)
+    await synced(pool)
+    made = {worker.id: (worker.idle_s, worker.priority) for worker in await pool.service.list_workers()}
+    assert made == {"chat": (900, 7), "own": (60, 7)}
+    say_of_tiny(pool, idle_s=300, priority=7)
+    outcome = await synced(pool)
+    assert [(step.action.value, step.id, step.why) for step in outcome.steps] == [
+        ("replace", "chat", "idle_s is 900, declared is 300")
+    ]
+    assert outcome.unchanged == ("own",)

@@ -37,6 +37,7 @@ def plans() -> st.SearchStrategy[WorkerPlan]:
         gpu_layers=st.none() | st.integers(1, 1000),
         adapter_paths=st.lists(st.from_regex(r"/[ -~]{1,40}", fullmatch=True), max_size=3).map(tuple),
         keep=st.booleans(),
+        priority=st.integers(-100, 100),
     )
 
 
@@ -67,7 +68,7 @@ def test_argv_is_the_contract_with_the_worker() -> None:
 def test_adapters_cache_and_layers_reach_the_worker_whole() -> None:
     plan = dataclasses.replace(
         CUDA, model="tiny+pirate+polite", adapter_paths=("/models/pi$rate.gguf", "/models/polite.gguf"),
-        kv="q8_0", batch=512, gpu_layers=7, keep=True,
+        kv="q8_0", batch=512, gpu_layers=7, keep=True, priority=-5,
     )  # fmt: skip
     options = parse(unit.argv(plan, PROGRAM)[1:])
     assert (options.model, options.path) == (plan.model, plan.model_paths)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import dataclasses
 from collections.abc import AsyncIterator, Iterator, Mapping
 from pathlib import Path
 
@@ -13,16 +14,21 @@ from sanic.response import HTTPResponse
 
 from rbee import config, host
 from rbee.adapters.notify import bind_socket
+from rbee.client.http import HttpClient
+from rbee.client.pool import PoolClient
 from rbee.config import Settings
 from rbee.daemon.access import Access
 from rbee.daemon.app import body, create_app, empty
 from rbee.errors import ConfigInvalid
 from rbee.pool_core.condition import Condition
+from rbee.pool_core.declared import Declaration
 from rbee.pool_core.service import PoolService
+from rbee.pool_managerd import syncing
 from rbee.pool_managerd.daemon import Daemon
 from rbee.wire.pools import Gpu, PoolSnapshot
-from rbee.wire.workers import Backend, WorkerSpec
-from tests.fakes.pool import FakePool
+from rbee.wire.sync import SyncSpec, SyncState
+from rbee.wire.workers import Backend, WorkerShape, WorkerSpec
+from tests.fakes.pool import PLAN, FakePool, facts_of
 from tests.support.serving import served
 
 TOKEN = "the-fleet-token-of-the-tests"
@@ -186,4 +192,92 @@ async def test_the_application_has_health_metrics_and_a_document(pool: FakePool,
                 assert "/v2/workers/{worker}/drain" in (await response.json())["paths"]
             async with session.get(f"{url}/v2/gpus") as response:
                 assert (await response.json())["reason"] == "NVML is not installed"
+        await daemon.stop()
+
+
+SYNCED = Declaration(workers={"chat": WorkerShape(backend=Backend.CPU, model="tiny")})
+
+
+async def seen(daemon: Daemon, what: str) -> None:
+    """Wait until STATUS says that, or no more where it begins with a dash."""
+    async with asyncio.timeout(10):
+        while (what.removeprefix("-") in daemon.status()) is what.startswith("-"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def workers_of(pool: FakePool, *expected: str) -> None:
+    async with asyncio.timeout(10):
+        while tuple(pool.units.workers) != expected:  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_what_is_declared_is_made_at_the_start_and_on_a_reload(pool: FakePool, file: Path) -> None:
+    pool.declaration = SYNCED
+    with made(file) as daemon:
+        await daemon.start()
+        await workers_of(pool, "chat")
+        pool.declaration = Declaration()
+        daemon.reload()
+        await workers_of(pool)
+        await daemon.stop()
+
+
+async def test_what_cannot_be_is_in_status_and_tried_again(
+    pool: FakePool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syncing, "AGAIN_S", 0.01)
+    pool.declaration = SYNCED
+    pool.host.available_bytes = 0
+    with made(file) as daemon:
+        await daemon.start()
+        await seen(daemon, "1 declaration not met: chat: the worker needs")
+        pool.host.available_bytes = 8 << 30
+        await workers_of(pool, "chat")
+        await seen(daemon, "-not met")
+        await daemon.stop()
+
+
+async def test_what_a_drain_put_off_is_done_when_it_ends(pool: FakePool, file: Path) -> None:
+    pool.declaration = SYNCED
+    pool.flag.draining = True
+    with made(file) as daemon:
+        daemon.heartbeat.interval_s = 0.05
+        await daemon.start()
+        await seen(daemon, "not met: chat: pool blep is draining")
+        pool.flag.draining = False
+        daemon.heartbeat.changed()
+        await workers_of(pool, "chat")
+        await daemon.stop()
+
+
+async def test_what_a_worker_still_had_to_answer_is_waited_for(pool: FakePool, file: Path) -> None:
+    pool.units.workers["old"] = facts_of(dataclasses.replace(PLAN, id="old", declared=True))
+    pool.units.busy = {"old"}
+    pool.declaration = SYNCED
+    with made(file) as daemon:
+        await daemon.start()
+        await seen(daemon, "not met: old: worker old still has work")
+        del pool.units.workers["old"]
+        pool.units.busy = set()
+        pool.units.changed.set()
+        await workers_of(pool, "chat")
+        await daemon.stop()
+
+
+async def test_a_sync_by_command_takes_the_file_as_it_is_now(pool: FakePool, file: Path) -> None:
+    with made(file, TOKEN) as daemon:
+        await daemon.start()
+        async with served(daemon.app) as url, HttpClient(url, token=TOKEN, source="pool") as http:
+            pool.declaration = SYNCED
+            dry = [event async for event in PoolClient(http).sync(SyncSpec(dry_run=True))][-1].outcome
+            assert dry is not None
+            assert [(step.id, step.state) for step in dry.steps] == [("chat", SyncState.PLANNED)]
+            assert pool.units.workers == {}
+            done = [event async for event in PoolClient(http).sync(SyncSpec())][-1].outcome
+            assert done is not None
+            assert [(step.id, step.state) for step in done.steps] == [("chat", SyncState.DONE)]
+            file.write_text("[workers.x]\n")
+            with pytest.raises(ConfigInvalid, match=r"workers\.x\.backend: is missing"):
+                _ = [event async for event in PoolClient(http).sync(SyncSpec())]
+            assert set(pool.units.workers) == {"chat"}
         await daemon.stop()

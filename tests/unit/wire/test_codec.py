@@ -1,5 +1,6 @@
 """Everything that comes in from outside passes here."""
 
+import dataclasses
 import json
 from typing import Any
 
@@ -13,7 +14,7 @@ from rbee.wire.catalog import ModelPart
 from rbee.wire.events import Token
 from rbee.wire.jobs import JobSpec, Placement, Priority
 from rbee.wire.pools import PoolSnapshot
-from rbee.wire.workers import WorkerSpec
+from rbee.wire.workers import Backend, WorkerSpec
 
 
 def wrong_fields(kind: type[Any], data: Any) -> dict[str, str]:
@@ -155,3 +156,13 @@ def test_a_part_is_called_as_its_file_is(name: str) -> None:
 def test_a_part_is_called_as_no_path_is(name: str) -> None:
     with pytest.raises(InvalidRequest, match="name: "):
         codec.from_dict(ModelPart, {"name": name, "size_bytes": 1, "sha256": "0" * 64})
+
+
+def test_a_sparse_field_is_left_out_where_it_is_as_by_default_and_said_where_it_is_not() -> None:
+    """So an older peer, who refuses what it does not know, is only told of it by who uses it."""
+    silent = WorkerSpec(backend=Backend.CPU, model="tiny")
+    assert "priority" not in codec.plain(silent)
+    none = dataclasses.replace(silent, priority=0)
+    assert codec.plain(none)["priority"] == 0
+    for spec in (silent, none):
+        assert codec.from_dict(WorkerSpec, codec.plain(spec)) == spec
