@@ -2,7 +2,7 @@
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper *[^ ]*\$' -- (commandline -pc)" -a "jobs workers pool orchestrator policy token"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper workers *[^ ]*\$' -- (commandline -pc)" -a "explain"
-complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models sync git gpu"
+complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout deploy drain undrain worker models sync git gpu"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain evict logs"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee-keeper -f -n "string match -qr '^rbee-keeper pool git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
@@ -45,7 +45,10 @@ complete -c rbee-keeper -l spare -d 'It goes for good when it falls asleep and n
 complete -c rbee-keeper -l keep -d 'Its conversations outlive its sleep, on disk [otherwise worker.keep of rbee.toml].'
 complete -c rbee-keeper -l forget -d 'They do not, whatever rbee.toml says.'
 complete -c rbee-keeper -l prune -d 'Of pool sync: also stop workers that somebody else than the host\'s rbee.toml asked for.'
-complete -c rbee-keeper -l resume -d 'Go on with the rollout that stopped, at the host where it stopped.'
+complete -c rbee-keeper -l resume -d 'Go on with the rollout or deploy that stopped, at the host where it stopped.'
+complete -c rbee-keeper -l flake -r -d 'Where the nixosConfigurations of the hosts are; of one host also <ref>#<name> [default: .].'
+complete -c rbee-keeper -l build-host -r -d 'Build there, as nixos-rebuild does it; otherwise here.'
+complete -c rbee-keeper -l auto-rollback -d 'When a switched host does not get through, have it as it was, and at work again.'
 complete -c rbee-keeper -l drain -r -d 'Give up when the jobs of a host have not ended after so long [default: 1800].'
 complete -c rbee-keeper -l after -r -d 'Go on after this event, or this job.'
 complete -c rbee-keeper -l state -r -d 'Only jobs in this state.'
@@ -72,7 +75,7 @@ complete -c rbee-keeper -l version -d 'Show the version.'
 complete -c rbee -f -n "string match -qr '^rbee *[^ ]*\$' -- (commandline -pc)" -a "jobs workers pool orchestrator policy token"
 complete -c rbee -f -n "string match -qr '^rbee jobs *[^ ]*\$' -- (commandline -pc)" -a "submit list status events cancel explain"
 complete -c rbee -f -n "string match -qr '^rbee workers *[^ ]*\$' -- (commandline -pc)" -a "explain"
-complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout drain undrain worker models sync git gpu"
+complete -c rbee -f -n "string match -qr '^rbee pool *[^ ]*\$' -- (commandline -pc)" -a "list status state register remove start stop restart logs exec verify rollout deploy drain undrain worker models sync git gpu"
 complete -c rbee -f -n "string match -qr '^rbee pool worker *[^ ]*\$' -- (commandline -pc)" -a "list spawn status stop drain evict logs"
 complete -c rbee -f -n "string match -qr '^rbee pool models *[^ ]*\$' -- (commandline -pc)" -a "list catalog info download import verify delete cache uncache"
 complete -c rbee -f -n "string match -qr '^rbee pool git *[^ ]*\$' -- (commandline -pc)" -a "status submodules pull sync"
@@ -115,7 +118,10 @@ complete -c rbee -l spare -d 'It goes for good when it falls asleep and no job w
 complete -c rbee -l keep -d 'Its conversations outlive its sleep, on disk [otherwise worker.keep of rbee.toml].'
 complete -c rbee -l forget -d 'They do not, whatever rbee.toml says.'
 complete -c rbee -l prune -d 'Of pool sync: also stop workers that somebody else than the host\'s rbee.toml asked for.'
-complete -c rbee -l resume -d 'Go on with the rollout that stopped, at the host where it stopped.'
+complete -c rbee -l resume -d 'Go on with the rollout or deploy that stopped, at the host where it stopped.'
+complete -c rbee -l flake -r -d 'Where the nixosConfigurations of the hosts are; of one host also <ref>#<name> [default: .].'
+complete -c rbee -l build-host -r -d 'Build there, as nixos-rebuild does it; otherwise here.'
+complete -c rbee -l auto-rollback -d 'When a switched host does not get through, have it as it was, and at work again.'
 complete -c rbee -l drain -r -d 'Give up when the jobs of a host have not ended after so long [default: 1800].'
 complete -c rbee -l after -r -d 'Go on after this event, or this job.'
 complete -c rbee -l state -r -d 'Only jobs in this state.'

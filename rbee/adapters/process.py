@@ -124,7 +124,9 @@ async def lines(
         raise failed(done)
 
 
-async def told(argv: Sequence[str], tell: Tell, *, leash: bool = True) -> Completed:
+async def told(
+    argv: Sequence[str], tell: Tell, *, env: Mapping[str, str] | None = None, leash: bool = True
+) -> Completed:
     """Run ``argv`` and ``tell`` each line of both its streams; return how it ended and its last words.
 
     Args:
@@ -136,6 +138,7 @@ async def told(argv: Sequence[str], tell: Tell, *, leash: bool = True) -> Comple
         stdin=asyncio.subprocess.PIPE if leash else asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.PIPE,
+        env=dict(env) if env is not None else None,
         start_new_session=True,
     )
     assert process.stdout is not None and process.stderr is not None  # noqa: S101  (PIPE was asked for)

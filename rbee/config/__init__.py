@@ -1,7 +1,7 @@
 """rbee.toml and what belongs to it: read once, by whoever is started."""
 
 from rbee.config.paths import own_file, pool_id, state_dir
-from rbee.config.reading import load
+from rbee.config.reading import check, load
 from rbee.config.secrets import read_database_password, read_token
 from rbee.config.settings import DAY_S, Hive, Host, Keeper, Model, Pool, Queen, Settings, Worker
 
@@ -15,6 +15,7 @@ __all__ = [
     "Queen",
     "Settings",
     "Worker",
+    "check",
     "load",
     "own_file",
     "pool_id",

@@ -27,7 +27,22 @@ def load(path: str | None, environ: Mapping[str, str], **flags: Mapping[str, Any
         ConfigInvalid: names each wrong key, its value and what was expected.
     """
     file = _find(path or environ.get("RBEE_CONFIG"), environ)
-    data = _read(file) if file else {}
+    return _settings(_read(file, "name another with --config") if file else {}, file, environ, flags)
+
+
+def check(path: str) -> Settings:
+    """Return what the file at ``path`` says by itself: no variable and no flag has a say, and no other file is read.
+
+    Raises:
+        ConfigInvalid: as ``load``.
+    """
+    file = Path(path)
+    return _settings(_read(file, "ls -l shows what is there"), file, {}, {})
+
+
+def _settings(
+    data: dict[str, Any], file: Path | None, environ: Mapping[str, str], flags: Mapping[str, Mapping[str, Any]]
+) -> Settings:
     origins: dict[str, str] = {}
     for table in TABLES:
         variables = _from_environ(table, environ)
@@ -46,12 +61,12 @@ def load(path: str | None, environ: Mapping[str, str], **flags: Mapping[str, Any
 
 def _refused(error: InvalidRequest, file: str, origins: Mapping[str, str]) -> ConfigInvalid:
     """Return the error in the words of who has to mend it: each key under what sets it."""
+    fields = [{**each, "origin": origins.get(each["field"], file)} for each in error.details["fields"]]
     by_origin: dict[str, list[str]] = {}
-    for each in error.details["fields"]:
-        found = by_origin.setdefault(origins.get(each["field"], file), [])
-        found.append(f"{each['field']}: {each['problem']}")
+    for each in fields:
+        by_origin.setdefault(each["origin"], []).append(f"{each['field']}: {each['problem']}")
     sentence = "; ".join(f"{origin}: {'; '.join(found)}" for origin, found in by_origin.items())
-    return ConfigInvalid(sentence, hint="etc/rbee.toml shows every key with its range", details=error.details)
+    return ConfigInvalid(sentence, hint="etc/rbee.toml shows every key with its range", details={"fields": fields})
 
 
 def _find(path: str | None, environ: Mapping[str, str]) -> Path | None:
@@ -60,12 +75,12 @@ def _find(path: str | None, environ: Mapping[str, str]) -> Path | None:
     return next((file for file in beside_config("rbee.toml", environ) if file.exists()), None)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read(file: Path, hint: str) -> dict[str, Any]:
     try:
         with file.open("rb") as stream:
             return tomllib.load(stream)
     except OSError as error:
-        raise ConfigInvalid(f"{file}: {error.strerror}", hint="name another with --config") from None
+        raise ConfigInvalid(f"{file}: {error.strerror}", hint=hint) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigInvalid(f"{file} is not TOML: {error}") from None
 

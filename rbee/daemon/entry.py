@@ -8,13 +8,14 @@ from typing import Any, TypeAlias
 import docopt
 
 from rbee import __version__, log
+from rbee.daemon.checking import checked
 from rbee.errors import RbeeError
 
 Args: TypeAlias = dict[str, Any]
 
 
-def main(program: str, usage: str, run: Callable[[Args], None]) -> int:
-    """Run ``run`` with what the command line says; return the exit code.
+def main(program: str, usage: str, run: Callable[[Args], None], check: Callable[[Args], str]) -> int:
+    """Run ``run``, or for ``--check-config`` ``check``, with what the command line says; return the exit code.
 
     A failure is a sentence on standard error, and in the journal under systemd; a bug keeps its traceback.
     """
@@ -32,6 +33,8 @@ def main(program: str, usage: str, run: Callable[[Args], None]) -> int:
         return os.EX_USAGE
     log.setup(program)
     try:
+        if args["--check-config"]:
+            return checked(program, args, lambda: check(args))
         run(args)
     except RbeeError as error:
         log.error("daemon.failed", code=error.code, error=error.message, hint=error.hint or None)

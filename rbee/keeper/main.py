@@ -34,6 +34,9 @@ Usage:
   rbee-keeper pool verify --host=<host>... [options]
   rbee-keeper pool rollout --resume [--drain=<s>] [options]
   rbee-keeper pool rollout --host=<host>... [--drain=<s>] [options] -- <command>...
+  rbee-keeper pool deploy --resume [--auto-rollback] [--drain=<s>] [options]
+  rbee-keeper pool deploy --host=<host>... [--flake=<ref>] [--build-host=<h>] [--auto-rollback] [--drain=<s>]
+                          [options]
   rbee-keeper pool drain (<pool> | --host=<host>...) [--deadline=<s>] [options]
   rbee-keeper pool undrain (<pool> | --host=<host>...) [options]
   rbee-keeper pool worker list [--host=<host>]... [options]
@@ -110,7 +113,10 @@ Options of pool worker spawn, beside --model, --pool and --id:
 
 Options:
   --prune           Of pool sync: also stop workers that somebody else than the host's rbee.toml asked for.
-  --resume          Go on with the rollout that stopped, at the host where it stopped.
+  --resume          Go on with the rollout or deploy that stopped, at the host where it stopped.
+  --flake=<ref>     Where the nixosConfigurations of the hosts are; of one host also <ref>#<name> [default: .].
+  --build-host=<h>  Build there, as nixos-rebuild does it; otherwise here.
+  --auto-rollback   When a switched host does not get through, have it as it was, and at work again.
   --drain=<s>       Give up when the jobs of a host have not ended after so long [default: 1800].
   --after=<id>      Go on after this event, or this job.
   --state=<state>   Only jobs in this state.
@@ -140,6 +146,9 @@ sync makes what runs on a host equal to what [models.*] and [workers.*] of its r
 
 rollout does host by host: drain, run the command here with {host} filled in, wait for the host, verify it, ask its
 model for one token, undrain. It stops at the first failure.
+
+deploy is a rollout whose command is nixos-rebuild switch: each host becomes what the flake says it is. What takes long,
+building and copying, is done before it is drained. Without nixos-rebuild here, nix and ssh do the same.
 
 <address> is an IP address with a port, a port alone for every address, or loopback.
 
@@ -176,6 +185,7 @@ def commands() -> Commands:
             ("pool", "exec"): "units.run_command",
             ("pool", "verify"): "verifying.verify",
             ("pool", "rollout"): "rollout.rollout",
+            ("pool", "deploy"): "deploy.deploy",
             ("pool", "drain"): "pool.drain_pool",
             ("pool", "undrain"): "pool.undrain_pool",
             ("pool", "worker", "list"): "worker.list_workers",

@@ -1,4 +1,4 @@
-"""What a rollout is about to do, kept in a file so that one that has stopped can be resumed; one at a time."""
+"""What a rollout or a deploy is about to do, in a file so that one that has stopped can be resumed; one at a time."""
 
 import contextlib
 import os
@@ -15,17 +15,34 @@ from rbee.wire.fields import plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Deployment:
+    """The flake that has the hosts' NixOS configurations, and how they are switched to."""
+
+    flake: str
+    attribute: str = ""
+    build_host: str = ""
+    auto_rollback: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """Which hosts, and what is run for each. ``done`` are those that are through.
+    """Which hosts, and what is done to each: a command, or a deployment. ``done`` are those that are through.
 
     ``failed_before`` are the checks that the next host did not pass before anything was done to it: by host, so that
-    what a command breaks is not taken for that when it is resumed.
+    what a command breaks is not taken for that when it is resumed. ``was`` is what it could be taken back to.
     """
 
     hosts: tuple[str, ...]
-    command: tuple[str, ...]
+    command: tuple[str, ...] = ()
+    deployment: Deployment | None = None
     done: tuple[str, ...] = ()
     failed_before: Mapping[str, tuple[str, ...]] = plain({})
+    was: Mapping[str, str] = plain({})
+
+    @property
+    def verb(self) -> str:
+        """The command whose plan this is."""
+        return "rollout" if self.deployment is None else "deploy"
 
     @property
     def left(self) -> tuple[str, ...]:
@@ -35,13 +52,17 @@ class Plan:
         """Return the plan after ``name`` is done."""
         return replace(self, done=(*self.done, name))
 
-    def found(self, name: str, failed: Sequence[str]) -> Self:
-        """Return the plan with what ``name`` fails; what it failed at first stays."""
-        return replace(self, failed_before={name: tuple(failed), **self.failed_before})
+    def found(self, name: str, failed: Sequence[str], was: str) -> Self:
+        """Return the plan with what ``name`` is and fails; what was found at first stays."""
+        return replace(
+            self,
+            failed_before={name: tuple(failed), **self.failed_before},
+            was={name: was, **self.was} if was else self.was,
+        )
 
 
 class PlanFile:
-    """Where the plan of the one rollout is that runs here, or has stopped."""
+    """Where the plan of the one rollout or deploy is that runs here, or has stopped."""
 
     def __init__(self, folder: Path) -> None:
         self._file = folder / "rollout.json"
@@ -63,7 +84,9 @@ class PlanFile:
                 try:
                     held.enter_context(locked(self._file.with_suffix(".lock"), wait=False))
                 except BlockingIOError:
-                    raise Conflict("another rollout runs on this machine", hint="pgrep -af 'pool rollout'") from None
+                    raise Conflict(
+                        "another rollout or deploy runs on this machine", hint="pgrep -af 'pool (rollout|deploy)'"
+                    ) from None
             yield
 
     def require_none(self, *, again: bool) -> None:
@@ -74,24 +97,26 @@ class PlanFile:
         """
         if again or not self._file.exists():
             return
-        left = self.read().left
+        plan = self.read()
         raise Conflict(
-            f"a rollout has stopped at {left[0]}, with {len(left)} of its hosts to go",
-            hint="rbee-keeper pool rollout --resume; or add --yes to forget it",
-            details={"hosts": list(left)},
+            f"a {plan.verb} has stopped at {plan.left[0]}, with {len(plan.left)} of its hosts to go",
+            hint=f"rbee-keeper pool {plan.verb} --resume; or add --yes to forget it",
+            details={"hosts": list(plan.left)},
         )
 
     def read(self) -> Plan:
-        """Return the plan of the rollout that has stopped.
+        """Return the plan of what has stopped.
 
         Raises:
-            NotFound: none has.
+            NotFound: nothing has.
             InvalidRequest: the file holds none.
         """
         try:
             return codec.from_dict(Plan, codec.parse_json(self._file.read_bytes()))
         except FileNotFoundError:
-            raise NotFound("no rollout has stopped", hint="rbee-keeper pool rollout --host all -- COMMAND") from None
+            raise NotFound(
+                "no rollout has stopped, and no deploy", hint="rbee-keeper pool rollout --host all -- COMMAND"
+            ) from None
         except RbeeError as error:
             raise InvalidRequest(f"{self._file}: {error.message}", hint=f"rm {self._file}") from None
 

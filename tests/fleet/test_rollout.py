@@ -114,7 +114,7 @@ def test_there_is_one_at_a_time_and_an_interrupted_one_says_how_to_go_on(fleet: 
     with fleet.begin("pool", "rollout", "--host", "mac", "--", "sh", "-c", "echo waits; sleep 1000") as command:
         wait_for(lambda: states(fleet)["mac"] == "draining", "the drain", 60)
         another = fleet.rbee("pool", "rollout", "--host", "workstation", "--", "true", check=False)
-        assert (another.returncode, "another rollout runs on this machine" in another.stderr) == (73, True)
+        assert (another.returncode, "another rollout or deploy runs on this machine" in another.stderr) == (73, True)
         assert states(fleet)["workstation"] == "ready"
         command.send_signal(signal.SIGINT)
         _, err = command.communicate(timeout=60)

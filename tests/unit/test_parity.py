@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 HIVE_ONLY = {("daemon", verb) for verb in ("start", "stop", "restart", "status", "logs")} | {("join",), ("leave",)}
 KEEPER_ONLY = {
     *(("orchestrator", verb) for verb in ("start", "stop", "restart", "status", "logs", "listen")),
-    *(("pool", verb) for verb in ("start", "stop", "restart", "logs", "exec", "verify", "rollout")),
+    *(("pool", verb) for verb in ("start", "stop", "restart", "logs", "exec", "verify", "rollout", "deploy")),
     ("token", "new"),
     ("policy", "test"),
 }

@@ -11,7 +11,8 @@ import pytest
 
 from rbee import __version__
 from rbee.client.http import HttpClient
-from rbee.errors import RbeeError
+from rbee.errors import ConfigInvalid, RbeeError
+from rbee.queen import main as queen
 from tests.unit.queen.conftest import eventually
 from tests.unit.queen.test_restart import RUN, free_port
 
@@ -85,6 +86,25 @@ def test_check_config_says_so_and_touches_nothing(tmp_path: Path) -> None:
     status, out, _ = run(tmp_path, "--check-config", f"--config={config}")
     assert (status, out) == (0, f"{config}: right\n")
     assert not (tmp_path / "queen.sqlite").exists()
+
+
+def test_a_file_by_itself_is_checked_with_a_policy_that_is_the_same_on_every_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A folder stands for the Nix store, to which tests cannot write."""
+    script = tmp_path / "store/policy.star"
+    file = written(tmp_path / "rbee.toml", f'[queen]\npolicy = "{script}"\n')
+    args = {"<file>": file}
+    script.parent.mkdir()
+    written(script, "def decide(context)\n")
+    assert queen.check(args) == file, "a file of this host"
+    monkeypatch.setattr(queen, "STORE", f"{script.parent}/")
+    with pytest.raises(ConfigInvalid, match=r"policy\.star"):
+        queen.check(args)
+    written(script, "def decide(context):\n    return None\n")
+    assert queen.check(args) == file
+    script.unlink()
+    assert queen.check(args) == file, "the store of another host"
 
 
 def test_version_help_and_usage(tmp_path: Path) -> None:
