@@ -10,6 +10,7 @@ from tools.layout import Layout
 from tools.run import CHECKOUT, ToolError
 
 COMMANDS = ("queen-rbee", "rbee-keeper", "rbee", "pool-managerd", "rbee-hive", "llm-worker-rbee", "bdd-runner")
+PROGRAMS = ("install", "kill")  # of the operating system, by the placeholders that stand for them in units
 PLACEHOLDER = re.compile(r"@[A-Za-z_]+@")
 
 
@@ -100,6 +101,9 @@ def _completion(name: str) -> Path:
 
 def _fill(source: Path, layout: Layout) -> str:
     text = source.read_text().replace("@bindir@", str(layout.venv / "bin"))
+    for name in PROGRAMS:
+        if f"@{name}@" in text:
+            text = text.replace(f"@{name}@", str(layout.program(name)))
     if left := PLACEHOLDER.search(text):
         raise ToolError(f"{source} has the placeholder {left.group()}, which nobody fills in")
     return text

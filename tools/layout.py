@@ -4,8 +4,10 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from tools.run import CHECKOUT
+from tools.run import CHECKOUT, ToolError
 
+# Where programs of the operating system are looked for that units call: install of coreutils, and kill.
+PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")
 # What systemd 252 and later search beside /etc: unit-files of any other prefix it would never see.
 SEARCHED_PREFIXES = (Path("/usr"), Path("/usr/local"))
 
@@ -14,7 +16,8 @@ SEARCHED_PREFIXES = (Path("/usr"), Path("/usr/local"))
 class Layout:
     """Absolute paths as they are on the machine that rbee is for; ``destdir`` is where they are written to now.
 
-    ``caches`` are the folders in which systemd makes one for each worker that keeps conversations.
+    ``caches`` are the folders in which systemd makes one for each worker that keeps conversations, ``programs`` those
+    that have what units call of the operating system.
     """
 
     venv: Path
@@ -27,11 +30,23 @@ class Layout:
     tmpfiles: Path | None = None
     caches: tuple[Path, ...] = ()
     destdir: Path = Path("/")
+    programs: tuple[Path, ...] = tuple(map(Path, PROGRAMS))
 
     @property
     def manifest(self) -> Path:
         """The list of what was installed outside the venv; ``uninstall`` goes by it."""
         return self.venv / "installed-files"
+
+    def program(self, name: str) -> Path:
+        """Return where a program of the operating system is.
+
+        Raises:
+            ToolError: nowhere.
+        """
+        found = [folder / name for folder in self.programs if os.access(folder / name, os.X_OK)]
+        if not found:
+            raise ToolError(f"no {name} in {', '.join(map(str, self.programs))}, and rbee's units call it")
+        return found[0]
 
     def real(self, path: Path) -> Path:
         """Return where ``path`` is written to now."""
@@ -73,6 +88,27 @@ def _caches(home: Path) -> tuple[Path, ...]:
     """Return where a user's manager may have made them: it was started with another environment than ours, perhaps."""
     named = Path(os.environ.get("XDG_CACHE_HOME", ""))
     return (home / ".cache", *([named] if named.is_absolute() else []))
+
+
+def packaged(out: Path, programs: Path) -> tuple[Layout, Layout]:
+    """Return the layouts of a package that has a prefix to itself, as Nix makes it: for the system, and for a user."""
+    share, lib = out / "share", out / "lib"
+
+    def place(manager: str, *, sysusers: Path | None = None, tmpfiles: Path | None = None) -> Layout:
+        return Layout(
+            venv=out,
+            bin=out / "bin",
+            share=share,
+            config=share / "rbee" / "rbee.toml",
+            units_from=CHECKOUT / "units" / manager,
+            units=lib / "systemd" / manager,
+            sysusers=sysusers,
+            tmpfiles=tmpfiles,
+            programs=(programs,),
+        )
+
+    system = place("system", sysusers=lib / "sysusers.d" / "rbee.conf", tmpfiles=lib / "tmpfiles.d" / "rbee.conf")
+    return system, place("user")
 
 
 def private(directory: Path) -> Layout:

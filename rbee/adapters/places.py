@@ -19,6 +19,7 @@ PROGRAM = "llm-worker-rbee"
 SYSTEM_SECRETS = "/run/rbee/workers"
 BROKER_SOCKET = "/run/rbee/broker.sock"
 POOL_USER = "rbee"
+LASTING = "/usr/bin:/bin:/run/current-system/sw/bin"  # NixOS has the last, and a path in its store may be collected
 
 
 def mode(settings: Settings) -> Mode:
@@ -44,7 +45,7 @@ def place(settings: Settings, mode: Mode, environ: Mapping[str, str]) -> Place:
         render_nodes=amd.render_nodes,
         llama_lib=settings.worker.llama_lib or environ.get(LIB_VARIABLE, ""),
         cache=str(kept.folder(mode, environ)),
-        rm=shutil.which("rm", path=f"/usr/bin:/bin:{environ.get('PATH', '')}") or "/bin/rm",
+        rm=shutil.which("rm", path=f"{LASTING}:{environ.get('PATH', '')}") or "/bin/rm",
     )
 
 

@@ -163,16 +163,22 @@ async def told(
 
 def beside(module: str, *arguments: str, stdin: int) -> "subprocess.Popen[bytes]":
     """Run one of our modules in a Python of its own, until its standard input ends or it does; see ``ended``."""
-    # Where Python is wrapped, only who was started by the wrapper knows where the modules are.
-    path = os.pathsep.join(each for each in sys.path if each)
     return subprocess.Popen(
         [sys.executable, "-m", module, *arguments],
         stdin=stdin,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
-        env={"PYTHONPATH": path, "LANG": "C.UTF-8"},
+        env={"LANG": "C.UTF-8", **our_modules()},
         start_new_session=True,
     )
+
+
+def our_modules() -> dict[str, str]:
+    """Return the environment in which another Python finds what this one does.
+
+    Where Python is wrapped, as on NixOS, only who was started by the wrapper knows where the modules are.
+    """
+    return {"PYTHONPATH": os.pathsep.join(each for each in sys.path if each)}
 
 
 def apart(what: str, program: str, input: bytes, *, timeout_s: float) -> tuple[int, str]:  # noqa: A002  (subprocess's own word)

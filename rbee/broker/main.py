@@ -5,7 +5,7 @@ import os
 import pwd
 import sys
 
-from rbee import config, log
+from rbee import __version__, config, log
 from rbee.adapters import places
 from rbee.adapters.notify import Notifier, inherited_socket
 from rbee.adapters.systemd.units import SystemdUnits
@@ -19,8 +19,17 @@ IDLE_S = 30.0
 USER = "rbee"
 
 
+SAYS = {
+    "--version": f"rbee-broker {__version__}\n",
+    "--help": "rbee-broker: starts workers for user rbee, and nothing else. Started by systemd, never by hand.\n",
+}
+
+
 def main() -> None:
     """Serve until idle; exit codes are those of sysexits(3)."""
+    if len(sys.argv) == 2 and sys.argv[1] in SAYS:
+        sys.stdout.write(SAYS[sys.argv[1]])
+        return
     log.setup("rbee-broker")
     try:
         asyncio.run(_serve())

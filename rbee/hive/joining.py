@@ -190,7 +190,7 @@ def _write_settings(folder: Path, file: Path, queen: str, url: str) -> list[str]
         said = ", ".join(f'{".".join(where)} = "{value}"' for where, value in wanted.items())
         raise ConfigInvalid(
             f"{file} does not say {said}, and cannot be changed: {error.message}",
-            hint=f"on NixOS: services.rbee.pool.settings.pool.queen and .url; elsewhere: ls -l {file}",
+            hint=f"on NixOS: services.rbee.pool.queen and services.rbee.pool.url; elsewhere: ls -l {file}",
         ) from None
 
 

@@ -1,6 +1,7 @@
 """rbee-keeper pool verify: the shipped testinfra suite, a process of its own for each host."""
 
 import importlib.util
+import os
 import sys
 from collections.abc import Sequence
 from typing import Any
@@ -57,7 +58,8 @@ async def report_of(host: Host, args: Args, *, unhashed: bool = False) -> Report
     await host.remote.run(["true"])
     argv = [*_argv(host, args), *(["--unhashed"] if unhashed else [])]
     try:
-        done = await process.run(argv, timeout_s=VERIFY_S, check=False)
+        environ = {**os.environ, **process.our_modules()}
+        done = await process.run(argv, timeout_s=VERIFY_S, check=False, env=environ)
     except Timeout as error:
         error.message = f"{host.name} was not verified within {VERIFY_S:g} s"
         error.hint = f"ssh {host.remote.target} top, to see what holds it up"

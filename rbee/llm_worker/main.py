@@ -3,11 +3,14 @@
 import os
 import sys
 
-from rbee import log
+from rbee import __version__, log
 
 
 def main() -> int:
     argv = sys.argv[1:]
+    if argv == ["--version"]:
+        sys.stdout.write(f"llm-worker-rbee {__version__}\n")
+        return 0
     if "--post-mortem" in argv:
         from rbee.llm_worker import post_mortem  # noqa: PLC0415
 

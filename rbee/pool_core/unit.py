@@ -170,11 +170,15 @@ def plan_from_argv(words: Sequence[str], *, memory_bytes: int = 0, cpu_percent: 
 
 
 def socket_properties(plan: WorkerPlan, place: Place) -> dict[str, object]:
-    """Return what the socket unit is made of. systemd binds the port, so two workers cannot share one."""
+    """Return what the socket unit is made of. systemd binds the port, so two workers cannot share one.
+
+    It is in the slice as well: who stops that ends the workers for good, and not until the next request.
+    """
     return {
         "Description": f"rbee worker {plan.id}, {plan.model}: socket",
         "ListenStream": plan.address,
         "NoDelay": True,
+        "Slice": names.SLICE,
         **(_forgotten(plan, place) if plan.keep else {}),
     }
 

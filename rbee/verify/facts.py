@@ -14,11 +14,14 @@ if TYPE_CHECKING:
     from rbee.verify.host import Host
 
 POOL, QUEEN, BROKER = "rbee-pool", "rbee-queen", "rbee-broker"
-# rbee's own Python: named in the first line of its commands, or beside the program that a wrapper starts.
+# rbee's own Python: named in the first line of its commands, or of what a wrapper starts (Nix has .rbee-hive-wrapped),
+# or beside them.
 FIND_PYTHON = (
     'hive=$(command -v rbee-hive || echo "$HOME/.local/bin/rbee-hive"); hive=$(readlink -f "$hive" 2>/dev/null); '
-    'python=$(head -n 1 "$hive" 2>/dev/null | tr -d "\\0" | sed -n "s/^#!\\([^ ]*python[^ ]*\\).*/\\1/p"); '
-    '[ -x "$python" ] || python=$(dirname "${hive:-/}")/python; [ -x "$python" ] || python=python3; '
+    'bin=$(dirname "${hive:-/}"); for at in "$hive" "$bin/.rbee-hive-wrapped"; do '
+    'python=$(head -n 1 "$at" 2>/dev/null | tr -d "\\0" | sed -n "s/^#! *\\([^ ]*python[^ ]*\\).*/\\1/p"); '
+    '[ -x "$python" ] && break; done; '
+    '[ -x "$python" ] || python=$bin/python; [ -x "$python" ] || python=python3; '
 )
 
 
@@ -118,6 +121,13 @@ class Facts:
         return found
 
 
+def command() -> str:
+    """Return what a shell on a host is given to run the survey there."""
+    source = base64.b64encode(resources.files("rbee.verify").joinpath("survey.py").read_bytes()).decode()
+    program = f"import base64; exec(compile(base64.b64decode('{source}'), 'survey', 'exec'))"
+    return f'{FIND_PYTHON} exec "$python" -c {shlex.quote(program)}'
+
+
 def look(host: "Host") -> Facts:
     """Ask ``host`` once for everything.
 
@@ -125,10 +135,8 @@ def look(host: "Host") -> Facts:
         Unreachable: ssh did not get there.
         LookupError: it has no Python that could be asked.
     """
-    source = base64.b64encode(resources.files("rbee.verify").joinpath("survey.py").read_bytes()).decode()
-    program = f"import base64; exec(compile(base64.b64decode('{source}'), 'survey', 'exec'))"
     try:
-        done = host.run("sh -c %s", f'{FIND_PYTHON} exec "$python" -c {shlex.quote(program)}')
+        done = host.run("sh -c %s", command())
     except RuntimeError as error:
         raise Unreachable(_complaint(error)) from None
     if done.rc != 0:

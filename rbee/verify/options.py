@@ -5,13 +5,13 @@ And what does the same for the kernel's command line elsewhere.
 
 POOL = "services.rbee.pool.enable = true;"
 QUEEN = "services.rbee.queen.enable = true;"
-POOL_QUEEN = 'services.rbee.pool.settings.pool.queen = "http://…:8080";'
-POOL_URL = 'services.rbee.pool.settings.pool.url = "http://…:9200";'
-POOL_LISTEN = 'services.rbee.pool.listen = "…:9200";'
-POOL_FIREWALL = "services.rbee.pool.openFirewall = true;"
-POOL_TOKEN = 'services.rbee.pool.tokenFile = "/run/keys/rbee-token";'  # noqa: S105  (where it is, not what)
-MODELS = 'services.rbee.pool.settings.pool.models_dir = "…";'
-PACKAGE = "services.rbee.pool.package = pkgs.rbee;"
+POOL_QUEEN = 'services.rbee.pool.queen = "http://…:8080";'
+POOL_URL = 'services.rbee.pool.url = "http://…:9200";'
+POOL_LISTEN = 'services.rbee.pool.listen = "…";'
+POOL_FIREWALL = "services.rbee.openFirewall = true;"
+POOL_TOKEN = 'services.rbee.tokenFile = "/run/secrets/rbee-token";'  # noqa: S105  (where it is, not what)
+MODELS = 'services.rbee.pool.modelsDir = "…";'
+PACKAGE = "services.rbee.package = pkgs.rbee;"
 NVIDIA = 'services.xserver.videoDrivers = [ "nvidia" ];'
 NTP = "services.timesyncd.enable = true;"
 ZRAM = "zramSwap.enable = true;"

@@ -13,6 +13,8 @@ import os
 import platform
 import pwd
 import re
+import shutil
+import site
 import socket
 import ssl
 import stat
@@ -205,8 +207,16 @@ def _address(family: int, text: str) -> str:
     return f"[{shown}]" if family == socket.AF_INET6 else shown
 
 
+def packages(program: str) -> list[str]:
+    """Return the folders of packages that a command of Nix names itself: there the interpreter knows none of them."""
+    wrapped = Path(program).resolve().with_name(f".{Path(program).name}-wrapped")
+    return re.findall(r"""["'](/[^"']+/site-packages)["']""", read(wrapped) or "")
+
+
 def settings(own: bool) -> dict[str, Any]:
     """Return what rbee.toml says; ``error`` when rbee itself cannot read it."""
+    for folder in packages(shutil.which("rbee-hive") or "rbee-hive"):
+        site.addsitedir(folder)
     try:
         from rbee import __version__, config  # noqa: PLC0415  (there may be none)
 

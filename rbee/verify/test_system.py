@@ -60,5 +60,5 @@ def test_rbee_settings(facts: Facts) -> None:
         facts["settings"]["error"] or "it can",
         "it can",
         mend="pool-managerd --check-config",
-        nixos="services.rbee.pool.settings = { … };",
+        nixos="services.rbee.settings = { … };",
     )

@@ -295,7 +295,7 @@ def test_on_nixos_the_option_is_named_as_well(lab: Looker) -> None:
         lab.host.run(["sh", "-c", "rm /etc/NIXOS; chmod 600 /etc/rbee/token"])
     failure = found.failed["secrets.token_is_private"]
     assert failure["mend"].startswith("chmod 600 /etc/rbee/token")
-    assert failure["nixos"].startswith("services.rbee.pool.tokenFile = ")
+    assert failure["nixos"].startswith("services.rbee.tokenFile = ")
 
 
 def test_every_mend_has_mended(lab: Looker) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 UNITS = Path(__file__).parents[3] / "units"
 FILES = sorted((*UNITS.glob("system/*"), *UNITS.glob("user/*")))
+PROGRAMS = {"@install@": "/usr/bin/install", "@kill@": "/bin/kill"}
 MOST_EXPOSED = {"rbee-queen": 20, "rbee-pool": 20, "rbee-token": 20, "rbee-broker": 30}
 
 
@@ -18,7 +19,9 @@ def installed(tmp_path: Path) -> Path:
     programs = tmp_path / "bin"
     programs.mkdir()
     for file in FILES:
-        text = file.read_text().replace("@bindir@", str(programs))
+        text = file.read_text()
+        for placeholder, value in {**PROGRAMS, "@bindir@": str(programs)}.items():
+            text = text.replace(placeholder, value)
         target = tmp_path / file.parent.name / file.name
         target.parent.mkdir(exist_ok=True)
         target.write_text(text)
@@ -46,8 +49,10 @@ def test_exposure_stays_low(installed: Path, service: str, tenths: int) -> None:
 
 
 @pytest.mark.parametrize("file", FILES, ids=lambda file: f"{file.parent.name}/{file.name}")
-def test_only_bindir_is_left_to_fill_in(file: Path) -> None:
-    assert set(re.findall(r"@\w+@", file.read_text())) <= {"@bindir@"}
+def test_only_programs_are_left_to_fill_in(file: Path) -> None:
+    text = file.read_text()
+    assert set(re.findall(r"@\w+@", text)) <= {"@bindir@", "@install@", "@kill@"}
+    assert not re.search(r"^Exec\w+=[-:+!|]*[^-:+!|@\n]", text, re.MULTILINE), "not every distribution has it there"
 
 
 @pytest.mark.parametrize("service", ["system/rbee-pool.service", "user/rbee-pool.service"])

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 from rbee.verify import survey
 
@@ -21,3 +22,18 @@ def test_a_process_that_has_ended_is_none_whether_it_was_waited_for_or_not() -> 
         os.waitid(os.P_PID, ended.pid, os.WEXITED | os.WNOWAIT)
         assert survey.process(ended.pid, []) is None, "a zombie"
     assert survey.process(ended.pid, []) is None
+
+
+def test_where_a_wrapper_knows_the_packages_they_are_its_own(tmp_path: Path) -> None:
+    program, hidden = tmp_path / "rbee-hive", tmp_path / ".rbee-hive-wrapped"
+    program.write_text("#!/bin/sh\nexec false\n")
+    assert survey.packages(str(program)) == []
+    hidden.write_text(
+        "#!/store/python/bin/python3\nimport functools;import site;"
+        "functools.reduce(lambda k, p: site.addsitedir(p, k), "
+        "['/store/rbee/lib/python3.13/site-packages','/store/sanic/lib/python3.13/site-packages'], set())\n"
+    )
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin/rbee-hive").symlink_to(program)
+    found = ["/store/rbee/lib/python3.13/site-packages", "/store/sanic/lib/python3.13/site-packages"]
+    assert survey.packages(str(tmp_path / "bin/rbee-hive")) == found

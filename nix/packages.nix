@@ -1,0 +1,6 @@
+# `nix build .#rbee`.
+{ pkgs, ... }:
+{
+  inherit (pkgs) rbee rbee-cuda;
+  default = pkgs.rbee;
+}
