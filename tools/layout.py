@@ -26,6 +26,7 @@ class Layout:
     sysusers: Path | None = None
     tmpfiles: Path | None = None
     caches: tuple[Path, ...] = ()
+    zsh: str = "site-functions"
     destdir: Path = Path("/")
 
     @property
@@ -51,6 +52,25 @@ def system(prefix: Path, destdir: Path) -> Layout:
         sysusers=systemd / "sysusers.d" / "rbee.conf",
         tmpfiles=systemd / "tmpfiles.d" / "rbee.conf",
         caches=(Path("/var/cache/private"), Path("/var/cache")),
+        destdir=destdir,
+    )
+
+
+def deb(units: Path, destdir: Path) -> Layout:
+    """Return the layout of the Debian package; ``units`` is where its release keeps units of packages.
+
+    The configuration is not here: what dpkg asks about at an upgrade is debian/rbee.toml, which never changes.
+    """
+    return Layout(
+        venv=Path("/opt/rbee"),
+        bin=Path("/usr/bin"),
+        share=Path("/usr/share"),
+        config=Path("/usr/share/doc/rbee/examples/rbee.toml"),
+        units_from=CHECKOUT / "units" / "system",
+        units=units,
+        sysusers=Path("/usr/lib/sysusers.d/rbee.conf"),
+        tmpfiles=Path("/usr/lib/tmpfiles.d/rbee.conf"),
+        zsh="vendor-completions",
         destdir=destdir,
     )
 
