@@ -18,7 +18,7 @@ BUILT = CHECKOUT / "build"
 
 
 def build() -> Path:
-    """Build the package from a copy of the checkout, for Debian's tools write into it and beside it; return where it is.
+    """Build the package and return where it is. From a copy: Debian's tools write into the sources and beside them.
 
     Raises:
         ToolError: the changelog is of another version than rbee, or a tool failed.
