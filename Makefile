@@ -16,7 +16,7 @@ demo: ## from nothing to tokens of a real model, on systemd, and back to nothing
 	@tools/demo
 
 test: venv ## install what tests need, then run linters, unit tests and the tests on systemd hosts
-	@tools/packages rig lint
+	@tools/packages rig lint deb
 	@.venv/bin/python -m pytest
 
 unit: venv ## the tests that need neither root nor systemd

@@ -8,6 +8,7 @@ from tools.run import CHECKOUT
 
 # What systemd 252 and later search beside /etc: unit-files of any other prefix it would never see.
 SEARCHED_PREFIXES = (Path("/usr"), Path("/usr/local"))
+DEBIANS = Path("/opt/rbee")  # the environment of the Debian package
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +63,7 @@ def deb(units: Path, destdir: Path) -> Layout:
     The configuration is not here: what dpkg asks about at an upgrade is debian/rbee.toml, which never changes.
     """
     return Layout(
-        venv=Path("/opt/rbee"),
+        venv=DEBIANS,
         bin=Path("/usr/bin"),
         share=Path("/usr/share"),
         config=Path("/usr/share/doc/rbee/examples/rbee.toml"),
