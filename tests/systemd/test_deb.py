@@ -86,7 +86,7 @@ def test_what_it_brings_works_stays_when_removed_and_is_gone_when_purged(debian:
 
 
 def test_an_upgrade_under_a_job_loses_nothing(debian: Host, debs: Packages) -> None:
-    """And so does the way back. What the worker has not loaded yet, for templates and grammars, is of the other version."""
+    """And so does the way back. What the worker has not loaded yet, for templates and grammars, it takes from the other."""
     debs.first.install_on(debian)
     lab = Lab(debian)
     debian.write("/etc/rbee/rbee.toml", "# mine\n")
