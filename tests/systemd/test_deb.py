@@ -19,7 +19,7 @@ from tests.systemd.story import Story
 
 SOCKETS = ("rbee-broker.socket", "rbee-pool.socket", "rbee-queen.socket")
 MODELS = "/var/lib/rbee/models"
-LONG = JobSpec(model="smollm2", prompt="Once", max_tokens=3000, temperature=0, seed=1, ignore_eos=True)
+LONG = JobSpec(model="smollm2", prompt="Once", max_tokens=2000, temperature=0, seed=1, ignore_eos=True)
 ELSEWHERE = ("/run", "/var/log", "/var/cache/man", "/root")
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": SCHEMA}}
@@ -45,6 +45,7 @@ def debian(hosts: Hosts) -> Host:
     """A host of Debian's without rbee, where nothing keeps packages from starting what they bring."""
     host = hosts("blep", rbee=False)["blep"]
     host.run(["rm", "-f", "/usr/sbin/policy-rc.d"])
+    host.run(["rmdir", "/etc/rbee", "/var/lib/rbee"])  # the rig's, which hide this machine's
     return host
 
 
@@ -86,7 +87,7 @@ def test_what_it_brings_works_stays_when_removed_and_is_gone_when_purged(debian:
 
 
 def test_an_upgrade_under_a_job_loses_nothing(debian: Host, debs: Packages) -> None:
-    """And so does the way back. What the worker has not loaded yet, for templates and grammars, it takes from the other."""
+    """And so does the way back. What the worker has not loaded yet, for a grammar say, it takes from the other."""
     debs.first.install_on(debian)
     lab = Lab(debian)
     debian.write("/etc/rbee/rbee.toml", "# mine\n")
