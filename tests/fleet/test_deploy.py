@@ -120,10 +120,15 @@ def test_a_configuration_that_is_called_otherwise_is_one_hosts(nixos: Nixos) -> 
 def test_a_switch_that_fails_leaves_it_drained_with_a_way_back_and_a_way_on(nixos: Nixos) -> None:
     nixos.define("mac", "true sound")
     nixos.install("mac")
-    sound, broken = nixos.runs("mac"), nixos.define("mac", "echo no such service; exit 4")
+    sound, broken = (
+        nixos.runs("mac"),
+        nixos.define("mac", "echo 'warning: the following units failed: x.service'; exit 4"),
+    )
     done = nixos.deploy(*nixos.house.on("mac", "workstation"), check=False)
     assert done.returncode == 1
-    assert "mac: switching: nixos-rebuild exited 4: " in done.stderr
+    assert (
+        "mac: switching: nixos-rebuild switch exited 4: warning: the following units failed: x.service" in done.stderr
+    )
     assert states(nixos) == {"mac": "draining", "workstation": "ready"}
     back = "nixos-rebuild switch --rollback --target-host mac"
     assert done.stderr.splitlines()[-1] == (
@@ -162,6 +167,19 @@ def test_one_that_does_not_get_through_is_taken_back_and_works_again(nixos: Nixo
     assert nixos.runs("mac") == nixos.boots("mac") == sound
     assert states(nixos) == {"mac": "ready", "workstation": "ready"}
     assert not any("workstation" in line for line in nixos.asked())
+
+
+def test_a_new_kernel_waits_for_a_reboot_and_is_nobodys_failure(nixos: Nixos) -> None:
+    nixos.give_kernel("6.18")
+    wanted = nixos.define("mac", "true kernel")
+    try:
+        done = nixos.deploy("--host", "mac", "--auto-rollback")
+        assert "mac  verified; its new kernel waits for a reboot\n" in done.stdout
+        assert nixos.runs("mac") == wanted
+    finally:
+        nixos.give_kernel("6.12")
+    nixos.define("mac", "true older kernel")
+    nixos.deploy("--host", "mac")
 
 
 def test_a_host_that_is_being_switched_is_left_alone(nixos: Nixos) -> None:
