@@ -11,6 +11,8 @@ POOL_LISTEN = 'services.rbee.pool.listen = "…:9200";'
 POOL_FIREWALL = "services.rbee.pool.openFirewall = true;"
 POOL_TOKEN = 'services.rbee.pool.tokenFile = "/run/keys/rbee-token";'  # noqa: S105  (where it is, not what)
 MODELS = 'services.rbee.pool.settings.pool.models_dir = "…";'
+DECLARED_MODELS = "services.rbee.models.<name>.fetch = true;"
+DECLARED_WORKERS = "services.rbee.workers.<name> = { backend = …; model = …; };"
 PACKAGE = "services.rbee.pool.package = pkgs.rbee;"
 NVIDIA = 'services.xserver.videoDrivers = [ "nvidia" ];'
 NTP = "services.timesyncd.enable = true;"
