@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rbee import log
 from rbee.errors import ChecksumMismatch, ConfigInvalid, InvalidRequest, ModelLoadFailed, RbeeError
@@ -155,7 +155,7 @@ class Syncing:
         return pause_s
 
 
-def _about(step: SyncStep) -> dict[str, str]:
+def _about(step: SyncStep) -> dict[str, Any]:
     """Return the journal's field for what a step is about, so that ``journalctl WORKER=…`` has it."""
     return {"model" if step.action is SyncAction.FETCH else "worker": step.id}
 
