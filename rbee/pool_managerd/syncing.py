@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from rbee import log
-from rbee.errors import ChecksumMismatch, ConfigInvalid, InvalidRequest, ModelLoadFailed, RbeeError
+from rbee.errors import BackendUnavailable, ChecksumMismatch, ConfigInvalid, InvalidRequest, ModelLoadFailed, RbeeError
 from rbee.pool_core.service import PoolService
 from rbee.pool_core.syncing import failures
 from rbee.wire.sync import SyncAction, SyncEvent, SyncOutcome, SyncSpec, SyncState, SyncStep
@@ -15,7 +15,7 @@ from rbee.wire.words import counted
 AGAIN_S = 5.0
 LONGEST_PAUSE_S = 600.0
 _IN_VAIN = (ConfigInvalid, InvalidRequest, ChecksumMismatch, ModelLoadFailed)
-"""Trying again heals none of these by itself, and some of them take their time to find out."""
+"""Trying again heals none of these, and some take their time to find out; but a driver may come later than we do."""
 
 ToDo: TypeAlias = frozenset[tuple[str, str, str]]
 """Steps, by what they are about, what they do, and why."""
@@ -144,7 +144,7 @@ class Syncing:
         waits = any(step.state is SyncState.WAITS for step in outcome.steps)
         self._unfinished = waits or bool(failed)
         self.line = _failed_line(failed)
-        if all(isinstance(error, _IN_VAIN) for _, error in failed):
+        if all(isinstance(error, _IN_VAIN) and not isinstance(error, BackendUnavailable) for _, error in failed):
             self._pause_s = AGAIN_S
             return None
         return self._longer()

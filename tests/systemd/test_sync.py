@@ -109,7 +109,8 @@ def test_what_changed_is_made_anew_while_answers_finish_whole(house: Lab) -> Non
             numbers = [number for number, _ in story.seen]
             assert numbers == list(range(1, len(numbers) + 1))
     assert one.text == other.text
-    wait_for(lambda: house.show(CHAT, "ActiveState") == "active" and house.pid(CHAT) != before[CHAT], "a new chat", 90)
+    wait_for(lambda: house.pid(CHAT) not in (0, before[CHAT]), "a new chat", 90)
+    house.wait_active(CHAT, timeout_s=60)
     assert house.hive_json("worker", "status", "chat")["idle_s"] == 60
     assert house.pid(EMBED) == before[EMBED]
 

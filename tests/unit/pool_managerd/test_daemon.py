@@ -237,6 +237,21 @@ async def test_what_cannot_be_is_in_status_and_tried_again(
         await daemon.stop()
 
 
+async def test_a_gpu_whose_driver_comes_later_is_waited_for(
+    pool: FakePool, file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(syncing, "AGAIN_S", 0.01)
+    shapes = {"gpu": WorkerShape(backend=Backend.CUDA, model="tiny")}
+    pool.declaration = Declaration(workers=shapes)
+    with made(file) as daemon:
+        await daemon.start()
+        await seen(daemon, "not met: gpu: backend cuda is not available")
+        pool.declaration = Declaration(workers={"chat": WorkerShape(backend=Backend.CPU, model="tiny")})
+        daemon._pool = pool.service  # as if the same could be done now
+        await workers_of(pool, "chat")
+        await daemon.stop()
+
+
 async def test_what_a_drain_put_off_is_done_when_it_ends(pool: FakePool, file: Path) -> None:
     pool.declaration = SYNCED
     pool.flag.draining = True
