@@ -2,6 +2,7 @@
 {
   writeShellApplication,
   python3Packages,
+  bash,
   coreutils,
   gnused,
   systemd,
@@ -10,6 +11,7 @@
 writeShellApplication {
   name = "rbee-demo";
   runtimeInputs = [
+    bash
     coreutils
     gnused
     systemd

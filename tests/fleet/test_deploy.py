@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fleet.house import House
-from tests.fleet.nixos import HOUSE, Nixos
+from tests.fleet.nixos import HOUSE, REBUILD, Nixos
 from tests.rig.waiting import wait_for
 
 NAMES = ("mac", "workstation")
@@ -220,23 +220,26 @@ def test_without_nixos_rebuild_nix_and_ssh_do_the_same(nixos: Nixos) -> None:
     assert (other.returncode, "--build-host is nixos-rebuild's" in other.stderr) == (64, True)
 
 
-def test_an_interrupted_switch_goes_on_there_and_is_not_begun_twice(nixos: Nixos) -> None:
-    nixos.take_rebuild()
-    wanted = nixos.define("mac", "sleep 1000")
+@pytest.mark.parametrize("rebuilds", [True, False])
+def test_an_interrupted_switch_goes_on_there_and_is_not_begun_twice(nixos: Nixos, rebuilds: bool) -> None:
+    if not rebuilds:
+        nixos.take_rebuild()
+    nixos.define("mac", "sleep 1000")
     with nixos.begin("--host", "mac") as command:
         wait_for(lambda: UNIT in nixos.host("mac").run(["systemctl", "list-units", f"{UNIT}*"]).stdout, "a switch", 20)
         command.send_signal(signal.SIGINT)
         _, err = command.communicate(timeout=60)
     assert command.returncode == 130
     assert "mac: interrupted: switching\nhint: rbee-keeper pool deploy --resume; till then mac stays drained" in err
+    assert nixos.house.blep.run(["pgrep", "-f", REBUILD], check=False).stdout == ""
     assert nixos.host("mac").unit_property(f"{UNIT}.service", "ActiveState") == "active"
     again = nixos.resume(check=False)
     assert (again.returncode, "mac is being switched already" in again.stderr) == (1, True)
     nixos.host("mac").run(["systemctl", "stop", UNIT])
     assert states(nixos)["mac"] == "draining"
-    nixos.define("mac", "true now")
+    mended = nixos.define("mac", "true now")
     nixos.resume()
-    assert (nixos.runs("mac") == wanted, states(nixos)["mac"]) == (False, "ready")
+    assert (nixos.runs("mac"), states(nixos)["mac"]) == (mended, "ready")
 
 
 def test_a_deploy_and_a_rollout_do_not_resume_each_other(nixos: Nixos) -> None:

@@ -1,8 +1,9 @@
+import re
 from pathlib import Path
 
 import pytest
 
-from tests.nix.standin import Flake, copy_nixpkgs, copy_source
+from tests.nix.standin import SYSTEM, Flake, copy_nixpkgs, copy_source
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +16,12 @@ def nixpkgs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def flake(nixpkgs: Path, tmp_path_factory: pytest.TempPathFactory) -> Flake:
     """The flake as it is; nothing changes it."""
     return Flake(copy_source(tmp_path_factory.mktemp("nix") / "rbee"), nixpkgs)
+
+
+@pytest.fixture(scope="session")
+def house(nixpkgs: Path, tmp_path_factory: pytest.TempPathFactory) -> Flake:
+    """The flake with an example house of machines like this one, so that each host can be built here."""
+    source = copy_source(tmp_path_factory.mktemp("nix") / "house")
+    for file in (source / "nix" / "example").glob("*.nix"):
+        file.write_text(re.sub(r'(hostPlatform = ")[^"]+', rf"\g<1>{SYSTEM}", file.read_text()))
+    return Flake(source, nixpkgs)

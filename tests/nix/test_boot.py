@@ -29,8 +29,8 @@ class NixosLab(Lab):
 
 
 @pytest.fixture(scope="module")
-def toplevel(flake: Flake) -> Any:
-    return flake.toplevel("blep")
+def toplevel(house: Flake) -> Any:
+    return house.toplevel("blep")
 
 
 @pytest.fixture(scope="module")

@@ -4,6 +4,7 @@ import contextlib
 import http.client
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pytest
 
 from rbee.wire.events import End
 from rbee.wire.jobs import JobSpec
-from tests.rig.host import Host
+from tests.rig.host import SSH_CONFIG, Host
 from tests.rig.plugin import Hosts
 from tests.systemd.lab import Hammer, Lab
 from tests.systemd.packages import Package, Packages
@@ -19,8 +20,8 @@ from tests.systemd.story import Story
 
 SOCKETS = ("rbee-broker.socket", "rbee-pool.socket", "rbee-queen.socket")
 MODELS = "/var/lib/rbee/models"
-LONG = JobSpec(model="smollm2", prompt="Once", max_tokens=2000, temperature=0, seed=1, ignore_eos=True)
-ELSEWHERE = ("/run", "/var/log", "/var/cache/man", "/root")
+LONG = JobSpec(model="smollm2", prompt="Once", max_tokens=600, temperature=0, seed=1, ignore_eos=True)
+NOT_OURS = ("/var/cache/man", "/var/log", "/var/tmp")
 SCHEMA = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
 TOOL = {"type": "function", "function": {"name": "add", "parameters": SCHEMA}}
 SAID = [{"role": "user", "content": "Count to three."}]
@@ -55,6 +56,7 @@ def test_what_it_brings_works_stays_when_removed_and_is_gone_when_purged(debian:
     lab = Lab(debian)
     assert {socket: lab.show(socket, "ActiveState") for socket in SOCKETS} == dict.fromkeys(SOCKETS, "active")
     assert _answers(lab)
+    assert _verified(debian)["failed"] == []
     token = lab.token
     lab.rbee("orchestrator", "listen", "127.0.0.1:8090")
     debian.write("/etc/rbee/rbee.toml", "# mine\n")
@@ -91,7 +93,7 @@ def test_an_upgrade_under_a_job_loses_nothing(debian: Host, debs: Packages) -> N
     debs.first.install_on(debian)
     lab = Lab(debian)
     debian.write("/etc/rbee/rbee.toml", "# mine\n")
-    worker = lab.spawn("smollm2")["id"]
+    worker = lab.spawn("smollm2", "--cpu", "50")["id"]  # so that it is slower than dpkg
     lab.spawn("smollm2", "--id", "sleepy", "--lazy")
     for package in (debs.later, debs.first):
         before = {unit: lab.pid(unit) for unit in ("rbee-queen.service", "rbee-pool.service", f"rbee-{worker}.service")}
@@ -152,9 +154,21 @@ def _answers(lab: Lab) -> bool:
     return bool(answer["state"] == "completed")
 
 
+def _verified(host: Host) -> dict[str, list[str]]:
+    """Return which checks of ``rbee-keeper pool verify`` ended how."""
+    command = [sys.executable, "-m", "rbee.verify", f"--host={host.name}", f"--ssh=root@{host.name}", "--format=json"]
+    done = subprocess.run(
+        [*command, f"--ssh-config={SSH_CONFIG}"], capture_output=True, text=True, check=False, timeout=60
+    )
+    outcomes: dict[str, list[str]] = {"failed": []}
+    for check in json.loads(done.stdout)["checks"]:
+        outcomes.setdefault(check["outcome"], []).append(check["id"])
+    return outcomes
+
+
 def _files(host: Host) -> set[str]:
-    """Return what lies on the host's disk, but for logs, caches of programs that are not ours, and what is running."""
-    ways = [word for path in ELSEWHERE for word in ("-path", path, "-prune", "-o")]
+    """Return what lies on the host's disk, but for where others write while they run."""
+    ways = [word for path in NOT_OURS for word in ("-path", path, "-prune", "-o")]
     return set(host.run(["find", "/etc", "/opt", "/usr", "/var", *ways, "-print"]).stdout.splitlines())
 
 

@@ -51,7 +51,7 @@ async def require_pool(flake: Flake, host: str) -> None:
     if enabled is not True:
         raise ConfigInvalid(
             f"{CONFIGURATIONS}.{name} of {flake.url} has services.rbee.pool.enable = {codec.dump_json(enabled)}",
-            hint=f"services.rbee.pool.enable = true; in it, if {host} is meant",
+            hint=f"set services.rbee.pool.enable = true; in it, if {host} is meant",
         )
 
 
