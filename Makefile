@@ -7,7 +7,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 export PYTHONDONTWRITEBYTECODE = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint rig venv install uninstall install-user uninstall-user clean
+.PHONY: help demo test unit lint rig venv install uninstall install-user uninstall-user deb clean
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -16,7 +16,7 @@ demo: ## from nothing to tokens of a real model, on systemd, and back to nothing
 	@tools/demo
 
 test: venv ## install what tests need, then run linters, unit tests and the tests on systemd hosts
-	@tools/packages rig lint nix
+	@tools/packages rig lint nix deb
 	@.venv/bin/python -m pytest
 
 unit: venv ## the tests that need neither root nor systemd
@@ -47,6 +47,10 @@ install-user: ## for you alone, in ~/.local, without root
 
 uninstall-user: ## take that away again
 	@$(PYTHON) -m tools.install uninstall-user
+
+deb: ## a Debian package of it, in build/
+	@tools/packages build deb
+	@$(PYTHON) -m tools.deb
 
 clean: ## remove what was built in this checkout
 	rm -rf .venv .demo build *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis

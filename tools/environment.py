@@ -28,7 +28,7 @@ def _install_rbee(dependencies: Path, made: Path, temporary: Path) -> None:
     source = temporary / "source"
     source.mkdir()
     for name in WHEEL_SOURCES:
-        _copy(CHECKOUT / name, source / name)
+        copy(CHECKOUT / name, source / name)
     pip: list[str | Path] = [dependencies / "bin" / "python", "-m", "pip", "--quiet", "--disable-pip-version-check"]
     run([*pip, "wheel", "--no-deps", "--no-index", "--no-build-isolation", "-w", temporary, source], quiet=True)
     (wheel,) = temporary.glob("rbee-*.whl")
@@ -37,7 +37,8 @@ def _install_rbee(dependencies: Path, made: Path, temporary: Path) -> None:
     run([*pip, f"--python={python}", "install", "--no-deps", "--no-index", wheel], quiet=True)
 
 
-def _copy(source: Path, target: Path) -> None:
+def copy(source: Path, target: Path) -> None:
+    """Copy a file or a folder, if it is there, without what Python has compiled in it."""
     if source.is_dir():
         shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
     elif source.exists():

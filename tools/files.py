@@ -83,24 +83,24 @@ def _sources(layout: Layout) -> Iterator[tuple[Path, Path]]:
         if target is not None:
             yield CHECKOUT / "units" / name, target
     for completion in sorted((CHECKOUT / "etc" / "completions").glob("*")):
-        yield completion, layout.share / _completion(completion.name)
+        yield completion, layout.share / _completion(completion.name, layout.zsh)
     for policy in sorted((CHECKOUT / "etc" / "policies").glob("*.star")):
         yield policy, layout.share / "rbee" / "policies" / policy.name
     for page in sorted((CHECKOUT / "docs" / "man").glob("*.[1-9]")):
         yield page, layout.share / "man" / f"man{page.suffix[1:]}" / page.name
 
 
-def _completion(name: str) -> Path:
+def _completion(name: str, zsh: str) -> Path:
     stem, _, shell = name.partition(".")
     if shell == "fish":
         return Path("fish/vendor_completions.d", name)
     if shell == "zsh" or name.startswith("_"):
-        return Path("zsh/site-functions", f"_{stem.removeprefix('_')}")
+        return Path("zsh", zsh, f"_{stem.removeprefix('_')}")
     return Path("bash-completion/completions", stem)
 
 
 def _fill(source: Path, layout: Layout) -> str:
-    text = source.read_text().replace("@bindir@", str(layout.venv / "bin"))
+    text = source.read_text().replace("@bindir@", str(layout.venv / "bin")).replace("@share@", str(layout.share))
     for name in PROGRAMS:
         if f"@{name}@" in text:
             text = text.replace(f"@{name}@", str(layout.program(name)))

@@ -16,6 +16,7 @@ from tools.run import CHECKOUT, ToolError, main, say
 def install(place: Layout) -> None:
     """Put everything in place; configuration that is there stays as it is."""
     _check_writable(place)
+    _check_alone(place)
     previous, contents = _read_manifest(place), files.texts(place)
     environment.install(place)
     installed = files.install(place, contents, previous)
@@ -55,6 +56,14 @@ def _check_writable(place: Layout) -> None:
         top = top.parent
     if not os.access(top, os.W_OK):
         raise ToolError(f"you may not write to {top}: run this as root, or make install-user")
+
+
+def _check_alone(place: Layout) -> None:
+    """Refuse to hide the Debian package, whose units and commands come after ours."""
+    if place.sysusers is not None and place.real(layout.DEBIANS / "bin" / "queen-rbee").exists():
+        raise ToolError(
+            "rbee is installed here as a Debian package: first apt remove rbee, which keeps configuration and state"
+        )
 
 
 def _install_and_start(place: Layout) -> None:

@@ -10,6 +10,7 @@ from tools.run import CHECKOUT, ToolError
 PROGRAMS = ("/usr/bin", "/bin", "/usr/local/bin")
 # What systemd 252 and later search beside /etc: unit-files of any other prefix it would never see.
 SEARCHED_PREFIXES = (Path("/usr"), Path("/usr/local"))
+DEBIANS = Path("/opt/rbee")  # the environment of the Debian package
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,6 +30,7 @@ class Layout:
     sysusers: Path | None = None
     tmpfiles: Path | None = None
     caches: tuple[Path, ...] = ()
+    zsh: str = "site-functions"
     destdir: Path = Path("/")
     programs: tuple[Path, ...] = tuple(map(Path, PROGRAMS))
 
@@ -66,6 +68,25 @@ def system(prefix: Path, destdir: Path) -> Layout:
         sysusers=systemd / "sysusers.d" / "rbee.conf",
         tmpfiles=systemd / "tmpfiles.d" / "rbee.conf",
         caches=(Path("/var/cache/private"), Path("/var/cache")),
+        destdir=destdir,
+    )
+
+
+def deb(units: Path, destdir: Path) -> Layout:
+    """Return the layout of the Debian package; ``units`` is where its release keeps units of packages.
+
+    The configuration is not here: what dpkg asks about at an upgrade is debian/rbee.toml, which never changes.
+    """
+    return Layout(
+        venv=DEBIANS,
+        bin=Path("/usr/bin"),
+        share=Path("/usr/share"),
+        config=Path("/usr/share/doc/rbee/examples/rbee.toml"),
+        units_from=CHECKOUT / "units" / "system",
+        units=units,
+        sysusers=Path("/usr/lib/sysusers.d/rbee.conf"),
+        tmpfiles=Path("/usr/lib/tmpfiles.d/rbee.conf"),
+        zsh="vendor-completions",
         destdir=destdir,
     )
 

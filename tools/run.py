@@ -14,7 +14,9 @@ class ToolError(Exception):
     """Something the person at the keyboard has to know; the message says what to do."""
 
 
-def run(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, quiet: bool = False) -> None:
+def run(
+    argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, cwd: Path = CHECKOUT, quiet: bool = False
+) -> None:
     """Run a program; with ``quiet`` what it says is shown only when it fails.
 
     Raises:
@@ -28,7 +30,7 @@ def run(argv: Sequence[str | Path], *, env: Mapping[str, str] | None = None, qui
         text=True,
         errors="replace",
         env={**os.environ, **(env or {})},
-        cwd=CHECKOUT,
+        cwd=cwd,
         check=False,
     )
     if done.returncode:

@@ -17,7 +17,7 @@ _rbee_keeper() {
     "policy") words="test" ;;
     "token") words="new" ;;
   esac
-  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --top-p --top-k --min-p --repeat-penalty --seed --stop --ignore-eos --priority --deadline --session --pool --backend --id --detach --gpu --ctx --slots --kv --gpu-layers --memory --cpu --idle --lazy --pin --spare --keep --forget --resume --flake --build-host --auto-rollback --prune --drain --after --state --limit --host --http --ssh --sudo --queen --url --output --record --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
+  [[ $word == -* ]] && words="--model --prompt --prompt-file --system --raw --max-tokens --temperature --top-p --top-k --min-p --repeat-penalty --seed --stop --ignore-eos --priority --deadline --session --pool --backend --id --detach --gpu --ctx --slots --kv --gpu-layers --memory --cpu --idle --lazy --pin --spare --keep --forget --prune --resume --flake --build-host --auto-rollback --drain --after --state --limit --host --http --ssh --sudo --queen --url --output --record --lines --follow --format --no-color --config --timeout --dry-run --yes --debug -h --help --version"
   mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 complete -o default -F _rbee_keeper rbee-keeper rbee

@@ -164,7 +164,7 @@ in
           systemd.services.rbee-broker = {
             environment.RBEE_WORKER_EXEC = worker;
             stopIfChanged = false;
-            # It reads the file when it starts, and goes by itself when nobody has asked for half a minute.
+            # What [worker] says of all workers it reads when it starts. It is asked again soon, by its socket.
             restartTriggers = [ cfg.configFile ];
           };
 

@@ -29,7 +29,8 @@ async def follow_sync(events: AsyncIterator[SyncEvent], bar: Bar) -> SyncOutcome
     outcome: SyncOutcome | None = None
     async for event in events:
         outcome = event.outcome
-        if outcome is None:
+        failed = event.step is not None and event.step.error is not None
+        if outcome is None and not failed:  # those are said at the end, with what to do
             bar(event.message, event.progress, "")
     if outcome is None:
         raise RbeeError("the sync ended without an outcome")

@@ -74,6 +74,7 @@ def show_worker(worker: WorkerStatus) -> dict[str, Any]:
         "address": worker.address,
         "unit": worker.unit,
         "pool": worker.pool,
+        "declared": "in rbee.toml" if worker.declared else None,
         "slots": f"{worker.slots} of {worker.ctx} tokens" + (f", {worker.kv}" if worker.kv is not Kv.F16 else ""),
         "layers": None if worker.gpu_layers is None else f"{worker.gpu_layers} on the GPU, the rest on the host",
         "memory": _memory(worker),

@@ -81,7 +81,7 @@ async def _understood(plan: Plan, args: Args, output: Output) -> tuple[Switch, l
     here.require_flake(switch.flake)
     hosts = [host(settings_of(args), name) for name in plan.left]
     for each in hosts:
-        teller(each, output)(f"evaluating {switch.flake.of(each.name)}")
+        teller(each, output)(f"evaluating {switch.flake.of(each.name)}: whether it is a pool")
         await here.require_pool(switch.flake, each.name)
     return switch, hosts
 

@@ -112,11 +112,11 @@ Options of pool worker spawn, beside --model, --pool and --id:
   --forget          They do not, whatever rbee.toml says.
 
 Options:
+  --prune           Of pool sync: also stop workers that somebody else than the host's rbee.toml asked for.
   --resume          Go on with the rollout or deploy that stopped, at the host where it stopped.
   --flake=<ref>     Where the nixosConfigurations of the hosts are; of one host also <ref>#<name> [default: .].
   --build-host=<h>  Build there, as nixos-rebuild does it; otherwise here.
   --auto-rollback   When a switched host does not get through, have it as it was, and at work again.
-  --prune           Of pool sync: also stop workers that somebody else than the host's rbee.toml asked for.
   --drain=<s>       Give up when the jobs of a host have not ended after so long [default: 1800].
   --after=<id>      Go on after this event, or this job.
   --state=<state>   Only jobs in this state.

@@ -42,13 +42,13 @@ class Switch:
 
     async def prepare(self, host: Host, say: Say) -> str:
         await there.require_still(host.remote)
-        say(f"evaluating {self.flake.of(host.name)}")
+        say(f"evaluating {self.flake.of(host.name)}: which system it is")
         wanted = await self.wanted(host)
         if not self._rebuilds:
             await here.told(argv.build(self.flake, host.name), _target(host), lambda line, _: say(line))
             await here.told(argv.copy(wanted, _target(host)), _target(host), lambda line, _: say(line))
         await self._activated(host, "dry-activate", say)
-        return f"has {wanted}"
+        return f"has {wanted}, and is not switched to it yet"
 
     async def make(self, host: Host, say: Say) -> None:
         await there.require_still(host.remote)

@@ -36,6 +36,8 @@ _LOOK_S = 0.5
 _BOOTED = ("systemctl", "is-system-running", "--wait")
 _UPGRADING = ("versions.installed_version_is_ours", "versions.queen_is_of_the_same_version")
 """What differs from one host to the next while a house is upgraded."""
+_AT_BOOT = "nixos.generation_is_booted"
+"""Fails after every switch that brings another kernel; that is no failure of the switch."""
 
 
 class StepFailed(RbeeError):
@@ -74,7 +76,7 @@ class Turn:
             async with reached(self._args, any_version=True) as queen:
                 await self._through(queen)
         except RbeeError as error:
-            back = await self._change.way_back(self._host, self._was) if self._changing else ""
+            back = await self._change.way_back(self._host, self._was) if self._changing and self._was else ""
             raise StepFailed(
                 f"{name}: {self._doing}: {error.message}",
                 hint=self._next_step(from_here(error.hint, name) or "mend it", back),
@@ -114,7 +116,7 @@ class Turn:
             await self._change.make(self._host, self._tell)
             await self._until_fit(queen, state)
         except RbeeError as error:
-            if self._change.takes_back:
+            if self._change.takes_back and self._was:
                 await self._taken_back(queen, state, error)
             raise
         await self._undrained(queen, state.id)
@@ -208,11 +210,18 @@ class Turn:
     async def _verified(self) -> None:
         """Raise when something fails that did not fail before; what a host still settles is looked at again."""
         began = time.monotonic()
-        while new := {name: check for name, check in (await self._failing()).items() if name not in self._before}:
+        found = await self._failing()
+        while new := [check for name, check in found.items() if name != _AT_BOOT and name not in self._before]:
             if time.monotonic() - began > SETTLE_S:
-                raise self._not_fit(list(new.values()))
+                raise self._not_fit(new)
             await asyncio.sleep(_LOOK_S)
-        self._say("verified" if not self._before else f"verified; what failed before: {', '.join(self._before)}")
+            found = await self._failing()
+        said = ["verified"]
+        if self._before:
+            said.append(f"what failed before: {', '.join(self._before)}")
+        if _AT_BOOT in found and _AT_BOOT not in self._before:
+            said.append("its new kernel waits for a reboot")
+        self._say("; ".join(said))
 
     async def _failing(self) -> dict[str, dict[str, Any]]:
         report = await verifying.report_of(self._host, self._args, unhashed=True)

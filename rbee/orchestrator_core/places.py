@@ -135,13 +135,13 @@ def _nothing(job: JobSpec, having: Sequence[tuple[PoolView, ModelFile]], view: V
     if hot:
         return Found(patience=hot)
     where = f"gpu {job.placement.gpu}" if job.placement.gpu is not None else job.placement.backend or "a device"
-    told = "; ".join(filter(None, (_meant_for(pool, file, view) for pool, file in having)))
-    return Found(
-        error=NoCapacity(
-            f"no pool that has {job.model} offers {where} for it{f': {told}' if told else ''}",
-            hint=f"[models.*] in rbee.toml of {having[0][0].id}" if told else "rbee-keeper pool list",
-        )
-    )
+    message, hint = f"no pool that has {job.model} offers {where} for it", "rbee-keeper pool list"
+    told = [(pool, file, why) for pool, file in having if (why := _meant_for(pool, file, view))]
+    if told:
+        pool, file, _ = told[0]
+        message = f"{message}: {'; '.join(why for *_, why in told)}"
+        hint = f"see [models.{file.id}] in rbee.toml of {pool.id}"
+    return Found(error=NoCapacity(message, hint=hint))
 
 
 def _meant_for(pool: PoolView, file: ModelFile, view: View) -> str:

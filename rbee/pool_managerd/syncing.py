@@ -3,13 +3,13 @@
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 from rbee import log
 from rbee.errors import ChecksumMismatch, ConfigInvalid, InvalidRequest, ModelLoadFailed, RbeeError
 from rbee.pool_core.service import PoolService
 from rbee.pool_core.syncing import failures
-from rbee.wire.sync import SyncEvent, SyncOutcome, SyncSpec, SyncState, SyncStep
+from rbee.wire.sync import SyncAction, SyncEvent, SyncOutcome, SyncSpec, SyncState, SyncStep
 from rbee.wire.words import counted
 
 AGAIN_S = 5.0
@@ -130,7 +130,7 @@ class Syncing:
         share = "" if event.progress is None else f" {event.progress:.0%}"
         self.line = f"syncing: {event.message}{share}"
         if step.state is SyncState.DONE:
-            log.event("sync.step", step=step.action.value, id=step.id, why=step.why)
+            log.event("sync.step", step=step.action.value, **_about(step), why=step.why)
             self._changed()
 
     def _judged(self, outcome: SyncOutcome) -> float | None:
@@ -138,8 +138,8 @@ class Syncing:
         failed = list(failures(outcome))
         for step, error in failed:
             if (step.id, error.message) not in self._said:
-                facts = {"step": step.action.value, "id": step.id, "code": error.code, "hint": error.hint or None}
-                log.warning("sync.step_failed", reason=error.message, **facts)
+                facts = {"code": error.code, "reason": error.message, "hint": error.hint or None}
+                log.warning("sync.step_failed", step=step.action.value, **_about(step), **facts)
         self._said = frozenset((step.id, error.message) for step, error in failed)
         waits = any(step.state is SyncState.WAITS for step in outcome.steps)
         self._unfinished = waits or bool(failed)
@@ -153,6 +153,11 @@ class Syncing:
         pause_s = self._pause_s
         self._pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return pause_s
+
+
+def _about(step: SyncStep) -> dict[str, Any]:
+    """Return the journal's field for what a step is about, so that ``journalctl WORKER=…`` has it."""
+    return {"model" if step.action is SyncAction.FETCH else "worker": step.id}
 
 
 def _failed_line(failed: list[tuple[SyncStep, RbeeError]]) -> str:

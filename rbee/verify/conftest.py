@@ -16,8 +16,8 @@ _LOOKED = pytest.StashKey[dict[str, Facts | Exception]]()
 
 
 GROUPS = (
-    *("system", "systemd", "sockets", "users", "sandbox", "cgroups", "gpu", "models", "disk", "memory", "clock"),
-    *("network", "queen", "secrets", "versions", "nixos"),
+    *("system", "systemd", "sockets", "users", "sandbox", "cgroups", "gpu", "models", "declared", "disk", "memory"),
+    *("clock", "network", "queen", "secrets", "versions", "nixos"),
 )
 
 

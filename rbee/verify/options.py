@@ -11,6 +11,8 @@ POOL_LISTEN = 'services.rbee.pool.listen = "…";'
 POOL_FIREWALL = "services.rbee.openFirewall = true;"
 POOL_TOKEN = 'services.rbee.tokenFile = "/run/secrets/rbee-token";'  # noqa: S105  (where it is, not what)
 MODELS = 'services.rbee.pool.modelsDir = "…";'
+DECLARED_MODELS = "services.rbee.models.<name>.fetch = true;"
+DECLARED_WORKERS = "services.rbee.workers.<name> = { backend = …; model = …; };"
 PACKAGE = "services.rbee.package = pkgs.rbee;"
 NVIDIA = 'services.xserver.videoDrivers = [ "nvidia" ];'
 NTP = "services.timesyncd.enable = true;"

@@ -237,6 +237,10 @@ def settings(own: bool) -> dict[str, Any]:
         "worker_ports": list(read_.pool.port_range),
         "models": read_.pool.models_dir or str(state / "models"),
         "state": str(state),
+        "declared": {
+            "models": [name for name, model in read_.models.items() if model.fetch],
+            "workers": list(read_.workers),
+        },
     }
 
 

@@ -34,16 +34,23 @@ class Nixos:
             host.run(["sh", "-c", "mkdir -p /nix && mount -t tmpfs nix /nix"])  # this machine's own is not theirs
             host.run(["mkdir", "-p", "/nix/var/nix/profiles"])
             host.write("/etc/nix/nix.conf", CONF)
+        self.give_kernel("6.12")
         for file in ("flake.nix", "switch-to-configuration"):
             self.house.blep.write(f"{HOUSE}/{file}", (ASSETS / file).read_text(), mode=0o755)
         self.give_rebuild()
         for name in self.names:
             self.define(name, "")
             self.install(name)
+            self.host(name).run(["ln", "-sfn", self.runs(name), "/run/booted-system"])
+            self.host(name).write("/etc/NIXOS", "")
 
     def give_rebuild(self) -> None:
         self.house.blep.write(REBUILD, (ASSETS / "nixos-rebuild").read_text(), mode=0o755)
         self.house.blep.run(["rm", "-f", ASKED])
+
+    def give_kernel(self, version: str) -> None:
+        """Let every system have that kernel from now on."""
+        self.house.blep.write(f"{HOUSE}/kernel", version)
 
     def take_rebuild(self) -> None:
         self.house.blep.run(["rm", REBUILD])

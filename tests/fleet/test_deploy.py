@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.fleet.house import House
-from tests.fleet.nixos import HOUSE, Nixos
+from tests.fleet.nixos import HOUSE, REBUILD, Nixos
 from tests.rig.waiting import wait_for
 
 NAMES = ("mac", "workstation")
@@ -120,10 +120,15 @@ def test_a_configuration_that_is_called_otherwise_is_one_hosts(nixos: Nixos) -> 
 def test_a_switch_that_fails_leaves_it_drained_with_a_way_back_and_a_way_on(nixos: Nixos) -> None:
     nixos.define("mac", "true sound")
     nixos.install("mac")
-    sound, broken = nixos.runs("mac"), nixos.define("mac", "echo no such service; exit 4")
+    sound, broken = (
+        nixos.runs("mac"),
+        nixos.define("mac", "echo 'warning: the following units failed: x.service'; exit 4"),
+    )
     done = nixos.deploy(*nixos.house.on("mac", "workstation"), check=False)
     assert done.returncode == 1
-    assert "mac: switching: nixos-rebuild exited 4: " in done.stderr
+    assert (
+        "mac: switching: nixos-rebuild switch exited 4: warning: the following units failed: x.service" in done.stderr
+    )
     assert states(nixos) == {"mac": "draining", "workstation": "ready"}
     back = "nixos-rebuild switch --rollback --target-host mac"
     assert done.stderr.splitlines()[-1] == (
@@ -164,6 +169,19 @@ def test_one_that_does_not_get_through_is_taken_back_and_works_again(nixos: Nixo
     assert not any("workstation" in line for line in nixos.asked())
 
 
+def test_a_new_kernel_waits_for_a_reboot_and_is_nobodys_failure(nixos: Nixos) -> None:
+    nixos.give_kernel("6.18")
+    wanted = nixos.define("mac", "true kernel")
+    try:
+        done = nixos.deploy("--host", "mac", "--auto-rollback")
+        assert "mac  verified; its new kernel waits for a reboot\n" in done.stdout
+        assert nixos.runs("mac") == wanted
+    finally:
+        nixos.give_kernel("6.12")
+    nixos.define("mac", "true older kernel")
+    nixos.deploy("--host", "mac")
+
+
 def test_a_host_that_is_being_switched_is_left_alone(nixos: Nixos) -> None:
     now, wanted = nixos.runs("mac"), nixos.define("mac", "true another")
     nixos.host("mac").run(["systemd-run", f"--unit={UNIT}-0badcafe", "sleep", "1000"])
@@ -202,23 +220,26 @@ def test_without_nixos_rebuild_nix_and_ssh_do_the_same(nixos: Nixos) -> None:
     assert (other.returncode, "--build-host is nixos-rebuild's" in other.stderr) == (64, True)
 
 
-def test_an_interrupted_switch_goes_on_there_and_is_not_begun_twice(nixos: Nixos) -> None:
-    nixos.take_rebuild()
-    wanted = nixos.define("mac", "sleep 1000")
+@pytest.mark.parametrize("rebuilds", [True, False])
+def test_an_interrupted_switch_goes_on_there_and_is_not_begun_twice(nixos: Nixos, rebuilds: bool) -> None:
+    if not rebuilds:
+        nixos.take_rebuild()
+    nixos.define("mac", "sleep 1000")
     with nixos.begin("--host", "mac") as command:
         wait_for(lambda: UNIT in nixos.host("mac").run(["systemctl", "list-units", f"{UNIT}*"]).stdout, "a switch", 20)
         command.send_signal(signal.SIGINT)
         _, err = command.communicate(timeout=60)
     assert command.returncode == 130
     assert "mac: interrupted: switching\nhint: rbee-keeper pool deploy --resume; till then mac stays drained" in err
+    assert nixos.house.blep.run(["pgrep", "-f", REBUILD], check=False).stdout == ""
     assert nixos.host("mac").unit_property(f"{UNIT}.service", "ActiveState") == "active"
     again = nixos.resume(check=False)
     assert (again.returncode, "mac is being switched already" in again.stderr) == (1, True)
     nixos.host("mac").run(["systemctl", "stop", UNIT])
     assert states(nixos)["mac"] == "draining"
-    nixos.define("mac", "true now")
+    mended = nixos.define("mac", "true now")
     nixos.resume()
-    assert (nixos.runs("mac") == wanted, states(nixos)["mac"]) == (False, "ready")
+    assert (nixos.runs("mac"), states(nixos)["mac"]) == (mended, "ready")
 
 
 def test_a_deploy_and_a_rollout_do_not_resume_each_other(nixos: Nixos) -> None:

@@ -93,6 +93,9 @@ def test_a_sound_host_passes_every_check_that_applies(lab: Looker) -> None:
     assert (found.code, found.failed) == (0, {})
     assert set(found.skipped) == {
         "clock.clock_is_synchronized",  # the rig's hosts have this machine's clock, and no NTP
+        "declared.models_are_here",
+        "declared.pool_is_up_from_the_boot_on",
+        "declared.workers_are_there",
         "gpu.device_nodes_are_usable",
         "gpu.driver_is_loaded",
         "gpu.nvml_answers",
@@ -256,6 +259,19 @@ BREAKS = {
         expected="it can",
         found=f"{CONFIG} is not TOML",
         undo=f": >{CONFIG}",
+    ),
+    "a declared worker is not there": Break(
+        how="systemctl enable rbee-pool.service"
+        f' && printf \'[workers.chat]\\nbackend = "cpu"\\nmodel = "tiny"\\nlazy = true\\n\' >{CONFIG}',
+        check="declared.workers_are_there",
+        expected="all there",
+        found="chat: not there",
+    ),
+    "a declared worker would not come back after a boot": Break(
+        how="rm /etc/systemd/system/multi-user.target.wants/rbee-pool.service && systemctl daemon-reload",
+        check="declared.pool_is_up_from_the_boot_on",
+        expected="enabled",
+        found="disabled",
     ),
     "a worker has no memory limit": Break(
         how="systemctl set-property --runtime rbee-worker-cpu-0.service MemoryMax=infinity",

@@ -1,7 +1,8 @@
 """Evaluate the flake over the real lib of nixpkgs, and compare: python -m tests.nix.real_lib FOLDER
 
-FOLDER holds nixpkgs' ``lib``, as a checkout of nixpkgs has it, or of github:nix-community/nixpkgs.lib. Types, priorities,
-messages and the reading of modules are then nixpkgs' own; packages and the options of NixOS are the stand-in's still.
+FOLDER holds nixpkgs' ``lib``, as a checkout of nixpkgs has it, or of github:nix-community/nixpkgs.lib. Types,
+priorities, messages and the reading of modules are then nixpkgs' own; packages and the options of NixOS are the
+stand-in's still.
 Its lib needs a Nix newer than 2.8: put that first on PATH.
 
 Prints what differs, and ends with 1 where something does.

@@ -95,7 +95,7 @@ def test_a_pool_that_is_taken_out_takes_its_workers_with_it(lab: Lab) -> None:
 
 
 def _lay(lab: Lab, found: Units) -> None:
-    """Write units as NixOS lays them out: a drop-in beside one that is shipped, a link to nowhere for one that is masked."""
+    """Write units as NixOS does: a drop-in beside one that is shipped, a link to nowhere for one that is masked."""
     for name, unit in found.items():
         path = f"{UNITS}/{name}"
         if not unit["enable"]:

@@ -10,7 +10,7 @@ import hashlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -48,12 +48,12 @@ def build() -> Stage:
     root, stamp = directory / "root", directory / "stamp"
     lock = os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
     fcntl.flock(lock, fcntl.LOCK_EX)
-    fingerprint = _fingerprint()
-    if not stamp.exists() or stamp.read_text() != fingerprint:
+    wanted = fingerprint(SOURCES)
+    if not stamp.exists() or stamp.read_text() != wanted:
         stamp.unlink(missing_ok=True)
         shutil.rmtree(root, ignore_errors=True)
         _make_install(root)
-        stamp.write_text(fingerprint)
+        stamp.write_text(wanted)
     return Stage(root, lock)
 
 
@@ -73,16 +73,17 @@ def _make_install(root: Path) -> None:
         )
 
 
-def _fingerprint() -> str:
+def fingerprint(sources: Sequence[str]) -> str:
+    """Return a text that is another when one of these files or folders of the checkout has changed."""
     digest = hashlib.sha256()
-    for path in _source_files():
+    for path in _files(sources):
         status = path.stat()
         digest.update(f"{path}\0{status.st_mtime_ns}\0{status.st_size}\0{status.st_mode}\n".encode())
     return digest.hexdigest()
 
 
-def _source_files() -> Iterator[Path]:
-    for source in SOURCES:
+def _files(sources: Sequence[str]) -> Iterator[Path]:
+    for source in sources:
         top = CHECKOUT / source
         files = [top] if top.is_file() else sorted(top.rglob("*"))
         yield from (path for path in files if path.is_file() and "__pycache__" not in path.parts)

@@ -35,11 +35,11 @@ class Beats:
 
 @contextlib.asynccontextmanager
 async def pool_daemon(
-    pool: FakePool, *, tokens: tuple[str, ...] = (), beats: Beats | None = None
+    pool: FakePool, *, tokens: tuple[str, ...] = (), beats: Beats | None = None, name: str = "pool-managerd"
 ) -> AsyncIterator[str]:
-    """Yield the base URL of a daemon that serves ``pool``."""
+    """Yield the base URL of a daemon that serves ``pool``. Two at once have different names."""
     app = create_app(
-        "pool-managerd",
+        name,
         source=f"pool:{pool.facts.id}",
         access=Access(tokens=tokens, callers={}),
         metrics=CollectorRegistry(),

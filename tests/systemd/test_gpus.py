@@ -1,5 +1,6 @@
 """The ledger and eviction on a host whose driver is a fake; see ``gpus``."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 
 from rbee.errors import Conflict, InsufficientVram
+from tests.assets import tiny_gguf
 from tests.assets.nvml import gpu, process
 from tests.rig.waiting import wait_for
 from tests.systemd import gpus
@@ -162,3 +164,50 @@ def test_one_that_is_pinned_stays_and_the_job_says_for_whom_it_waits(cuda: Lab) 
     wait_for(lambda: "is pinned" in cuda.rbee_json("jobs", "status", job)["reason"], "the reason", 10)
     cuda.hive("worker", "stop", worker["id"], "--yes")
     wait_for(lambda: cuda.rbee_json("jobs", "status", job)["state"] == "completed", "the job", 30)
+
+
+# What the owner says of a model
+
+DECLARED = """
+[worker]
+exec = "{program}"
+[models.chat]
+path = "/srv/chat.gguf"
+backend = "cuda"
+gpu = 1
+[models.low]
+path = "/srv/low.gguf"
+backend = "cuda"
+gpu = 1
+priority = -5
+[models.more]
+path = "/srv/more.gguf"
+backend = "cuda"
+gpu = 1
+"""
+
+
+def test_models_go_where_their_owner_wants_them_and_those_of_lower_priority_make_room(lab: Lab, tmp_path: Path) -> None:
+    """GPU 0 would have room for all of them; GPU 1 has it for two. ``chat`` is idle for longer than ``low``."""
+    gpus.drive(lab.host, gpu(0, total=8000 * MIB), gpu(1, total=900 * MIB))
+    gpus.install(lab.host, tmp_path)
+    for seed, name in enumerate(("chat", "low", "more")):
+        tiny_gguf(lab.host.root / f"srv/{name}.gguf", seed=seed)
+    lab.host.write("/etc/rbee/rbee.toml", DECLARED.format(program=gpus.PROGRAM))
+    lab.systemctl("reload", "rbee-pool.service")
+    wait_for(lambda: len(lab.hive_json("models", "list", "--http")) >= 3, "the models to be there")
+    assert {(each["backend"], each["gpu"]) for each in lab.hive_json("status")["needs"] if each["model"] == "chat"} == {
+        ("cuda", 1)
+    }
+    for model in ("chat", "low"):
+        assert submit(lab, model)["tokens_out"] == 4
+    job = submit(lab, "more")
+    assert states(lab) == {"chat": "ready", "low": "asleep", "more": "ready"}
+    assert {worker["gpu"] for worker in lab.rbee_json("pool", "worker", "list")} == {1}
+    told = json.dumps(lab.rbee_json("jobs", "explain", job["id"])["decisions"])
+    assert "has priority -5" in told
+
+    code, error = lab.refused("rbee", "jobs", "submit", "--model", "chat", "--prompt", "x", "--backend", "cpu")
+    assert (code, error["code"]) == (75, "no_capacity")
+    assert "has it for cuda, gpu 1 alone" in error["message"]
+    assert lab.spawn("chat", "--id", "by-hand")["backend"] == "cpu"

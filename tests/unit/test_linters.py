@@ -8,12 +8,18 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
+SCRIPTS = (
+    "tools/demo",
+    "tools/packages",
+    ".ci/run",
+    *(f"debian/{name}" for name in ("preinst", "postinst", "prerm", "postrm")),
+)
 LINTERS = {
     "ruff": [BIN / "ruff", "check", "."],
     "format": [BIN / "ruff", "format", "--check", "."],
     "mypy": [BIN / "mypy"],
     "layers": [BIN / "lint-imports"],
-    "shell": ["shellcheck", "tools/demo", "tools/packages", ".ci/run"],
+    "shell": ["shellcheck", *SCRIPTS],
 }
 
 

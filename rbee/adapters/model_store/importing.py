@@ -75,10 +75,10 @@ def _within(path: str, roots: Sequence[Path]) -> Path:
     if any(real.is_relative_to(os.path.realpath(root)) for root in roots):
         return real
     listed = ", ".join(f'"{root}"' for root in (*roots[1:], real.parent))
-    add = f", or add its folder to [pool] in rbee.toml: model_roots = [{listed}]" if real.parent != Path("/") else ""
+    add = f", or add to rbee.toml its folder, [pool] model_roots = [{listed}], or itself, [models.<name>] path"
     leads = "" if str(real) == os.path.normpath(path) else f" leads to {real}, which"
     raise NotPermitted(
         f"{path}{leads} is under none of the model roots, {', '.join(map(str, roots))}",
-        hint=f"move the file itself there{add}",
+        hint=f"move the file itself there{add if real.parent != Path('/') else ''}",
         details={"roots": [str(root) for root in roots]},
     )

@@ -38,7 +38,8 @@ class Flake:
             raise InvalidRequest(f"--flake is {text!r}, {_EXPECTED}")
         if mark and not _NAME.fullmatch(attribute):
             raise InvalidRequest(
-                f"--flake is {text!r}: {attribute!r} is no name of a configuration", hint=f"nix flake show {url or '.'}"
+                f"--flake is {text!r}: {attribute!r} is no name of a configuration",
+                hint="#NAME is what stands before the = in nixosConfigurations",
             )
         return cls(url=_anywhere(url or ".", folder), attribute=attribute)
 

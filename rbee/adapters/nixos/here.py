@@ -1,6 +1,8 @@
 """nix and nixos-rebuild on this machine."""
 
 import os
+import re
+import shlex
 import shutil
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +11,14 @@ from rbee.adapters import process
 from rbee.adapters.nixos import argv
 from rbee.adapters.nixos.argv import Target
 from rbee.adapters.nixos.flake import CONFIGURATIONS, Flake
+from rbee.adapters.process import ProgramFailed
 from rbee.errors import ConfigInvalid, NotFound
 from rbee.wire import codec
 
 EVALUATE_S = 1800.0  # of a large system, on a slow disk, with inputs that are fetched first
 _MISSING = "does not provide attribute"
 _SHOWN = 600
+_COMPLAINT = re.compile(r"^(?:error|warning): .*", re.MULTILINE)
 
 
 def have_rebuild() -> bool:
@@ -47,7 +51,7 @@ async def require_pool(flake: Flake, host: str) -> None:
     if enabled is not True:
         raise ConfigInvalid(
             f"{CONFIGURATIONS}.{name} of {flake.url} has services.rbee.pool.enable = {codec.dump_json(enabled)}",
-            hint=f"services.rbee.pool.enable = true; in it, if {host} is meant",
+            hint=f"set services.rbee.pool.enable = true; in it, if {host} is meant",
         )
 
 
@@ -67,11 +71,15 @@ async def told(words: Sequence[str], target: Target, tell: process.Tell) -> None
     """Run ``words`` and ``tell`` what they say; their ssh goes as ours does.
 
     Raises:
-        ProgramFailed: with their last line.
+        ProgramFailed: with what they complained of last; what comes last of all is often how far a copy is.
     """
     done = await process.told(words, tell, leash=False, env=target.environ(os.environ))
     if done.returncode != 0:
-        raise process.failed(done)
+        complaints = _COMPLAINT.findall(f"{done.stdout}\n{done.stderr}")
+        raise ProgramFailed(
+            f"{words[0]} {words[1]} exited {done.returncode}{f': {complaints[-1]}' if complaints else ''}",
+            details={**process.failed(done).details, "stdout": done.stdout},
+        )
 
 
 async def _asked(flake: Flake, host: str, *path: str) -> Any:
@@ -81,7 +89,7 @@ async def _asked(flake: Flake, host: str, *path: str) -> Any:
     if done.returncode != 0:
         raise ConfigInvalid(
             f"{CONFIGURATIONS}.{flake.name_of(host)} of {flake.url} cannot be evaluated: {_error(done)}",
-            hint=f"nix eval --show-trace '{flake.inside(host, *path)}'",
+            hint=shlex.join([*argv.evaluate(flake.inside(host, *path)), "--show-trace"]),
         )
     return codec.parse_json(done.stdout.encode())
 

@@ -13,6 +13,7 @@ from rbee.errors import Conflict, NotFound
 
 RUNNING = "/run/current-system"
 STORE = "/nix/store/"
+SET_S = 300.0
 _GENERATION = re.compile(r"system-(\d+)-link")
 _BUSY = ("active", "activating", "reloading", "deactivating")
 
@@ -79,7 +80,7 @@ async def activate(remote: Remote, action: argv.Action, path: str, tell: process
         ProgramFailed: with how it ended; what it said was told.
     """
     if action == "switch":
-        await remote.run(argv.set_profile(path))
+        await remote.run(argv.set_profile(path), timeout_s=SET_S)
     code = await remote.passed_through(argv.activate(action, path), tell)
     if code:
         raise ProgramFailed(

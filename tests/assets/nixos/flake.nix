@@ -14,9 +14,15 @@
             PATH = "/usr/bin:/bin";
             effect = ./. + "/${name}";
             switch = ./switch-to-configuration;
+            kernel = "/boot/${builtins.readFile ./kernel}";
             args = [
               "-c"
-              "mkdir -p $out/bin; cp $effect $out/effect; cp $switch $out/bin/switch-to-configuration"
+              ''
+                mkdir -p $out/bin
+                cp $effect $out/effect
+                cp $switch $out/bin/switch-to-configuration
+                for part in kernel initrd kernel-modules; do ln -s $kernel/$part $out/$part; done
+              ''
             ];
           };
         };

@@ -82,7 +82,7 @@ def test_who_asks_for_another_place_is_told_whose_word_it_is() -> None:
     mine = snapshot("blep", devices=(device(None), device(0), device(1)), needs=(replace(need(), gpu=1),))
     told = refused(ask(job(backend="cpu"), mine))
     assert told.message == "no pool that has tiny offers cpu for it: blep has it for cuda, gpu 1 alone"
-    assert told.hint == "[models.*] in rbee.toml of blep"
+    assert told.hint == "see [models.tiny] in rbee.toml of blep"
     assert "offers gpu 0 for it: blep has it for cuda, gpu 1 alone" in refused(ask(job(gpu=0), mine)).message
     lacking = snapshot("blep", devices=(device(None),), needs=(need(),))
     assert refused(ask(job(), lacking)).message == (
