@@ -76,7 +76,7 @@ in
         assert pool()["state"] == "ready", pool()
 
     with subtest("a job goes there, and its tokens come back"):
-        workstation.wait_for_unit("rbee-worker-small.service", timeout=300)
+        workstation.wait_until_succeeds("systemctl is-active rbee-worker-small.service", timeout=300)
         said = blep.succeed("rbee jobs submit --model smollm2 --prompt 'What is a llama?' --max-tokens 8 --ignore-eos")
         assert said.strip(), "no token came"
 

@@ -47,10 +47,11 @@
         assert machine.succeed("stat -c '%a %U' /etc/rbee/token").split() == ["600", "root"]
         machine.fail("runuser -u nobody -- cat /etc/rbee/token")
         machine.succeed("grep -q . /etc/rbee/rbee.toml")
-        machine.fail(f"grep -qF \"{TOKEN}\" /etc/rbee/rbee.toml")
+        machine.fail(f"grep -qFe \"{TOKEN}\" /etc/rbee/rbee.toml")
 
     with subtest("the declared worker comes up"):
-        machine.wait_for_unit("rbee-worker-small.service", timeout=300)
+        # wait_for_unit would not wait for a unit that is only made later.
+        machine.wait_until_succeeds("systemctl is-active rbee-worker-small.service", timeout=300)
         workers = json.loads(machine.succeed("rbee-hive worker list --format json"))
         assert [worker["id"] for worker in workers] == ["small"], workers
         assert workers[0]["slots"] == 2, workers
@@ -102,6 +103,6 @@
     with subtest("after a boot all is there again"):
         machine.shutdown()
         machine.start()
-        machine.wait_for_unit("rbee-worker-small.service", timeout=300)
+        machine.wait_until_succeeds("systemctl is-active rbee-worker-small.service", timeout=300)
   '';
 }

@@ -121,8 +121,8 @@
 
 
     machine.wait_for_unit("rbee-queen.service")
-    machine.wait_for_unit("rbee-worker-steady.service", timeout=300)
-    machine.wait_for_unit("rbee-worker-other.service", timeout=300)
+    machine.wait_until_succeeds("systemctl is-active rbee-worker-steady.service", timeout=300)
+    machine.wait_until_succeeds("systemctl is-active rbee-worker-other.service", timeout=300)
     machine.wait_until_succeeds("rbee pool list --format json | grep -q '\"ready\"'")
 
     with subtest("a changed rbee.toml reloads, and replaces only what changed"):
@@ -131,7 +131,7 @@
         said = switch("redefined")
         assert "rbee-pool.service" in said and "reloading" in said, said
         machine.wait_until_succeeds(f"test $(systemctl show --value -p MainPID rbee-worker-other.service) != {other}")
-        machine.wait_for_unit("rbee-worker-other.service", timeout=300)
+        machine.wait_until_succeeds("systemctl is-active rbee-worker-other.service", timeout=300)
         assert "--idle=900" in shown("rbee-worker-other.service", "ExecStart")
         machine.wait_until_fails("systemctl is-active first.service", timeout=600)
         assert_whole(machine.succeed("cat /tmp/first"))
@@ -162,6 +162,6 @@
 
     with subtest("and comes back as it was"):
         switch("")
-        machine.wait_for_unit("rbee-worker-steady.service", timeout=300)
+        machine.wait_until_succeeds("systemctl is-active rbee-worker-steady.service", timeout=300)
   '';
 }
