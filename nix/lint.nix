@@ -18,6 +18,7 @@ runCommand "rbee-lint"
         ../tests
         ../tools
         ../.ci
+        ../debian
         ../setup.cfg
         ../setup.py
         ../ruff.toml

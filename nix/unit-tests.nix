@@ -12,6 +12,7 @@ runCommand "rbee-unit-tests"
       fileset = lib.fileset.unions [
         ../rbee
         ../etc
+        ../docs
         ../tests
         ../setup.cfg
       ];

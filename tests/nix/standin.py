@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[2]
 NIXPKGS = ROOT / "tests" / "nix" / "nixpkgs"
 SYSTEM = f"{platform.machine()}-linux"
 SOURCES = (
-    "flake.nix", "flake.lock", "nix", "rbee", "units", "etc", "docs", "tools", "tests", "bench", ".ci",
+    "flake.nix", "flake.lock", "nix", "rbee", "units", "etc", "docs", "tools", "tests", "bench", "debian", ".ci",
     "setup.cfg", "setup.py", "ruff.toml", "README.md", "LICENSE",
 )  # fmt: skip
 CONFIG = """\

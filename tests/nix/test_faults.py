@@ -108,13 +108,6 @@ FAULTS = {
     "a machine that nobody has": Fault(
         SINGLE, 'machine.wait_for_unit("multi-user.target")', 'machin.wait_for_unit("x")', script_is_right, "machin"
     ),
-    "a system that is not locked to one input": Fault(
-        "flake.nix",
-        'nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable";',
-        'nixpkgs.url = "github:NixOS/nixpkgs/nixos-unstable"; inputs.more.url = "github:somebody/more";',
-        evaluates,
-        "somebody/more",
-    ),
 }
 
 

@@ -9,6 +9,7 @@ PROGRAMS = (
     "queen-rbee", "rbee-keeper", "rbee", "pool-managerd", "rbee-hive", "llm-worker-rbee", "bdd-runner", "rbee-broker",
 )  # fmt: skip
 SYSTEMS = {"x86_64-linux", "aarch64-linux"}
+CUDA = {"x86_64-linux": {"rbee-cuda"}, "aarch64-linux": set[str]()}
 
 
 def test_every_file_parses(flake: Flake) -> None:
@@ -29,11 +30,18 @@ def test_there_is_what_a_person_looks_for(flake: Flake) -> None:
     for output in ("packages", "apps", "checks", "devShells", "formatter"):
         assert set(shown[output]) == SYSTEMS, output
     for system in SYSTEMS:
-        assert set(shown["packages"][system]) == {"default", "rbee", "rbee-cuda"}
+        assert set(shown["packages"][system]) == {"default", "rbee", *CUDA[system]}
         assert set(shown["apps"][system]) == {*PROGRAMS, "default", "demo"}
         machines = {path.stem for path in (ROOT / "nix" / "tests").glob("*.nix")}
         assert machines
         assert set(shown["checks"][system]) == {"package", "unit-tests", "lint", *machines}
+
+
+def test_cuda_is_compiled_where_it_is_asked_for(flake: Flake) -> None:
+    """Unfree, and so refused by nixpkgs unless it was allowed: the flake's own package allows it for itself alone."""
+    package = "packages.x86_64-linux.rbee-cuda"
+    assert "-DGGML_CUDA=ON" in flake.eval(f"{package}.python.llama-cpp-python.said")
+    assert "GGML_CUDA" not in flake.eval("packages.x86_64-linux.rbee.python.llama-cpp-python.said")
 
 
 def test_apps_name_programs_that_are_there(flake: Flake) -> None:

@@ -13,6 +13,8 @@ SCRIPTS = (
     "tools/packages",
     ".ci/run",
     *(f"debian/{name}" for name in ("preinst", "postinst", "prerm", "postrm")),
+    "tests/nix/nixpkgs/pkgs/builder.sh",
+    "tests/nix/nixpkgs/pkgs/wrap.sh",
 )
 LINTERS = {
     "ruff": [BIN / "ruff", "check", "."],

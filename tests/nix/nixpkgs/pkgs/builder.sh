@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # The builder of every derivation: buildCommand where there is one, else the phases that are there, with their hooks.
 set -euo pipefail
 export HOME=$TMPDIR LC_ALL=C.UTF-8

@@ -37,6 +37,7 @@ let
   base = pkgs: {
     inherit lib system host;
     config.cudaSupport = false;
+    path = ../.;
     callPackage = callWith pkgs;
     newScope = more: callWith (pkgs // more);
     extend = overlay: import ./. { inherit lib system; overlays = overlays ++ [ overlay ]; };

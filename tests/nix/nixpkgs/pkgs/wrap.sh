@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2154,SC2016 # Nix sets variables, and some are for the script that is written
 # Programs know their packages by themselves, and the interpreter that runs them is bare: sys.executable alone cannot
 # import rbee. Each is a small script beside the real one, which is hidden; argv[0] is the visible one.
 wrapped() {
