@@ -55,7 +55,6 @@ def _compile(place: Layout) -> None:
     """Compile anew: dpkg sets the times of files, and by those Python would take what pip has compiled for stale."""
     made = place.real(place.venv)
     python = next((made / "bin").glob("python3.*"))
-    # Some packages carry templates that are no Python; all others compile, and what does not is found when it is used.
     options = ["--invalidation-mode", "unchecked-hash", "-j0", "-qq", "-f", "-s", place.destdir]
     run([python, "-m", "compileall", *options, made / "lib"], quiet=True)
 
