@@ -10,7 +10,7 @@ from rbee.adapters import places
 from rbee.adapters.notify import Notifier, inherited_socket
 from rbee.adapters.systemd.units import SystemdUnits
 from rbee.broker.bounds import bounds_of
-from rbee.broker.server import Broker
+from rbee.broker.server import Broker, Terms
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, InvalidRequest, RbeeError
 from rbee.pool_core.unit import Mode
@@ -44,13 +44,21 @@ async def _serve() -> None:
     listening = inherited_socket(os.environ)
     if listening is None:
         raise InvalidRequest("no socket from systemd", hint="systemctl start rbee-broker.socket")
-    place, user = places.place(_settings(), Mode.SYSTEM, os.environ), _uid(USER)
-    # Read for each request: a broker that is not idle outlives a change of what is declared.
-    broker = Broker(SystemdUnits(place), lambda: bounds_of(_settings(), distrusted=user), (0, user), idle_s=IDLE_S)
+    user = _uid(USER)
+    broker = Broker(_units(_settings()), lambda: _terms(user), (0, user), idle_s=IDLE_S)
     notifier = Notifier.from_environ(os.environ)
     notifier.ready("answering")
     await broker.serve(listening)
     notifier.stopping()
+
+
+def _terms(user: int) -> Terms:
+    settings = _settings()
+    return Terms(units=_units(settings), bounds=bounds_of(settings, distrusted=user))
+
+
+def _units(settings: Settings) -> SystemdUnits:
+    return SystemdUnits(places.place(settings, Mode.SYSTEM, os.environ))
 
 
 def _settings() -> Settings:

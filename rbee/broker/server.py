@@ -6,6 +6,7 @@ import socket
 import struct
 import time
 from collections.abc import Callable, Collection
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rbee import log
@@ -28,11 +29,24 @@ class Units(UnitManager, Protocol):
     async def begin_to_hold(self, plan: HoldPlan) -> None: ...
 
 
-class Broker:
-    """Answers the users in ``uids``, within what ``bounds`` says at that moment."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Terms:
+    """What rbee.toml says at a moment: by which units are made, and what they may be."""
 
-    def __init__(self, units: Units, bounds: Callable[[], Bounds], uids: Collection[int], *, idle_s: float) -> None:
-        self._units, self._bounds, self._uids = units, bounds, frozenset(uids)
+    units: Units
+    bounds: Bounds
+
+
+class Broker:
+    """Answers the users in ``uids``.
+
+    Args:
+        units: ends and lists what there is, whatever rbee.toml says meanwhile.
+        terms: of what is made; asked for each request, since a broker that is not idle outlives a change of rbee.toml.
+    """
+
+    def __init__(self, units: Units, terms: Callable[[], Terms], uids: Collection[int], *, idle_s: float) -> None:
+        self._units, self._terms, self._uids = units, terms, frozenset(uids)
         self._idle_s = idle_s
         self._busy: set[asyncio.Task[None]] = set()
         self._last_s = time.monotonic()
@@ -85,12 +99,14 @@ class Broker:
 
     async def _perform(self, request: Request) -> dict[str, Any]:
         if request.plan is not None:
-            plan = requests.plan_of(request.plan, self._bounds())
-            await self._units.create(plan)
+            terms = self._terms()
+            plan = requests.plan_of(request.plan, terms.bounds)
+            await terms.units.create(plan)
             log.event("worker.created", worker=plan.id, model=plan.model, address=plan.address)
         elif request.held is not None:
-            held = requests.hold_of(request.held, self._bounds())
-            await self._units.begin_to_hold(held)
+            terms = self._terms()
+            held = requests.hold_of(request.held, terms.bounds)
+            await terms.units.begin_to_hold(held)
             log.event("model.holding", model=held.model, size_bytes=held.size_bytes)
         elif request.id is not None and request.op == "unhold":
             await self._units.release_model(request.id)

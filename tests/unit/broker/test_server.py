@@ -13,7 +13,7 @@ import pytest
 from rbee.adapters.broker import BrokerUnits, NoBroker
 from rbee.broker import server
 from rbee.broker.requests import Bounds
-from rbee.broker.server import Broker
+from rbee.broker.server import Broker, Terms
 from rbee.errors import Conflict, NotFound, NotPermitted
 from rbee.pool_core.ports import PortTaken, WorkerPlan
 from tests.fakes.pool import PLACE, PLAN, FakeUnits
@@ -31,7 +31,8 @@ class Running:
     @contextlib.asynccontextmanager
     async def up(self, uid: int | None = None, idle_s: float = 60) -> AsyncIterator["asyncio.Task[None]"]:
         bounds = Bounds(roots=[self.model.parent], ports=(8001, 8999))
-        broker = Broker(self.units, lambda: bounds, [os.getuid() if uid is None else uid], idle_s=idle_s)
+        terms = Terms(units=self.units, bounds=bounds)
+        broker = Broker(self.units, lambda: terms, [os.getuid() if uid is None else uid], idle_s=idle_s)
         with socket.socket(socket.AF_UNIX) as listening:
             listening.bind(self.path)
             listening.listen()
