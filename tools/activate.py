@@ -38,7 +38,7 @@ def stop(layout: Layout) -> None:
     systemctl = _systemctl(layout)
     sockets, services = _units(layout, "socket"), _units(layout, "service")
     if sockets:
-        run([*systemctl, "disable", "--now", *sockets], quiet=True)
+        run([*systemctl, "disable", "--now", *sockets, *services], quiet=True)
     run([*systemctl, "stop", *services, *WORKERS], quiet=True)
     run([*systemctl, "stop", SLICES], quiet=True)
 

@@ -75,7 +75,7 @@ def system(prefix: Path, destdir: Path) -> Layout:
 def deb(units: Path, destdir: Path) -> Layout:
     """Return the layout of the Debian package; ``units`` is where its release keeps units of packages.
 
-    The configuration is not here: what dpkg asks about at an upgrade is debian/rbee.toml, which never changes.
+    The configuration is not here: debian/postinst makes /etc/rbee/rbee.toml, of debian/rbee.toml, where there is none.
     """
     return Layout(
         venv=DEBIANS,

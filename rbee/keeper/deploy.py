@@ -9,6 +9,7 @@ from rbee.adapters.nixos import here, there
 from rbee.adapters.nixos.flake import Flake
 from rbee.cli.output import Output
 from rbee.cli.run import Args
+from rbee.cli.units import parse_seconds
 from rbee.errors import InvalidRequest
 from rbee.keeper.change import teller
 from rbee.keeper.hosts import Host, chosen, host
@@ -27,6 +28,7 @@ async def deploy(args: Args, output: Output) -> None:
         ConfigInvalid: the configuration of a host makes no pool of it, or cannot be evaluated.
         Conflict: another rollout or deploy runs, or has stopped, and was not forgotten with ``--yes``.
     """
+    parse_seconds(args["--drain"], "--drain")  # before hosts are evaluated, which takes long
     file = PlanFile.own()
     if args["--dry-run"]:
         switch, hosts = await _understood(_plan(args, file), args, output)

@@ -115,7 +115,7 @@ class PlanFile:
             return codec.from_dict(Plan, codec.parse_json(self._file.read_bytes()))
         except FileNotFoundError:
             raise NotFound(
-                "no rollout has stopped, and no deploy", hint="rbee-keeper pool rollout --host all -- COMMAND"
+                "no rollout has stopped, and no deploy", hint="begin one: rbee-keeper pool rollout --help"
             ) from None
         except RbeeError as error:
             raise InvalidRequest(f"{self._file}: {error.message}", hint=f"rm {self._file}") from None

@@ -85,8 +85,8 @@ class Switch:
         return typed(host, before)
 
     async def take_back(self, host: Host, before: str, say: Say) -> None:
+        await there.require_still(host.remote)  # or what somebody else's switch makes of it would be given work
         if (await there.standing(host.remote)).settled != before:
-            await there.require_still(host.remote)
             await there.activate(host.remote, "switch", before, lambda line, _: say(line))
 
 

@@ -59,6 +59,7 @@ def test_what_it_brings_works_stays_when_removed_and_is_gone_when_purged(debian:
     assert _verified(debian)["failed"] == []
     token = lab.token
     lab.rbee("orchestrator", "listen", "127.0.0.1:8090")
+    lab.systemctl("enable", "rbee-pool.service")
     debian.write("/etc/rbee/rbee.toml", "# mine\n")
     debian.write("/var/cache/private/rbee-worker-x/slot-0.bin", "what somebody said")
     lab.spawn("smollm2", "--id", "sleepy", "--lazy")
@@ -117,6 +118,22 @@ def test_an_upgrade_under_a_job_loses_nothing(debian: Host, debs: Packages) -> N
     lab.hive("worker", "stop", worker, "--yes")
     awake = lab.rbee_json("jobs", "submit", "--model", "smollm2", "--prompt", "hello", "--max-tokens", "3")
     assert (awake["state"], awake["worker"]) == ("completed", "sleepy")
+
+
+def test_a_late_purge_takes_nothing_from_who_has_installed_from_a_checkout_since(debian: Host, debs: Packages) -> None:
+    debs.first.install_on(debian)
+    token = debian.read("/etc/rbee/token")
+    debian.run(["dpkg", "--remove", "rbee"])
+    debian.write(
+        "/usr/local/lib/systemd/system/rbee-queen.service", "[Service]\nExecStart=/usr/local/lib/rbee/bin/queen-rbee\n"
+    )
+    said = debian.run(["dpkg", "--purge", "rbee"])
+    assert "rbee-queen.service is of another installation, whose configuration and state stay" in said.stderr
+    assert debian.read("/etc/rbee/token") == token
+    debian.run(["rm", "/usr/local/lib/systemd/system/rbee-queen.service"])
+    debs.first.install_on(debian)
+    assert debian.read("/etc/rbee/token") == token
+    assert debian.run(["systemctl", "is-active", *SOCKETS], check=False).stdout.split() == ["active"] * len(SOCKETS)
 
 
 @pytest.mark.parametrize("way", ["forbidden by policy-rc.d", "in a chroot"])

@@ -36,6 +36,11 @@ class Flake:
         url, mark, attribute = text.partition("#")
         if url.startswith("-") or not text.isprintable() or not text:
             raise InvalidRequest(f"--flake is {text!r}, {_EXPECTED}")
+        if any(letter.isspace() for letter in _anywhere(url or ".", folder)):
+            raise InvalidRequest(
+                f"--flake is {text!r}, and nix takes no folder with a space in its name",
+                hint="go by a link without one",
+            )
         if mark and not _NAME.fullmatch(attribute):
             raise InvalidRequest(
                 f"--flake is {text!r}: {attribute!r} is no name of a configuration",

@@ -35,6 +35,12 @@ def test_a_tilde_that_no_shell_has_read_is_the_home(monkeypatch: pytest.MonkeyPa
     assert Flake.parse("~/house#mac", folder=Path("/")) == Flake(url="/home/me/house", attribute="mac")
 
 
+@pytest.mark.parametrize(("text", "folder"), [("my house", "/"), (".", "/home/my house")])
+def test_a_folder_that_nix_does_not_take_is_said_to_be_one(text: str, folder: str) -> None:
+    with pytest.raises(InvalidRequest, match="a space in its name"):
+        Flake.parse(text, folder=Path(folder))
+
+
 @pytest.mark.parametrize("text", ["", "--impure", "-", "a\nb", "-x#mac", "\x1b[2J"])
 def test_what_is_an_option_or_nothing_is_no_flake(text: str) -> None:
     with pytest.raises(InvalidRequest, match="--flake is"):
