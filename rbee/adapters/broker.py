@@ -4,11 +4,12 @@ import asyncio
 import contextlib
 import json
 import os
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from typing import Any
 
 from rbee.adapters.systemd.reader import UnitReader
 from rbee.adapters.systemd.units import address_problem
+from rbee.adapters.whole import whole
 from rbee.errors import NoManager, NotPermitted
 from rbee.pool_core import names
 from rbee.pool_core.ports import HoldPlan, PortTaken, StartProgress, WorkerPlan
@@ -34,7 +35,8 @@ class BrokerUnits(UnitReader):
     async def create(self, plan: WorkerPlan) -> None:
         names.check(plan.id)
         try:
-            await self._ask({"op": "start", "plan": codec.plain(plan)})
+            # A worker that is to be up and was never woken would be taken for one that sleeps.
+            await self._ask({"op": "start", "plan": codec.plain(plan)}, undo=lambda: self.stop(plan.id))
         except PortTaken:
             # The broker can open no socket to find out whether it is the port or the whole address.
             raise address_problem(plan.address) or PortTaken(f"{plan.address} was taken") from None
@@ -75,7 +77,13 @@ class BrokerUnits(UnitReader):
     async def release_model(self, model: str) -> None:
         await self._ask({"op": "unhold", "id": model})
 
-    async def _ask(self, request: Mapping[str, Any]) -> None:
+    async def _ask(
+        self, request: Mapping[str, Any], undo: Callable[[], Coroutine[Any, Any, None]] | None = None
+    ) -> None:
+        """Ask, and be told: the broker does what it has begun also for who has left, and the next would collide."""
+        await whole(self._told(request), undo)
+
+    async def _told(self, request: Mapping[str, Any]) -> None:
         answer = await self._exchange(json.dumps(request).encode() + b"\n")
         inner = answer.get("error")
         if isinstance(inner, dict) and inner.get("code") == PortTaken.code:

@@ -17,7 +17,7 @@ from rbee.pool_core.unit import Mode
 
 IDLE_S = 30.0
 USER = "rbee"
-
+_HOW = "RBEE_WORKER_"
 
 SAYS = {
     "--version": f"rbee-broker {__version__}\n",
@@ -62,7 +62,8 @@ def _units(settings: Settings) -> SystemdUnits:
 
 
 def _settings() -> Settings:
-    return config.load(None, {key: os.environ[key] for key in ("RBEE_WORKER_EXEC",) if key in os.environ})
+    """Return what the file says, and of our unit's variables those on how workers are made: not whom they may be."""
+    return config.load(None, {key: value for key, value in os.environ.items() if key.startswith(_HOW)})
 
 
 def _uid(user: str) -> int:

@@ -84,9 +84,9 @@ class HeldFacts:
 class UnitLimits:
     """What ``[worker]`` decides of a unit beside its command line: seconds, and another llama.cpp's folder."""
 
-    load_timeout_s: float
-    stop_grace_s: float
-    watchdog_s: float
+    load_timeout_s: float | None
+    stop_grace_s: float | None
+    watchdog_s: float | None
     llama_lib: str = ""
 
 

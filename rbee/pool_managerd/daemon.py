@@ -65,6 +65,7 @@ class Daemon:
         self.heartbeat = Heartbeat(self._look, self._send, interval_s=settings.pool.heartbeat_s)
         self._syncing = Syncing(lambda: self._pool, self.heartbeat.changed)
         self._task: asyncio.Task[None] | None = None
+        self._sync: asyncio.Task[None] | None = None
         self._others: set[asyncio.Task[None]] = set()
         self._leaving = Leaving(
             self._condition,
@@ -80,10 +81,11 @@ class Daemon:
     async def start(self) -> None:
         """Begin to beat."""
         self._task = asyncio.create_task(self.heartbeat.run(), name="heartbeat")
+        self._sync = asyncio.create_task(self._syncing.run(), name="sync")
         self._others = {
             asyncio.create_task(self._listen(), name="listener"),
             asyncio.create_task(self._leaving.run(), name="power"),
-            asyncio.create_task(self._syncing.run(), name="sync"),
+            self._sync,
         }
 
     async def stop(self) -> None:
@@ -119,10 +121,10 @@ class Daemon:
         self.heartbeat.changed()
 
     def vital(self) -> str | None:
-        """Say what stands still: the heartbeat, through a D-Bus or a disk that does not answer."""
+        """Say what stands still: the heartbeat, through a D-Bus or a disk that does not answer, or what has ended."""
         if self._task is not None and self._task.done():
             return "the heartbeat has ended"
-        return self.heartbeat.standstill()
+        return self._sync_ended() or self.heartbeat.standstill()
 
     def status(self) -> str:
         """Say how many workers there are, as of the last look, and whether the queen knows us."""
@@ -131,9 +133,12 @@ class Daemon:
         if found is not None:
             parts.insert(0, _workers_line(found))
             parts += [f"draining: {why_draining(found.drain_reason)}"] if found.drain_reason else []
-            parts += [self._syncing.line] if self._syncing.line else []
+            parts += [line] if (line := self._sync_ended() or self._syncing.line) else []
             parts += [told(gpu) for gpu in found.gpus.gpus if gpu.problem and not gpu.mig]
         return ", ".join(parts)
+
+    def _sync_ended(self) -> str | None:
+        return "the sync has ended" if self._sync is not None and self._sync.done() else None
 
     def _opened(self, settings: Settings) -> PoolService:
         ip, port = self.sock.getsockname()[:2]

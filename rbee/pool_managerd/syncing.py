@@ -2,13 +2,16 @@
 
 import asyncio
 import contextlib
+import math
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from rbee import log
 from rbee.errors import BackendUnavailable, ChecksumMismatch, ConfigInvalid, InvalidRequest, ModelLoadFailed, RbeeError
+from rbee.pool_core.ports import UnitFacts
 from rbee.pool_core.service import PoolService
 from rbee.pool_core.syncing import failures
+from rbee.pool_core.unit import plan_from_argv
 from rbee.wire.sync import SyncAction, SyncEvent, SyncOutcome, SyncSpec, SyncState, SyncStep
 from rbee.wire.words import counted
 
@@ -16,6 +19,8 @@ AGAIN_S = 5.0
 LONGEST_PAUSE_S = 600.0
 _IN_VAIN = (ConfigInvalid, InvalidRequest, ChecksumMismatch, ModelLoadFailed)
 """Trying again heals none of these, and some take their time to find out; but a driver may come later than we do."""
+CALM_S = 2 * LONGEST_PAUSE_S
+"""After so long without a worker that failed the next one that does is the first again."""
 
 ToDo: TypeAlias = frozenset[tuple[str, str, str]]
 """Steps, by what they are about, what they do, and why."""
@@ -35,6 +40,7 @@ class Syncing:
         self._asked = False
         self._now: asyncio.Task[float | None] | None = None
         self._pause_s = AGAIN_S
+        self._failing_s, self._failed_at_s = AGAIN_S, -math.inf
         self._said: frozenset[tuple[str, str]] = frozenset()
         self._left: ToDo = frozenset()
         self._unfinished = False
@@ -71,9 +77,8 @@ class Syncing:
             self._now.cancel()
 
     def worker_changed(self) -> None:
-        """A worker has started, ended or fallen asleep, and may have been waited for."""
-        if self._unfinished:
-            self._stirred.set()
+        """A worker has started, ended or fallen asleep; it may have been waited for, or have failed for good."""
+        self._stirred.set()
 
     def saw(self, *, draining: bool) -> None:
         """The pool drains, or does so no more."""
@@ -82,14 +87,43 @@ class Syncing:
         self._drains = draining
 
     async def _reason(self, within_s: float | None) -> None:
-        """Return when there is one to sync: it was asked for, or is due, or there are other steps than were left."""
+        """Return when there is one to sync: it was asked for, or is due, there are other steps than were left, or a
+        worker has failed for some time.
+        """
+        noticed = False
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(within_s):
+            async with asyncio.timeout(within_s) as due:
                 while not self._asked:
                     await self._stirred.wait()
                     self._stirred.clear()
-                    if not self._asked and await self._to_do() - self._left:
+                    if self._asked:
+                        return
+                    failed = await self._failed()
+                    if failed and not noticed:
+                        noticed = True
+                        now_s, pause_s = asyncio.get_running_loop().time(), self._before_anew()
+                        due.reschedule(min(due.when() or math.inf, now_s + pause_s))
+                        self.line = f"{', '.join(sorted(failed))} failed: made anew within {pause_s:.0f} s"
+                    if self._unfinished and any(step[0] not in failed for step in await self._to_do() - self._left):
                         self.again()
+
+    async def _failed(self) -> frozenset[str]:
+        """Return the workers that were declared and that nobody can wake any more."""
+        try:
+            found = await self._pool().units()
+        except Exception as error:  # noqa: BLE001  (as below)
+            _unseen(error)
+            return frozenset()
+        return frozenset(each.id for each in found if each.socket_state == "failed" and _is_declared(each))
+
+    def _before_anew(self) -> float:
+        """Return how long to leave those who failed alone: longer each time, as it may be their own doing."""
+        now_s = asyncio.get_running_loop().time()
+        if now_s - self._failed_at_s > CALM_S:
+            self._failing_s = AGAIN_S
+        pause_s, self._failed_at_s = self._failing_s, now_s
+        self._failing_s = min(2 * pause_s, LONGEST_PAUSE_S)
+        return pause_s
 
     async def _once(self) -> float | None:
         """Sync; return after how long to try again, None for not by itself."""
@@ -111,7 +145,8 @@ class Syncing:
         """Return what a sync would do now."""
         try:
             outcome = await self._synced(SyncSpec(dry_run=True))
-        except RbeeError:
+        except Exception as error:  # noqa: BLE001  (nor a bug in a look between two syncs)
+            _unseen(error)
             return frozenset()
         return frozenset((s.id, s.action.value, s.why) for s in outcome.steps if s.state is SyncState.PLANNED)
 
@@ -144,7 +179,7 @@ class Syncing:
         waits = any(step.state is SyncState.WAITS for step in outcome.steps)
         self._unfinished = waits or bool(failed)
         self.line = _failed_line(failed)
-        if all(isinstance(error, _IN_VAIN) and not isinstance(error, BackendUnavailable) for _, error in failed):
+        if all(_is_in_vain(error) for _, error in failed):
             self._pause_s = AGAIN_S
             return None
         return self._longer()
@@ -153,6 +188,21 @@ class Syncing:
         pause_s = self._pause_s
         self._pause_s = min(2 * pause_s, LONGEST_PAUSE_S)
         return pause_s
+
+
+def _is_in_vain(error: RbeeError) -> bool:
+    """Say whether trying again heals nothing. A broker that refuses may be the one before an upgrade, soon gone."""
+    return isinstance(error, _IN_VAIN) and not isinstance(error, BackendUnavailable) and error.source != "broker"
+
+
+def _is_declared(facts: UnitFacts) -> bool:
+    return plan_from_argv(facts.argv).declared
+
+
+def _unseen(error: Exception) -> None:
+    """Tell of a bug; whoever does not answer is named by the next sync."""
+    if not isinstance(error, RbeeError):
+        log.foreign("sync.unseen", error)
 
 
 def _about(step: SyncStep) -> dict[str, Any]:

@@ -249,7 +249,7 @@ def _encoded(properties: Properties) -> dict[bytes, Any]:
 
 
 def _usec(name: bytes) -> Callable[[bytes, Any], tuple[bytes, bytes, Any]]:
-    return lambda _, seconds: (name, b"t", int(seconds * 1e6))
+    return lambda _, seconds: (name, b"t", round(seconds * 1e6))
 
 
 def _commands(key: bytes, argvs: Iterable[list[str]]) -> tuple[bytes, bytes, Any]:
@@ -276,7 +276,13 @@ _NAMESPACES = {"cgroup": 0x02000000}  # CLONE_NEWCGROUP: namespaces that may be 
 # some values as D-Bus has them, where ours are as in unit files.
 KNOWN_UNIT_SIGNATURES.update(
     {
+        # pystemd cuts these off, and 2.01 times a million is a little less than it should be.
+        b"CPUQuota": _usec(b"CPUQuotaPerSecUSec"),
+        b"RestartSec": _usec(b"RestartUSec"),
         b"StartLimitIntervalSec": _usec(b"StartLimitIntervalUSec"),
+        b"TimeoutStartSec": _usec(b"TimeoutStartUSec"),
+        b"TimeoutStopSec": _usec(b"TimeoutStopUSec"),
+        b"WatchdogSec": _usec(b"WatchdogUSec"),
         b"After": _as(b"as"),
         b"CacheDirectory": _as(b"as"),
         b"CacheDirectoryMode": b"u",

@@ -32,25 +32,25 @@ def unit_facts(
         memory_current_bytes=_number(service.get("MemoryCurrent")),
         memory_limit_bytes=_number(service.get("MemoryMax")),
         since_ms=None,
-        cpu_percent=None if (quota := _number(service.get("CPUQuotaPerSecUSec"))) is None else quota // 10_000,
+        cpu_percent=None if (quota := _number(service.get("CPUQuotaPerSecUSec"))) is None else round(quota / 10_000),
         limits=_limits(service),
     )
 
 
-def _limits(service: Mapping[str, Any]) -> UnitLimits | None:
-    """Return what ``pool_core.unit`` made of the settings."""
-    start_us, stop_us, watchdog_us = (
-        _number(service.get(key)) for key in ("TimeoutStartUSec", "TimeoutStopUSec", "WatchdogUSec")
-    )
-    if start_us is None or stop_us is None or watchdog_us is None:
-        return None
+def _limits(service: Mapping[str, Any]) -> UnitLimits:
+    """Return what ``pool_core.unit`` made of the settings; of a watchdog, say, nobody knows before the first start."""
     environment = (_text(each).partition("=") for each in service.get("Environment") or ())
     return UnitLimits(
-        load_timeout_s=start_us / 1e6,
-        stop_grace_s=stop_us / 1e6 - STOP_MARGIN_S,
-        watchdog_s=watchdog_us / 1e6,
+        load_timeout_s=_seconds(service.get("TimeoutStartUSec")),
+        stop_grace_s=_seconds(service.get("TimeoutStopUSec"), but_s=STOP_MARGIN_S),
+        watchdog_s=_seconds(service.get("WatchdogUSec")),
         llama_lib=next((value for name, _, value in environment if name == LIB_VARIABLE), ""),
     )
+
+
+def _seconds(usec: object, *, but_s: float = 0.0) -> float | None:
+    number = _number(usec)
+    return None if number is None else round(number / 1e6 - but_s, 3)
 
 
 def argv_of(service: Mapping[str, Any]) -> tuple[str, ...]:

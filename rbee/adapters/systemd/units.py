@@ -11,6 +11,8 @@ from rbee.adapters.systemd import kept
 from rbee.adapters.systemd.bus import SOCKET, Bus
 from rbee.adapters.systemd.reader import UnitReader
 from rbee.adapters.systemd.watch import Watch
+from rbee.adapters.threads import in_thread
+from rbee.adapters.whole import whole
 from rbee.errors import Conflict, InvalidRequest, NoManager, NotFound, RbeeError
 from rbee.pool_core import held, names, unit
 from rbee.pool_core.ports import HoldPlan, PortTaken, StartProgress, WorkerPlan
@@ -26,6 +28,9 @@ class SystemdUnits(UnitReader):
         super().__init__(place)
 
     async def create(self, plan: WorkerPlan) -> None:
+        await whole(self._create(plan), undo=lambda: self.stop(plan.id))
+
+    async def _create(self, plan: WorkerPlan) -> None:
         names.check(plan.id)
         there = [facts.id for facts in await self.list()]
         self.secrets.sweep(there)
@@ -55,10 +60,7 @@ class SystemdUnits(UnitReader):
         facts = await self.require(worker)
         pair = (names.socket(worker), names.service(worker))
         async with Watch(self.mode) as watch:
-            jobs = [job for name in pair if (job := await asyncio.to_thread(self._stop_job, name))]
-            # Before the units are gone: whoever takes the name next makes a secret of their own.
-            self.secrets.forget(worker)
-            await watch.jobs(*jobs)
+            await watch.jobs(*await in_thread(self._stop_both, worker, pair))
         keeps = unit.plan_from_argv(facts.argv).keep
         result = await asyncio.to_thread(self._socket_result, pair[0]) if keeps else ""
         await self._forget(*pair)
@@ -68,7 +70,7 @@ class SystemdUnits(UnitReader):
     async def release(self, worker: str) -> None:
         await self.require(worker)
         async with Watch(self.mode) as watch:
-            if job := await asyncio.to_thread(self._stop_job, names.socket(worker)):
+            if job := await in_thread(self._stop_job, names.socket(worker)):
                 await watch.jobs(job)
 
     async def hold(self, plan: HoldPlan) -> None:
@@ -86,7 +88,7 @@ class SystemdUnits(UnitReader):
         if model not in [facts.model for facts in await self.held()]:
             raise NotFound(f"model {model} is not held in memory", hint="rbee-hive models list")
         async with Watch(self.mode) as watch:
-            if job := await asyncio.to_thread(self._stop_job, unit_name):
+            if job := await in_thread(self._stop_job, unit_name):
                 await watch.jobs(job)
         await self._forget(unit_name)
 
@@ -134,6 +136,12 @@ class SystemdUnits(UnitReader):
         with Bus(self.mode) as bus:
             job: bytes = bus.call(method, b"ss", name.encode(), b"replace")
             return job
+
+    def _stop_both(self, worker: str, pair: tuple[str, str]) -> list[bytes]:
+        jobs = [job for name in pair if (job := self._stop_job(name))]
+        # Before the units are gone: whoever takes the name next makes a secret of their own.
+        self.secrets.forget(worker)
+        return jobs
 
     def _stop_job(self, name: str) -> bytes | None:
         try:

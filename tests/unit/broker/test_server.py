@@ -4,7 +4,7 @@ import dataclasses
 import json
 import os
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,7 @@ from rbee.broker.requests import Bounds
 from rbee.broker.server import Broker, Terms
 from rbee.errors import Conflict, NotFound, NotPermitted
 from rbee.pool_core.ports import PortTaken, WorkerPlan
-from tests.fakes.pool import PLACE, PLAN, FakeUnits
+from tests.fakes.pool import PLACE, PLAN, FakeUnits, facts_of
 
 
 class Running:
@@ -121,3 +121,50 @@ async def test_no_broker_says_what_to_enable(broker: Running) -> None:
     with pytest.raises(NoBroker) as refused:
         await broker.client.stop("x")
     assert refused.value.hint == "systemctl enable --now rbee-broker.socket"
+
+
+class Slow(FakeUnits):
+    """Makes and lets go of workers when it is told to go on."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.begun, self.go = asyncio.Event(), asyncio.Event()
+
+    async def create(self, plan: WorkerPlan) -> None:
+        await self._pause()
+        await super().create(plan)
+
+    async def release(self, worker: str) -> None:
+        await self._pause()
+        await super().release(worker)
+
+    async def _pause(self) -> None:
+        self.begun.set()
+        await self.go.wait()
+
+
+async def _cancelled(units: Slow, asking: Coroutine[Any, Any, None]) -> None:
+    """Cancel who asks while the broker is at it; they leave only when it is done."""
+    task = asyncio.create_task(asking)
+    await units.begun.wait()
+    task.cancel()
+    assert await asyncio.wait({task}, timeout=0.1) == (set(), {task}), "left behind while the broker went on"
+    units.go.set()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
+async def test_who_is_cancelled_waits_for_what_the_broker_has_begun(broker: Running) -> None:
+    units = broker.units = Slow()
+    async with broker.up():
+        units.workers[PLAN.id] = facts_of(PLAN)
+        await _cancelled(units, broker.client.release(PLAN.id))
+        assert units.released == [PLAN.id]
+
+
+async def test_a_worker_whose_making_was_cancelled_is_not_left_and_its_name_is_free(broker: Running) -> None:
+    units = broker.units = Slow()
+    async with broker.up():
+        await _cancelled(units, broker.client.create(broker.plan()))
+        assert units.workers == {}
+        await broker.client.create(broker.plan())

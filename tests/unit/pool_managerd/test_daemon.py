@@ -145,6 +145,18 @@ async def test_a_beat_that_has_ended_is_not_vital(pool: FakePool, file: Path) ->
         assert daemon.vital() == "the heartbeat has ended"
 
 
+async def test_a_sync_that_has_ended_is_not_vital_and_status_says_so(pool: FakePool, file: Path) -> None:
+    with made(file) as daemon:
+        await daemon.start()
+        assert daemon.vital() is None
+        sync = next(task for task in asyncio.all_tasks() if task.get_name() == "sync")
+        sync.cancel()
+        await asyncio.wait({sync})
+        assert daemon.vital() == "the sync has ended"
+        assert "the sync has ended" in daemon.status()
+        await daemon.stop()
+
+
 async def test_reload_takes_the_new_queen_interval_and_token(pool: FakePool, file: Path, tmp_path: Path) -> None:
     token = tmp_path / "token"
     token.write_text(f"{TOKEN}\nthe-token-of-before-that\n")

@@ -77,3 +77,20 @@ def test_the_broker_has_no_capability_and_only_its_user_may_ask() -> None:
     assert "\nCapabilityBoundingSet=\n" in (UNITS / "system/rbee-broker.service").read_text()
     socket = (UNITS / "system/rbee-broker.socket").read_text()
     assert "SocketUser=rbee\nSocketMode=0600\n" in socket
+
+
+def test_a_token_is_made_only_where_nobody_has_put_one_nor_a_link_to_one_to_come(tmp_path: Path) -> None:
+    conditions = re.findall(r"^(Condition\w+=.*)", (UNITS / "system/rbee-token.service").read_text(), re.MULTILINE)
+    token = tmp_path / "token"
+    assert _met(conditions, token)
+    token.symlink_to(tmp_path / "not-there-yet")
+    assert not _met(conditions, token)
+    token.unlink()
+    token.write_text("somebody's")
+    assert not _met(conditions, token)
+
+
+def _met(conditions: list[str], token: Path) -> bool:
+    """Say what systemd says of these conditions where the token is there."""
+    argv = ["systemd-analyze", "condition", *(each.replace("/etc/rbee/token", str(token)) for each in conditions)]
+    return subprocess.run(argv, capture_output=True, check=False).returncode == 0
