@@ -1,7 +1,7 @@
 """What rbee.toml declares, held against what runs: the steps that make the two equal. Pure."""
 
 import dataclasses
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from rbee.errors import Conflict, RbeeError
@@ -55,14 +55,19 @@ class Wanted:
 class Scene:
     """All that a plan is made from, at one moment.
 
-    ``missing`` are models; ``real`` tells where a path leads.
+    ``missing`` are models, ``fetched`` those that came just now; ``real`` tells where a path leads.
     """
 
     wanted: Sequence[Wanted]
     missing: Sequence[str]
     here: Sequence[UnitFacts]
     facts: PoolFacts
+    fetched: Collection[str] = ()
     real: Callable[[str], str] = str
+
+    def waiting(self) -> Collection[str]:
+        """Return the workers of which nothing can be said before their model is here."""
+        return {each.spec.id or "" for each in self.wanted if each.plan is None and each.problem is None}
 
 
 def plan(scene: Scene, *, prune: bool = False) -> SyncOutcome:
@@ -81,6 +86,20 @@ def plan(scene: Scene, *, prune: bool = False) -> SyncOutcome:
         steps=tuple(sorted(steps, key=lambda step: list(SyncAction).index(step.action))),
         unchanged=tuple(step for step in declared if isinstance(step, str)),
     )
+
+
+def without(outcome: SyncOutcome, workers: Collection[str]) -> SyncOutcome:
+    """Return the outcome as if these workers were nowhere."""
+    return dataclasses.replace(
+        outcome,
+        steps=tuple(step for step in outcome.steps if step.action is SyncAction.FETCH or step.id not in workers),
+        unchanged=tuple(worker for worker in outcome.unchanged if worker not in workers),
+    )
+
+
+def is_told(facts: UnitFacts) -> bool:
+    """Say whether a worker that ends knows that it shall; one whose socket is only closed goes on till it is idle."""
+    return facts.service_state != "active" or facts.status_text.startswith(("draining", "stopping"))
 
 
 def is_asleep(facts: UnitFacts) -> bool:
@@ -105,6 +124,8 @@ def _step(wanted: Wanted, facts: UnitFacts | None, scene: Scene, *, prune: bool)
         return failed(dataclasses.replace(stays, why="it stays as it is"), wanted.problem)
     if ends(facts):
         return dataclasses.replace(again, why="it drains")
+    if wanted.plan is None:
+        return dataclasses.replace(stays, why=f"it waits for its model {wanted.spec.model}, which is not here")
     differs = "; ".join(_differences(wanted, facts, scene))
     if not _plan_of(facts).declared:
         return _by_hand(differs, facts, again, stays, prune=prune)
@@ -172,14 +193,17 @@ def _has_other_program(facts: UnitFacts, scene: Scene) -> bool:
 def _differences(wanted: Wanted, facts: UnitFacts, scene: Scene) -> Iterator[str]:
     """Yield in what a worker is not as it is wanted, each as a clause with both values."""
     plan, spec, runs = wanted.plan, wanted.spec, _plan_of(facts)
-    if plan is None:  # whatever is fetched under this name is another file than it has
-        yield f"its model {spec.model} is not here yet"
+    if plan is None:
         return
+    # Kept by a setting alone it depends on the room that the disk has now, which is no change.
+    told_to_keep = runs.keep or not plan.keep or bool(spec.keep)
     for each in dataclasses.fields(WorkerPlan):
-        if each.name not in _PREDICTED | _OTHERWISE:
+        if each.name not in _PREDICTED | _OTHERWISE and (each.name != "keep" or told_to_keep):
             yield from _other_value(each.name, getattr(runs, each.name), getattr(plan, each.name))
     if plan.model == runs.model and [*map(scene.real, plan.files)] != [*map(scene.real, runs.files)]:
         yield f"the file of {plan.model} is {', '.join(runs.files)}, declared is {', '.join(plan.files)}"
+    for model in [each for base, over in [parts_of(spec.model)] for each in (base, *over) if each in scene.fetched]:
+        yield f"its model {model} was fetched anew"
     asked = filled(spec, scene.facts.usual_of(parts_of(plan.model)[0]))
     if asked.gpu is not None:
         yield from _other_value("gpu", runs.gpus or (runs.gpu,), (asked.gpu,))
@@ -189,7 +213,9 @@ def _differences(wanted: Wanted, facts: UnitFacts, scene: Scene) -> Iterator[str
         yield from _other_value("threads", runs.threads, scene.facts.threads)
     if facts.limits is not None and scene.facts.limits is not None:
         for key in ("load_timeout_s", "stop_grace_s", "watchdog_s"):
-            yield from _other_value(key, getattr(facts.limits, key), getattr(scene.facts.limits, key))
+            limit, declared = (getattr(limits, key) for limits in (facts.limits, scene.facts.limits))
+            if limit is not None and declared is not None:
+                yield from _other_value(key, round(limit, 3), round(declared, 3))
 
 
 def _other_value(key: str, is_now: object, declared: object) -> Iterator[str]:

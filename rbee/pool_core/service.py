@@ -298,8 +298,11 @@ class PoolService:
     async def outline(self, spec: WorkerSpec) -> WorkerPlan:
         """Return the plan of a worker as far as it does not depend on what memory is free. Raises as a spawn would."""
         model, adapters = await self._files(spec)
-        plan = placement.outline(spec, model, adapters, facts=self._facts, survey=await self._survey())
-        return await self._with_room_to_keep(plan, spec, model)
+        return placement.outline(spec, model, adapters, facts=self._facts, survey=await self._survey())
+
+    async def require_possible(self, spec: WorkerSpec) -> None:
+        """Raise as a spawn would where the worker could not be made even while all others sleep."""
+        await self._decided(spec, placement.while_all_sleep(await self._survey()))
 
     def spawn_declared(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
         """As ``spawn_worker``. A lazy one needs no memory before its first request, which then has to find it."""

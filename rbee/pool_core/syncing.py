@@ -32,6 +32,9 @@ class Hands(Protocol):
     async def outline(self, spec: WorkerSpec) -> WorkerPlan:
         """Return the plan of a worker as far as what is free has no say. Raises as a spawn would."""
 
+    async def require_possible(self, spec: WorkerSpec) -> None:
+        """Raise as a spawn would where the worker could not be made even while all others sleep."""
+
     def refusal(self) -> RbeeError | None:
         """Return why nothing may be started now."""
 
@@ -65,22 +68,34 @@ class Syncer:
         yield SyncEvent(state="progress", message="looking at what runs")  # its turn may take a while to come
         async with self._turn.exclusive():
             made: list[SyncStep] = []
-            async with contextlib.aclosing(self._fetched(made)) as events:
-                async for event in events:
-                    yield event
-            troubles = {step.id: _error_of(step) for step in made if step.error is not None}
-            scene = await self._look(troubles)
+            scene = await self._look({})
+            if scene.missing:  # whoever has his model waits for nobody's download
+                outcome = self._refused(declared.plan(scene, prune=spec.prune))
+                others = declared.without(outcome, scene.waiting())
+                async with contextlib.aclosing(self._taken(others, scene, made)) as events:
+                    async for event in events:
+                        yield event
+                fetched: list[SyncStep] = []
+                async with contextlib.aclosing(self._fetched(scene.missing, fetched)) as events:
+                    async for event in events:
+                        yield event
+                scene = await self._look({step.id: _error_of(step) for step in fetched if step.error is not None})
+                came = [step.id for step in fetched if step.error is None]
+                scene = dataclasses.replace(scene, fetched=came)
+            else:
+                fetched = []
             outcome = self._refused(declared.plan(scene, prune=spec.prune))
+            outcome = declared.without(outcome, {step.id for step in made})
             async with contextlib.aclosing(self._taken(outcome, scene, made)) as events:
                 async for event in events:
                     yield event
-            steps = [*made, *(step for step in outcome.steps if not _is_to_do(step))]
+            steps = [*fetched, *made, *(step for step in outcome.steps if not _is_to_do(step))]
             yield SyncEvent(
                 state="done", progress=1.0, outcome=dataclasses.replace(outcome, steps=tuple(sorted(steps, key=_order)))
             )
 
-    async def _fetched(self, made: list[SyncStep]) -> AsyncGenerator[SyncEvent, None]:
-        for model in await self._missing():
+    async def _fetched(self, models: Sequence[str], made: list[SyncStep]) -> AsyncGenerator[SyncEvent, None]:
+        for model in models:
             step = SyncStep(id=model, action=SyncAction.FETCH, why="it is not here")
             try:
                 async for event in self._hands.download_model(DownloadSpec(model=model)):
@@ -99,7 +114,7 @@ class Syncer:
         specs = {each.spec.id: each.spec for each in scene.wanted}
         left: dict[str, SyncStep] = {}
         going = [step for step in to_do if step.action in _GOES]
-        async with contextlib.aclosing(self._gone(going, here)) as ended:
+        async with contextlib.aclosing(self._gone(going, here, specs)) as ended:
             async for step in ended:
                 if step.error is None and step.action is SyncAction.REPLACE:
                     left[step.id] = step
@@ -128,9 +143,11 @@ class Syncer:
         made.append(step)
         yield SyncEvent(state="progress", message=_told(step), step=step)
 
-    async def _gone(self, steps: Sequence[SyncStep], here: Mapping[str, UnitFacts]) -> AsyncGenerator[SyncStep, None]:
+    async def _gone(
+        self, steps: Sequence[SyncStep], here: Mapping[str, UnitFacts], specs: Mapping[str | None, WorkerSpec]
+    ) -> AsyncGenerator[SyncStep, None]:
         """Yield each step when its worker is gone, or as one that failed."""
-        tasks = {asyncio.create_task(self._end(step, here[step.id])) for step in steps}
+        tasks = {asyncio.create_task(self._end(step, here[step.id], specs.get(step.id))) for step in steps}
         try:
             while tasks:
                 done, tasks = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -140,10 +157,18 @@ class Syncer:
             for task in tasks:
                 task.cancel()
 
-    async def _end(self, step: SyncStep, facts: UnitFacts) -> SyncStep:
-        grace_s = self._facts.limits.stop_grace_s if self._facts.limits is not None else USUAL_GRACE_S
+    async def _end(self, step: SyncStep, facts: UnitFacts, following: WorkerSpec | None) -> SyncStep:
+        """End a worker; one that is to be replaced only by what can be made here once nobody else has memory."""
+        if step.action is SyncAction.REPLACE and following is not None and not declared.ends(facts):
+            try:
+                await self._hands.require_possible(following)
+            except RbeeError as error:
+                stays = dataclasses.replace(step, action=SyncAction.KEEP, why=f"it stays as it is: {step.why}")
+                return declared.failed(stays, error)
+        limits = self._facts.limits
+        grace_s = (limits.stop_grace_s if limits is not None else None) or USUAL_GRACE_S
         try:
-            if not declared.ends(facts):
+            if not (declared.ends(facts) and declared.is_told(facts)):
                 with contextlib.suppress(NotFound):
                     await self._hands.drain_worker(step.id)
             await self._hands.until_gone(step.id, grace_s + MARGIN_S)

@@ -59,7 +59,6 @@ def test_what_is_not_there_is_started_and_what_is_as_declared_is_not_touched() -
         ({"gpu_layers": 20}, "gpu_layers is none, declared is 20"),
         ({"cpu_percent": 150}, "cpu_percent is none, declared is 150"),
         ({"pinned": True}, "pinned is off, declared is on"),
-        ({"keep": True}, "keep is off, declared is on"),
         ({"model": "big", "model_paths": ("/models/big.gguf",)}, "model is tiny, declared is big"),
         ({"model_paths": ("/other.gguf",)}, "the file of tiny is /models/tiny.gguf, declared is /other.gguf"),
         ({"limited": True, "memory_bytes": 1 << 31}, "memory_bytes is none, declared is 2147483648"),
@@ -185,8 +184,33 @@ def test_what_frees_memory_comes_before_what_wants_it() -> None:
     ]
 
 
-def test_a_worker_whose_model_is_fetched_anew_is_replaced() -> None:
-    assert only(planned([facts_of(CHAT)], Wanted(spec=SPEC)))[2] == "its model tiny is not here yet"
+def test_a_worker_waits_for_its_model_and_is_replaced_once_that_was_fetched() -> None:
+    fetch, waits = planned([facts_of(CHAT)], Wanted(spec=SPEC), missing=["tiny"]).steps
+    assert fetch.action is SyncAction.FETCH
+    assert (waits.action, waits.state, waits.why) == (
+        SyncAction.KEEP,
+        SyncState.WAITS,
+        "it waits for its model tiny, which is not here",
+    )
+    scene = Scene(wanted=[wanted()], missing=(), here=[facts_of(CHAT)], facts=NOW, fetched=["tiny"])
+    assert only(declared.plan(scene)) == (SyncAction.REPLACE, SyncState.PLANNED, "its model tiny was fetched anew")
+
+
+@pytest.mark.parametrize(("keep", "steps"), [(None, 0), (True, 1), (False, 1)])
+def test_whether_it_keeps_is_a_change_where_its_own_declaration_says_so(keep: bool | None, steps: int) -> None:
+    asked = dataclasses.replace(SPEC, keep=keep)
+    runs = dataclasses.replace(CHAT, keep=keep is False)
+    assert len(planned([facts_of(runs)], wanted(asked, keep=keep is not False)).steps) == steps
+
+
+def test_a_limit_that_systemd_has_not_told_yet_is_no_difference_and_no_digit_too_many_is_one() -> None:
+    told = UnitLimits(load_timeout_s=300, stop_grace_s=1.0999999999999996, watchdog_s=None)
+    now = UnitLimits(load_timeout_s=300, stop_grace_s=1.1, watchdog_s=60)
+    assert planned([facts_of(CHAT, limits=told)], wanted(), limits=now).unchanged == ("chat",)
+    other = dataclasses.replace(now, stop_grace_s=2)
+    assert (
+        only(planned([facts_of(CHAT, limits=told)], wanted(), limits=other))[2] == "stop_grace_s is 1.1, declared is 2"
+    )
 
 
 def test_models_of_workers_are_wanted_with_their_adapters_each_once() -> None:

@@ -123,6 +123,7 @@ async def test_one_that_still_answers_is_said_and_done_by_the_next_sync() -> Non
     assert (worker, error.code, error.exit_code) == ("chat", "timeout", 75)
     assert "worker chat still has work after 40 s" in error.message
     assert (await pool.service.get_worker("chat")).state is WorkerState.DRAINING
+    pool.units.workers["chat"] = dataclasses.replace(pool.units.workers["chat"], status_text="draining")
     pool.units.busy = set()
     assert told(await synced(pool)) == [("replace", "chat", "done")]
     assert len(pool.control.drained) == 1, "once is enough"
@@ -220,7 +221,45 @@ async def test_conversations_kept_by_the_setting_alone_are_no_difference_where_t
     assert not unit.plan_from_argv(pool.units.workers["chat"].argv).keep
     assert (await synced(pool)).unchanged == ("chat",)
     pool.host.room_bytes = 100 * GIB
+    assert (await synced(pool)).unchanged == ("chat",), "what the disk has room for now is no declaration"
+    declare(pool, "chat", keep=True)
     assert (await synced(pool)).steps[0].why == "keep is off, declared is on"
+    pool.host.room_bytes = 0
+    assert (await synced(pool)).unchanged == ("chat",)
+
+
+async def test_one_whose_sync_was_cut_short_after_its_socket_was_closed_is_told_by_the_next() -> None:
+    pool = house("chat")
+    await synced(pool)
+    await pool.units.release("chat")
+    assert told(await synced(pool)) == [("replace", "chat", "done")]
+    assert len(pool.control.drained) == 1, "else it would go on until it is idle, and nobody could reach it"
+
+
+async def test_what_could_never_be_made_here_ends_nobody() -> None:
+    pool = house("chat")
+    await synced(pool)
+    declare(pool, "chat", memory_bytes=1 << 45)
+    [step] = (await synced(pool)).steps
+    assert (step.action.value, step.state.value) == ("keep", "failed")
+    assert step.why == "it stays as it is: memory_bytes is none, declared is 35184372088832"
+    assert (step.error or {})["code"] == "insufficient_memory"
+    assert (await pool.service.get_worker("chat")).state is WorkerState.READY
+
+
+async def test_whoever_has_his_model_waits_for_nobodys_download() -> None:
+    pool = house("chat", models=("big",))
+    messages = [event.message for event in await events_of(pool)]
+    assert messages.index("chat is started") < messages.index("fetching big")
+
+
+async def test_a_worker_whose_model_has_come_anew_is_made_anew() -> None:
+    pool = house("chat")
+    await synced(pool)
+    del pool.models.files["tiny"]
+    outcome = await synced(pool)
+    assert told(outcome) == [("fetch", "tiny", "done"), ("replace", "chat", "done")]
+    assert outcome.steps[1].why == "its model tiny was fetched anew"
 
 
 async def test_what_is_said_of_a_model_is_how_its_declared_workers_are_made_and_a_change_of_it_is_one() -> None:
