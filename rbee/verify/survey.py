@@ -253,9 +253,12 @@ def tokens(own: bool) -> list[str]:
     return []
 
 
-def ask(url: str, route: str, token: str, ca: str) -> tuple[Any, str]:
-    """Return (answer, error) of a daemon."""
-    request = urllib.request.Request(url.rstrip("/") + route)  # noqa: S310  (http or https: config checked it)
+def ask(url: str, route: str, token: str, ca: str, body: Any = None) -> tuple[Any, str]:
+    """Return (answer, error) of a daemon; with a ``body`` it is posted."""
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(url.rstrip("/") + route, data)  # noqa: S310  (http or https: config checked it)
+    if data is not None:
+        request.add_header("Content-Type", "application/json")
     if token:
         request.add_header("Authorization", f"Bearer {token}")
     try:
@@ -493,6 +496,7 @@ def survey(mode: str) -> dict[str, Any]:
         facts["pool"] = answers(said["own_pool"], "/v2/state", token, said["own_ca"])
         if facts["pool"]["answer"]:
             facts["pool"]["answer"].pop("worker_secrets", None)
+            facts["sync"] = ask(said["own_pool"], "/v2/sync", token, said["own_ca"], {"dry_run": True})
     return facts
 
 

@@ -29,6 +29,28 @@ def test_workers_are_there(facts: Facts) -> None:
     require(wrong or "all there", "all there", mend=SYNC, nixos=DECLARED_WORKERS)
 
 
+def test_workers_are_as_declared(facts: Facts) -> None:
+    """A sync would change no worker that runs, and could do all that is declared"""
+    pool = _pool(facts)
+    if pool["draining"]:
+        does_not_apply("the pool drains: what is declared is started when it takes work again")
+    outcome, refusal = facts["sync"]
+    if refusal == "HTTP 404":
+        does_not_apply("the pool is of a version that cannot sync")
+    require(refusal or "nothing to do", "nothing to do", holds=not refusal, mend=SYNC)
+    here = {each["id"] for each in pool["workers"] if each["state"] not in ("failed", "stopped")}  # else named above
+    left = {each["id"]: _left(each) for each in outcome["steps"] if each["id"] in here and each["action"] != "fetch"}
+    left = {worker: why for worker, why in left.items() if why}
+    require(left or "nothing to do", "nothing to do", mend=SYNC, nixos=DECLARED_WORKERS)
+
+
+def _left(step: dict[str, Any]) -> str:
+    """Return what a sync would do, or why it cannot; empty where it leaves the worker be."""
+    if step["state"] == "failed":
+        return str(step["error"]["message"])
+    return f"{step['action']}: {step['why']}" if step["state"] == "planned" else ""
+
+
 def test_pool_is_up_from_the_boot_on(facts: Facts) -> None:
     """Where workers are declared the pool starts with the host, and they with it"""
     _declared(facts, "workers")
