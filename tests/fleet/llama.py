@@ -9,14 +9,14 @@ from tests.systemd.lab import MODELS
 REFERENCE = "hf:acme/llama::file=llama.gguf"
 _PYTHON = "/usr/local/lib/rbee/bin/python"
 _RECORD = """
-import asyncio, sys
+import sys
 from pathlib import Path
-from rbee.adapters.model_store import open_store
-from rbee.adapters.model_files import mark
-from rbee.pool_core.catalog import Catalog
-store = open_store(Path("/var/lib/rbee/models"), [], Catalog())
+from rbee.adapters.model_files import describe, inspect_all, mark
+from rbee.adapters.model_store.records import Record, Records
 path = Path(sys.argv[1])
-store._register("llama", sys.argv[2], (mark(path, sys.argv[3]),), "c0ffee", ())
+files = (mark(path, sys.argv[3]),)
+model = describe("llama", sys.argv[2], files, inspect_all([path]), revision="c0ffee")
+Records(Path("/var/lib/rbee/models")).write(Record(model=model, files=files))
 """
 
 
