@@ -15,6 +15,8 @@ let
 in
 {
   name = "rbee-house";
+  # runNixOSTest gives all nodes one pkgs and makes nixpkgs.overlays read-only; our module sets that option.
+  node.pkgsReadOnly = false;
 
   nodes.blep = {
     imports = [ common ];

@@ -3,6 +3,8 @@
 { self }:
 {
   name = "rbee-switch";
+  # runNixOSTest gives all nodes one pkgs and makes nixpkgs.overlays read-only; our module sets that option.
+  node.pkgsReadOnly = false;
 
   nodes.machine =
     { lib, pkgs, ... }:
