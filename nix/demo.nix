@@ -1,7 +1,6 @@
 # The demo with this package instead of one that `make demo` would build: your own user manager, and back to nothing.
 {
   writeShellApplication,
-  python3Packages,
   bash,
   coreutils,
   gnused,
@@ -18,7 +17,7 @@ writeShellApplication {
   ];
   text = ''
     export RBEE_PACKAGE=${rbee} RBEE_CLIENT=${
-      python3Packages.python.withPackages (_: [ rbee.python.openai ])
+      rbee.python3Packages.python.withPackages (_: [ rbee.python.openai ])
     }
     exec bash ${../tools/demo} "$@"
   '';

@@ -80,7 +80,7 @@ python3Packages.buildPythonApplication {
   ];
 
   passthru = {
-    inherit python cudaSupport;
+    inherit python python3Packages cudaSupport;
   };
 
   meta = {

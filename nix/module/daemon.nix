@@ -59,6 +59,8 @@ in
       option,
       part,
       configFile,
+      tokenFile,
+      settings,
       openFirewall,
       systemd,
     }:
@@ -77,7 +79,10 @@ in
         # One restart, when all else of the new system is in place, and the socket stays: nobody is refused. To stop first
         # would close the socket as well.
         stopIfChanged = false;
-        reloadTriggers = [ configFile ];
+        reloadTriggers = [ configFile ] ++ lib.optional (tokenFile != null) tokenFile;
+        # Another path is taken over by a reload. Where the token is rbee's own from now on the link is gone, and only a
+        # start makes a file in its place.
+        restartTriggers = [ (if tokenFile == null then "own token" else "given token") ];
         serviceConfig.LoadCredential =
           lib.optional (part.tls.certFile != null) "tls.crt:${part.tls.certFile}"
           ++ lib.optional (part.tls.keyFile != null) "tls.key:${part.tls.keyFile}";
@@ -97,6 +102,14 @@ in
       };
       networking.firewall.allowedTCPPorts = lib.optional (openFirewall && !(places.isLoopback part.listen)) part.port;
       assertions = [
+        {
+          # Its socket is systemd's, and stays where the options have it.
+          assertion = settings.bind == places.socket part;
+          message = ''
+            rbee.toml would say bind = "${toString settings.bind}", and the socket listens at ${places.socket part}. Take bind
+            out of the settings, and say where it is to listen: ${option}.listen and ${option}.port.
+          '';
+        }
         {
           assertion = (part.tls.certFile == null) == (part.tls.keyFile == null);
           message = "${option}.tls: certFile and keyFile go together, and one of them is missing.";

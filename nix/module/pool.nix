@@ -122,7 +122,8 @@ in
           unit = "rbee-pool";
           option = "services.rbee.pool";
           part = pool;
-          inherit (cfg) configFile openFirewall;
+          inherit (cfg) configFile tokenFile openFirewall;
+          settings = cfg.settings.pool;
           systemd = config.systemd.package;
         })
         {
@@ -147,7 +148,6 @@ in
                 builtins.toJSON (lib.filterAttrs (key: _: lib.elem key restarted) cfg.settings.pool)
               ))
             ];
-            reloadTriggers = lib.optional (cfg.tokenFile != null) cfg.tokenFile;
             serviceConfig.LoadCredential = lib.optional (pool.hfTokenFile != null) "hugging-face:${pool.hfTokenFile}";
             serviceConfig.ReadWritePaths = lib.mkIf (pool.modelsDir != null) [ pool.modelsDir ];
             unitConfig.RequiresMountsFor = lib.mkIf (pool.modelsDir != null) [ pool.modelsDir ];
@@ -164,8 +164,6 @@ in
           systemd.services.rbee-broker = {
             environment.RBEE_WORKER_EXEC = worker;
             stopIfChanged = false;
-            # What [worker] says of all workers it reads when it starts. It is asked again soon, by its socket.
-            restartTriggers = [ cfg.configFile ];
           };
 
           # Always there while the pool is: a switch that took it away would end all workers.

@@ -79,7 +79,8 @@ in
           unit = "rbee-queen";
           option = "services.rbee.queen";
           part = queen;
-          inherit (cfg) configFile openFirewall;
+          inherit (cfg) configFile tokenFile openFirewall;
+          settings = cfg.settings.queen;
           systemd = config.systemd.package;
         })
         {
@@ -97,7 +98,6 @@ in
             restartTriggers = [
               (builtins.hashString "sha256" (builtins.toJSON (removeAttrs cfg.settings.queen reloaded)))
             ];
-            reloadTriggers = lib.optional (cfg.tokenFile != null) cfg.tokenFile;
             serviceConfig.LoadCredential = lib.optional (
               queen.databasePasswordFile != null
             ) "database-password:${queen.databasePasswordFile}";

@@ -9,11 +9,7 @@ let
   cfg = config.services.rbee;
   toml = pkgs.formats.toml { };
   said = lib.filterAttrs (_: value: value != null);
-  # The tables of [models], [workers] and [hosts] are one deeper; one of a host may be empty.
-  inner = value: if lib.isAttrs value then said value else value;
-  tables = lib.filterAttrs (_: table: table != { }) (
-    lib.mapAttrs (_: table: said (lib.mapAttrs (_: inner) table)) cfg.settings
-  );
+  tables = lib.filterAttrs (_: table: table != { }) (lib.mapAttrs (_: said) cfg.settings);
   written = toml.generate "rbee.toml" tables;
   checked = pkgs.runCommand "rbee.toml" { preferLocalBuild = true; } ''
     cp ${written} rbee.toml
@@ -25,7 +21,8 @@ in
 {
   options.services.rbee = {
     settings = lib.mkOption {
-      type = lib.types.attrsOf (lib.types.attrsOf toml.type);
+      # null: not said. TOML itself has no null.
+      type = lib.types.attrsOf (lib.types.attrsOf (lib.types.nullOr toml.type));
       default = { };
       example = {
         worker.idle_s = 900;

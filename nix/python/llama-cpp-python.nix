@@ -28,6 +28,8 @@ let
   // lib.optionalAttrs cudaSupport {
     GGML_CUDA = "ON";
     CMAKE_CUDA_ARCHITECTURES = cudaPackages.flags.cmakeCudaArchitecturesString;
+    CMAKE_CUDA_COMPILER = lib.getExe cudaPackages.cuda_nvcc;
+    CUDAToolkit_ROOT = "${lib.getDev cudaPackages.cuda_nvcc}";
   };
   build =
     if cudaSupport then buildPythonPackage.override { stdenv = cudaPackages.backendStdenv; } else buildPythonPackage;
@@ -36,7 +38,11 @@ build (
   common
   // {
     pyproject = true;
-    build-system = [ python3Packages.scikit-build-core ];
+    build-system = [
+      python3Packages.pathspec
+      python3Packages.pyproject-metadata
+      python3Packages.scikit-build-core
+    ];
     nativeBuildInputs = [
       cmake
       ninja
@@ -47,12 +53,13 @@ build (
     ];
     buildInputs = lib.optionals cudaSupport [
       cudaPackages.cuda_cudart
-      cudaPackages.cuda_cccl
+      (cudaPackages.cccl or cudaPackages.cuda_cccl)
       cudaPackages.libcublas
     ];
     dontUseCmakeConfigure = true;
     env.CMAKE_ARGS = lib.concatStringsSep " " (lib.mapAttrsToList (name: value: "-D${name}=${value}") on);
     preBuild = "export CMAKE_BUILD_PARALLEL_LEVEL=$NIX_BUILD_CORES";
-    pythonImportsCheck = [ "llama_cpp" ];
+    # CUDA's loads the driver's libcuda.so.1, which no build has.
+    pythonImportsCheck = lib.optionals (!cudaSupport) [ "llama_cpp" ];
   }
 )

@@ -15,6 +15,8 @@ let
 in
 {
   name = "rbee-house";
+  # runNixOSTest gives all nodes one pkgs and makes nixpkgs.overlays read-only; our module sets that option.
+  node.pkgsReadOnly = false;
 
   nodes.blep = {
     imports = [ common ];
@@ -67,6 +69,7 @@ in
     with subtest("with a token of its own the queen does not take it"):
         blep.wait_for_file("/etc/rbee/token")
         workstation.wait_for_file("/etc/rbee/token")
+        workstation.wait_until_succeeds("journalctl -u rbee-pool.service | grep -q 'heartbeat.failed code=unauthorized'")
         assert pool() == {}, pool()
 
     with subtest("with the queen's it is taken at a reload"):
@@ -82,7 +85,10 @@ in
 
     with subtest("the firewall lets nobody to anything else"):
         blep.succeed("nc -z workstation 9200")
-        blep.fail("nc -z -w 2 workstation 8080")
+        # Somebody else's port: it is served, and nothing of rbee opened it.
+        workstation.succeed("systemd-run --unit=other $(type -P nc) -lk 9201")
+        workstation.wait_until_succeeds("nc -z 127.0.0.1 9201")
+        blep.fail("nc -z -w 2 workstation 9201")
 
     with subtest("verify finds it fit"):
         # A VM test's machine was never installed, so it has no profile to boot from.

@@ -2,6 +2,8 @@
 { self }:
 {
   name = "rbee-single-host";
+  # runNixOSTest gives all nodes one pkgs and makes nixpkgs.overlays read-only; our module sets that option.
+  node.pkgsReadOnly = false;
 
   nodes.machine = {
     imports = [ self.nixosModules.default ];

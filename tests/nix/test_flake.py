@@ -1,6 +1,7 @@
 """The flake as a whole: it parses, evaluates for both systems, and has what it says it has."""
 
 import json
+import re
 from pathlib import Path
 
 from tests.nix.standin import ROOT, SYSTEM, Flake, nix
@@ -42,6 +43,14 @@ def test_cuda_is_compiled_where_it_is_asked_for(flake: Flake) -> None:
     package = "packages.x86_64-linux.rbee-cuda"
     assert "-DGGML_CUDA=ON" in flake.eval(f"{package}.python.llama-cpp-python.said")
     assert "GGML_CUDA" not in flake.eval("packages.x86_64-linux.rbee.python.llama-cpp-python.said")
+
+
+def test_cuda_is_found_by_cmake_and_its_driver_is_not_wanted_while_it_is_built(flake: Flake) -> None:
+    cuda = flake.eval("packages.x86_64-linux.rbee-cuda.python.llama-cpp-python", "p: { inherit (p) said imports; }")
+    assert re.search(r"-DCMAKE_CUDA_COMPILER=/nix/store/\S+-cuda_nvcc/bin/nvcc", cuda["said"])
+    assert re.search(r"-DCUDAToolkit_ROOT=/nix/store/\S+-cuda_nvcc", cuda["said"])
+    assert cuda["imports"] == [], "libcuda.so.1 is the driver's"
+    assert flake.eval("packages.x86_64-linux.rbee.python.llama-cpp-python.imports") == ["llama_cpp"]
 
 
 def test_apps_name_programs_that_are_there(flake: Flake) -> None:

@@ -111,9 +111,9 @@ def test_rbee_itself_takes_what_the_options_become() -> None:
 
 def test_settings_win_over_what_the_options_say() -> None:
     said = tomllib.loads(
-        toml(rbee(f'{QUEEN} queen.settings.bind = "127.0.0.1:1"; settings.keeper.queen = null;')).read_text()
+        toml(rbee(f'{QUEEN} queen.settings.pools = [ "http://a:1" ]; settings.keeper.queen = null;')).read_text()
     )
-    assert said["queen"]["bind"] == "127.0.0.1:1"
+    assert said["queen"]["pools"] == ["http://a:1"]
     assert "keeper" not in said
 
 
@@ -183,6 +183,7 @@ def test_what_is_not_wanted_is_masked_so_that_a_switch_stops_it() -> None:
 
 
 BASE = f"{QUEEN} {POOL}"
+OWN_TOKEN = "} // { tokenFile = null;"
 OTHER_TOKEN = '} // { tokenFile = "/run/other";'
 
 
@@ -196,6 +197,7 @@ OTHER_TOKEN = '} // { tokenFile = "/run/other";'
         ('pool.settings.id = "other";', {"rbee-pool"}, {"rbee-pool", "rbee-queen"}),
         ("queen.port = 8081;", set(), {"rbee-pool", "rbee-queen", "rbee-queen-address"}),
         (OTHER_TOKEN, set(), {"rbee-pool", "rbee-queen"}),
+        (OWN_TOKEN, {"rbee-pool", "rbee-queen"}, {"rbee-pool", "rbee-queen"}),
         ("pool.workerSlice.cpuWeight = 50;", set(), set()),
     ],
 )
@@ -212,6 +214,11 @@ def test_a_change_reloads_where_that_is_enough(change: str, restarted: set[str],
 
     assert changed("X-Restart-Triggers") == restarted
     assert changed("X-Reload-Triggers") == reloaded
+
+
+def test_the_broker_reads_rbee_toml_when_it_is_asked_and_is_left_alone() -> None:
+    before, after = units(rbee(BASE)), units(rbee(f"{BASE} settings.worker.idle_s = 900;"))
+    assert before["rbee-broker.service"]["text"] == after["rbee-broker.service"]["text"]
 
 
 def test_the_token_is_found_through_a_link_unless_it_lies_there_itself() -> None:

@@ -1,6 +1,7 @@
 """Where the Nix package's dependencies come from: nixpkgs where it has what setup.cfg wants, PyPI by hash where not."""
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,23 @@ def test_one_too_old_takes_along_what_is_built_on_it(flake: Flake, tmp_path: Pat
     assert {name for name, origin in origins.items() if origin == "PyPI"} == {
         *ALWAYS_OURS, "multidict", "yarl", "aiohttp", "sanic",
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("system", ["x86_64-linux", "aarch64-linux"])
+def test_there_is_a_python_for_each_system_where_nixpkgs_has_gone_on_to_3_14(
+    flake: Flake, tmp_path: Path, nixpkgs: Path, system: str
+) -> None:
+    other = shutil.copytree(nixpkgs, tmp_path / "nixpkgs")
+    host = json.loads((other / "host.json").read_text())
+    (other / "host.json").write_text(json.dumps({**host, "pythonVersion": "3.14.0"}))
+    newer = Flake(flake.source, other)
+    files = newer.eval(
+        f"packages.{system}.rbee.python", "p: map (x: x.src.name) (builtins.filter (x: x ? src) (builtins.attrValues p))"
+    )
+    compiled = {tag for file in files for tag in re.findall(r"-(cp\d+)-cp\d+-", file)}
+    assert {"x86_64-linux": "cp314", "aarch64-linux": "cp313"}[system] in compiled
+    newer.eval(f"checks.{system}.lint", "x: x.drvPath")
+    newer.eval(f"apps.{system}.demo.program")
 
 
 def _origins(flake: Flake, nixpkgs: Path, folder: Path, versions: dict[str, str]) -> dict[str, str]:

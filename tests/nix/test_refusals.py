@@ -28,6 +28,14 @@ CANNOT_BE: Mapping[str, tuple[str, str]] = {
         "the queen has to be told one",
     ),
     "its own name": (f'{ELSEWHERE} pool.url = "http://nixos:9200";', "takes that name for a loopback address"),
+    "a queen bound elsewhere": (
+        f'{QUEEN} queen.settings.bind = "0.0.0.0:8080";',
+        'rbee.toml would say bind = "0.0.0.0:8080", and the socket listens at 127.0.0.1:8080',
+    ),
+    "a pool bound elsewhere": (
+        f'{POOL} settings.pool.bind = "0.0.0.0:9200";',
+        "say where it is to listen: services.rbee.pool.listen and services.rbee.pool.port",
+    ),
     "ports the wrong way round": (f"{POOL} pool.workerPorts.from = 9000;", "from is 9000, expected at most to, 8999"),
     "models in a home": (f'{POOL} pool.modelsDir = "/home/ann/models";', "the pool sees nobody's home"),
     "half a certificate": (f'{QUEEN} queen.tls.certFile = "/srv/crt";', "queen.tls: certFile and keyFile go together"),

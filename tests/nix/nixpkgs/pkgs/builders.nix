@@ -170,10 +170,10 @@ rec {
   mkShellNoCC = mkShell;
 
   formats.toml = _: {
-    # What TOML can hold; the name is nixpkgs' own, for it stands in the docs.
+    # What TOML can hold, so no null. nixpkgs' own where lib is nixpkgs', and named as that is, for it stands in the docs.
     type =
       let
-        value = lib.types.nullOr (
+        value =
           lib.types.oneOf [
             lib.types.bool
             lib.types.int
@@ -183,12 +183,11 @@ rec {
             (lib.types.attrsOf value)
             (lib.types.listOf value)
           ]
-        )
-        // {
-          description = "TOML value";
-        };
+          // {
+            description = "TOML value";
+          };
       in
-      value;
+      lib.types.toml or value;
     generate =
       name: value:
       runCommand name {

@@ -51,12 +51,12 @@ lib.mapAttrs linked programs
   addDriverRunpath.driverLink = "/run/opengl-driver";
   cudaPackages =
     lib.genAttrs [
-      "cuda_nvcc"
       "cuda_cudart"
-      "cuda_cccl"
       "libcublas"
     ] (name: linked name [ ])
     // {
+      cuda_nvcc = linked "cuda_nvcc" [ ] // { meta.mainProgram = "nvcc"; };
+      cccl = linked "cccl" [ ];
       flags.cmakeCudaArchitecturesString = "86;89";
       backendStdenv = pkgs.stdenv;
     };

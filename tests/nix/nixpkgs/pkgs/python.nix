@@ -119,6 +119,7 @@ let
       );
       passthru = {
         inherit (shaped) src;
+        imports = shaped.pythonImportsCheck or [ ];
       }
       // shaped.passthru or { };
       meta = shaped.meta or { };
@@ -182,7 +183,7 @@ let
       dependencies = map (name: python3Packages.${name}) (found.requires or [ ]);
     }
   ) (import ./seen.nix);
-  tools = lib.genAttrs [ "setuptools" "cython" "scikit-build-core" "pip" ] (
+  tools = lib.genAttrs [ "setuptools" "cython" "scikit-build-core" "pathspec" "pyproject-metadata" "pip" ] (
     pname:
     module {
       inherit pname;
@@ -192,8 +193,8 @@ let
 
   python3Packages = lib.fix (
     set:
-    seen
-    // tools
+    tools
+    // seen
     // {
       inherit buildPythonPackage buildPythonApplication;
       python = python3;
@@ -225,5 +226,14 @@ let
 in
 {
   inherit python3 python3Packages;
+  # Where python3 is newer: the one before it.
+  python313Packages =
+    if lib.versionAtLeast version "3.14" then
+      (import ./python.nix {
+        inherit lib system pkgs callWith;
+        host = host // { pythonVersion = "3.13.0"; };
+      }).python3Packages
+    else
+      python3Packages;
   inherit (python3Packages) fetchPypi;
 }
