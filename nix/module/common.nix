@@ -14,7 +14,7 @@ let
 in
 {
   options.services.rbee = {
-    package = lib.mkPackageOption pkgs "rbee" { };
+    package = lib.mkPackageOption pkgs "rbee" { example = [ "rbee-cuda" ]; };
 
     tokenFile = lib.mkOption {
       type = lib.types.nullOr secret;

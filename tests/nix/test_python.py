@@ -92,7 +92,8 @@ def test_there_is_a_python_for_each_system_where_nixpkgs_has_gone_on_to_3_14(
     (other / "host.json").write_text(json.dumps({**host, "pythonVersion": "3.14.0"}))
     newer = Flake(flake.source, other)
     files = newer.eval(
-        f"packages.{system}.rbee.python", "p: map (x: x.src.name) (builtins.filter (x: x ? src) (builtins.attrValues p))"
+        f"packages.{system}.rbee.python",
+        "p: map (x: x.src.name) (builtins.filter (x: x ? src) (builtins.attrValues p))",
     )
     compiled = {tag for file in files for tag in re.findall(r"-(cp\d+)-cp\d+-", file)}
     assert {"x86_64-linux": "cp314", "aarch64-linux": "cp313"}[system] in compiled
