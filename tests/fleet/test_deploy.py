@@ -231,7 +231,7 @@ def test_an_interrupted_switch_goes_on_there_and_is_not_begun_twice(nixos: Nixos
         _, err = command.communicate(timeout=60)
     assert command.returncode == 130
     assert "mac: interrupted: switching\nhint: rbee-keeper pool deploy --resume; till then mac stays drained" in err
-    assert nixos.house.blep.run(["pgrep", "-f", REBUILD], check=False).stdout == ""
+    wait_for(lambda: not nixos.house.blep.run(["pgrep", "-f", REBUILD], check=False).stdout, "nixos-rebuild to end", 20)
     assert nixos.host("mac").unit_property(f"{UNIT}.service", "ActiveState") == "active"
     again = nixos.resume(check=False)
     assert (again.returncode, "mac is being switched already" in again.stderr) == (1, True)
