@@ -3,13 +3,7 @@
 { lib }:
 let
   own = import ./types.nix { inherit lib; };
-  optional =
-    type: example: description:
-    lib.mkOption {
-      type = lib.types.nullOr type;
-      default = null;
-      inherit example description;
-    };
+  inherit (own) optional;
 in
 {
   options = {

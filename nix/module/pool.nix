@@ -28,13 +28,6 @@ let
     "::1"
   ];
   elsewhere = pool.queen != null && !(lib.all places.isHere queens);
-  limit =
-    type: example: description:
-    lib.mkOption {
-      type = lib.types.nullOr type;
-      default = null;
-      inherit example description;
-    };
   weight = lib.types.ints.between 1 10000;
 in
 {
@@ -106,12 +99,12 @@ in
       };
 
       workerSlice = {
-        memoryMax = limit lib.types.nonEmptyStr "80%" "Memory of all workers of this host together, MemoryMax=.";
-        memoryHigh = limit lib.types.nonEmptyStr "24G" "Memory above which all workers together are slowed down, MemoryHigh=.";
-        cpuQuota = limit (lib.types.ints.between 1 100000) 600 "Processor time of all workers together, in % of one core, CPUQuota=.";
-        cpuWeight = limit weight 50 "Their share of the processors where others want them too, CPUWeight=; 100 is what others have.";
-        ioWeight = limit weight 50 "Their share of the disks where others want them too, IOWeight=.";
-        allowedCpus = limit (lib.types.strMatching "[0-9]+([-, ][0-9]+)*") "2-7" "The processors they may use, AllowedCPUs=.";
+        memoryMax = own.optional lib.types.nonEmptyStr "80%" "Memory of all workers of this host together, MemoryMax=.";
+        memoryHigh = own.optional lib.types.nonEmptyStr "24G" "Memory above which all workers together are slowed down, MemoryHigh=.";
+        cpuQuota = own.optional (lib.types.ints.between 1 100000) 600 "Processor time of all workers together, in % of one core, CPUQuota=.";
+        cpuWeight = own.optional weight 50 "Their share of the processors where others want them too, CPUWeight=; 100 is what others have.";
+        ioWeight = own.optional weight 50 "Their share of the disks where others want them too, IOWeight=.";
+        allowedCpus = own.optional (lib.types.strMatching "[0-9]+([-, ][0-9]+)*") "2-7" "The processors they may use, AllowedCPUs=.";
       };
     };
 

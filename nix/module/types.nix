@@ -42,5 +42,14 @@ in
   ];
   idle = types.ints.between 1 (30 * 86400);
 
+  # An option that may be left out, and says nothing then.
+  optional =
+    type: example: description:
+    lib.mkOption {
+      type = types.nullOr type;
+      default = null;
+      inherit example description;
+    };
+
   isName = name: builtins.match "[a-z0-9][a-z0-9._-]{0,62}" name != null;
 }

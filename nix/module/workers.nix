@@ -14,13 +14,7 @@ let
     "smollm2"
     "tinyllama"
   ];
-  optional =
-    type: example: description:
-    lib.mkOption {
-      type = lib.types.nullOr type;
-      default = null;
-      inherit example description;
-    };
+  inherit (own) optional;
 
   worker.options = making.options // {
     backend = lib.mkOption {

@@ -4,10 +4,9 @@ from collections.abc import Iterator, Mapping
 
 from rbee.errors import InvalidRequest
 from rbee.pool_core import catalog, names
+from rbee.pool_core.usual import gpu_problems
 from rbee.wire.mixes import parts_of
-from rbee.wire.workers import Backend, WorkerShape
-
-_OF_GPUS = ("gpu", "gpu_layers")
+from rbee.wire.workers import WorkerShape
 
 
 def worker_problems(workers: Mapping[str, WorkerShape]) -> Iterator[tuple[str, str]]:
@@ -25,9 +24,7 @@ def worker_problems(workers: Mapping[str, WorkerShape]) -> Iterator[tuple[str, s
         problem = _problem_of_model(shape.model)
         if problem:
             yield f"{where}.model", problem
-        for key in _OF_GPUS:
-            if shape.backend is Backend.CPU and getattr(shape, key) is not None:
-                yield f"{where}.{key}", f"is {getattr(shape, key)}, but the backend is cpu"
+        yield from ((f"{where}.{key}", wrong) for key, wrong in gpu_problems(shape))
 
 
 def _problem_of_name(worker: str) -> str:

@@ -28,7 +28,7 @@ async def deploy(args: Args, output: Output) -> None:
         ConfigInvalid: the configuration of a host makes no pool of it, or cannot be evaluated.
         Conflict: another rollout or deploy runs, or has stopped, and was not forgotten with ``--yes``.
     """
-    parse_seconds(args["--drain"], "--drain")  # before hosts are evaluated, which takes long
+    drain_s = parse_seconds(args["--drain"], "--drain")
     file = PlanFile.own()
     if args["--dry-run"]:
         switch, hosts = await _understood(_plan(args, file), args, output)
@@ -39,7 +39,7 @@ async def deploy(args: Args, output: Output) -> None:
             file.require_none(again=bool(args["--yes"]))
         plan = _plan(args, file)
         switch, _ = await _understood(plan, args, output)
-        await roll(plan, switch, file, args, output)
+        await roll(plan, switch, file, args, output, drain_s=drain_s)
 
 
 def _plan(args: Args, file: PlanFile) -> Plan:

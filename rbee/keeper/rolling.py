@@ -5,7 +5,6 @@ from typing import Any
 
 from rbee.cli.output import Output
 from rbee.cli.run import Args
-from rbee.cli.units import parse_seconds
 from rbee.errors import Conflict
 from rbee.keeper.change import Change
 from rbee.keeper.hosts import host
@@ -15,14 +14,16 @@ from rbee.keeper.turn import StepFailed, Turn
 from rbee.wire.envelope import to_envelope
 
 
-async def roll(plan: Plan, change: Change, file: PlanFile, args: Args, output: Output) -> None:
+async def roll(plan: Plan, change: Change, file: PlanFile, args: Args, output: Output, *, drain_s: float) -> None:
     """Give each host that is left in ``plan`` its turn, and keep in ``file`` how far that went.
+
+    Args:
+        drain_s: how long to wait for the jobs of a host.
 
     Raises:
         StepFailed: names the host and the step.
         NotFound: one of them is no host of the configuration any more.
     """
-    drain_s = parse_seconds(args["--drain"], "--drain")
     settings = settings_of(args)
     hosts = [host(settings, name) for name in plan.left]
     file.write(plan)

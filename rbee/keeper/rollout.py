@@ -5,6 +5,7 @@ import shlex
 from rbee.cli.confirm import dry_run
 from rbee.cli.output import Output
 from rbee.cli.run import Args
+from rbee.cli.units import parse_seconds
 from rbee.keeper.change import Command
 from rbee.keeper.hosts import chosen
 from rbee.keeper.rolling import roll, stopped
@@ -28,7 +29,8 @@ async def rollout(args: Args, output: Output) -> None:
         if not args["--resume"]:
             file.require_none(again=bool(args["--yes"]))
         plan = _plan(args, file)
-        await roll(plan, Command(plan.command), file, args, output)
+        drain_s = parse_seconds(args["--drain"], "--drain")
+        await roll(plan, Command(plan.command), file, args, output, drain_s=drain_s)
 
 
 def _plan(args: Args, file: PlanFile) -> Plan:

@@ -96,9 +96,13 @@ def _need_by_itself(model: ModelFile, backend: Backend, survey: Survey, facts: P
     spec = filled(WorkerSpec(backend=backend, model=model.id), facts.usual_of(model.id))
     kv = spec.kv or Kv(facts.kv)
     load = usual_load(model, backend, ctx=spec.ctx or facts.ctx, slots=spec.slots or facts.slots, kv=kv)
-    layers = dataclasses.replace(load, gpu_layers=spec.gpu_layers)
-    found = need(model, layers if memory.is_partial(model, layers) else load, survey.known)
-    return dataclasses.replace(found, gpu=spec.gpu)
+    return dataclasses.replace(need(model, with_layers(model, load, spec.gpu_layers), survey.known), gpu=spec.gpu)
+
+
+def with_layers(model: ModelFile, load: Load, gpu_layers: int | None) -> Load:
+    """Return ``load`` with so many layers on the GPU; without a number where that would be all of them."""
+    partial = dataclasses.replace(load, gpu_layers=gpu_layers)
+    return partial if memory.is_partial(model, partial) else load
 
 
 def usual_load(model: ModelFile, backend: Backend, *, ctx: int, slots: int, kv: Kv) -> Load:

@@ -1,5 +1,6 @@
 """A wish (WorkerSpec) and what is there (model, host, GPUs) become a plan with every number decided, or a refusal."""
 
+import contextlib
 import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 
@@ -47,13 +48,11 @@ def decide(
         return True
 
     try:
-        return plan(spec)
+        with _whose(spec, usual, model):
+            return plan(spec)
     except (InsufficientVram, InsufficientMemory) as error:
         named = dataclasses.replace(spec, model=mixes.name_of(model, adapters))
         error.hint = advice.for_too_little(named, model, load_of(filled(spec, usual), model, adapters, facts), works)
-        raise
-    except InvalidRequest as error:
-        _say_whose(error, spec, usual, model)
         raise
 
 
@@ -68,11 +67,8 @@ def outline(
     _require_possible(spec, model, adapters, survey)
     usual = facts.usual_of(model.id)
     whole = filled(spec, usual)
-    try:
+    with _whose(spec, usual, model):
         return _outline(whole, model, adapters, load_of(whole, model, adapters, facts), facts, survey)
-    except InvalidRequest as error:
-        _say_whose(error, spec, usual, model)
-        raise
 
 
 def while_all_sleep(survey: Survey) -> Survey:
@@ -158,8 +154,7 @@ def load_of(spec: WorkerSpec, model: ModelFile, adapters: Sequence[ModelFile], f
         model, spec.backend, ctx=facts.ctx, slots=spec.slots or facts.slots, kv=spec.kv or Kv(facts.kv)
     )
     ctx = _context(spec, model, facts)
-    load = dataclasses.replace(usual, ctx=ctx, gpu_layers=spec.gpu_layers, adapters=tuple(adapters))
-    return load if memory.is_partial(model, load) else dataclasses.replace(load, gpu_layers=None)
+    return ledger.with_layers(model, dataclasses.replace(usual, ctx=ctx, adapters=tuple(adapters)), spec.gpu_layers)
 
 
 def kept_bytes(worker: WorkerPlan | WorkerStatus, model: ModelFile) -> int:
@@ -250,12 +245,17 @@ def _keep(spec: WorkerSpec, model: ModelFile, facts: PoolFacts) -> bool:
     return (facts.keep if spec.keep is None else spec.keep) and model.kind is ModelKind.GENERATE
 
 
-def _say_whose(error: InvalidRequest, spec: WorkerSpec, usual: Usual, model: ModelFile) -> None:
-    """Name the key of rbee.toml where the value that is wrong came from there."""
-    field = next((each["field"] for each in error.details.get("fields", ())), "")
-    if field in usual.added(spec):
-        error.message = f"models.{model.id}.{error.message}"
-        error.hint = f"correct [models.{model.id}] in rbee.toml"
+@contextlib.contextmanager
+def _whose(spec: WorkerSpec, usual: Usual, model: ModelFile) -> Iterator[None]:
+    """Name the key of rbee.toml where a value that is wrong came from there."""
+    try:
+        yield
+    except InvalidRequest as error:
+        field = next((each["field"] for each in error.details.get("fields", ())), "")
+        if field in usual.added(spec):
+            error.message = f"models.{model.id}.{error.message}"
+            error.hint = f"correct [models.{model.id}] in rbee.toml"
+        raise
 
 
 def _gpus(

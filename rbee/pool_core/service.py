@@ -7,10 +7,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 
 from rbee.errors import (
     Conflict,
-    InsufficientDisk,
-    InsufficientMemory,
-    InsufficientVram,
-    ModelNotFound,
     NotFound,
     ShuttingDown,
     WorkerLost,
@@ -18,6 +14,7 @@ from rbee.errors import (
 from rbee.pool_core import disk, held, inventory, ledger, lifecycle, names, placement
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.declared import Declaration
+from rbee.pool_core.planning import Planner
 from rbee.pool_core.ports import (
     Checkout,
     DrainFlag,
@@ -81,7 +78,7 @@ class PoolService:
         self._book = book
         self._control, self._flag, self._checkout, self._now_ms = control, flag, checkout, now_ms
         self._condition = condition or Condition()
-        self._warn = warn
+        self._planner = Planner(facts, models, host, warn)
         self._starter = Starter(facts, units, now_ms)
         self._syncer = Syncer(declaration or Declaration(), facts, self, turn, real)
         self._holding = asyncio.Lock()
@@ -169,13 +166,14 @@ class PoolService:
             WorkerOom, WorkerHung, Timeout, ModelLoadFailed, WorkerLost: it did not get ready, and was removed.
             NoManager: systemd was lost meanwhile; the worker may be there.
         """
-        return self._spawned(spec, self._plan)
+        return self._spawned(spec, self._planner.plan)
 
     async def _spawned(
-        self, spec: WorkerSpec, plan_of: Callable[[WorkerSpec], Awaitable[WorkerPlan]]
+        self, spec: WorkerSpec, plan_of: Callable[[WorkerSpec, ledger.Survey], Awaitable[WorkerPlan]]
     ) -> AsyncIterator[SpawnEvent]:
         async with self._book.exclusive():  # until systemd says that it starts, and the ledger counts it
-            plan = await self._starter.create(await plan_of(spec))
+            self._refuse_draining("is draining")
+            plan = await self._starter.create(await plan_of(spec, await self._survey()))
             self._condition.casualties.pop(plan.id, None)
             starting = self._starter.start(plan)
             begun = None if spec.lazy else await anext(starting, None)
@@ -295,18 +293,20 @@ class PoolService:
     async def has_model(self, reference: str) -> bool:
         return await self._models.find(reference) is not None
 
-    async def outline(self, spec: WorkerSpec) -> WorkerPlan:
-        """Return the plan of a worker as far as it does not depend on what memory is free. Raises as a spawn would."""
-        model, adapters = await self._files(spec)
-        return placement.outline(spec, model, adapters, facts=self._facts, survey=await self._survey())
+    async def survey(self) -> ledger.Survey:
+        return await self._survey()
+
+    async def outline(self, spec: WorkerSpec, survey: ledger.Survey) -> WorkerPlan:
+        return await self._planner.outline(spec, survey)
 
     async def require_possible(self, spec: WorkerSpec) -> None:
         """Raise as a spawn would where the worker could not be made even while all others sleep."""
-        await self._decided(spec, placement.while_all_sleep(await self._survey()))
+        self._refuse_draining("is draining")
+        await self._planner.plan(spec, placement.while_all_sleep(await self._survey()))
 
     def spawn_declared(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
         """As ``spawn_worker``. A lazy one needs no memory before its first request, which then has to find it."""
-        return self._spawned(spec, self._plan_declared)
+        return self._spawned(spec, self._planner.plan_declared)
 
     async def until_gone(self, worker: str, within_s: float) -> None:
         await self._units.until_gone(worker, within_s)
@@ -404,50 +404,3 @@ class PoolService:
                 f"pool {self._facts.id} {does}: {why_draining(drain.reason)}",
                 hint="rbee-hive undrain" if ours else "this passes by itself: rbee-hive status",
             )
-
-    async def _plan(self, spec: WorkerSpec) -> WorkerPlan:
-        return await self._decided(spec, await self._survey())
-
-    async def _plan_declared(self, spec: WorkerSpec) -> WorkerPlan:
-        survey = await self._survey()
-        try:
-            plan = await self._decided(spec, survey)
-        except (InsufficientMemory, InsufficientVram):
-            if not spec.lazy:
-                raise
-            plan = await self._decided(spec, placement.while_all_sleep(survey))
-        return dataclasses.replace(plan, declared=True)
-
-    async def _decided(self, spec: WorkerSpec, survey: ledger.Survey) -> WorkerPlan:
-        self._refuse_draining("is draining")
-        if spec.id is not None:
-            names.check(spec.id)
-        model, adapters = await self._files(spec)
-        plan = placement.decide(spec, model, adapters, facts=self._facts, survey=survey)
-        return await self._with_room_to_keep(plan, spec, model)
-
-    async def _files(self, spec: WorkerSpec) -> tuple[ModelFile, Sequence[ModelFile]]:
-        base, over = parts_of(spec.model)
-        model = await self.get_model(base)
-        return model, [await self._adapter(each, model) for each in over]
-
-    async def _with_room_to_keep(self, plan: WorkerPlan, spec: WorkerSpec, model: ModelFile) -> WorkerPlan:
-        if not plan.keep:
-            return plan
-        try:
-            placement.require_room_to_keep(plan, model, await self._host.room_to_keep())
-        except InsufficientDisk as error:
-            if spec.keep:
-                raise
-            # Nobody asked for it in particular, and a worker that forgets is more than none.
-            self._warn("worker.keeps_nothing", model=plan.model, reason=error.message)
-            return dataclasses.replace(plan, keep=False)
-        return plan
-
-    async def _adapter(self, name: str, base: ModelFile) -> ModelFile:
-        found = await self._models.find(name)
-        if found is None:
-            raise ModelNotFound(
-                f"adapter {name} for {base.id} is not on this host", hint=f"rbee-hive models download {name}"
-            )
-        return found

@@ -9,6 +9,7 @@ from typing import Protocol
 from rbee.errors import NotFound, RbeeError, Timeout
 from rbee.pool_core import declared
 from rbee.pool_core.declared import SYNC, Declaration, Scene, Wanted
+from rbee.pool_core.ledger import Survey
 from rbee.pool_core.ports import PoolFacts, Turn, UnitFacts, WorkerPlan
 from rbee.wire.catalog import DownloadEvent, DownloadSpec
 from rbee.wire.envelope import error_for
@@ -29,7 +30,8 @@ class Hands(Protocol):
 
     async def units(self) -> Sequence[UnitFacts]: ...
     async def has_model(self, reference: str) -> bool: ...
-    async def outline(self, spec: WorkerSpec) -> WorkerPlan:
+    async def survey(self) -> Survey: ...
+    async def outline(self, spec: WorkerSpec, survey: Survey) -> WorkerPlan:
         """Return the plan of a worker as far as what is free has no say. Raises as a spawn would."""
 
     async def require_possible(self, spec: WorkerSpec) -> None:
@@ -62,30 +64,26 @@ class Syncer:
         Where another sync goes on, this one waits for its end.
         """
         if spec.dry_run:
-            outcome = self._refused(declared.plan(await self._look({}), prune=spec.prune))
+            outcome = self._planned(await self._look({}), spec)
             yield SyncEvent(state="done", progress=1.0, outcome=dataclasses.replace(outcome, dry_run=True))
             return
         yield SyncEvent(state="progress", message="looking at what runs")  # its turn may take a while to come
         async with self._turn.exclusive():
             made: list[SyncStep] = []
+            fetched: list[SyncStep] = []
             scene = await self._look({})
             if scene.missing:  # whoever has his model waits for nobody's download
-                outcome = self._refused(declared.plan(scene, prune=spec.prune))
-                others = declared.without(outcome, scene.waiting())
+                others = declared.without(self._planned(scene, spec), scene.waiting())
                 async with contextlib.aclosing(self._taken(others, scene, made)) as events:
                     async for event in events:
                         yield event
-                fetched: list[SyncStep] = []
                 async with contextlib.aclosing(self._fetched(scene.missing, fetched)) as events:
                     async for event in events:
                         yield event
                 scene = await self._look({step.id: _error_of(step) for step in fetched if step.error is not None})
                 came = [step.id for step in fetched if step.error is None]
                 scene = dataclasses.replace(scene, fetched=came)
-            else:
-                fetched = []
-            outcome = self._refused(declared.plan(scene, prune=spec.prune))
-            outcome = declared.without(outcome, {step.id for step in made})
+            outcome = declared.without(self._planned(scene, spec), {step.id for step in made})
             async with contextlib.aclosing(self._taken(outcome, scene, made)) as events:
                 async for event in events:
                     yield event
@@ -187,7 +185,7 @@ class Syncer:
     async def _look(self, troubles: Mapping[str, RbeeError]) -> Scene:
         missing = [model for model in await self._missing() if model not in troubles]
         return Scene(
-            wanted=[await self._wanted(spec, missing, troubles) for spec in self._declaration.specs()],
+            wanted=await self._all_wanted(missing, troubles),
             missing=missing,
             here=await self._hands.units(),
             facts=self._facts,
@@ -203,7 +201,16 @@ class Syncer:
                     found.append(model)
         return found
 
-    async def _wanted(self, spec: WorkerSpec, missing: Collection[str], troubles: Mapping[str, RbeeError]) -> Wanted:
+    async def _all_wanted(self, missing: Collection[str], troubles: Mapping[str, RbeeError]) -> list[Wanted]:
+        specs = self._declaration.specs()
+        if not specs:
+            return []
+        survey = await self._hands.survey()
+        return [await self._wanted(spec, survey, missing, troubles) for spec in specs]
+
+    async def _wanted(
+        self, spec: WorkerSpec, survey: Survey, missing: Collection[str], troubles: Mapping[str, RbeeError]
+    ) -> Wanted:
         base, over = parts_of(spec.model)
         for model in (base, *over):
             if model in troubles:
@@ -213,12 +220,13 @@ class Syncer:
             if model in missing:
                 return Wanted(spec=spec)
         try:
-            return Wanted(spec=spec, plan=await self._hands.outline(spec))
+            return Wanted(spec=spec, plan=await self._hands.outline(spec, survey))
         except RbeeError as error:
             return Wanted(spec=spec, problem=error)
 
-    def _refused(self, outcome: SyncOutcome) -> SyncOutcome:
-        """Return the plan for a pool that may start nothing now: what would be replaced stays as well."""
+    def _planned(self, scene: Scene, spec: SyncSpec) -> SyncOutcome:
+        """Return the plan; for a pool that may start nothing now what would be replaced stays as well."""
+        outcome = declared.plan(scene, prune=spec.prune)
         why = self._hands.refusal()
         if why is None:
             return outcome

@@ -10,12 +10,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from rbee.wire.fields import number, plain
-from rbee.wire.workers import HIGHEST_PRIORITY, MOST_LAYERS, Backend, Kv, WorkerSpec
+from rbee.wire.workers import HIGHEST_PRIORITY, MOST_LAYERS, Backend, Kv, WorkerShape, WorkerSpec
 
 _OF_GPUS = ("gpu", "gpu_layers")
-"""They mean the model's own backend, and say nothing about another."""
+"""Of a model they mean its own backend, and say nothing about another."""
 
 _KEYS = ("gpu", "ctx", "slots", "kv", "gpu_layers", "idle_s", "keep", "priority")
+
+
+def gpu_problems(made: "Usual | WorkerShape") -> Iterator[tuple[str, str]]:
+    """Yield what is said of a GPU where the backend uses none."""
+    if made.backend is Backend.CPU:
+        for key in _OF_GPUS:
+            if getattr(made, key) is not None:
+                yield key, f"is {getattr(made, key)}, but the backend is cpu"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,10 +47,7 @@ class Usual:
     )
 
     def problems(self) -> Iterator[tuple[str, str]]:
-        if self.backend is Backend.CPU:
-            for key in _OF_GPUS:
-                if getattr(self, key) is not None:
-                    yield key, f"is {getattr(self, key)}, but the backend is cpu"
+        yield from gpu_problems(self)
 
     def added(self, spec: WorkerSpec) -> Mapping[str, Any]:
         """Return what ``spec`` gets from here."""
