@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal, Self
 
 from rbee.adapters.nixos.flake import Flake
-from rbee.adapters.ssh.failures import CONNECT_S
+from rbee.adapters.ssh.command import UNATTENDED
 
 Action = Literal["switch", "dry-activate"]
 
@@ -16,12 +16,7 @@ SWITCH_UNIT = "nixos-rebuild-switch-to-configuration"
 """In which a switch runs on its host, so that it outlives the connection; newer nixos-rebuild adds to the name."""
 
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
-_SSH = (
-    "BatchMode=yes",
-    "StrictHostKeyChecking=yes",
-    f"ConnectTimeout={CONNECT_S}",
-    "ServerAliveInterval=15",
-)
+_SSH = (*UNATTENDED, "-o", "ServerAliveInterval=15")
 _URL = re.compile(r"ssh://(?P<place>[^/]+?)(:(?P<port>\d+))?/?")
 
 
@@ -46,9 +41,8 @@ class Target:
         What is given first wins in ssh, so a person's own options stay.
         """
         own = environ.get("NIX_SSHOPTS", "").split()
-        ours = [word for option in _SSH for word in ("-o", option)]
         port = ["-p", self.port] if self.port else []
-        return {**environ, "NIX_SSHOPTS": " ".join([*own, *port, *ours])}
+        return {**environ, "NIX_SSHOPTS": " ".join([*own, *port, *_SSH])}
 
 
 def evaluate(installable: str) -> list[str]:

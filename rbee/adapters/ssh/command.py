@@ -8,6 +8,10 @@ import re
 from collections.abc import Sequence
 
 from rbee import __version__
+from rbee.adapters.ssh.failures import CONNECT_S
+
+UNATTENDED = ("-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=yes", "-o", f"ConnectTimeout={CONNECT_S}")
+"""What any ssh of ours is told: nobody is there to be asked, and keys are checked."""
 
 NO_PROGRAM = "rbee: no program "
 """What stands on standard error, before the program's name, when it is not there (exit 127)."""

@@ -110,10 +110,8 @@ class Remote:
 
     def _argv(self, argv: Sequence[str], *, fed: bool = False) -> list[str]:
         own = ["-F", str(self.ssh_config)] if self.ssh_config else []
-        options = ["BatchMode=yes", "StrictHostKeyChecking=yes", f"ConnectTimeout={failures.CONNECT_S}"]
-        given = [word for option in options for word in ("-o", option)]
         # "--" so that a host called -oProxyCommand=… stays a host
-        return ["ssh", "-T", *own, *given, "--", self.target, self._line(argv, fed)]
+        return ["ssh", "-T", *own, *command.UNATTENDED, "--", self.target, self._line(argv, fed)]
 
     def _line(self, argv: Sequence[str], fed: bool) -> str:
         return command.line(argv, sudo=self.sudo, fed=fed, any_version=self.any_version)
