@@ -122,8 +122,14 @@ class Managed:
             **changes,
         }
 
-    def ask(self, *calls: tuple[str, Any], env: dict[str, str] | None = None) -> list[Any]:
-        """Make the calls one after the other; an error is an answer, too."""
+    def ask(
+        self, *calls: tuple[str, Any], env: dict[str, str] | None = None, changed: dict[str, Any] | None = None
+    ) -> list[Any]:
+        """Make the calls one after the other; an error is an answer, too.
+
+        Args:
+            changed: what is otherwise about the place.
+        """
         uid = self.host.run(["id", "-u"], user=self.user).stdout.strip()
         place = {
             "mode": "user" if self.user else "system",
@@ -133,6 +139,7 @@ class Managed:
             "load_timeout_s": 5,
             "stop_grace_s": 5,
             "cache": self.cache,
+            **(changed or {}),
         }
         done = self.host.run(
             [PYTHON, "-c", DRIVER], user=self.user, input=json.dumps([place, calls]), env=env, timeout=60

@@ -206,6 +206,18 @@ def test_one_that_runs_is_stopped_and_cleaned_as_well(managed: Managed) -> None:
     assert _left(managed) == []
 
 
+def test_what_is_kept_is_removed_before_its_worker_is_stopped(managed: Managed) -> None:
+    """Its post-mortem gets that folder anew: while it is being removed the one or the other fails."""
+    removing = "/opt/pretender/rm"
+    manager = "--user" if managed.user else "--system"
+    state = f"systemctl {manager} show -P ActiveState {SERVICE}"
+    managed.host.write(removing, f'#!/bin/sh\n{state} >>/tmp/removed.{managed.user}\nexec /bin/rm "$@"\n', mode=0o755)
+    plan = managed.plan(keep=True)
+    _, _, stopped = managed.ask(("create", plan), ("start", ID), ("stop", [ID]), changed={"rm": removing})
+    assert stopped is None
+    assert managed.host.read(f"/tmp/removed.{managed.user}").split() == ["active", "active"]
+
+
 def _left(managed: Managed) -> list[str]:
     """Return what lies in the worker's folder; that is made again, empty, for the post-mortem of one that ran."""
     return managed.host.run(["ls", managed.kept_by(ID)], check=False).stdout.split()

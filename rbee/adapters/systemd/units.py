@@ -60,7 +60,8 @@ class SystemdUnits(UnitReader):
         facts = await self.require(worker)
         pair = (names.socket(worker), names.service(worker))
         async with Watch(self.mode) as watch:
-            await watch.jobs(*await in_thread(self._stop_both, worker, pair))
+            if job := await whole(self._begin_to_stop(worker, watch)):
+                await watch.jobs(job)
         keeps = unit.plan_from_argv(facts.argv).keep
         result = await asyncio.to_thread(self._socket_result, pair[0]) if keeps else ""
         await self._forget(*pair)
@@ -137,11 +138,21 @@ class SystemdUnits(UnitReader):
             job: bytes = bus.call(method, b"ss", name.encode(), b"replace")
             return job
 
-    def _stop_both(self, worker: str, pair: tuple[str, str]) -> list[bytes]:
-        jobs = [job for name in pair if (job := self._stop_job(name))]
-        # Before the units are gone: whoever takes the name next makes a secret of their own.
+    async def _begin_to_stop(self, worker: str, watch: Watch) -> bytes | None:
+        """Stop the socket, wait for that, and return the job that stops the service.
+
+        Both at once would hinder each other: for the post-mortem of the service systemd makes the folder of its
+        conversations again and mounts it, while the socket removes it (``unit.socket_properties``). Either then fails.
+        """
+        if job := await in_thread(self._stop_job, names.socket(worker)):
+            await watch.jobs(job)
+        return await in_thread(self._stop_service, worker)
+
+    def _stop_service(self, worker: str) -> bytes | None:
+        job = self._stop_job(names.service(worker))
+        # Before the unit is gone: whoever takes the name next makes a secret of their own.
         self.secrets.forget(worker)
-        return jobs
+        return job
 
     def _stop_job(self, name: str) -> bytes | None:
         try:
