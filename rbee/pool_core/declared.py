@@ -80,8 +80,7 @@ def plan(scene: Scene, *, prune: bool = False) -> SyncOutcome:
     declared = [_step(each, here.get(each.spec.id or ""), scene, prune=prune) for each in scene.wanted]
     names = {each.spec.id for each in scene.wanted}
     others = [_other(facts, prune=prune) for facts in scene.here if facts.id not in names]
-    fetched = [SyncStep(id=model, action=SyncAction.FETCH, why="it is not here") for model in scene.missing]
-    steps = [*fetched, *others, *(step for step in declared if isinstance(step, SyncStep))]
+    steps = [*map(to_fetch, scene.missing), *others, *(step for step in declared if isinstance(step, SyncStep))]
     return SyncOutcome(
         steps=tuple(sorted(steps, key=lambda step: list(SyncAction).index(step.action))),
         unchanged=tuple(step for step in declared if isinstance(step, str)),
@@ -95,6 +94,11 @@ def without(outcome: SyncOutcome, workers: Collection[str]) -> SyncOutcome:
         steps=tuple(step for step in outcome.steps if step.action is SyncAction.FETCH or step.id not in workers),
         unchanged=tuple(worker for worker in outcome.unchanged if worker not in workers),
     )
+
+
+def to_fetch(model: str) -> SyncStep:
+    """Return the step that brings a model."""
+    return SyncStep(id=model, action=SyncAction.FETCH, why="it is not here")
 
 
 def is_told(facts: UnitFacts) -> bool:

@@ -304,6 +304,9 @@ class ModelStore(Protocol):
     async def absence(self, reference: str) -> RbeeError:
         """Return why ``find`` found nothing, and what can be done."""
 
+    async def unfetchable(self, reference: str) -> RbeeError | None:
+        """Return why no ``download`` can bring it; None where one may."""
+
     def download(self, reference: str) -> AsyncIterator[DownloadEvent]: ...
     async def import_file(self, path: str, model: str | None) -> ModelFile: ...
     async def verify(self, model: str) -> Verification: ...

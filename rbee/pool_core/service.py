@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, 
 from rbee.errors import (
     Conflict,
     NotFound,
+    RbeeError,
     ShuttingDown,
     WorkerLost,
 )
@@ -292,6 +293,9 @@ class PoolService:
 
     async def has_model(self, reference: str) -> bool:
         return await self._models.find(reference) is not None
+
+    async def unfetchable(self, reference: str) -> RbeeError | None:
+        return await self._models.unfetchable(reference)
 
     async def survey(self) -> ledger.Survey:
         return await self._survey()

@@ -30,6 +30,9 @@ class Hands(Protocol):
 
     async def units(self) -> Sequence[UnitFacts]: ...
     async def has_model(self, reference: str) -> bool: ...
+    async def unfetchable(self, reference: str) -> RbeeError | None:
+        """Return why no download can bring a model; None where one may."""
+
     async def survey(self) -> Survey: ...
     async def outline(self, spec: WorkerSpec, survey: Survey) -> WorkerPlan:
         """Return the plan of a worker as far as what is free has no say. Raises as a spawn would."""
@@ -64,8 +67,7 @@ class Syncer:
         Where another sync goes on, this one waits for its end.
         """
         if spec.dry_run:
-            outcome = self._planned(await self._look({}), spec)
-            yield SyncEvent(state="done", progress=1.0, outcome=dataclasses.replace(outcome, dry_run=True))
+            yield SyncEvent(state="done", progress=1.0, outcome=await self._foreseen(spec))
             return
         yield SyncEvent(state="progress", message="looking at what runs")  # its turn may take a while to come
         async with self._turn.exclusive():
@@ -92,9 +94,21 @@ class Syncer:
                 state="done", progress=1.0, outcome=dataclasses.replace(outcome, steps=tuple(sorted(steps, key=_order)))
             )
 
+    async def _foreseen(self, spec: SyncSpec) -> SyncOutcome:
+        """Return what would be done, and what would be refused as far as that can be known before."""
+        scene = await self._look({})
+        refused = {model: why for model in scene.missing if (why := await self._hands.unfetchable(model))}
+        if refused:
+            scene = await self._look(refused)
+        fetched = [declared.failed(declared.to_fetch(model), why) for model, why in refused.items()]
+        outcome = self._planned(scene, spec)
+        here, specs = _by_id(scene)
+        steps = [await self._possible(s, here[s.id], specs.get(s.id)) if s.id in here else s for s in outcome.steps]
+        return dataclasses.replace(outcome, steps=tuple(sorted([*fetched, *steps], key=_order)), dry_run=True)
+
     async def _fetched(self, models: Sequence[str], made: list[SyncStep]) -> AsyncGenerator[SyncEvent, None]:
         for model in models:
-            step = SyncStep(id=model, action=SyncAction.FETCH, why="it is not here")
+            step = declared.to_fetch(model)
             try:
                 async for event in self._hands.download_model(DownloadSpec(model=model)):
                     share = event.bytes_done / event.bytes_total if event.bytes_total else None
@@ -108,8 +122,7 @@ class Syncer:
     async def _taken(self, outcome: SyncOutcome, scene: Scene, made: list[SyncStep]) -> AsyncGenerator[SyncEvent, None]:
         """End what goes, all at once, then start what comes, one after the other: it may want the memory."""
         to_do = [step for step in outcome.steps if _is_to_do(step)]
-        here = {facts.id: facts for facts in scene.here}
-        specs = {each.spec.id: each.spec for each in scene.wanted}
+        here, specs = _by_id(scene)
         left: dict[str, SyncStep] = {}
         going = [step for step in to_do if step.action in _GOES]
         async with contextlib.aclosing(self._gone(going, here, specs)) as ended:
@@ -156,13 +169,10 @@ class Syncer:
                 task.cancel()
 
     async def _end(self, step: SyncStep, facts: UnitFacts, following: WorkerSpec | None) -> SyncStep:
-        """End a worker; one that is to be replaced only by what can be made here once nobody else has memory."""
-        if step.action is SyncAction.REPLACE and following is not None and not declared.ends(facts):
-            try:
-                await self._hands.require_possible(following)
-            except RbeeError as error:
-                stays = dataclasses.replace(step, action=SyncAction.KEEP, why=f"it stays as it is: {step.why}")
-                return declared.failed(stays, error)
+        """End a worker, where what is to follow can be made."""
+        step = await self._possible(step, facts, following)
+        if step.error is not None:
+            return step
         limits = self._facts.limits
         grace_s = (limits.stop_grace_s if limits is not None else None) or USUAL_GRACE_S
         try:
@@ -179,6 +189,17 @@ class Syncer:
         except RbeeError as error:
             return declared.failed(step, error)
         return dataclasses.replace(step, state=SyncState.DONE)
+
+    async def _possible(self, step: SyncStep, facts: UnitFacts, following: WorkerSpec | None) -> SyncStep:
+        """Return the step; for a worker that no other could replace, even if nobody else had memory, that it stays."""
+        if not (_is_to_do(step) and step.action is SyncAction.REPLACE) or following is None or declared.ends(facts):
+            return step
+        try:
+            await self._hands.require_possible(following)
+        except RbeeError as error:
+            stays = dataclasses.replace(step, action=SyncAction.KEEP, why=f"it stays as it is: {step.why}")
+            return declared.failed(stays, error)
+        return step
 
     # Looking
 
@@ -245,6 +266,11 @@ def _error_of(step: SyncStep) -> RbeeError:
     told = dict(step.error or {})
     kept = {key: told[key] for key in ("hint", "details", "source") if key in told}
     return error_for(str(told.get("code", "")), str(told.get("message", "")), **kept)
+
+
+def _by_id(scene: Scene) -> tuple[Mapping[str, UnitFacts], Mapping[str | None, WorkerSpec]]:
+    """Return the workers that are here, and what is wanted."""
+    return {facts.id: facts for facts in scene.here}, {each.spec.id: each.spec for each in scene.wanted}
 
 
 def _is_to_do(step: SyncStep) -> bool:

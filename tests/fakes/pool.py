@@ -204,6 +204,8 @@ class FakeModels:
     files: dict[str, ModelFile] = field(default_factory=lambda: {"tiny": TINY})
     hub: set[str] | None = None
     """What can be downloaded; None: anything, and of nothing is anything kept."""
+    declared: set[str] = field(default_factory=set)
+    """What somebody else puts there."""
 
     async def list(self) -> tuple[ModelFile, ...]:
         return tuple(self.files.values())
@@ -217,7 +219,12 @@ class FakeModels:
     async def absence(self, reference: str) -> RbeeError:
         return ModelNotFound(f"model {reference} is not on this host", hint=f"rbee-hive models download {reference}")
 
+    async def unfetchable(self, reference: str) -> RbeeError | None:
+        return await self.absence(reference) if reference in self.declared else None
+
     async def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
+        if why := await self.unfetchable(reference):
+            raise why
         made = dataclasses.replace(TINY, id=reference)
         if self.hub is not None:
             yield DownloadEvent(state="downloading", bytes_done=1, bytes_total=4)

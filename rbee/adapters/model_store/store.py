@@ -98,6 +98,15 @@ class FileModelStore:
             return await in_thread(self._declared.absence, entry)
         return ModelNotFound(f"model {reference} is not on this host", hint=f"rbee-hive models download {reference}")
 
+    async def unfetchable(self, reference: str) -> RbeeError | None:
+        """Return why no download brings it: it is a file, which somebody else has to put there."""
+        match names.parse(reference):
+            case PathReference() as file:
+                return self._not_ours_to_fetch(file) or await self.absence(reference)
+            case Named(name) if (entry := self._catalog.named(name)) and isinstance(entry.source, PathReference):
+                return await self.absence(reference)
+        return None
+
     def download(self, reference: str) -> AsyncIterator[DownloadEvent]:
         """Fetch what ``reference`` names; what is here already is ``done`` at once. Closing leaves it resumable.
 
@@ -260,11 +269,8 @@ class FileModelStore:
 
     async def _download(self, text: str, tell: Tell) -> ModelFile:
         reference = names.parse(text)
-        if isinstance(reference, PathReference) and self._declared.entry(str(reference)) is None:
-            raise InvalidRequest(
-                f"{reference} is a file; files are imported",
-                hint=f"rbee-hive models import {shlex.quote(reference.path)}",
-            )
+        if isinstance(reference, PathReference) and (refused := self._not_ours_to_fetch(reference)):
+            raise refused
         here = await in_thread(self._find, reference)
         if here is not None:
             return here
@@ -279,6 +285,14 @@ class FileModelStore:
         if isinstance(entry.source, PathReference):
             raise await self.absence(text)
         return await self._fetching.of_entry(entry, entry.source, tell)
+
+    def _not_ours_to_fetch(self, file: PathReference) -> InvalidRequest | None:
+        """Return the refusal of a file that nobody declared, wherever it lies."""
+        if self._declared.entry(str(file)) is not None:
+            return None
+        return InvalidRequest(
+            f"{file} is a file; files are imported", hint=f"rbee-hive models import {shlex.quote(file.path)}"
+        )
 
     def _delete(self, model: str) -> None:
         declared = self._declared.entry(model)

@@ -246,4 +246,17 @@ async def test_only_what_is_declared_is_called_so(tmp_path: Path, farm: Path) ->
     store = opened(tmp_path, chat=Model(path=str(farm / "some.gguf")))
     with pytest.raises(InvalidRequest, match="files are imported"):
         [event async for event in store.download(str(farm / "other.gguf"))]
+    assert isinstance(await store.unfetchable(str(farm / "other.gguf")), InvalidRequest)
     assert "rbee-hive models download other" in (await store.absence("other")).hint
+
+
+async def test_nobody_can_download_what_is_declared_by_its_path(tmp_path: Path, farm: Path) -> None:
+    store = opened(tmp_path, chat=Model(path=str(farm / "gone.gguf")))
+    for name in ("chat", f"file:{farm}/gone.gguf", str(farm / "gone.gguf")):
+        foreseen = await store.unfetchable(name)
+        assert foreseen is not None
+        with pytest.raises(ModelNotFound) as refused:
+            [event async for event in store.download(name)]
+        assert refused.value.message == foreseen.message, name
+    assert await store.unfetchable("hf:org/repo") is None
+    assert await store.unfetchable("other") is None

@@ -85,6 +85,25 @@ async def test_a_dry_run_tells_the_steps_and_takes_none() -> None:
     assert (set(pool.units.workers), set(pool.models.files)) == ({"old"}, {"tiny"})
 
 
+async def test_a_dry_run_says_of_a_file_that_nobody_put_there_that_it_is_not_fetched() -> None:
+    """It says all that the sync says."""
+    pool = house("chat", "other", models=("big",))
+    declare(pool, "chat", model="mine")
+    pool.models.declared = {"mine"}
+    pool.models.hub = {"big"}
+    foreseen = await synced(pool, dry_run=True)
+    assert told(foreseen) == [
+        ("fetch", "mine", "failed"),
+        ("fetch", "big", "planned"),
+        ("start", "chat", "failed"),
+        ("start", "other", "planned"),
+    ]
+    done = await synced(pool)
+    assert {(s.id, str(s.error)) for s in done.steps if s.error} == {
+        (s.id, str(s.error)) for s in foreseen.steps if s.error
+    }
+
+
 async def test_models_are_fetched_those_of_workers_as_well() -> None:
     pool = house("chat", models=("big",))
     declare(pool, "chat", model="tiny")
@@ -240,7 +259,9 @@ async def test_what_could_never_be_made_here_ends_nobody() -> None:
     pool = house("chat")
     await synced(pool)
     declare(pool, "chat", memory_bytes=1 << 45)
+    foreseen = await synced(pool, dry_run=True)
     [step] = (await synced(pool)).steps
+    assert foreseen.steps == (step,), "a dry run says so as well"
     assert (step.action.value, step.state.value) == ("keep", "failed")
     assert step.why == "it stays as it is: memory_bytes is none, declared is 35184372088832"
     assert (step.error or {})["code"] == "insufficient_memory"
