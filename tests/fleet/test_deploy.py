@@ -226,7 +226,7 @@ def test_an_interrupted_switch_goes_on_there_and_is_not_begun_twice(nixos: Nixos
         nixos.take_rebuild()
     nixos.define("mac", "sleep 1000")
     with nixos.begin("--host", "mac") as command:
-        wait_for(lambda: UNIT in nixos.host("mac").run(["systemctl", "list-units", f"{UNIT}*"]).stdout, "a switch", 20)
+        wait_for(lambda: _does(nixos, "sleep 1000"), "a switch", 20)  # and nixos-rebuild is not needed any more
         command.send_signal(signal.SIGINT)
         _, err = command.communicate(timeout=60)
     assert command.returncode == 130
@@ -240,6 +240,26 @@ def test_an_interrupted_switch_goes_on_there_and_is_not_begun_twice(nixos: Nixos
     mended = nixos.define("mac", "true now")
     nixos.resume()
     assert (nixos.runs("mac"), states(nixos)["mac"]) == (mended, "ready")
+
+
+def test_a_switch_whose_keeper_is_gone_goes_on_to_its_end_though_it_has_more_to_say(nixos: Nixos) -> None:
+    nixos.take_rebuild()
+    wanted = nixos.define("mac", "mkfifo /run/gate; read -r _ </run/gate; echo still here; touch /run/went-on")
+    mac = nixos.host("mac")
+    with nixos.begin("--host", "mac") as command:
+        wait_for(lambda: mac.run(["test", "-p", "/run/gate"], check=False).returncode == 0, "a switch", 20)
+        command.send_signal(signal.SIGINT)
+        command.communicate(timeout=60)
+    mac.run(["sh", "-c", "echo go on >/run/gate"])
+    wait_for(lambda: mac.unit_property(f"{UNIT}.service", "ActiveState") == "inactive", "the switch to end", 60)
+    assert mac.run(["ls", "/run/went-on"]).stdout
+    assert nixos.runs("mac") == wanted
+    assert "still here" in mac.run(["journalctl", "-o", "cat", f"_SYSTEMD_UNIT={UNIT}.service"]).stdout
+
+
+def _does(nixos: Nixos, command: str) -> bool:
+    """Say whether mac runs that command."""
+    return bool(nixos.host("mac").run(["pgrep", "-fx", command], check=False).stdout)
 
 
 def test_a_deploy_and_a_rollout_do_not_resume_each_other(nixos: Nixos) -> None:

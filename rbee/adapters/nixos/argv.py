@@ -16,6 +16,16 @@ SWITCH_UNIT = "nixos-rebuild-switch-to-configuration"
 """In which a switch runs on its host, so that it outlives the connection; newer nixos-rebuild adds to the name."""
 
 FEATURES = ("--extra-experimental-features", "nix-command flakes")
+_LOGGED = """\
+begun=$(date +%s)
+"$@"
+status=$?
+journalctl --sync
+journalctl --quiet --output=cat --since=@"$begun" _SYSTEMD_UNIT="$0"
+exit "$status"
+"""
+"""Run a command that waits for unit $0, then print what that has logged."""
+
 _SSH = (*UNATTENDED, "-o", "ServerAliveInterval=15")
 _URL = re.compile(r"ssh://(?P<place>[^/]+?)(:(?P<port>\d+))?/?")
 
@@ -88,14 +98,16 @@ def set_profile(path: str) -> list[str]:
 
 
 def activate(action: Action, path: str) -> list[str]:
-    """Return what switches to ``path``, on its host; it goes on there when the connection is cut."""
+    """Return what switches to ``path``, on its host; it goes on there when the connection is cut.
+
+    Hence it writes to the journal, and not to us: where nobody reads any more switch-to-configuration ends midway
+    (NixOS/nixpkgs#462179).
+    """
     switch = f"{path}/bin/switch-to-configuration"
     if action == "dry-activate":
         return [switch, action]
-    return [
-        "systemd-run", "-E", "LOCALE_ARCHIVE", "--collect", "--no-ask-password", "--pipe", "--quiet",
-        "--service-type=exec", f"--unit={SWITCH_UNIT}", "--wait", switch, action,
-    ]  # fmt: skip
+    run = ["systemd-run", "-E", "LOCALE_ARCHIVE", "--collect", "--no-ask-password", "--quiet", "--service-type=exec"]
+    return ["sh", "-c", _LOGGED, f"{SWITCH_UNIT}.service", *run, f"--unit={SWITCH_UNIT}", "--wait", switch, action]
 
 
 def by_hand(path: str, ssh: str, *, sudo: bool) -> str:

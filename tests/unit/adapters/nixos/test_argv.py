@@ -59,8 +59,9 @@ def test_a_switch_is_a_unit_of_its_host_and_a_rehearsal_is_not() -> None:
     switch = f"{SYSTEM}/bin/switch-to-configuration"
     assert argv.activate("dry-activate", SYSTEM) == [switch, "dry-activate"]
     words = argv.activate("switch", SYSTEM)
-    assert (words[0], words[-2:]) == ("systemd-run", [switch, "switch"])
+    assert (words[4], words[-2:]) == ("systemd-run", [switch, "switch"])
     assert {"--wait", "--collect", "--unit=nixos-rebuild-switch-to-configuration"} <= set(words)
+    assert "--pipe" not in words, "it would end with the connection"
     assert argv.set_profile(SYSTEM) == shlex.split(f"nix-env -p /nix/var/nix/profiles/system --set {SYSTEM}")
 
 
