@@ -82,9 +82,14 @@ def plan(scene: Scene, *, prune: bool = False) -> SyncOutcome:
     others = [_other(facts, prune=prune) for facts in scene.here if facts.id not in names]
     steps = [*map(to_fetch, scene.missing), *others, *(step for step in declared if isinstance(step, SyncStep))]
     return SyncOutcome(
-        steps=tuple(sorted(steps, key=lambda step: list(SyncAction).index(step.action))),
+        steps=tuple(sorted(steps, key=order)),
         unchanged=tuple(step for step in declared if isinstance(step, str)),
     )
+
+
+def order(step: SyncStep) -> int:
+    """Return when a step is taken, as a key to sort by: what frees memory comes before what wants it."""
+    return list(SyncAction).index(step.action)
 
 
 def without(outcome: SyncOutcome, workers: Collection[str]) -> SyncOutcome:

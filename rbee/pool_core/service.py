@@ -5,13 +5,7 @@ import contextlib
 import dataclasses
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 
-from rbee.errors import (
-    Conflict,
-    NotFound,
-    RbeeError,
-    ShuttingDown,
-    WorkerLost,
-)
+from rbee.errors import Conflict, NotFound, RbeeError, ShuttingDown, WorkerLost
 from rbee.pool_core import disk, held, inventory, ledger, lifecycle, names, placement
 from rbee.pool_core.condition import Condition, Drain, bereft, drain_of, with_missing
 from rbee.pool_core.declared import Declaration
@@ -173,7 +167,7 @@ class PoolService:
         self, spec: WorkerSpec, plan_of: Callable[[WorkerSpec, ledger.Survey], Awaitable[WorkerPlan]]
     ) -> AsyncIterator[SpawnEvent]:
         async with self._book.exclusive():  # until systemd says that it starts, and the ledger counts it
-            self._refuse_draining("is draining")
+            self._refuse_draining()
             plan = await self._starter.create(await plan_of(spec, await self._survey()))
             self._condition.casualties.pop(plan.id, None)
             starting = self._starter.start(plan)
@@ -305,7 +299,7 @@ class PoolService:
 
     async def require_possible(self, spec: WorkerSpec) -> None:
         """Raise as a spawn would where the worker could not be made even while all others sleep."""
-        self._refuse_draining("is draining")
+        self._refuse_draining()
         await self._planner.plan(spec, placement.while_all_sleep(await self._survey()))
 
     def spawn_declared(self, spec: WorkerSpec) -> AsyncIterator[SpawnEvent]:
@@ -315,13 +309,16 @@ class PoolService:
     async def until_gone(self, worker: str, within_s: float) -> None:
         await self._units.until_gone(worker, within_s)
 
-    def refusal(self) -> ShuttingDown | None:
+    def refusal(self, does: str = "is draining") -> ShuttingDown | None:
         """Return why no worker may be started now."""
-        try:
-            self._refuse_draining("is draining")
-        except ShuttingDown as refused:
-            return refused
-        return None
+        drain = self._drain()
+        if drain is None:
+            return None
+        ours = drain.reason is DrainReason.OPERATOR
+        return ShuttingDown(
+            f"pool {self._facts.id} {does}: {why_draining(drain.reason)}",
+            hint="rbee-hive undrain" if ours else "this passes by itself: rbee-hive status",
+        )
 
     # The checkout
 
@@ -400,11 +397,6 @@ class PoolService:
     def _drain(self) -> Drain | None:
         return drain_of(self._condition, self._flag)
 
-    def _refuse_draining(self, does: str) -> None:
-        drain = self._drain()
-        if drain is not None:
-            ours = drain.reason is DrainReason.OPERATOR
-            raise ShuttingDown(
-                f"pool {self._facts.id} {does}: {why_draining(drain.reason)}",
-                hint="rbee-hive undrain" if ours else "this passes by itself: rbee-hive status",
-            )
+    def _refuse_draining(self, does: str = "is draining") -> None:
+        if (why := self.refusal(does)) is not None:
+            raise why

@@ -91,20 +91,20 @@ class Syncer:
                     yield event
             steps = [*fetched, *made, *(step for step in outcome.steps if not _is_to_do(step))]
             yield SyncEvent(
-                state="done", progress=1.0, outcome=dataclasses.replace(outcome, steps=tuple(sorted(steps, key=_order)))
+                state="done",
+                progress=1.0,
+                outcome=dataclasses.replace(outcome, steps=tuple(sorted(steps, key=declared.order))),
             )
 
     async def _foreseen(self, spec: SyncSpec) -> SyncOutcome:
         """Return what would be done, and what would be refused as far as that can be known before."""
-        scene = await self._look({})
-        refused = {model: why for model in scene.missing if (why := await self._hands.unfetchable(model))}
-        if refused:
-            scene = await self._look(refused)
+        refused = {model: why for model in await self._missing() if (why := await self._hands.unfetchable(model))}
+        scene = await self._look(refused)
         fetched = [declared.failed(declared.to_fetch(model), why) for model, why in refused.items()]
         outcome = self._planned(scene, spec)
         here, specs = _by_id(scene)
         steps = [await self._possible(s, here[s.id], specs.get(s.id)) if s.id in here else s for s in outcome.steps]
-        return dataclasses.replace(outcome, steps=tuple(sorted([*fetched, *steps], key=_order)), dry_run=True)
+        return dataclasses.replace(outcome, steps=tuple(sorted([*fetched, *steps], key=declared.order)), dry_run=True)
 
     async def _fetched(self, models: Sequence[str], made: list[SyncStep]) -> AsyncGenerator[SyncEvent, None]:
         for model in models:
@@ -275,10 +275,6 @@ def _by_id(scene: Scene) -> tuple[Mapping[str, UnitFacts], Mapping[str | None, W
 
 def _is_to_do(step: SyncStep) -> bool:
     return step.state is SyncState.PLANNED
-
-
-def _order(step: SyncStep) -> int:
-    return list(SyncAction).index(step.action)
 
 
 _DONE = {
