@@ -47,7 +47,9 @@ class QueenClient(Operations):
 
         gone_since: float | None = None
         pause_s = _PAUSE_S
+        finished = False
         while True:
+            known = after
             try:
                 async for number, event in self._events_from(job, after):
                     gone_since, pause_s = None, _PAUSE_S
@@ -55,8 +57,11 @@ class QueenClient(Operations):
                     yield number, event
                     if wire.events.last(event):
                         return
-                if (await self.get_job(job)).state.finished and gone_since is None:
-                    return  # nothing comes after ``after``: it was the last
+                if finished and after == known:
+                    return  # it had ended before it was asked, and there was nothing more
+                finished, gone_since = (await self.get_job(job)).state.finished, None
+                if finished:
+                    continue  # what it said since the stream ended is yet to be read
             except (PoolUnreachable, ShuttingDown, Timeout):
                 gone_since = gone_since or time.monotonic()
                 if time.monotonic() - gone_since > AWAY_S:

@@ -111,7 +111,8 @@ class Queen:
             job = Job(self.store, self.clock, each)
             job.first_reason = reasons.get(job.seq, "")
             if each.unreadable is not None:
-                self.dispatcher.aside(job.fail(each.unreadable), f"fail-{job.id}")
+                self.jobs.keep(job)  # until its last event is on disk: who reads it now waits for that
+                self.dispatcher.refuse(job, each.unreadable)
                 continue
             if job.state in (JobState.DISPATCHED, JobState.RUNNING):
                 self.errands.resume(job)

@@ -135,7 +135,8 @@ def test_a_name_that_is_taken_by_hand_is_a_conflict_or_is_taken_over(house: Lab)
     assert "hint: rbee-hive sync --prune" in done.stderr
     declare(house, worker("chat", idle_s=2))
     house.systemctl("reload", "rbee-pool.service")
-    wait_for(lambda: house.hive_json("worker", "status", "chat")["declared"], "it to be ours once it slept", 30)
+    # It is replaced, so that there is none for a moment.
+    wait_for(lambda: [w["declared"] for w in house.hive_json("worker", "list")] == [True], "it to be ours", 30)
     assert workers(house) == {"chat": "asleep"}
 
 

@@ -32,6 +32,9 @@ class Cutting:
     def __init__(self, each: int) -> None:
         self.each = each
         self.asked: list[int] = []
+        self.state = JobState.RUNNING
+        self.clean = False
+        """A stream ends as if nothing were to come, as that of a queen who stops does."""
 
     async def events(self, request: Request, job: str) -> None:
         if job != "job-1":
@@ -43,11 +46,12 @@ class Cutting:
             event = EVENTS[number - 1]
             frame = Frame(event=name_of(event), data=codec.dump_json(event), id=str(number))
             await response.send(frame.encode())
-        assert request.transport is not None
-        request.transport.abort()
+        if not self.clean:
+            assert request.transport is not None
+            request.transport.abort()
 
     async def status(self, _: Request, job: str) -> object:
-        return reply(JobStatus(id=job, state=JobState.RUNNING, model="tiny"))
+        return reply(JobStatus(id=job, state=self.state, model="tiny"))
 
     def app(self) -> App:
         app = create_app("cutting-queen", source="queen", access=Access(callers={}), metrics=CollectorRegistry(),
@@ -70,6 +74,21 @@ async def test_a_cut_stream_has_no_gap_and_no_double(each: int) -> None:
         seen = [numbered async for numbered in client.job_events("job-1")]
         assert seen == list(enumerate(EVENTS, start=1))
         assert fake.asked == list(range(0, len(EVENTS), each))
+
+
+@pytest.mark.parametrize("each", [1, 2, 3, 7])
+async def test_a_job_that_ended_after_its_stream_did_is_told_to_its_end(each: int) -> None:
+    """A queen who stops ends her streams; her successor may say that the job is over before the client asks again."""
+    async with cutting(each) as (fake, client):
+        fake.clean, fake.state = True, JobState.COMPLETED
+        assert [numbered async for numbered in client.job_events("job-1")] == list(enumerate(EVENTS, start=1))
+
+
+async def test_after_the_last_event_there_is_nothing() -> None:
+    async with cutting(7) as (fake, client):
+        fake.clean, fake.state = True, JobState.COMPLETED
+        assert [numbered async for numbered in client.job_events("job-1", len(EVENTS))] == []
+        assert fake.asked == [len(EVENTS)] * 2
 
 
 async def test_one_goes_on_after_an_event_already_seen() -> None:

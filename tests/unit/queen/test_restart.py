@@ -7,6 +7,7 @@ import signal
 import socket
 import sqlite3
 import sys
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,6 +17,7 @@ import pytest
 from rbee.client.http import HttpClient
 from rbee.client.queen import QueenClient
 from rbee.errors import Conflict, PoolUnreachable, RbeeError
+from rbee.queen.store import jobs
 from rbee.wire.events import Failure, JobEvent, Metrics, Started, Token
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from tests.fakes.worker_server import FakePool, FakeWorker
@@ -147,12 +149,32 @@ async def test_accepted_jobs_wait_again_in_their_order(tmp_path: Path) -> None:
         assert [asked.id for asked in worker.requests] == accepted
 
 
+def spoil(path: Path, job: str) -> None:
+    """Make what is kept of ``job`` something that this version cannot read."""
+    with contextlib.closing(sqlite3.connect(path)) as database, database:
+        database.execute("UPDATE job SET spec = json_set(spec, '$.top_k', 'many') WHERE id = ?", (job,))
+
+
+async def test_who_reads_a_job_that_is_being_failed_reads_how_it_ends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with running(tmp_path / "q") as queen:
+        broken = (await queen.client.submit_job(spec())).id
+    spoil(tmp_path / "q", broken)
+    read, record = threading.Event(), jobs.record
+    monkeypatch.setattr(jobs, "record", lambda *change: (read.wait(10), record(*change)))
+    async with running(tmp_path / "q") as queen:
+        reading = asyncio.create_task(queen.frames(f"/v2/tasks/{broken}/events"))
+        await soon(lambda: queen.queen.jobs.readers() or reading.done())
+        read.set()
+        assert [frame.event for frame in await reading] == ["queued", "error"]
+        await soon(lambda: not queen.queen.jobs.live)
+
+
 async def test_a_row_that_cannot_be_read_fails_that_job_and_not_the_queen(tmp_path: Path) -> None:
     async with running(tmp_path / "q") as queen:
         broken, fine = [(await queen.client.submit_job(spec(max_tokens=1))).id for _ in range(2)]
-    with sqlite3.connect(tmp_path / "q") as database:
-        database.execute("UPDATE job SET spec = json_set(spec, '$.top_k', 'many') WHERE id = ?", (broken,))
-    database.close()
+    spoil(tmp_path / "q", broken)
     async with (
         FakeWorker().serve() as worker,
         FakePool("blep", worker).serve() as pool,
