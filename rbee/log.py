@@ -81,8 +81,8 @@ def event(what: str, *, level: int = INFO, **facts: Any) -> None:
     """Log that ``what`` happened. Facts that are None are left out; text is escaped onto one line."""
     if level > _threshold:
         return
-    known = {key: _word(value) for key, value in {**_common, **facts}.items() if value is not None}
-    line = " ".join([what, *(f"{key}={_quoted(value)}" for key, value in known.items())])
+    known = _known(facts)
+    line = _line(what, known)
     if _journal is None or not _journal.send(_entry(line, level, known)):
         _say(f"<{level}>{line}\n")
 
@@ -95,6 +95,15 @@ def error(what: str, **facts: Any) -> None:
     event(what, level=ERROR, **facts)
 
 
+def last(what: str, **facts: Any) -> None:
+    """Log an error that ends the process, as a line on standard error.
+
+    journald knows whose that is by the stream; of a datagram it asks the process, which may be gone by then, and
+    ``journalctl -u`` would not show it.
+    """
+    _say(f"<{ERROR}>{_line(what, _known(facts))}\n")
+
+
 def foreign(what: str, error: BaseException, **facts: Any) -> None:
     """Log a failure that is none of ours as an error: of what kind it is, and where it came from.
 
@@ -105,6 +114,14 @@ def foreign(what: str, error: BaseException, **facts: Any) -> None:
 
 def debug(what: str, **facts: Any) -> None:
     event(what, level=DEBUG, **facts)
+
+
+def _known(facts: dict[str, Any]) -> dict[str, str]:
+    return {key: _word(value) for key, value in {**_common, **facts}.items() if value is not None}
+
+
+def _line(what: str, known: dict[str, str]) -> str:
+    return " ".join([what, *(f"{key}={_quoted(value)}" for key, value in known.items())])
 
 
 def _trace(error: BaseException) -> str | None:

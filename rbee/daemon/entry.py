@@ -37,7 +37,7 @@ def main(program: str, usage: str, run: Callable[[Args], None], check: Callable[
             return checked(program, args, lambda: check(args))
         run(args)
     except RbeeError as error:
-        log.error("daemon.failed", code=error.code, error=error.message, hint=error.hint or None)
+        log.last("daemon.failed", code=error.code, error=error.message, hint=error.hint or None)
         return error.exit_code
     except KeyboardInterrupt:
         return 0

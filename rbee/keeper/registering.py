@@ -26,6 +26,7 @@ from rbee.keeper.known import show_pool
 from rbee.keeper.reach import pool_at, reached
 from rbee.keeper.settings import settings_of
 from rbee.wire import codec
+from rbee.wire.draining import LEAVING
 from rbee.wire.fields import NAME
 from rbee.wire.pools import PoolRegistration, PoolState, PoolStatus
 
@@ -212,12 +213,12 @@ async def _join(remote: Remote, queen: str, url: str, listen: str, tokens: tuple
 
 
 async def _appeared(queen: QueenClient, pool: str, name: str) -> PoolStatus:
-    """Return the pool when the queen has heard from it."""
+    """Return the pool when the queen has heard from it: from its daemon of now, not what the one before said last."""
     deadline = time.monotonic() + APPEAR_S
     while time.monotonic() < deadline:
         with contextlib.suppress(NotFound):
             found = await queen.get_pool(pool)
-            if found.state is not PoolState.LOST:
+            if found.state is not PoolState.LOST and found.drain_reason not in LEAVING:
                 return found
         await asyncio.sleep(_LOOK_S)
     raise Timeout(

@@ -34,6 +34,10 @@ SETTLE_S = 15.0
 """How long a check may fail after the change before it counts: a clock is set, a unit is still starting."""
 _LOOK_S = 0.5
 _BOOTED = ("systemctl", "is-system-running", "--wait")
+_GOES_DOWN = (
+    *("busctl", "get-property", "org.freedesktop.login1", "/org/freedesktop/login1"),
+    *("org.freedesktop.login1.Manager", "PreparingForShutdown"),
+)
 _UPGRADING = ("versions.installed_version_is_ours", "versions.queen_is_of_the_same_version")
 """What differs from one host to the next while a house is upgraded."""
 _AT_BOOT = "nixos.generation_is_booted"
@@ -64,7 +68,7 @@ class Turn:
         self._pool = SshPool(dataclasses.replace(at.remote, any_version=True))
         self._tell = teller(at, output)
         self._doing = "looking at it"
-        self._drained = ""  # the pool's id, once it is
+        self._drained = ""  # the pool's id, once it may be
         self._changing = False  # once it may not be any more what it was
         self.plan, self._file = plan, file
         self.told: list[str] = []
@@ -107,8 +111,8 @@ class Turn:
         if said := await self._change.prepare(self._host, self._tell):
             self._say(said)
         self._begin("draining")
+        self._drained = state.id  # as soon as the queen knows: her answer comes once the host knows, too
         await queen.drain_pool(state.id)
-        self._drained = state.id
         await self._until_quiet(queen, state.id)
         try:
             self._begin(self._change.doing)
@@ -198,14 +202,20 @@ class Turn:
                 seen = await queen.get_pool(pool)
                 heard_s = (seen.last_heartbeat_ms or 10**9) / 1000
                 here = seen.state is not PoolState.LOST and seen.drain_reason not in LEAVING
-                if here and asked - heard_s > began:
-                    await self._host.remote.run(_BOOTED, timeout_s=BACK_S, check=False)
+                if here and asked - heard_s > began and await self._up():
                     self._say(f"back after {seconds_text(time.monotonic() - began)}")
                     return
             except RbeeError as error:
                 problem = error.message
             await asyncio.sleep(_LOOK_S)
         raise Timeout(f"it was not back after {BACK_S:g} s: {problem}")
+
+    async def _up(self) -> bool:
+        """Say whether the host has booted. One that is told to reboot is up for a while longer, and says so here."""
+        remote = self._host.remote
+        if (await remote.run(_GOES_DOWN, check=False)).stdout.split() == ["b", "true"]:
+            return False
+        return (await remote.run(_BOOTED, timeout_s=BACK_S, check=False)).stdout.strip() != "stopping"
 
     async def _verified(self) -> None:
         """Raise when something fails that did not fail before; what a host still settles is looked at again."""
