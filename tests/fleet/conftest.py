@@ -4,7 +4,7 @@ import pytest
 
 from rbee.wire.events import End
 from tests.fleet.house import NAMES, House
-from tests.fleet.moving import LONG, ready_workers
+from tests.fleet.moving import AWAY, LONG, ready_workers
 from tests.rig.plugin import Hosts
 from tests.systemd.story import Story
 
@@ -24,6 +24,9 @@ def house(module_hosts: Hosts) -> House:
 def fleet(house: House) -> Iterator[House]:
     """The queen on blep, and pools on the other two; blep's own takes nothing."""
     house.rbee("orchestrator", "listen", "8080")
+    for name in AWAY:  # a busy machine takes longer than the usual 5 s to let jobs move; logind then waits no more
+        house.hosts[name].write("/etc/systemd/logind.conf.d/patient.conf", "[Login]\nInhibitDelayMaxSec=15\n")
+        house.hosts[name].run(["systemctl", "restart", "systemd-logind.service"])
     for name in NAMES:
         house.rbee("pool", "register", name)
     house.rbee("pool", "drain", "blep")

@@ -5,7 +5,7 @@ from rbee.wire.jobs import JobSpec
 from tests.fleet.house import House
 from tests.systemd.story import Story
 
-LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=220, temperature=0, seed=1, ignore_eos=True)
+LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=300, temperature=0, seed=1, ignore_eos=True)
 AWAY = ("workstation", "mac")
 
 

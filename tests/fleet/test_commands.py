@@ -5,6 +5,7 @@ import signal
 from xml.etree import ElementTree as Xml
 
 from tests.fleet.house import CONFIG, House
+from tests.rig.waiting import PATIENCE, wait_for
 
 JUMP = "Host mac-by-jump\n    HostName mac\n    ProxyJump workstation\n    HostKeyAlias mac\n"
 
@@ -17,7 +18,8 @@ def test_an_orchestrator_elsewhere_is_steered_by_ssh(house: House) -> None:
     done = house.rbee("orchestrator", "status", "--host", "mac", check=False)
     assert (done.returncode, "she is stopped" in done.stdout) == (0, True)
     house.rbee("orchestrator", "start", "--host", "mac")
-    assert "queen.started" in house.rbee("orchestrator", "logs", "--host", "mac", "--lines", "20").stdout
+    logs = ("orchestrator", "logs", "--host", "mac", "--lines", "20")
+    wait_for(lambda: "queen.started" in house.rbee(*logs).stdout, "journald to take it in")
 
 
 def test_following_an_orchestrators_log_elsewhere_ends_with_ctrl_c(house: House) -> None:
@@ -26,7 +28,7 @@ def test_following_an_orchestrators_log_elsewhere_ends_with_ctrl_c(house: House)
         assert command.stdout is not None
         assert command.stdout.readline()
         command.send_signal(signal.SIGINT)
-        assert command.wait(15) == 130
+        assert command.wait(15 * PATIENCE) == 130
 
 
 def test_her_state_is_one_screen(house: House) -> None:

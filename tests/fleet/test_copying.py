@@ -64,7 +64,7 @@ def test_a_cut_copy_goes_on_where_it_was(fleet: House) -> None:
         "root",
         "tbf",
         "rate",
-        "40mbit",
+        "16mbit",
         "burst",
         "32kb",
         "latency",

@@ -254,7 +254,7 @@ def test_a_switch_whose_keeper_is_gone_goes_on_to_its_end_though_it_has_more_to_
     wait_for(lambda: mac.unit_property(f"{UNIT}.service", "ActiveState") == "inactive", "the switch to end", 60)
     assert mac.run(["ls", "/run/went-on"]).stdout
     assert nixos.runs("mac") == wanted
-    assert "still here" in mac.run(["journalctl", "-o", "cat", f"_SYSTEMD_UNIT={UNIT}.service"]).stdout
+    assert "still here" in mac.journal("-o", "cat", f"_SYSTEMD_UNIT={UNIT}.service")
 
 
 def _does(nixos: Nixos, command: str) -> bool:

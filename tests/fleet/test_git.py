@@ -4,6 +4,7 @@ import pytest
 
 from tests.fleet.house import CONFIG, House
 from tests.rig.host import Host
+from tests.rig.waiting import wait_for
 
 MAKE = """
 set -e
@@ -85,7 +86,9 @@ def test_the_daemons_sandbox_is_told_from_a_disk_that_cannot_be_written(house: H
     mac.run(["chown", "-R", "rbee", "/srv/house"])
     try:
         push(mac, "Out of reach")
+        reloads = mac.journal("-u", "rbee-pool").count("config.reloaded")
         mac.run(["systemctl", "reload", "rbee-pool"])
+        wait_for(lambda: mac.journal("-u", "rbee-pool").count("config.reloaded") > reloads, "the pool to reload")
         refused = mac.run(["rbee-hive", "git", "sync", "--yes", "--http"], check=False)
         assert refused.returncode == 77, refused.stderr
         assert (

@@ -8,7 +8,7 @@ import pytest
 
 from rbee.keeper.hosts import from_here
 from tests.fleet.house import CONFIG, NAMES, House
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 
 
 def lines(text: str) -> dict[str, str]:
@@ -52,7 +52,8 @@ def test_logs_come_from_the_journals_there(house: House) -> None:
     house.rbee("pool", "restart", "--host", "mac")
     shown = house.rbee("pool", "logs", "--host", "mac", "--host", "workstation", "--lines=5").stdout
     assert {line.split()[0] for line in shown.splitlines()} == {"mac", "workstation"}
-    assert "daemon.ready" in house.rbee("pool", "logs", "--host", "mac").stdout
+    logs = ("pool", "logs", "--host", "mac")
+    wait_for(lambda: "daemon.ready" in house.rbee(*logs).stdout, "journald to take it in")
 
 
 def test_a_dry_run_does_nothing(house: House) -> None:
@@ -84,7 +85,8 @@ def test_a_worker_lives_and_ends_on_another_host(house: House) -> None:
     assert house.lab("mac").show("rbee-worker-cpu-0.service", "ActiveState") == "active"
     rows = house.rbee_json("pool", "worker", "list", "--host", "mac")
     assert [worker["id"] for worker in rows[0]["result"]] == ["worker-cpu-0"]
-    assert "ready" in house.rbee("pool", "worker", "logs", "worker-cpu-0", "--host", "mac").stdout
+    logs = ("pool", "worker", "logs", "worker-cpu-0", "--host", "mac")
+    wait_for(lambda: "ready" in house.rbee(*logs).stdout, "journald to take it in")
     refused = house.rbee("pool", "worker", "stop", "worker-cpu-0", "--host", "mac", check=False)
     assert (refused.returncode, "--yes" in refused.stderr) == (64, True)
     house.rbee("pool", "worker", "stop", "worker-cpu-0", "--yes", *house.on("mac", "workstation"))
@@ -175,7 +177,7 @@ def test_a_dead_host_hides_nobody_and_gives_its_own_sentence(house: House, conne
     try:
         began = time.monotonic()
         code, out, err = failing(house, "pool", "status", "--host", "all")
-        assert time.monotonic() - began < within_s
+        assert time.monotonic() - began < within_s * PATIENCE
     finally:
         house.hosts["mac"].restore_link()
     assert set(lines(out)) == {"blep", "workstation"}
@@ -249,9 +251,9 @@ def test_ctrl_c_ends_the_command_there_too(house: House) -> None:
         assert command.stdout is not None
         there = command.stdout.readline().strip()
         command.send_signal(signal.SIGINT)
-        assert command.wait(15) == 130
+        assert command.wait(15 * PATIENCE) == 130
     wait_for(lambda: mac.run(["kill", "-0", there], check=False).returncode != 0, "the command on mac to end", 10)
-    assert mac.run(["pgrep", "-f", "sleep 1000"], check=False).stdout == ""
+    wait_for(lambda: mac.run(["pgrep", "-f", "sleep 1000"], check=False).stdout == "", "what it began to end", 10)
 
 
 def test_a_killed_keeper_ends_the_command_there_too(house: House) -> None:
@@ -260,7 +262,7 @@ def test_a_killed_keeper_ends_the_command_there_too(house: House) -> None:
         assert command.stdout is not None
         command.stdout.readline()
         command.kill()
-        command.wait(15)
+        command.wait(15 * PATIENCE)
     wait_for(lambda: mac.run(["pgrep", "-x", "journalctl"], check=False).stdout == "", "journalctl to end", 10)
 
 

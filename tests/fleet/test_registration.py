@@ -5,7 +5,7 @@ import json
 import pytest
 
 from tests.fleet.house import CONFIG, House
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 
 LAN_QUEEN = "http://10.77.0.1:8080"
 
@@ -152,7 +152,7 @@ def test_what_removing_undoes(house: House) -> None:
 def test_two_registrations_at_once_leave_one_pool_that_answers(house: House) -> None:
     house.rbee("pool", "remove", "mac", "--yes", check=False)
     with house.begin("pool", "register", "mac") as one, house.begin("pool", "register", "mac") as other:
-        codes = sorted([one.wait(60), other.wait(60)])
+        codes = sorted([one.wait(60 * PATIENCE), other.wait(60 * PATIENCE)])
     assert codes in ([0, 0], [0, 73])
     url = next(row["url"] for row in house.rbee_json("pool", "list") if row["id"] == "mac")
     assert house.blep.run(["curl", "-sf", f"{url}/health"]).returncode == 0

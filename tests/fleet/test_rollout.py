@@ -116,6 +116,7 @@ def test_there_is_one_at_a_time_and_an_interrupted_one_says_how_to_go_on(fleet: 
         another = fleet.rbee("pool", "rollout", "--host", "workstation", "--", "true", check=False)
         assert (another.returncode, "another rollout or deploy runs on this machine" in another.stderr) == (73, True)
         assert states(fleet)["workstation"] == "ready"
+        assert any(line.endswith("waits\n") for line in command.stderr), "it is at the command"
         command.send_signal(signal.SIGINT)
         _, err = command.communicate(timeout=60)
     assert command.returncode == 130

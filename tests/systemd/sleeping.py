@@ -25,15 +25,25 @@ def prepare(host: Host) -> None:
     host.run(["sh", "-c", KERNEL])
     host.write(f"/run/systemd/system/{UNIT}.d/rig.conf", DROP_IN)
     host.run(["systemctl", "daemon-reload"])
+    before = _locks(host, "rbee")  # the next logind lists them, too, until the pool has let go of them
     host.run(["systemctl", "restart", "systemd-logind.service"])
-    wait_for(lambda: inhibitors(host) == {"shutdown", "sleep"}, "rbee's locks", 20)
+    wait_for(lambda: _kinds(_locks(host, "rbee") - before) == {"shutdown", "sleep"}, "rbee's locks of this logind", 20)
 
 
 def inhibitors(host: Host, user: str = "rbee") -> set[str]:
     """Return what the pool of ``user`` holds up on this host."""
+    return _kinds(_locks(host, user))
+
+
+def _kinds(locks: set[tuple[str, str]]) -> set[str]:
+    return {what for what, _ in locks}
+
+
+def _locks(host: Host, user: str) -> set[tuple[str, str]]:
+    """Return each lock of that pool with the process that took it, which is another one each time."""
     listed = host.run(["systemd-inhibit", "--list", "--no-legend", "--no-pager"]).stdout
     locks = [line.split() for line in listed.splitlines()]  # who, uid, user, pid, command, what, why, mode
-    return {lock[5] for lock in locks if (lock[0], lock[2]) == ("rbee", user)}
+    return {(lock[5], lock[3]) for lock in locks if (lock[0], lock[2]) == ("rbee", user)}
 
 
 @contextlib.contextmanager

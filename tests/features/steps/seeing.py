@@ -76,7 +76,7 @@ def no_unit(world: World, host: str, pattern: str) -> None:
 
 @then(parsers.parse("the property {name} of {unit} on {host} is {value}"))
 def property_is(world: World, name: str, unit: str, host: str, value: str) -> None:
-    assert world.host(host).unit_property(unit, name) == value
+    wait_for(lambda: world.host(host).unit_property(unit, name) == value, f"{name} of {unit} to be {value}", LONG_S)
 
 
 @then(parsers.parse("the queen has the pool {pool} {state}"))
