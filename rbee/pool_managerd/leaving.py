@@ -152,6 +152,8 @@ class Leaving:
     def _stay(self) -> None:
         log.event("pool.stays")
         self._condition.drain = None
+        if self._before is not None:  # it was asking its GPUs when it was to be switched off
+            self._ask_gpus()
         self._heartbeat.changed()
 
     def _wake(self) -> None:
@@ -159,9 +161,13 @@ class Leaving:
         log.event("pool.awake", slept_s=round(slept_s - self._slept, 1))
         self._slept = slept_s
         self._remember_gpus()
-        self._condition.drain = Drain(DrainReason.GPU_CHECK)
+        self._ask_gpus()
         self._reconnect()
         self._heartbeat.changed()
+
+    def _ask_gpus(self) -> None:
+        """Take no work until the GPUs of before have been asked for."""
+        self._condition.drain = Drain(DrainReason.GPU_CHECK)
         if self._check is not None:
             self._check.cancel()
         self._check = asyncio.create_task(self._take_roll(), name="gpu-check")

@@ -205,6 +205,27 @@ async def test_a_host_that_is_switched_off_while_its_gpus_are_asked_takes_no_wor
         assert host.pool.condition.drain.reason is DrainReason.SHUTDOWN
 
 
+async def test_a_shutdown_that_comes_to_nothing_while_the_gpus_are_asked_has_them_asked_to_the_end(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(leaving, "GPU_PAUSE_S", 0.01)
+    host, there = Host(), (Gpu(index=0, name="RTX 3070", uuid="GPU-0"),)
+    host.pool.gpus.gpus = there
+    async with host.running():
+        host.pool.gpus.gpus = ()
+        await tells(host, Power.AWAKE)
+        await host.until(DrainReason.GPU_CHECK)
+        await tells(host, Power.OFF)
+        await host.until(DrainReason.SHUTDOWN)
+        before = len(host.heard)
+        await tells(host, Power.STAYS_ON)
+        await host.until(DrainReason.GPU_CHECK)
+        host.pool.gpus.gpus = there
+        await host.until(None)
+    since = [each.drain_reason for each in host.heard[before:]]
+    assert since.index(DrainReason.GPU_CHECK) < since.index(None)
+
+
 async def test_a_host_whose_workers_cannot_be_listed_works_again_all_the_same(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
