@@ -230,12 +230,12 @@ class Queen:
         )
 
     async def _pages(self, seq: int, after: int) -> AsyncIterator[Entry]:
-        """Yield from disk; of what was erased before it was asked for, what is left.
+        """Yield from disk; of what was erased before anything was told, what is left.
 
         Raises:
-            NotFound: it was erased meanwhile.
+            NotFound: it was erased since: between what was told and what is left there would be a hole.
         """
-        begun, whole = False, True
+        begun, whole = after > 0, True
         while page := await self.store.read(events.page, seq, after):
             gap = page[-1].id - after != len(page)
             if gap and begun and whole:
