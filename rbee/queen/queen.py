@@ -209,6 +209,10 @@ class Queen:
             NotFound: there is none, or it is somebody else's: which of the two is nobody's business.
         """
         stored = await self.store.read(jobs.find, job)
+        if stored is not None and not stored.status.state.finished and job not in self.jobs.live:
+            # It is on disk and not in memory yet; or it has ended since.
+            await self._entrance.arrived(job)
+            stored = await self.store.read(jobs.find, job)
         if stored is None or asker.caller not in ("", stored.status.caller):
             raise NotFound(f"no job {job}", hint="rbee-keeper jobs list")
         return stored
