@@ -11,15 +11,14 @@ from rbee.client.reigning import Reigning
 from rbee.wire.events import End
 from rbee.wire.jobs import JobSpec
 from tests.fleet.house import CONFIG, House
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 from tests.support import database_host
 from tests.systemd.story import Story
 
 LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=400, temperature=0, seed=1, ignore_eos=True)
 QUEENS = ("blep", "mac")
-WITHIN_S = 20
-"""Promised are ten seconds, of which the server takes six to notice a host that says nothing more; two busy cores may
-take longer over the rest."""
+WITHIN_S = 10
+"""Promised, on a quiet machine; the server takes six of them to notice a host that says nothing more."""
 
 
 class StoryOfTwo(Story):
@@ -97,7 +96,7 @@ def test_a_stream_outlives_the_host_of_the_queen(court: House, text: str) -> Non
         wait_for(lambda: story.tokens > before, "the stream to go on", 60)
         took_s = time.monotonic() - began_s
         whole(story, text)
-    assert took_s < WITHIN_S
+    assert took_s < WITHIN_S * PATIENCE
     court.blep.boot()
     court.lab("blep").systemctl("start", "rbee-queen.service")
     stands_by(court, "blep", under="mac")
@@ -110,4 +109,4 @@ def test_a_stream_goes_on_when_the_queen_is_stopped(court: House, text: str) -> 
         story.wait_for_tokens(5)
         court.lab("mac").systemctl("stop", "rbee-queen.socket", "rbee-queen.service")
         whole(story, text)
-    assert "pool" in said(court, "blep")
+    wait_for(lambda: "pool" in said(court, "blep"), "blep to say that she reigns")

@@ -171,7 +171,7 @@ async def test_a_job_for_vectors_is_not_refused_for_tokens_that_nobody_says(tmp_
             await queen.hear(pool)
             worker.open.clear()
             first = await queen.client.submit_job(texts())
-            waits = await queen.client.submit_job(texts(deadline_ms=1000))
+            waits = await queen.client.submit_job(texts(deadline_ms=60_000))
             assert (first.predicted_start_ms, waits.predicted_start_ms) == (0, 200)
             last = await queen.client.submit_job(texts(inputs=("a" * 25,) * 2))
             assert last.predicted_start_ms == 400
