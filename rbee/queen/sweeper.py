@@ -61,10 +61,8 @@ class Sweeper:
         now, wall = self._clock.now_ms(), self._clock.wall_ms()
         # One that lives may have ended on disk already, and nobody here knows it.
         keep = self._jobs.still_read() | {job.seq for job in self._jobs.live.values()}
-        text_before, jobs_before = (
-            now - int((self.retain_text_s or SOON_S) * 1000),
-            now - int(self.retain_jobs_s * 1000),
-        )
+        text_before = now - int((self.retain_text_s or SOON_S) * 1000)
+        jobs_before = now - int(self.retain_jobs_s * 1000)
         erased = 0
         while count := await self._store.write(retention.erase_text, text_before, wall, keep):
             erased += count
