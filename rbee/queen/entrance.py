@@ -77,6 +77,8 @@ class Entrance:
         self._coming: dict[int, JobSpec] = {}
         self._waiting: set[int] = set()
         self._arriving: dict[str, asyncio.Event] = {}
+        self._leaving: dict[str, NoCapacity] = {}
+        """Jobs that could not be kept, and why, until nothing is left of them."""
 
     def submit(self, spec: JobSpec, asker: Asker, fresh_id: str = "") -> "asyncio.Task[tuple[Stored, Job | None]]":
         """Accept ``spec``: when this is done it is on disk. The job is None when it has ended already.
@@ -98,18 +100,22 @@ class Entrance:
         refuse_excess(newcomer.spec)
         if newcomer.spec.placement.draining and caller:
             raise NotPermitted(f"caller {caller} may not use a pool that drains", hint="ask the operator")
-        if not newcomer.is_known:
-            return await self._enter(newcomer)
         # One at a time for each id, since a job is on disk before it is in memory.
-        while newcomer.id in self._arriving:
-            await self._arriving[newcomer.id].wait()
+        await self.arrived(newcomer.id)
+        if newcomer.id in self._leaving:
+            raise self._leaving[newcomer.id]
         arrived = self._arriving[newcomer.id] = asyncio.Event()
         try:
-            known = await self._store.read(jobs.find, newcomer.id)
+            known = await self._store.read(jobs.find, newcomer.id) if newcomer.is_known else None
             return await self._enter(newcomer) if known is None else self._repeated(known, newcomer)
         finally:
             del self._arriving[newcomer.id]
             arrived.set()
+
+    async def arrived(self, job: str) -> None:
+        """Return when ``job`` is in memory, if it is on disk."""
+        while job in self._arriving:
+            await self._arriving[job].wait()
 
     async def _enter(self, newcomer: Newcomer) -> tuple[Stored, Job | None]:
         spec, caller = newcomer.spec, newcomer.asker.caller
@@ -178,9 +184,18 @@ class Entrance:
         """Wait for the disk, while the job is on its way to a worker already."""
         try:
             await self._store.synced()
-        except NoCapacity:
-            self._dispatcher.aside(self._cancel(job), f"cancel-{job.id}")
+        except NoCapacity as error:
+            self._leaving[job.id] = error
+            self._dispatcher.aside(self._leave(job), f"leave-{job.id}")
             raise
+
+    async def _leave(self, job: Job) -> None:
+        """End ``job`` and forget it: who was told that it could not be kept may ask for it again, and it is another."""
+        try:
+            await self._cancel(job)
+            await self._store.write(jobs.forget, job.seq)
+        finally:
+            del self._leaving[job.id]
 
     async def _decided(self, newcomer: Newcomer) -> tuple[int, Decision, View]:
         """Return how many tokens the prompt has at least, and what would be done now; raises when that is nothing."""

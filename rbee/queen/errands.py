@@ -10,7 +10,7 @@ from typing import Any
 
 from rbee import log
 from rbee.client.worker import WorkerClient
-from rbee.errors import NoCapacity, PoolUnreachable, QueueFull, RbeeError, ShuttingDown, Timeout, WorkerLost
+from rbee.errors import NoCapacity, NotFound, PoolUnreachable, QueueFull, RbeeError, ShuttingDown, Timeout, WorkerLost
 from rbee.orchestrator_core.jobs import LOSSES, backoff_s, may_try_again
 from rbee.orchestrator_core.rates import Rates
 from rbee.orchestrator_core.view import Key, Use
@@ -30,6 +30,8 @@ from rbee.wire.jobs import JobState, Priority
 
 WAKE_S = 300.0
 """One that wakes is told to end a job when it is up."""
+
+_ASK_AGAIN_S = 0.1
 
 _BUSY = (NoCapacity, QueueFull, ShuttingDown)
 """Refusals that say nothing about the job: it goes back to its place and no attempt is counted."""
@@ -127,8 +129,10 @@ class Errands:
         why = f"pool {pool} is {view.condition}"
         if view.drain_reason is DrainReason.OPERATOR:
             why = f"pool {pool} is draining, and its deadline has passed"
-        for job, errand in [(self._jobs.live[job], errand) for job, errand in self._all.items() if errand.pool == pool]:
-            if job.moved is None and errand.client is not None and can_go_on_elsewhere(job, pool, self._pools):
+        for job, errand in [(self._jobs.live.get(job), errand) for job, errand in self._all.items()]:
+            if job is None or errand.pool != pool or job.moved is not None or errand.client is None:
+                continue
+            if can_go_on_elsewhere(job, pool, self._pools):
                 job.moved = WorkerLost(why, details={"pool": pool, "worker": errand.worker})
                 errand.moving = asyncio.create_task(self._ask_to_end(job, errand.client), name=f"move-{job.id}")
 
@@ -152,7 +156,7 @@ class Errands:
         """Have the worker end ``job``, and wait for that; not for one that is away, or waking."""
         if errand.task is None or (errand.client is None and not errand.resumed):
             return  # it was not sent there yet
-        ending = asyncio.create_task(self._end_at_worker(errand, job.generation), name=f"end-{job.id}")
+        ending = asyncio.create_task(self._end_at_worker(job, errand), name=f"end-{job.id}")
         self.ending.add(ending)
         ending.add_done_callback(self.ending.discard)
         with contextlib.suppress(TimeoutError):
@@ -160,7 +164,7 @@ class Errands:
                 if await asyncio.shield(ending):
                     await asyncio.wait({errand.task})
 
-    async def _end_at_worker(self, errand: Errand, generation: str) -> bool:
+    async def _end_at_worker(self, job: Job, errand: Errand) -> bool:
         """Say whether the worker was told. After a restart nobody knows where it is before its pool has spoken."""
         await self._pools.until(self._pools.heard_of(errand.pool), DETACH_S)
         client = self._pools.worker(errand.pool, errand.worker)
@@ -168,9 +172,9 @@ class Errands:
             return False
         async with contextlib.aclosing(client):
             try:
-                await client.cancel(generation, timeout_s=WAKE_S)
+                await _end_there(job, errand, client)
             except RbeeError as error:
-                log.warning("job.not_ended", job=generation, worker=errand.worker, error=error.message)
+                log.warning("job.not_ended", job=job.generation, worker=errand.worker, error=error.message)
                 return False
         return True
 
@@ -224,6 +228,8 @@ class Errands:
             errand.client.prepare()
         if not errand.stored:
             await self._dispatched(job, errand)
+            if _unwanted(job):  # it came while that was written, and the worker, asked to end it, knew of nothing
+                return WorkerLost("it was not begun")
         if errand.client is None:
             return unexplained(errand.pool, errand.worker)
         return await self._relay(job, errand.client).run(attach=False)
@@ -251,10 +257,8 @@ class Errands:
     async def _settle(self, job: Job, error: RbeeError) -> None:
         """Decide what a failed attempt means: the end of the job, or another try."""
         job.losses += ended_by_itself(error)
-        if job.cancelled:
-            await job.end_cancelled()
-        elif job.verdict is not None:
-            await job.fail(job.verdict)
+        if _unwanted(job):
+            await _end(job)
         elif job.delivered and not _resumes(job, error):
             await job.fail(_with_count(job, error))
         elif isinstance(error, _BUSY):
@@ -289,8 +293,39 @@ class Errands:
         await job.record(
             [], [Move(JobState.QUEUED if uncounted else JobState.RETRIED, columns)], decision, patient=True
         )
+        if _unwanted(job):  # it came while that was written; in the queue it would be given to the next worker
+            await _end(job)
+            return
         log.warning("job.retried", job=job.id, worker=job.worker, code=error.code, pause_s=pause_s)
         self._jobs.wait(job, pause_s)
+
+
+def _unwanted(job: Job) -> bool:
+    return job.cancelled or job.verdict is not None
+
+
+async def _end(job: Job) -> None:
+    """End a job that is unwanted, as its ``cancelled`` or ``verdict`` says."""
+    if job.cancelled or job.verdict is None:
+        await job.end_cancelled()
+    else:
+        await job.fail(job.verdict)
+
+
+async def _end_there(job: Job, errand: Errand, client: WorkerClient) -> None:
+    """Have a worker end ``job``; one that does not know it yet is asked again, while the job may be on its way there.
+
+    This goes by another connection than the job did, and may come first.
+    """
+    until_s = time.monotonic() + CANCEL_S
+    while True:
+        try:
+            await client.cancel(job.generation, timeout_s=WAKE_S)
+            return
+        except NotFound:
+            if errand.task is None or errand.task.done() or time.monotonic() > until_s:
+                raise
+        await asyncio.sleep(_ASK_AGAIN_S)
 
 
 def _resumes(job: Job, error: RbeeError) -> bool:

@@ -209,6 +209,10 @@ class Queen:
             NotFound: there is none, or it is somebody else's: which of the two is nobody's business.
         """
         stored = await self.store.read(jobs.find, job)
+        if stored is not None and not stored.status.state.finished and job not in self.jobs.live:
+            # It is on disk and not in memory yet; or it has ended since.
+            await self._entrance.arrived(job)
+            stored = await self.store.read(jobs.find, job)
         if stored is None or asker.caller not in ("", stored.status.caller):
             raise NotFound(f"no job {job}", hint="rbee-keeper jobs list")
         return stored
@@ -230,12 +234,12 @@ class Queen:
         )
 
     async def _pages(self, seq: int, after: int) -> AsyncIterator[Entry]:
-        """Yield from disk; of what was erased before it was asked for, what is left.
+        """Yield from disk; of what was erased before anything was told, what is left.
 
         Raises:
-            NotFound: it was erased meanwhile.
+            NotFound: it was erased since: between what was told and what is left there would be a hole.
         """
-        begun, whole = False, True
+        begun, whole = after > 0, True
         while page := await self.store.read(events.page, seq, after):
             gap = page[-1].id - after != len(page)
             if gap and begun and whole:

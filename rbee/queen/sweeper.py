@@ -12,13 +12,14 @@ from rbee.queen.store.store import Store
 
 SWEEP_S = 60.0
 SOON_S = 0.5
+"""What nobody may keep is left so long for whoever asked for it, and has yet to come and read it."""
 
 
 class Sweeper:
     """
     Args:
         retain_jobs_s: how long a finished job is kept.
-        retain_text_s: how long its prompt and output are; 0: no longer than somebody reads them.
+        retain_text_s: how long its prompt and output are; 0: no longer than somebody reads them, or may come to.
     """
 
     def __init__(self, store: Store, clock: Clock, jobs: Jobs, *, retain_jobs_s: float, retain_text_s: float) -> None:
@@ -30,6 +31,7 @@ class Sweeper:
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
+        self.job_ended()  # one of the queen before us may have, a moment ago
         self._task = asyncio.create_task(self._run(), name="sweeper")
 
     async def stop(self) -> None:
@@ -50,14 +52,17 @@ class Sweeper:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(SOON_S if self._jobs.still_read() else SWEEP_S):
                     await self._soon.wait()
+            self._soon.clear()  # what ends from now on has a pause of its own
             await asyncio.sleep(SOON_S)
-            self._soon.clear()
 
     async def sweep(self) -> None:
         """Erase and delete what is due, whatever the clock on the wall was set to meanwhile."""
         await self._clock.keep(self._store)
-        now, wall, keep = self._clock.now_ms(), self._clock.wall_ms(), self._jobs.still_read()
-        text_before, jobs_before = now - int(self.retain_text_s * 1000), now - int(self.retain_jobs_s * 1000)
+        now, wall = self._clock.now_ms(), self._clock.wall_ms()
+        # One that lives may have ended on disk already, and nobody here knows it.
+        keep = self._jobs.still_read() | {job.seq for job in self._jobs.live.values()}
+        text_before = now - int((self.retain_text_s or SOON_S) * 1000)
+        jobs_before = now - int(self.retain_jobs_s * 1000)
         erased = 0
         while count := await self._store.write(retention.erase_text, text_before, wall, keep):
             erased += count

@@ -20,7 +20,7 @@ from rbee.wire.events import JobEvent, Token
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.support.postgres import Server
-from tests.unit.queen.conftest import eventually, soon, text_of, words
+from tests.unit.queen.conftest import SOON_S, eventually, soon, text_of, words
 from tests.unit.queen.test_restart import RUN, free_port
 
 SPEC = JobSpec(model="tiny", prompt="hello", max_tokens=40)
@@ -119,15 +119,15 @@ async def test_a_stream_goes_on_at_the_other_queen(tmp_path: Path, where: str, h
         await eventually(lambda: second.is_("ok"))
         worker.pause_at = None
         worker.open.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SOON_S):
             await reading
-        assert time.monotonic() - began_s < 10
+        assert time.monotonic() - began_s < SOON_S
         assert [number for number, _ in seen] == list(range(1, len(seen) + 1))
         assert text_of(seen) == words(40)
         assert next(request.id for request in worker.requests) == job.id
         assert worker.cancelled == []
         assert (await client.get_job(job.id)).attempts == 1
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SOON_S):
             assert text_of([each async for each in client.job_events(waiting.id)]) == words(40)
         await first.start("standby")
         assert {each.state for each in await client.list_jobs(JobQuery())} == {JobState.COMPLETED}

@@ -111,6 +111,11 @@ def submit(new: NewJob, first: Entry, given: Given | None = None) -> Stored:
     return Stored(seq=made[0], digest=new.digest, status=status, fresh=True)
 
 
+def forget(seq: int) -> None:
+    """Delete a job with its events."""
+    execute("DELETE FROM job WHERE seq = ?", seq)
+
+
 def find(job: str) -> Stored | None:
     row = Job.get_or_none(Job.id == job)
     return None if row is None else Stored(seq=row.seq, digest=row.digest, status=_status(row))

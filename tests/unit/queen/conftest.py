@@ -24,8 +24,10 @@ from rbee.wire.catalog import ModelEntry
 from rbee.wire.events import JobEvent, Token
 from rbee.wire.sse import Frame
 from tests.fakes.worker_server import FakePool
+from tests.rig.waiting import PATIENCE
 from tests.support.serving import served
 
+SOON_S = 10 * PATIENCE
 TOKEN = "the-fleet-token-of-the-tests"
 ANN = "anns-key-anns-key-anns-key"
 CATALOG = (ModelEntry(id="tiny", reference="file:/models/tiny.gguf", aliases=("tiny-0.5m",)),)
@@ -77,15 +79,15 @@ def words(count: int) -> str:
 
 
 async def soon(condition: Callable[[], Any]) -> None:
-    """Wait until ``condition`` holds; fail after 10 s. What is watched lives in other tasks and tells nobody."""
-    async with asyncio.timeout(10):
+    """Wait until ``condition`` holds; fail after ``SOON_S``. What is watched lives in other tasks and tells nobody."""
+    async with asyncio.timeout(SOON_S):
         while not condition():  # noqa: ASYNC110
             await asyncio.sleep(0.005)
 
 
 async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
     """As ``soon``, where one has to ask somebody else."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(SOON_S):
         while not await condition():  # noqa: ASYNC110
             await asyncio.sleep(0.02)
 

@@ -1,6 +1,7 @@
 """Who is let in, and what he is told on the way."""
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from rbee.errors import (
     NotFound,
     QueueFull,
 )
+from rbee.queen.job import Job
 from rbee.queen.newcomer import Asker
 from rbee.queen.store import jobs
 from rbee.queen.store.models import execute
@@ -26,7 +28,7 @@ from rbee.wire.jobs import JobQuery, JobSpec, JobStatus, Placement, Priority, Wo
 from rbee.wire.pools import Need
 from rbee.wire.workers import Backend, WorkerState
 from tests.fakes.worker_server import GIB, FakePool, FakeWorker
-from tests.unit.queen.conftest import Running, running, text_of, words
+from tests.unit.queen.conftest import Running, eventually, running, text_of, words
 from tests.unit.queen.test_service import spec
 
 
@@ -148,7 +150,7 @@ async def test_an_interactive_job_does_not_count_the_batch_jobs_it_will_overtake
         worker.pause_at = 1
         for _ in range(30):
             await queen.client.submit_job(spec(priority=Priority.BATCH))
-        job = await queen.client.submit_job(spec(deadline_ms=1000))
+        job = await queen.client.submit_job(spec(deadline_ms=60_000))
         assert job.queue_position == 0
         told = await queen.client.get_job(job.id)
         last = await queen.client.submit_job(spec(priority=Priority.BATCH))
@@ -169,7 +171,7 @@ async def test_a_job_for_vectors_is_not_refused_for_tokens_that_nobody_says(tmp_
             await queen.hear(pool)
             worker.open.clear()
             first = await queen.client.submit_job(texts())
-            waits = await queen.client.submit_job(texts(deadline_ms=1000))
+            waits = await queen.client.submit_job(texts(deadline_ms=60_000))
             assert (first.predicted_start_ms, waits.predicted_start_ms) == (0, 200)
             last = await queen.client.submit_job(texts(inputs=("a" * 25,) * 2))
             assert last.predicted_start_ms == 400
@@ -232,6 +234,42 @@ async def test_an_id_that_is_on_disk_and_not_in_memory_yet_is_waited_for(
     told.set()
     (_, first), (_, second) = await asyncio.gather(*asked)
     assert first is second is not None
+
+
+async def test_a_job_that_could_not_be_kept_is_another_when_it_is_asked_for_again(
+    queen: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    entrance, let = queen.queen._entrance, asyncio.Event()
+    cancel = entrance._cancel
+
+    async def full() -> None:
+        raise NoCapacity("the disk is full")
+
+    async def slowly(job: Job) -> None:
+        await let.wait()
+        await cancel(job)
+
+    async def accepted() -> bool:
+        with contextlib.suppress(NoCapacity):
+            return bool(await queen.client.submit_job(spec(id="mine", prompt="another")))
+        return False
+
+    monkeypatch.setattr(entrance, "_cancel", slowly)
+    async with FakeWorker().serve() as worker, FakePool("blep", worker).serve() as pool:
+        worker.pause_at = 1
+        await queen.hear(pool)
+        with monkeypatch.context() as patched:
+            patched.setattr(queen.queen.store, "synced", full)
+            with pytest.raises(NoCapacity, match="the disk is full"):
+                await queen.client.submit_job(spec(id="mine"))
+        with pytest.raises(NoCapacity, match="the disk is full"):
+            await queen.client.submit_job(spec(id="mine"))
+        let.set()
+        await eventually(accepted)
+        worker.pause_at = None
+        worker.open.set()
+        assert text_of(await queen.ended("mine")) == words(5)
+        assert worker.requests[-1].prompt == "another"
 
 
 async def test_who_was_to_leave_for_a_job_that_cannot_be_stored_stays(tmp_path: Path) -> None:

@@ -1,7 +1,9 @@
 """A queen with a policy: it decides, it fails, it is recorded."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,9 +21,18 @@ def decide(ctx):
 """
 
 
-def policy_of(tmp_path: Path, source: str, record: Path | None = None) -> Policy:
+class Unhurried(PolicyScript):
+    """It may take its time: on a busy machine the built-in decides in its place, and nobody is held."""
+
+    def decide(self, context: Mapping[str, Any], limit_s: float = 5.0) -> Any:
+        return super().decide(context, limit_s)
+
+
+def policy_of(
+    tmp_path: Path, source: str, record: Path | None = None, script: type[PolicyScript] = Unhurried
+) -> Policy:
     (tmp_path / "x.star").write_text(source)
-    return Policy(PolicyScript.load(tmp_path / "x.star"), record)
+    return Policy(script.load(tmp_path / "x.star"), record)
 
 
 def spec(**facts: object) -> JobSpec:
@@ -136,7 +147,7 @@ async def test_a_faulty_script_is_reported_and_the_built_in_decides(
         await queen.hear(pool)
         said = {}
         for source in (FAULTY, SLOW):
-            queen.queen.dispatcher.policy = policy_of(tmp_path, source)
+            queen.queen.dispatcher.policy = policy_of(tmp_path, source, script=PolicyScript)
             for _ in range(FAULTS + 3):
                 job = await queen.client.submit_job(spec())
                 assert text_of(await queen.ended(job.id)) == words(5)

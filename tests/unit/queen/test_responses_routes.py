@@ -10,6 +10,7 @@ from typing import Any
 import openai
 import pytest
 
+from rbee.queen import sweeper
 from rbee.queen.newcomer import Asker
 from rbee.queen.store import events, responses, retention
 from rbee.queen.store.models import Response
@@ -329,7 +330,10 @@ async def test_where_no_text_is_kept_nothing_can_be_gone_on_from(tmp_path: Path)
             await ai.responses.create(model="tiny", input="hi", previous_response_id=made.id)
 
 
-async def test_an_answer_is_forgotten_with_its_text(queen: Running, worker: FakeWorker) -> None:
+async def test_an_answer_is_forgotten_with_its_text(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sweeper, "SOON_S", 0.0)
     worker.script = [Token(i=0, t="secret", ids=(5,)), *CALLS]
     async with client(queen) as ai:
         made = await ai.responses.create(model="tiny", input="hi", tools=[WEATHER])

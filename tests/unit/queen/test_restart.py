@@ -21,7 +21,7 @@ from rbee.queen.store import jobs
 from rbee.wire.events import Failure, JobEvent, Metrics, Started, Token
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from tests.fakes.worker_server import FakePool, FakeWorker
-from tests.unit.queen.conftest import eventually, running, soon, text_of, words
+from tests.unit.queen.conftest import SOON_S, eventually, running, soon, text_of, words
 
 RUN = "from rbee.queen.main import main; main()"
 
@@ -30,10 +30,16 @@ def spec(**facts: object) -> JobSpec:
     return JobSpec(**{"model": "tiny", "prompt": "hello", "max_tokens": 40, **facts})  # type: ignore[arg-type]
 
 
+_RESERVED: list[socket.socket] = []
+
+
 def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
+    """Return a port that nobody else is given: it is bound here, and only who asks for it by its number listens."""
+    sock = socket.socket()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    sock.bind(("127.0.0.1", 0))
+    _RESERVED.append(sock)
+    return int(sock.getsockname()[1])
 
 
 @dataclass
@@ -116,7 +122,7 @@ async def test_a_stream_survives_the_queen(tmp_path: Path, how: signal.Signals) 
         assert (await client.get_job(job.id)).state is JobState.RUNNING
         await client.heartbeat("blep", pool.snapshot())
         worker.open.set()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(SOON_S):
             await reading
         assert [number for number, _ in seen] == list(range(1, len(seen) + 1))
         assert text_of(seen) == words(40)
@@ -162,7 +168,7 @@ async def test_who_reads_a_job_that_is_being_failed_reads_how_it_ends(
         broken = (await queen.client.submit_job(spec())).id
     spoil(tmp_path / "q", broken)
     read, record = threading.Event(), jobs.record
-    monkeypatch.setattr(jobs, "record", lambda *change: (read.wait(10), record(*change)))
+    monkeypatch.setattr(jobs, "record", lambda *change: (read.wait(SOON_S), record(*change)))
     async with running(tmp_path / "q") as queen:
         reading = asyncio.create_task(queen.frames(f"/v2/tasks/{broken}/events"))
         await soon(lambda: queen.queen.jobs.readers() or reading.done())
@@ -191,7 +197,7 @@ async def test_known_and_configured_pools_are_woken_at_start(tmp_path: Path) -> 
         async with running(tmp_path / "q") as queen:
             await queen.hear(pool)
         async with running(tmp_path / "q", pools=(configured.url,)) as queen:
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(SOON_S):
                 await pool.woken.wait()
                 await configured.woken.wait()
             (known,) = await queen.client.list_pools()

@@ -558,7 +558,7 @@ async def test_a_slow_attached_reader_slows_the_worker_and_loses_nothing(queen: 
         while held != job.feed.last_id:
             held = job.feed.last_id
             await asyncio.sleep(0.2)
-        assert held < begun + 1000
+        assert held < begun + 2000, "a batch of the worker's more than it may lag, twice"
         seen += [entry async for entry in entries]
         assert [entry.id for entry in seen] == list(range(1, 4000 + 4))
         assert "".join(json.loads(e.data)["t"] for e in seen if e.kind == "token") == words(4000)
@@ -571,12 +571,14 @@ async def test_with_no_retention_a_finished_job_keeps_no_text(tmp_path: Path) ->
         FakePool("blep", worker).serve() as pool,
     ):
         await queen.hear(pool)
-        frames = [f async for f in queen.http.stream("POST", "/v2/tasks", body=spec("the launch code", id="x"))]
-        assert "".join(json.loads(f.data)["t"] for f in frames if f.event == "token") == words(5)
+        for job in ("x", "y"):  # the second ends while the first one's text waits to be erased
+            body = spec("the launch code", id=job)
+            frames = [frame async for frame in queen.http.stream("POST", "/v2/tasks", body=body)]
+            assert "".join(json.loads(f.data)["t"] for f in frames if f.event == "token") == words(5)
 
         async def erased() -> bool:
-            left = [frame.event for frame in await queen.frames("/v2/tasks/x/events")]
-            return left == ["queued", "started", "end"] and not on_disk(tmp_path, b"launch code")
+            left = [[frame.event for frame in await queen.frames(f"/v2/tasks/{job}/events")] for job in ("x", "y")]
+            return left == [["queued", "started", "end"]] * 2 and not on_disk(tmp_path, b"launch code")
 
         await eventually(erased)
 
@@ -591,10 +593,11 @@ async def test_of_a_job_whose_text_is_erased_no_error_and_no_line_of_the_log_tel
     ):
         await queen.hear(pool)
         worker.failure = Failure(code="invalid_request", message="schema: MARKER", details={"fields": ["MARKER"]})
-        refused = await queen.client.submit_job(spec(id="refused"))
-        assert "MARKER" in str([event for _, event in await queen.ended(refused.id)])
+        told = [frame async for frame in queen.http.stream("POST", "/v2/tasks", body=spec(id="refused"))]
+        assert "MARKER" in told[-1].data
         worker.script = [ENDED_BY_MARKER]
-        await queen.ended((await queen.client.submit_job(spec(id="stopped"))).id)
+        told = [frame async for frame in queen.http.stream("POST", "/v2/tasks", body=spec(id="stopped"))]
+        assert "MARKER" in told[-1].data
 
         async def erased() -> bool:
             return not on_disk(tmp_path, b"MARKER")
@@ -653,16 +656,17 @@ async def test_a_full_disk_refuses_holds_and_heals(tmp_path: Path, monkeypatch: 
         await queen.queen.store.write(execute, "PRAGMA max_page_count = 1")
         with pytest.raises(NoCapacity, match="database or disk is full"):
             await queen.client.submit_job(spec("x" * 100_000))
+        await queen.queen.store.touch()  # it can, so that what is said next is of the stream
+        assert "full" not in queen.queen.status_line()
         worker.pause_at = None
         worker.open.set()
-        await asyncio.sleep(0.3)
+        await soon(lambda: "database or disk is full: " in queen.queen.status_line())
         assert not live.finished
         assert live.feed.last_id == len(await queen.queen.store.read(stored_events.page, live.seq, 0, 5000))
         assert queen.queen.standstill() is None
-        assert "database or disk is full: " in queen.queen.status_line()
         await queen.queen.store.write(execute, "PRAGMA max_page_count = 1000000")
-        assert "full" not in queen.queen.status_line()
         assert text_of(await queen.ended(job.id)) == words(2000)
+        assert "full" not in queen.queen.status_line()
         assert (await queen.client.submit_job(spec())).state is JobState.DISPATCHED
 
 

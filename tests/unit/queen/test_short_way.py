@@ -11,7 +11,7 @@ from rbee.errors import NoCapacity
 from rbee.orchestrator_core.queue import Waiting
 from rbee.queen.store import jobs
 from rbee.queen.store.models import execute
-from rbee.wire.jobs import JobState, Placement
+from rbee.wire.jobs import JobQuery, JobState, Placement
 from rbee.wire.workers import WorkerState
 from tests.fakes.worker_server import FakePool, FakeWorker
 from tests.unit.queen.conftest import Running, running, soon, text_of, words
@@ -22,15 +22,22 @@ class Held:
     """Jobs are stored, and whoever stored them hears of it when ``let`` is set."""
 
     def __init__(self, queen: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.stored, self.let = asyncio.Event(), asyncio.Event()
-        self._write = queen.queen.store.write
+        self.stored, self.let, self.sought = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self._write, self._read = queen.queen.store.write, queen.queen.store.read
         monkeypatch.setattr(queen.queen.store, "write", self._slow)
+        monkeypatch.setattr(queen.queen.store, "read", self._seen)
 
     async def _slow(self, function: Callable[..., Any], *args: Any) -> Any:
         answer = await self._write(function, *args)
         if function is jobs.submit and not self.stored.is_set():
             self.stored.set()
             await self.let.wait()
+        return answer
+
+    async def _seen(self, function: Callable[..., Any], *args: Any) -> Any:
+        answer = await self._read(function, *args)
+        if function is jobs.find and self.stored.is_set():
+            self.sought.set()
         return answer
 
 
@@ -107,6 +114,39 @@ async def test_a_job_that_is_being_stored_when_the_queen_stops_is_gone_on_with_b
             assert text_of(await queen.ended(job.id)) == words(5)
             assert [request.id for request in worker.requests] == [job.id]
             assert (await queen.client.get_job(job.id)).attempts == 1
+
+
+@pytest.mark.parametrize("facts", [{}, {"id": "mine"}], ids=["from-a-list", "its-callers-own"])
+async def test_a_job_is_cancelled_before_it_is_known_to_be_stored(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch, facts: dict[str, str]
+) -> None:
+    async with FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        worker.pause_at = 1
+        held = Held(queen, monkeypatch)
+        asked = asyncio.create_task(queen.client.submit_job(spec(**facts)))
+        await held.stored.wait()
+        (job,) = await queen.client.list_jobs(JobQuery())
+        cancelling = asyncio.create_task(queen.client.cancel_job(job.id))
+        await held.sought.wait()
+        held.let.set()
+        await asyncio.gather(asked, cancelling)
+        assert (await queen.client.get_job(job.id)).state is JobState.CANCELLED
+
+
+async def test_a_job_is_read_to_its_end_before_it_is_known_to_be_stored(
+    queen: Running, worker: FakeWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with FakePool("blep", worker).serve() as pool:
+        await queen.hear(pool)
+        held = Held(queen, monkeypatch)
+        asked = asyncio.create_task(queen.client.submit_job(spec(id="mine")))
+        await held.stored.wait()
+        reading = asyncio.create_task(queen.frames("/v2/tasks/mine/events"))
+        await held.sought.wait()
+        held.let.set()
+        await asked
+        assert [frame.event for frame in await reading][-1] == "end"
 
 
 async def test_a_job_that_does_not_wait_takes_its_turn_all_the_same(

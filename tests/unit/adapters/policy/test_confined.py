@@ -9,12 +9,15 @@ from typing import Any
 
 import pytest
 
+from rbee.adapters.policy import confined
 from rbee.adapters.policy.confined import LONGEST_BYTES, PolicyScript
 from rbee.errors import ConfigInvalid, PolicyFailed
 from rbee.keeper.samples import SAMPLES
 
 Load = Callable[[str], PolicyScript]
 CONTEXT: Any = SAMPLES[0]["context"]
+LONG_S = 5.0
+"""For what is not about time: a busy machine takes longer than the queen waits."""
 EXAMPLES = Path(__file__).parents[4] / "etc/policies"
 
 
@@ -145,11 +148,12 @@ def test_what_nothing_bounds_ends_the_scripts_process_and_not_ours(
 ) -> None:
     """Each of these ended the process, or took as much memory as there is: hence a process of its own."""
     script = load(decide(STILL_ASKED, *lines) if words else decide("if ctx == None: return None", *lines))
+    limit_s = LONG_S if words and "took longer" not in words else confined.LIMIT_S
     for _ in range(2):
         with contextlib.suppress(PolicyFailed) if not words else pytest.raises(PolicyFailed, match=words):
-            script.decide(CONTEXT)
+            script.decide(CONTEXT, limit_s)
     if words:
-        assert script.decide(SAMPLES[1]["context"]) is None, "the next decision is made as if nothing had been"
+        assert script.decide(SAMPLES[1]["context"], LONG_S) is None, "the next decision is made as if nothing had been"
 
 
 def test_a_script_that_eats_memory_when_it_is_read_is_refused(load: Load) -> None:
@@ -163,16 +167,17 @@ def test_one_that_is_never_done_being_read_is_refused(load: Load) -> None:
         load(forever + decide("return None"))
 
 
-def test_its_process_may_be_killed_and_ends_with_it(load: Load) -> None:
+def test_its_process_may_be_killed_and_ends_with_it(load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(confined, "_START_AGAIN_S", LONG_S)
     before = children()
     script = load(decide("return wait('so')"))
     (mine,) = children() - before
     os.kill(mine, signal.SIGTERM)  # meant for all of a service; whoever is to end is not told so
-    assert script.decide(CONTEXT) == {"action": "wait", "reason": "so"}
+    assert script.decide(CONTEXT, LONG_S) == {"action": "wait", "reason": "so"}
     os.killpg(mine, signal.SIGKILL)
     with pytest.raises(PolicyFailed, match="its process has ended"):
-        script.decide(CONTEXT)
-    assert script.decide(CONTEXT) == {"action": "wait", "reason": "so"}
+        script.decide(CONTEXT, LONG_S)
+    assert script.decide(CONTEXT, LONG_S) == {"action": "wait", "reason": "so"}
     script.close()
     assert children() <= before
 
