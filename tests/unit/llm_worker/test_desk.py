@@ -129,6 +129,7 @@ async def test_what_was_broken_off_for_one_is_not_broken_off_for_the_next(
     engine = engine_of()
     context = engine._context
     broken: list[Interrupted] = []
+    go = threading.Event()
     step = context.step  # type: ignore[union-attr]
 
     def counted() -> None:
@@ -137,11 +138,14 @@ async def test_what_was_broken_off_for_one_is_not_broken_off_for_the_next(
         except Interrupted as error:
             broken.append(error)
             raise
+        finally:
+            go.wait()
 
     monkeypatch.setattr(context, "step", counted)
     events = told(engine, "a", engine.prepare(request(max_tokens=400)))
     await anext(events)
     engine.hold("a", True)
+    go.set()
     await until(lambda: engine.activity[0].paused)  # no step runs that could be broken off
     engine.cancel("a")
     assert end(await all_of(events)).stop_reason is StopReason.CANCELLED
