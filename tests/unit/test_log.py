@@ -92,6 +92,16 @@ def test_a_journald_that_went_and_came_is_found_again(
         assert b"a.second" in second.recv(4096)
 
 
+def test_what_ends_the_process_goes_where_journald_knows_whose_it_is_without_asking(
+    journald: Callable[[], socket.socket], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with journald() as listening:
+        log.last("worker.refused", code="config_invalid", hint=None)
+        assert capsys.readouterr().err == "<3>worker.refused code=config_invalid\n"
+        listening.setblocking(False)
+        assert _drain(listening) == 0
+
+
 def test_a_journald_that_is_stuck_costs_lines_and_no_time(
     journald: Callable[[], socket.socket], monkeypatch: pytest.MonkeyPatch
 ) -> None:
