@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rbee import log
+from tests.rig.waiting import PATIENCE
 
 
 def test_a_line_says_what_happened_and_the_facts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +70,7 @@ def journald(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listening.bind(str(path))
-        listening.settimeout(5)
+        listening.settimeout(5 * PATIENCE)
         return listening
 
     log.setup("test")

@@ -8,6 +8,7 @@ import pytest
 
 from rbee.adapters import process
 from rbee.errors import NotFound, Timeout
+from tests.rig.waiting import PATIENCE
 
 
 def has_ended(pid: int, *, within_s: float) -> bool:
@@ -50,7 +51,7 @@ async def test_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
             await process.run(["sh", "-c", 'sleep 600 & echo $! > "$0"; wait', str(note)], timeout_s=timeout_s)
         if note.exists() and note.read_text():
             break  # a busy machine may not come so far in a second
-    assert has_ended(int(note.read_text()), within_s=10)
+    assert has_ended(int(note.read_text()), within_s=10 * PATIENCE)
 
 
 async def test_lines_come_as_they_are_printed_and_the_program_ends_with_its_reader() -> None:

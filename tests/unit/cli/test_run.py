@@ -13,6 +13,7 @@ import pytest
 from rbee.cli import run
 from rbee.cli.run import Commands, find
 from rbee.errors import NotFound
+from tests.rig.waiting import PATIENCE
 from tests.support.commands import least_cpu_s
 
 USAGE = """
@@ -151,7 +152,7 @@ def test_who_is_told_twice_to_end_ends_at_once_and_says_nothing(ending: signal.S
             assert ran.stdout.readline() == said
             ran.send_signal(ending)
         try:
-            _, err = ran.communicate(timeout=10)
+            _, err = ran.communicate(timeout=10 * PATIENCE)
         finally:
             ran.kill()
     assert (ran.returncode, err) == (code, "")

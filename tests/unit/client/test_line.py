@@ -12,6 +12,7 @@ from rbee.client.line import AHEAD
 from rbee.client.line_client import LineClient
 from rbee.errors import NoCapacity, PoolUnreachable, Timeout
 from rbee.wire.sse import Frame
+from tests.rig.waiting import PATIENCE
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 Says = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -51,7 +52,7 @@ async def server(says: Says) -> AsyncIterator[tuple[LineClient, list[bytes]]]:
         async with client:
             yield client, asked
         if serving:
-            await asyncio.wait(serving, timeout=5)
+            await asyncio.wait(serving, timeout=5 * PATIENCE)
 
 
 async def one_by_one(client: LineClient, method: str, path: str, body: Any = None) -> AsyncGenerator[Frame, None]:
@@ -175,5 +176,5 @@ async def test_leaving_closes_the_connection() -> None:
         stream = one_by_one(client, "GET", "/v1/inference/x/events")
         await anext(stream)
         await stream.aclose()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(5 * PATIENCE):
             await left.wait()

@@ -10,6 +10,7 @@ from rbee.errors import RbeeError, ShuttingDown
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.ports import Interrupted
 from rbee.wire.events import End, JobEvent, StopReason, last
+from tests.rig.waiting import PATIENCE
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
 from tests.unit.llm_worker.fakes import FakeModel, Panic, loaded
 
@@ -24,7 +25,7 @@ async def test_the_loop_does_not_wait_for_what_is_done_between_steps(engine_of: 
 
     def errand() -> None:
         begun.set()
-        seen.append(submitted.wait(5))
+        seen.append(submitted.wait(5 * PATIENCE))
 
     doing = asyncio.ensure_future(asyncio.to_thread(engine._desk.between_steps, errand))
     await asyncio.to_thread(begun.wait, 20)
