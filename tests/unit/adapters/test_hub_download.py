@@ -121,7 +121,7 @@ async def test_a_cancelled_download_leaves_a_partial_that_goes_on(hub: LoopbackH
 async def test_a_stall_is_ended_and_tried_again(hub: LoopbackHub, tmp_path: Path) -> None:
     source = hub.give(REPO, layers=BIG)
     hub.faults.set(stall_after_bytes=700_000, stalls=1)
-    model = await downloaded(store_at(tmp_path, hub.url, stall_s=0.3))
+    model = await downloaded(store_at(tmp_path, hub.url, stall_s=0.3 * PATIENCE))
     assert sha256(model.paths[0]) == sha256(source)
     assert hub.transfers()[-1].range == "bytes=655360-"
 

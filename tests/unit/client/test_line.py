@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -157,6 +158,9 @@ async def test_a_reader_that_is_slow_slows_the_other_side_and_loses_nothing() ->
     async with server(says) as (client, _):
         stream = one_by_one(client, "GET", "/v1/inference/x/events")
         numbers = [int((await anext(stream)).id or -1)]
+        assert client._line is not None and client._line._transport is not None
+        connection = client._line._transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # or the kernel may take it all for us
         await asyncio.sleep(0.2)
         assert not sent.is_set()
         numbers += [int(each.id or -1) async for each in stream]
