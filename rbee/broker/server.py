@@ -20,6 +20,9 @@ from rbee.wire.envelope import to_envelope
 LONGEST_LINE_BYTES = 16 << 10
 PEER_S = 5.0
 OPERATION_S = 120.0  # a stop waits for the worker's own grace
+_TURNS = 5
+"""So many times at the most the event loop turns before what serves an accepted caller begins; asyncio takes 2."""
+
 _PEER = struct.Struct("3i")  # pid, uid, gid: SO_PEERCRED, unix(7)
 
 
@@ -59,6 +62,8 @@ class Broker:
                 await (asyncio.wait(self._busy) if self._busy else asyncio.sleep(left_s))
         finally:
             server.close()
+        for _ in range(_TURNS):
+            await asyncio.sleep(0)
         while self._busy:
             await asyncio.wait(self._busy)
 

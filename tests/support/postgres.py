@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
-from rbee.adapters.notify import bind_socket
+from tests.support.ports import kept_port
 
 SETTINGS = ("fsync=off", "full_page_writes=off", "listen_addresses='127.0.0.1'", "logging_collector=off")
 """No test cuts the power of the machine it runs on."""
@@ -73,12 +73,12 @@ def _as_owner(command: Sequence[str], folder: Path) -> str:
 def server() -> Iterator[Server]:
     """Make a cluster, and take it away."""
     folder = Path(tempfile.mkdtemp(prefix="rbee-postgres-"))
-    try:
+    with contextlib.ExitStack() as after:
+        after.callback(shutil.rmtree, folder, ignore_errors=True)
+        port = after.enter_context(kept_port())
         if os.geteuid() == 0:
             owner = pwd.getpwnam("postgres")
             os.chown(folder, owner.pw_uid, owner.pw_gid)
-        with contextlib.closing(bind_socket("127.0.0.1:0")) as taken:
-            port = int(taken.getsockname()[1])
         made = Server(folder, port, programs())
         made._run("initdb", "-A", "trust", "-U", "postgres", "-N", "-E", "UTF8", "-D", str(folder / "data"))
         settings = "".join(f"{each}\n" for each in (*SETTINGS, f"port={port}", f"unix_socket_directories='{folder}'"))
@@ -92,5 +92,3 @@ def server() -> Iterator[Server]:
         made.sql("CREATE ROLE locked LOGIN PASSWORD 'open sesame'")
         yield made
         made.stop("immediate")
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -3,7 +3,6 @@
 import asyncio
 import contextlib
 import os
-import socket
 import sys
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
@@ -15,6 +14,8 @@ from rbee.wire.events import Token
 from rbee.wire.inference import InferenceRequest
 from tests.assets import tiny_gguf
 from tests.fakes.worker_server import SECRET, FakeWorker
+from tests.rig.waiting import PATIENCE
+from tests.support.ports import kept_port
 
 SLOTS = 2
 _RUN = "import sys; from rbee.llm_worker.main import main; sys.exit(main())"
@@ -40,7 +41,7 @@ class RealWorker:
 
     async def ready(self) -> None:
         """Return when it has the model. It is another process, so one has to ask."""
-        async with contextlib.aclosing(self.client()) as client, asyncio.timeout(20):
+        async with contextlib.aclosing(self.client()) as client, asyncio.timeout(20 * PATIENCE):
             while not await _ready(client):  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 
@@ -66,16 +67,14 @@ async def real_worker(
     """
     weights, worker = weights or tiny_gguf(directory / "tiny.gguf", quantised=True), f"worker-cpu-{number}"
     (directory / "secret").write_text(SECRET)
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{sock.getsockname()[1]}"
-    words = [
-        f"--id={worker}", f"--model={model}", "--backend=cpu", f"--address={address}", f"--ctx={ctx}",
-        f"--slots={SLOTS}", "--threads=1", "--idle=3600", str(weights),
-    ]  # fmt: skip
     environ = {**os.environ, "CREDENTIALS_DIRECTORY": str(directory)}
     file = directory / f"{worker}.log"
-    with file.open("ab") as log:
+    with kept_port() as port, file.open("ab") as log:
+        address = f"127.0.0.1:{port}"
+        words = [
+            f"--id={worker}", f"--model={model}", "--backend=cpu", f"--address={address}", f"--ctx={ctx}",
+            f"--slots={SLOTS}", "--threads=1", "--idle=3600", str(weights),
+        ]  # fmt: skip
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", _RUN, *words, env=environ, stderr=log)
         try:
             made = RealWorker(address, file, process.pid, model, worker)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rbee.adapters.ssh import Remote
 from tests.rig.waiting import wait_for
+from tests.support.ports import kept_port
 
 SERVER = """\
 ListenAddress 127.0.0.1:{port}
@@ -77,7 +78,11 @@ def sshd(folder: Path, sockets: Path, environ: Mapping[str, str]) -> Iterator[Ss
     (folder / "bin").mkdir(parents=True)
     for name in ("host_key", "key"):
         subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / name)], check=True)
-    port = _free_port()
+    with kept_port() as port:
+        yield from _serving(folder, sockets, environ, port)
+
+
+def _serving(folder: Path, sockets: Path, environ: Mapping[str, str], port: int) -> Iterator[Sshd]:
     known = (folder / "host_key.pub").read_text()
     (folder / "known_hosts").write_text(f"[127.0.0.1]:{port} {known}")
     variables = {**environ, "PATH": f"{folder}/bin:/usr/bin:/bin"}
@@ -97,13 +102,6 @@ def sshd(folder: Path, sockets: Path, environ: Mapping[str, str]) -> Iterator[Ss
         subprocess.run(["ssh", "-F", str(client), "-O", "exit", "far"], check=False, capture_output=True)
         server.terminate()
         server.wait()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _answers(port: int) -> bool:

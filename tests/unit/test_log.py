@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from rbee import log
+from tests.rig.waiting import PATIENCE
 
 
 def test_a_line_says_what_happened_and_the_facts(capsys: pytest.CaptureFixture[str]) -> None:
@@ -69,7 +70,7 @@ def journald(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callab
         path.unlink(missing_ok=True)
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         listening.bind(str(path))
-        listening.settimeout(5)
+        listening.settimeout(5 * PATIENCE)
         return listening
 
     log.setup("test")
@@ -90,6 +91,16 @@ def test_a_journald_that_went_and_came_is_found_again(
     with journald() as second:
         log.event("a.second")
         assert b"a.second" in second.recv(4096)
+
+
+def test_what_ends_the_process_goes_where_journald_knows_whose_it_is_without_asking(
+    journald: Callable[[], socket.socket], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with journald() as listening:
+        log.last("worker.refused", code="config_invalid", hint=None)
+        assert capsys.readouterr().err == "<3>worker.refused code=config_invalid\n"
+        listening.setblocking(False)
+        assert _drain(listening) == 0
 
 
 def test_a_journald_that_is_stuck_costs_lines_and_no_time(

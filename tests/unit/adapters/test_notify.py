@@ -10,6 +10,7 @@ import pytest
 
 from rbee.adapters.notify import Notifier, bind_socket, inherited_socket, split_address
 from rbee.errors import ConfigInvalid
+from tests.rig.waiting import PATIENCE
 
 
 @pytest.fixture
@@ -17,7 +18,7 @@ def systemd(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> socket.socket:
     """The other end of NOTIFY_SOCKET."""
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     listener.bind(str(tmp_path / "notify"))
-    listener.settimeout(5)
+    listener.settimeout(5 * PATIENCE)
     monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
     return listener
 

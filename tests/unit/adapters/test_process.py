@@ -8,6 +8,7 @@ import pytest
 
 from rbee.adapters import process
 from rbee.errors import NotFound, Timeout
+from tests.rig.waiting import PATIENCE
 
 
 def has_ended(pid: int, *, within_s: float) -> bool:
@@ -45,9 +46,12 @@ async def test_a_program_that_is_not_there() -> None:
 
 async def test_too_long_is_killed_with_its_children(tmp_path: Path) -> None:
     note = tmp_path / "child"
-    with pytest.raises(Timeout, match="ran longer than 1 s"):
-        await process.run(["sh", "-c", 'sleep 600 & echo $! > "$0"; wait', str(note)], timeout_s=1)
-    assert has_ended(int(note.read_text()), within_s=10)
+    for timeout_s in (1, 5, 25):
+        with pytest.raises(Timeout, match=f"ran longer than {timeout_s} s"):
+            await process.run(["sh", "-c", 'sleep 600 & echo $! > "$0"; wait', str(note)], timeout_s=timeout_s)
+        if note.exists() and note.read_text():
+            break  # a busy machine may not come so far in a second
+    assert has_ended(int(note.read_text()), within_s=10 * PATIENCE)
 
 
 async def test_lines_come_as_they_are_printed_and_the_program_ends_with_its_reader() -> None:

@@ -4,7 +4,8 @@ import dataclasses
 import json
 import os
 import socket
-from collections.abc import AsyncIterator, Coroutine
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -111,10 +112,36 @@ async def test_a_silent_peer_is_not_waited_for(broker: Running, monkeypatch: pyt
         writer.close()
 
 
-async def test_an_idle_broker_ends_and_a_busy_one_does_not(broker: Running) -> None:
-    async with broker.up(idle_s=0.05) as serving:
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    """Make it later by so many seconds, for asyncio as well."""
+    clock, skipped = time.monotonic, [0.0]
+    monkeypatch.setattr(time, "monotonic", lambda: clock() + sum(skipped))
+    return skipped.append
+
+
+async def test_an_idle_broker_ends_and_a_busy_one_does_not(broker: Running, later: Callable[[float], None]) -> None:
+    async with broker.up(idle_s=60) as serving:
         assert await broker.say(b'{"op":"list"}\n') == {"workers": []}
-        await asyncio.wait_for(serving, 5)
+        assert not serving.done()
+        later(61)
+        await asyncio.wait_for(serving, 20)
+
+
+async def test_who_is_accepted_in_the_moment_in_which_it_would_end_is_answered(
+    broker: Running, later: Callable[[float], None]
+) -> None:
+    async with broker.up(idle_s=60) as serving:
+        await broker.say(b'{"op":"list"}\n')
+        for _ in range(10):
+            await asyncio.sleep(0)  # nobody is left in it, and it waits for the time to pass
+        with socket.socket(socket.AF_UNIX) as caller:
+            caller.connect(broker.path)
+            caller.sendall(b'{"op":"list"}\n')
+            later(61)  # both are there when the loop looks next
+            await asyncio.wait({serving})
+            caller.setblocking(False)
+            assert caller.recv(4096) == b'{"workers":[]}\n'
 
 
 async def test_no_broker_says_what_to_enable(broker: Running) -> None:

@@ -11,6 +11,7 @@ import pytest
 from rbee.cli.confirm import confirm
 from rbee.cli.output import Output
 from rbee.errors import InvalidRequest
+from tests.rig.waiting import PATIENCE
 from tests.support.commands import Terminal
 
 
@@ -44,7 +45,7 @@ def test_who_is_told_to_end_while_they_ask_ends_at_once(ending: signal.Signals, 
             said += os.read(ours, 1000)
         asking.send_signal(ending)
         try:
-            assert asking.wait(10) == code
+            assert asking.wait(10 * PATIENCE) == code
         finally:
             asking.kill()
     os.close(ours)

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from rbee.client.line import AHEAD
 from rbee.client.line_client import LineClient
 from rbee.errors import NoCapacity, PoolUnreachable, Timeout
 from rbee.wire.sse import Frame
+from tests.rig.waiting import PATIENCE
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n"
 Says = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -51,7 +53,7 @@ async def server(says: Says) -> AsyncIterator[tuple[LineClient, list[bytes]]]:
         async with client:
             yield client, asked
         if serving:
-            await asyncio.wait(serving, timeout=5)
+            await asyncio.wait(serving, timeout=5 * PATIENCE)
 
 
 async def one_by_one(client: LineClient, method: str, path: str, body: Any = None) -> AsyncGenerator[Frame, None]:
@@ -156,6 +158,9 @@ async def test_a_reader_that_is_slow_slows_the_other_side_and_loses_nothing() ->
     async with server(says) as (client, _):
         stream = one_by_one(client, "GET", "/v1/inference/x/events")
         numbers = [int((await anext(stream)).id or -1)]
+        assert client._line is not None and client._line._transport is not None
+        connection = client._line._transport.get_extra_info("socket")
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 16)  # or the kernel may take it all for us
         await asyncio.sleep(0.2)
         assert not sent.is_set()
         numbers += [int(each.id or -1) async for each in stream]
@@ -175,5 +180,5 @@ async def test_leaving_closes_the_connection() -> None:
         stream = one_by_one(client, "GET", "/v1/inference/x/events")
         await anext(stream)
         await stream.aclose()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(5 * PATIENCE):
             await left.wait()

@@ -31,6 +31,7 @@ from rbee.errors import (
 from rbee.wire.inference import InferenceRequest
 from rbee.wire.operations import WORKER
 from rbee.wire.sse import Frame
+from tests.rig.waiting import PATIENCE
 from tests.support.serving import served
 
 TOKEN = "t" * 64
@@ -141,7 +142,7 @@ async def test_a_reader_that_leaves_ends_the_stream_at_its_source() -> None:
         stream = client.stream("POST", "/v1/inference", body={"prompt": "hi"})
         assert [(await anext(stream)).id for _ in range(3)] == ["1", "2", "3"]
         await stream.aclose()  # type: ignore[attr-defined]
-        await asyncio.wait_for(handlers.closed.wait(), 5)
+        await asyncio.wait_for(handlers.closed.wait(), 5 * PATIENCE)
 
 
 async def test_a_stream_ends_when_its_source_does() -> None:
@@ -200,7 +201,7 @@ async def test_one_caller_may_not_take_every_place() -> None:
         with pytest.raises(QueueFull, match="1 requests of this caller are in flight"):
             await client.call("POST", "/v1/inference", body={"prompt": "hi"})
         await stream.aclose()  # type: ignore[attr-defined]
-        await asyncio.wait_for(handlers.closed.wait(), 5)
+        await asyncio.wait_for(handlers.closed.wait(), 5 * PATIENCE)
 
 
 async def test_what_needs_no_token_and_what_does() -> None:
@@ -311,7 +312,7 @@ async def test_what_is_no_request_is_told_so_and_not_that_it_has_no_token(
         host, _, port = client.base_url.rpartition("/")[2].partition(":")
         reader, writer = await asyncio.open_connection(host, int(port))
         writer.write(sent)
-        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5)
+        head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 5 * PATIENCE)
         length = re.search(rb"content-length: (\d+)", head)
         assert length is not None
         error = json.loads(await reader.readexactly(int(length[1])))["error"]

@@ -14,6 +14,7 @@ from rbee.daemon.access import Access
 from rbee.daemon.app import App, create_app
 from rbee.errors import NoCapacity
 from rbee.wire.sse import KEEP_ALIVE, Frame
+from tests.rig.waiting import PATIENCE
 from tests.support.serving import served
 
 
@@ -34,14 +35,11 @@ def app_of(frames: AsyncIterator[Frame]) -> App:
     return app
 
 
-async def answer(url: str) -> bytes:
+async def asked(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     host, _, port = url.removeprefix("http://").partition(":")
     reader, writer = await asyncio.open_connection(host, int(port))
     writer.write(b"GET /events HTTP/1.1\r\nHost: 127.0.0.1\r\nConnection: close\r\n\r\n")
-    said = await reader.read()
-    writer.close()
-    await writer.wait_closed()
-    return said
+    return reader, writer
 
 
 @pytest.fixture
@@ -51,18 +49,23 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("short")
 async def test_a_comment_comes_for_as_long_as_nothing_else_does() -> None:
-    async def frames() -> AsyncIterator[Frame]:
-        await asyncio.sleep(0.1)
-        yield Frame(event="token", data="1")
-        await asyncio.sleep(0.1)
-        yield Frame(event="token", data="2")
+    heard = [asyncio.Event(), asyncio.Event()]
 
-    async with served(app_of(frames())) as url:
-        said = await answer(url)
-    before, _, rest = said.partition(b"data: 1")
-    between, _, after = rest.partition(b"data: 2")
-    assert KEEP_ALIVE in before and KEEP_ALIVE in between
-    assert KEEP_ALIVE not in after and after.endswith(b"0\r\n\r\n")
+    async def frames() -> AsyncIterator[Frame]:
+        for n, each in enumerate(heard):
+            await each.wait()
+            yield Frame(event="token", data=str(n))
+
+    async with served(app_of(frames())) as url, asyncio.timeout(10 * PATIENCE):
+        reader, writer = await asked(url)
+        for n, each in enumerate(heard):
+            await reader.readuntil(KEEP_ALIVE)
+            each.set()
+            await reader.readuntil(b"data: %d" % n)
+        after = await reader.read()
+        assert KEEP_ALIVE not in after and after.endswith(b"0\r\n\r\n")
+        writer.close()
+        await writer.wait_closed()
 
 
 async def test_nothing_is_said_between_frames_that_come() -> None:
@@ -98,5 +101,5 @@ async def test_a_reader_that_leaves_closes_the_frames() -> None:
         stream = http.stream("GET", "/events")
         await anext(stream)
         await stream.aclose()  # type: ignore[attr-defined]
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(5 * PATIENCE):
             await closed.wait()

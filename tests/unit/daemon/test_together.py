@@ -8,6 +8,7 @@ import pytest
 
 from rbee.daemon.together import together
 from rbee.errors import RbeeError, WorkerLost
+from tests.rig.waiting import PATIENCE
 
 
 class Source:
@@ -42,7 +43,7 @@ async def test_nothing_is_said_before_all_have_begun() -> None:
     late.begins.clear()
     first = asyncio.ensure_future(anext(together([early.items(), late.items()])))
     await asyncio.sleep(0)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(5 * PATIENCE):
         await early.closed.wait()
     assert not first.done()
     late.begins.set()

@@ -14,6 +14,7 @@ from rbee.cli.output import Output
 from rbee.keeper import submitting
 from rbee.wire.events import Call, Failure
 from rbee.wire.jobs import JobSpec, JobState, JobStatus, Message, Role
+from tests.rig.waiting import PATIENCE
 from tests.unit.keeper.conftest import House, run
 from tests.unit.queen.conftest import soon, words
 
@@ -300,9 +301,9 @@ async def test_an_interrupt_before_the_queen_has_taken_the_job_cancels_it_all_th
             SlowQueen(), JobSpec(model="tiny", prompt="a"), Output(out=io.StringIO(), err=said), detach=False
         )  # type: ignore[arg-type]
     )
-    await asyncio.wait_for(asked.wait(), 5)
+    await asyncio.wait_for(asked.wait(), 5 * PATIENCE)
     handlers[signal.SIGINT]()
     taken.set()
-    assert await asyncio.wait_for(submission, 5) == 130
+    assert await asyncio.wait_for(submission, 5 * PATIENCE) == 130
     assert cancelled == ["late"]
     assert said.getvalue() == "\nlate cancelled\n"

@@ -1,10 +1,13 @@
 """An engine asked without a server around it."""
 
 import asyncio
+import itertools
+import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 from rbee.llm_worker.engine import Prompt
+from rbee.llm_worker.llama.context import SlotContext
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.wire.events import Call, End, JobEvent, Token, last
 from rbee.wire.inference import InferenceRequest
@@ -56,6 +59,26 @@ def end(events: Sequence[JobEvent]) -> End:
     final = events[-1]
     assert isinstance(final, End), final
     return final
+
+
+def slowed(engine: ModelEngine, after: int = 0) -> threading.Event:
+    """Let no step of ``engine`` come back, but for the first ``after``, until the event that is returned is set.
+
+    So whatever is done to an answer before that is done before its end, however late it is done.
+    """
+    context, go = engine._context, threading.Event()
+    assert isinstance(context, SlotContext)
+    step, begun = context.step, itertools.count()
+
+    def slow() -> None:
+        try:
+            step()
+        finally:
+            if next(begun) >= after:
+                go.wait()
+
+    context.step = slow  # type: ignore[method-assign]
+    return go
 
 
 async def until(what: Callable[[], bool]) -> None:

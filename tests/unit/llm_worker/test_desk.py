@@ -10,6 +10,7 @@ from rbee.errors import RbeeError, ShuttingDown
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.ports import Interrupted
 from rbee.wire.events import End, JobEvent, StopReason, last
+from tests.rig.waiting import PATIENCE
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
 from tests.unit.llm_worker.fakes import FakeModel, Panic, loaded
 
@@ -24,7 +25,7 @@ async def test_the_loop_does_not_wait_for_what_is_done_between_steps(engine_of: 
 
     def errand() -> None:
         begun.set()
-        seen.append(submitted.wait(5))
+        seen.append(submitted.wait(5 * PATIENCE))
 
     doing = asyncio.ensure_future(asyncio.to_thread(engine._desk.between_steps, errand))
     await asyncio.to_thread(begun.wait, 20)
@@ -129,6 +130,7 @@ async def test_what_was_broken_off_for_one_is_not_broken_off_for_the_next(
     engine = engine_of()
     context = engine._context
     broken: list[Interrupted] = []
+    go = threading.Event()
     step = context.step  # type: ignore[union-attr]
 
     def counted() -> None:
@@ -137,11 +139,14 @@ async def test_what_was_broken_off_for_one_is_not_broken_off_for_the_next(
         except Interrupted as error:
             broken.append(error)
             raise
+        finally:
+            go.wait()
 
     monkeypatch.setattr(context, "step", counted)
     events = told(engine, "a", engine.prepare(request(max_tokens=400)))
     await anext(events)
     engine.hold("a", True)
+    go.set()
     await until(lambda: engine.activity[0].paused)  # no step runs that could be broken off
     engine.cancel("a")
     assert end(await all_of(events)).stop_reason is StopReason.CANCELLED

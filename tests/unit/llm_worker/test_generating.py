@@ -9,7 +9,7 @@ import pytest
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.seating import MOST_PADDED_TOKENS, rows
 from rbee.wire.events import End, JobEvent, Started, StopReason, Token
-from tests.unit.llm_worker.asking import all_of, end, request, run, text, told, until
+from tests.unit.llm_worker.asking import all_of, end, request, run, slowed, text, told, until
 from tests.unit.llm_worker.fakes import FakeModel, loaded
 
 Make = Callable[..., ModelEngine]
@@ -132,10 +132,13 @@ async def test_a_shared_beginning_is_copied_to_others(engine_of: Make) -> None:
 
 async def test_whoever_waits_for_a_beginning_goes_on_when_its_reader_is_cancelled(engine_of: Make) -> None:
     engine = engine_of(slots=2)
+    go = slowed(engine)
     leader = told(engine, "leader", engine.prepare(request(prompt="a" * 300)))
     follower = asyncio.ensure_future(run(engine, "follower", prompt="a" * 300 + "b", max_tokens=5))
     assert isinstance(await anext(leader), Started)
+    await until(lambda: len(engine._desk._known) == 2)
     engine.cancel("leader")
+    go.set()
     assert end([event async for event in leader]).stop_reason is StopReason.CANCELLED
     assert end(await follower).tokens_out == 5
 
@@ -152,10 +155,13 @@ async def test_one_that_is_cancelled_does_not_disturb_the_others(engine_of: Make
 
 async def test_a_long_step_ends_when_nobody_wants_it_any_more(engine_of: Make) -> None:
     engine = engine_of(ctx=512)
+    go = slowed(engine)
     for letter in "abcdefghij":
+        go.clear()
         events = told(engine, "a", engine.prepare(request(prompt=letter * 500, max_tokens=4)))
         await anext(events)
         engine.cancel("a")
+        go.set()
         assert end([event async for event in events]).stop_reason is StopReason.CANCELLED
     assert end(await run(engine, max_tokens=4)).tokens_out == 4
 
@@ -223,10 +229,15 @@ async def test_an_answer_that_cannot_begin_ends_and_nobody_else_does() -> None:
 
 async def test_closing_ends_all(engine_of: Make) -> None:
     engine = engine_of(slots=2)
-    jobs = [asyncio.ensure_future(run(engine, f"j{n}", max_tokens=450)) for n in range(5)]
+    prompt, go = engine.prepare(request(max_tokens=450)), slowed(engine)
+    with engine._desk._changed:  # two are taken before the first step, which is long
+        jobs = [asyncio.ensure_future(all_of(told(engine, f"j{n}", prompt))) for n in range(5)]
+        await until(lambda: len(engine._desk._known) == 5)
     await until(lambda: engine.slots_busy == 2)
-    await asyncio.to_thread(lambda: None)
-    engine.close()
+    closing = asyncio.ensure_future(asyncio.to_thread(engine.close))
+    await until(lambda: engine._desk.closing)
+    go.set()
+    await closing
     assert [end(events).stop_reason for events in await asyncio.gather(*jobs)] == [StopReason.CANCELLED] * 5
 
 

@@ -231,5 +231,6 @@ async def test_the_watchdog_is_fed_while_a_slow_disk_is_written_to() -> None:
 async def test_a_disk_that_hangs_keeps_no_worker_for_ever() -> None:
     beats, notifier = counted()
     async with asyncio.timeout(10):
-        await notifier._beat(lambda: 0.05)  # comes back, though nobody ends it
+        # It comes back, though nobody ends it; how many beats there are within a time a busy machine decides.
+        await notifier._beat(lambda: 0.05 if len(beats) > 2 else 60.0)
     assert len(beats) > 2

@@ -142,8 +142,8 @@ async def post(writer: asyncio.StreamWriter, more: dict[str, object]) -> None:
 
 async def test_a_request_that_arrives_in_the_last_moment_is_answered(unit: Unit, tiny: Path) -> None:
     async with unit.started(tiny, "--idle=1") as process:
-        await unit.hears("READY=1")
         reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await unit.hears("READY=1")
         await says(process, "worker.idle")
         await post(writer, {"max_tokens": 5})
         answer = await asyncio.wait_for(reader.read(), 30)
@@ -157,8 +157,8 @@ async def test_systemd_that_would_kill_a_stopping_worker_hears_of_no_stop_before
     unit: Unit, tiny: Path
 ) -> None:
     async with unit.started(tiny, "--idle=1") as process:
-        await unit.hears("READY=1")
         _, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await unit.hears("READY=1")
         await says(process, "worker.idle")
         await post(writer, {"max_tokens": 5})
         assert await ended(process) == 0
@@ -170,8 +170,8 @@ async def test_systemd_that_would_kill_a_stopping_worker_hears_of_no_stop_before
 
 async def test_who_stops_a_worker_that_still_answers_on_its_way_out_is_obeyed(unit: Unit, tiny: Path) -> None:
     async with unit.started(tiny, "--idle=1") as process:
-        await unit.hears("READY=1")
         reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await unit.hears("READY=1")
         await says(process, "worker.idle")
         await post(writer, {"max_tokens": 400, "temperature": 1.0, "seed": 5})
         assert await reader.readuntil(b"event: token")
@@ -184,8 +184,8 @@ async def test_who_stops_a_worker_that_still_answers_on_its_way_out_is_obeyed(un
 @pytest.mark.parametrize("said", ["", "POST /v1/inference HTTP/1.1\r\nHost: w\r\n", "half a body"])
 async def test_who_does_not_say_what_they_want_holds_up_no_end(unit: Unit, tiny: Path, said: str) -> None:
     async with unit.started(tiny, "--idle=1") as process:
-        await unit.hears("READY=1")
         reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await unit.hears("READY=1")
         if said == "half a body":
             said = f"POST /v1/inference HTTP/1.1\r\nHost: w\r\nAuthorization: Bearer {SECRET}\r\n"
             said += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
@@ -251,8 +251,8 @@ async def test_a_thread_that_dies_takes_the_process_along_and_says_nobodys_words
 
 async def test_a_thread_that_dies_on_the_way_out_ends_it_in_the_same_good_order(unit: Unit, tiny: Path) -> None:
     async with unit.started(tiny, "--idle=1", program=[sys.executable, "-c", BROKEN]) as process:
-        await unit.hears("READY=1")
         reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await unit.hears("READY=1")
         await says(process, "worker.idle")
         await post(writer, {"max_tokens": 5})
         assert b"worker_lost" in await asyncio.wait_for(reader.read(), 30)

@@ -20,7 +20,7 @@ from rbee.wire.inference import InferenceRequest
 from rbee.wire.jobs import Message, Role
 from rbee.wire.workers import Backend
 from tests.assets import Template, tiny_gguf
-from tests.unit.llm_worker.asking import end, request, run, text, told, until
+from tests.unit.llm_worker.asking import end, request, run, slowed, text, told, until
 from tests.unit.llm_worker.conftest import options
 from tests.unit.llm_worker.fakes import FakeModel, loaded
 
@@ -190,11 +190,14 @@ def test_a_template_that_takes_nobody_is_the_callers_error(engine_of: Make, tmp_
 
 async def test_slots_work_at_the_same_time(engine_of: Make) -> None:
     engine = engine_of(slots=2)
-    prompt = engine.prepare(request(max_tokens=400))
+    prompt, go = engine.prepare(request(max_tokens=400)), slowed(engine)
     first, second = told(engine, "a", prompt), told(engine, "b", prompt)
-    assert isinstance(await anext(first), Started)
-    assert isinstance(await anext(second), Started)
+    with engine._desk._changed:  # both are taken before the first step, which is long
+        begun = [asyncio.ensure_future(anext(events)) for events in (first, second)]
+        await until(lambda: len(engine._desk._known) == 2)
+    assert [type(event) for event in await asyncio.gather(*begun)] == [Started, Started]
     assert engine.slots_busy == 2
+    go.set()
     engine.close()
     rest = [event async for event in first] + [event async for event in second]
     assert sum(isinstance(event, End) for event in rest) == 2
@@ -223,11 +226,13 @@ async def test_the_second_waits_for_the_first_in_one_slot(engine_of: Make) -> No
 async def test_cancel_ends_a_running_job_at_its_next_token(engine_of: Make) -> None:
     engine = engine_of()
     events: list[JobEvent] = []
+    go = slowed(engine, after=8)  # tokens are bytes, and at the latest the fourth makes a character whole
     stream = told(engine, "a", engine.prepare(request(max_tokens=400)))
     async for event in stream:
         if isinstance(event, Token):
             break
     assert engine.cancel("a")
+    go.set()
     async for event in stream:
         events.append(event)
     assert end(events).stop_reason is StopReason.CANCELLED
@@ -237,13 +242,14 @@ async def test_cancel_ends_a_running_job_at_its_next_token(engine_of: Make) -> N
 
 async def test_cancel_ends_a_waiting_job_at_once(engine_of: Make) -> None:
     engine = engine_of()
-    prompt = engine.prepare(request(max_tokens=400))
+    prompt, go = engine.prepare(request(max_tokens=400)), slowed(engine)
     running = told(engine, "a", prompt)
     await anext(running)
     waiting = asyncio.ensure_future(anext(told(engine, "b", prompt)))
     await asyncio.sleep(0)
     engine.cancel("b")
     assert await waiting == End(tokens_in=7, tokens_out=0, stop_reason=StopReason.CANCELLED, decode_ms=0.0, ttft_ms=0.0)
+    go.set()
     await running.aclose()  # type: ignore[attr-defined]
 
 

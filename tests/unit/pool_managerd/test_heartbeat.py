@@ -8,6 +8,7 @@ import pytest
 from rbee.errors import Conflict, PoolUnreachable, RbeeError
 from rbee.pool_managerd.heartbeat import STUCK_S, Heartbeat
 from rbee.wire.pools import HostResources, PoolSnapshot
+from tests.rig.waiting import PATIENCE
 
 SNAPSHOT = PoolSnapshot(
     id="blep",
@@ -39,10 +40,10 @@ async def look() -> PoolSnapshot:
 async def beating(heartbeat: Heartbeat, queen: Queen, times: int) -> None:
     task = asyncio.create_task(heartbeat.run())
     for _ in range(times):
-        await asyncio.wait_for(queen.came.get(), 5)
+        await asyncio.wait_for(queen.came.get(), 5 * PATIENCE)
         heartbeat.changed()
         await asyncio.sleep(0)
-    await asyncio.wait_for(queen.came.get(), 5)
+    await asyncio.wait_for(queen.came.get(), 5 * PATIENCE)
     task.cancel()
     await asyncio.wait({task})
 
@@ -107,7 +108,7 @@ async def test_a_beat_that_hangs_is_a_standstill(monkeypatch: pytest.MonkeyPatch
 
     heartbeat = Heartbeat(hang, Queen().take, interval_s=1)
     task = asyncio.create_task(heartbeat.run())
-    await asyncio.wait_for(looking.wait(), 5)
+    await asyncio.wait_for(looking.wait(), 5 * PATIENCE)
     assert heartbeat.standstill() is None
     later_s = time.monotonic() + STUCK_S + 1
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
@@ -139,11 +140,11 @@ async def test_who_tells_waits_for_a_beat_that_looked_after_the_change() -> None
 
     heartbeat = Heartbeat(slow, Queen().take, interval_s=3600)
     async with running(heartbeat):
-        await asyncio.wait_for(looking.wait(), 5)
+        await asyncio.wait_for(looking.wait(), 5 * PATIENCE)
         value = "after"
-        telling = asyncio.create_task(heartbeat.tell(5))
+        telling = asyncio.create_task(heartbeat.tell(5 * PATIENCE))
         go_on.set()
-        await asyncio.wait_for(telling, 5)
+        await asyncio.wait_for(telling, 5 * PATIENCE)
     assert seen == ["before", "after"]
 
 
@@ -152,7 +153,7 @@ async def test_nobody_waits_for_a_queen_that_is_away_or_slow() -> None:
     queen.fault = PoolUnreachable("queen cannot be reached")
     away = Heartbeat(look, queen.take, interval_s=3600)
     async with running(away):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(5 * PATIENCE):
             await away.tell(3600)
             await away.tell(3600)
 
@@ -163,4 +164,4 @@ async def test_nobody_waits_for_a_queen_that_is_away_or_slow() -> None:
     async with running(slow):
         began_s = time.monotonic()
         await slow.tell(0.05)
-    assert 0.05 <= time.monotonic() - began_s < 5
+    assert 0.05 <= time.monotonic() - began_s < 5 * PATIENCE

@@ -20,6 +20,7 @@ from rbee.wire import codec
 from rbee.wire.pools import Gpu, GpuInventory
 from tests.assets import nvml
 from tests.assets.nvml import GIB, gpu, line, process, scenario
+from tests.rig.waiting import PATIENCE
 
 LOOKS = """
 import sys
@@ -58,7 +59,7 @@ def looking(tmp_path: Path, library: Path | None) -> Iterator[Look]:
 
         yield look
         stdin.close()
-        assert looker.wait(10) == 0
+        assert looker.wait(10 * PATIENCE) == 0
 
 
 @pytest.fixture

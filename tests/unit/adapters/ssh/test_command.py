@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rbee.adapters.ssh import command
+from tests.rig.waiting import PATIENCE
 
 SHELLS = [shell for shell in ("sh", "bash", "dash", "zsh", "fish") if shutil.which(shell)]
 NASTY = [
@@ -57,4 +58,4 @@ def test_a_missing_program_is_named() -> None:
 def test_the_exit_status_is_the_commands() -> None:
     line = command.line(["sh", "-c", "exit 42"])
     with subprocess.Popen(["sh", "-c", line], stdin=subprocess.PIPE) as process:
-        assert process.wait(10) == 42
+        assert process.wait(10 * PATIENCE) == 42
