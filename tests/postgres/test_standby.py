@@ -19,9 +19,10 @@ from rbee.errors import RbeeError, Standby
 from rbee.wire.events import JobEvent, Token
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from tests.fakes.worker_server import FakePool, FakeWorker
+from tests.support.ports import free_port
 from tests.support.postgres import Server
 from tests.unit.queen.conftest import SOON_S, eventually, soon, text_of, words
-from tests.unit.queen.test_restart import RUN, free_port
+from tests.unit.queen.test_restart import RUN
 
 SPEC = JobSpec(model="tiny", prompt="hello", max_tokens=40)
 

@@ -11,7 +11,7 @@ from rbee.client.http import HttpClient
 from rbee.client.reigning import Reigning, addresses
 from rbee.errors import NotFound, PoolUnreachable, RbeeError, Standby
 from rbee.wire.sse import Frame
-from tests.unit.queen.test_restart import free_port
+from tests.support.ports import free_port
 
 CUT = PoolUnreachable("it hung up before its answer was whole", details={"sent": True})
 AWAY = PoolUnreachable("nothing listens there", details={"refused": True})

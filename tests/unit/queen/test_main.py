@@ -13,8 +13,9 @@ from rbee import __version__
 from rbee.client.http import HttpClient
 from rbee.errors import ConfigInvalid, RbeeError
 from rbee.queen import main as queen
+from tests.support.ports import free_port
 from tests.unit.queen.conftest import eventually
-from tests.unit.queen.test_restart import RUN, free_port
+from tests.unit.queen.test_restart import RUN
 
 TOKEN, OTHER = "first-token-first-token", "second-token-second-token"
 

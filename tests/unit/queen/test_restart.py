@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import socket
 import sqlite3
 import sys
 import threading
@@ -21,6 +20,7 @@ from rbee.queen.store import jobs
 from rbee.wire.events import Failure, JobEvent, Metrics, Started, Token
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from tests.fakes.worker_server import FakePool, FakeWorker
+from tests.support.ports import free_port
 from tests.unit.queen.conftest import SOON_S, eventually, running, soon, text_of, words
 
 RUN = "from rbee.queen.main import main; main()"
@@ -28,18 +28,6 @@ RUN = "from rbee.queen.main import main; main()"
 
 def spec(**facts: object) -> JobSpec:
     return JobSpec(**{"model": "tiny", "prompt": "hello", "max_tokens": 40, **facts})  # type: ignore[arg-type]
-
-
-_RESERVED: list[socket.socket] = []
-
-
-def free_port() -> int:
-    """Return a port that nobody else is given: it is bound here, and only who asks for it by its number listens."""
-    sock = socket.socket()
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    sock.bind(("127.0.0.1", 0))
-    _RESERVED.append(sock)
-    return int(sock.getsockname()[1])
 
 
 @dataclass
