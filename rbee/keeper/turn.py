@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from rbee.adapters.ssh import Remote
 from rbee.adapters.ssh.pool import SshPool
 from rbee.cli.output import Output
 from rbee.cli.run import Args
@@ -202,20 +203,13 @@ class Turn:
                 seen = await queen.get_pool(pool)
                 heard_s = (seen.last_heartbeat_ms or 10**9) / 1000
                 here = seen.state is not PoolState.LOST and seen.drain_reason not in LEAVING
-                if here and asked - heard_s > began and await self._up():
+                if here and asked - heard_s > began and await is_up(self._host.remote):
                     self._say(f"back after {seconds_text(time.monotonic() - began)}")
                     return
             except RbeeError as error:
                 problem = error.message
             await asyncio.sleep(_LOOK_S)
         raise Timeout(f"it was not back after {BACK_S:g} s: {problem}")
-
-    async def _up(self) -> bool:
-        """Say whether the host has booted. One that is told to reboot is up for a while longer, and says so here."""
-        remote = self._host.remote
-        if (await remote.run(_GOES_DOWN, check=False)).stdout.split() == ["b", "true"]:
-            return False
-        return (await remote.run(_BOOTED, timeout_s=BACK_S, check=False)).stdout.strip() != "stopping"
 
     async def _verified(self) -> None:
         """Raise when something fails that did not fail before; what a host still settles is looked at again."""
@@ -273,6 +267,13 @@ class Turn:
         self.told.append(sentence)
         if not self._output.as_json:
             self._output.text(f"{self._host.name}  {sentence}\n")
+
+
+async def is_up(remote: Remote) -> bool:
+    """Say whether a host has booted. One that was told to reboot is there for a while longer; its logind knows."""
+    if (await remote.run(_GOES_DOWN, check=False)).stdout.split() == ["b", "true"]:
+        return False
+    return (await remote.run(_BOOTED, timeout_s=BACK_S, check=False)).stdout.strip() != "stopping"
 
 
 async def _running(queen: QueenClient, pool: str) -> list[str]:
