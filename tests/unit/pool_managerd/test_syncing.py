@@ -124,7 +124,7 @@ async def test_who_is_waited_for_and_falls_asleep_while_the_sync_goes_on_is_made
         found.worker_changed()
 
     while_it_went_on: list[bool] = []
-    both = Declaration(workers={name: CHAT.workers["chat"] for name in ("chat", "embed")})
+    both = Declaration(workers=dict.fromkeys(("chat", "embed"), CHAT.workers["chat"]))
     async with running(pool, both, fall_asleep) as found:
         await until(lambda: "chat" in pool.units.workers and is_ours())
     assert while_it_went_on[0] is False, "it was to be waited for"
