@@ -1,5 +1,6 @@
 """A plan becomes a worker: units that systemd grants, started, and what is said of those that did not come up."""
 
+import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Callable
 
@@ -7,6 +8,9 @@ from rbee.errors import Conflict, NotFound, RbeeError
 from rbee.pool_core import failure, lifecycle, placement
 from rbee.pool_core.ports import PoolFacts, PortTaken, UnitFacts, UnitManager, WorkerPlan
 from rbee.wire.workers import SpawnEvent, WorkerExit
+
+LOOKS_S = (0.0, 0.3, 0.7, 1.0)
+"""systemd notices the end of a process at once, its journal a moment later."""
 
 
 class Starter:
@@ -52,12 +56,24 @@ class Starter:
 
     async def _failed(self, plan: WorkerPlan, result: str, began_ms: int) -> RbeeError:
         """Return why the start failed, and take the units away."""
-        ended = await self._units.last_exit(plan.id)
-        if ended is None or ended.at_ms < began_ms:
+        ended = await self._end_since(began_ms, plan.id)
+        if ended is None:
             ended = WorkerExit(result=result, memory_limit_bytes=plan.memory_bytes, oom=result == "oom-kill")
         with contextlib.suppress(NotFound):
             await self._units.stop(plan.id)
         return failure.start_failure(plan.id, plan.model, ended)
+
+    async def _end_since(self, began_ms: int, worker: str) -> WorkerExit | None:
+        """Return how this start ended, without a code only where the journal never tells: the unit knows less."""
+        ended = None
+        for pause_s in LOOKS_S:
+            await asyncio.sleep(pause_s)
+            found = await self._units.last_exit(worker)
+            if found is not None and found.at_ms >= began_ms:
+                ended = found
+                if found.code:
+                    break
+        return ended
 
     async def own_exit(self, facts: UnitFacts) -> WorkerExit | None:
         """Return how this worker's last process ended, not that of an earlier one of its name."""

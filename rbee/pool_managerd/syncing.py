@@ -128,8 +128,9 @@ class Syncing:
     async def _once(self) -> float | None:
         """Sync; return after how long to try again, None for not by itself."""
         try:
-            pause_s = self._judged(await self._synced(SyncSpec()))
-            self._left = await self._to_do() if self._unfinished else frozenset()
+            outcome = await self._synced(SyncSpec())
+            pause_s = self._judged(outcome)
+            self._left = _but_waiting(await self._to_do(), outcome) if self._unfinished else frozenset()
             return pause_s
         except RbeeError as error:
             line = f"not synced: {error.message}"
@@ -193,6 +194,14 @@ class Syncing:
 def _is_in_vain(error: RbeeError) -> bool:
     """Say whether trying again heals nothing. A broker that refuses may be the one before an upgrade, soon gone."""
     return isinstance(error, _IN_VAIN) and not isinstance(error, BackendUnavailable) and error.source != "broker"
+
+
+def _but_waiting(left: ToDo, outcome: SyncOutcome) -> ToDo:
+    """Return the steps without those of workers that had to be waited for: one of them has fallen asleep since the sync
+    looked, and its step is to be seen as new when we are told so.
+    """
+    waited = {step.id for step in outcome.steps if step.state is SyncState.WAITS}
+    return frozenset(step for step in left if step[0] not in waited or step[1] == SyncAction.FETCH)
 
 
 def _is_declared(facts: UnitFacts) -> bool:

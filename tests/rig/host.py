@@ -146,7 +146,7 @@ class Host:
             text=True,
             errors="replace",
             check=False,
-            timeout=timeout,
+            timeout=timeout * PATIENCE,
         )
         if check and done.returncode:
             raise CommandError(f"ssh {user}@{self.name}", done)

@@ -11,10 +11,11 @@ from pathlib import Path
 
 from tests.rig import cgroups, network
 from tests.rig.errors import RigError
+from tests.rig.waiting import PATIENCE
 
 REBOOT = 133  # nspawn with --keep-unit exits so instead of booting again by itself
-BOOT_TIMEOUT_S = 60.0  # 0.5 s when idle; many hosts on a busy machine take longer
-STOP_TIMEOUT_S = 30.0
+BOOT_TIMEOUT_S = 60.0 * PATIENCE  # 0.5 s when idle; many hosts take longer
+STOP_TIMEOUT_S = 30.0 * PATIENCE
 CONSOLE_TAIL = 3000
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

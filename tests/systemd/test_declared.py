@@ -75,8 +75,12 @@ def test_it_answers_through_the_broker_and_as_nobody_in_particular(store: Lab, m
     [worker] = [each for each in store.hive_json("worker", "list") if each["model"] == model]
     owners = store.host.run(["ps", "-o", "user:32=", "-p", str(store.pid(worker["unit"]))]).stdout.split()
     assert owners[0] not in ("root", "rbee")
-    explained = {each["worker"]: each["sentence"] for each in store.rbee_json("workers", "explain")}
-    assert ("before those of higher priority than -5" in explained[worker["id"]]) is (model == "chat")
+
+    def explained() -> list[str]:
+        return [each["sentence"] for each in store.rbee_json("workers", "explain") if each["worker"] == worker["id"]]
+
+    [sentence] = wait_for(explained, "the queen to hear of it")
+    assert ("before those of higher priority than -5" in sentence) is (model == "chat")
     store.hive("worker", "stop", worker["id"], "--yes")
 
 

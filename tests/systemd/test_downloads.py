@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.rig.host import Host
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 from tests.systemd.hub_host import SLOW, HubHost, serving_hub
 from tests.systemd.lab import MODELS
 
@@ -42,11 +42,11 @@ def test_a_download_is_checked_listed_and_answers(hub: HubHost) -> None:
 
 
 def test_a_killed_daemon_goes_on_where_it_was(hub: HubHost) -> None:
-    hub.faults(rate_bytes_per_s=SLOW)
+    hub.faults(rate_bytes_per_s=SLOW // 4)
     with hub.downloading() as download:
         wait_for(lambda: hub.partial_bytes() >= 1 << 20, "a mebibyte on disk")
         hub.systemctl("kill", "--kill-whom=main", "--signal=KILL", "rbee-pool.service")
-        _, said = download.communicate(timeout=30)
+        _, said = download.communicate(timeout=30 * PATIENCE)
     assert download.returncode != 0, said
     had = hub.partial_bytes()
     before = len(hub.ranges())
@@ -59,7 +59,7 @@ def test_two_at_once_are_one(hub: HubHost) -> None:
     hub.faults(rate_bytes_per_s=SLOW)
     before = len(hub.ranges())
     with hub.downloading() as first, hub.host.popen(["rbee-hive", "models", "download", "hf:acme/tiny"]) as second:
-        said = [process.communicate(timeout=60)[1] for process in (first, second)]
+        said = [process.communicate(timeout=60 * PATIENCE)[1] for process in (first, second)]
     assert (first.returncode, second.returncode) == (0, 0), said
     assert len(hub.ranges()) == before + 1
 
@@ -68,7 +68,7 @@ def test_who_interrupts_leaves_a_beginning_and_no_model(hub: HubHost) -> None:
     hub.faults(rate_bytes_per_s=SLOW // 4)
     with hub.downloading() as download:
         download.send_signal(signal.SIGINT)
-        download.communicate(timeout=30)
+        download.communicate(timeout=30 * PATIENCE)
     assert download.returncode == 130
     assert hub.downloaded() == []
     hub.faults()

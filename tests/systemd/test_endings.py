@@ -14,7 +14,7 @@ import pytest
 from rbee.errors import WorkerHung, WorkerLost, WorkerOom
 from rbee.wire.events import End, Failure, Metrics, Started
 from rbee.wire.jobs import JobSpec, JobState
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 from tests.systemd.lab import Lab
 from tests.systemd.story import Story
 
@@ -78,11 +78,13 @@ def tried(lab: Lab, story: Story) -> list[str]:
     return [each["code"] for each in decisions if each["decision"] == "retry"]
 
 
-def test_a_killed_worker_comes_back_and_goes_on_where_it_was(busy: tuple[Lab, Story]) -> None:
-    lab, story = busy
+def test_a_killed_worker_comes_back_and_goes_on_where_it_was(lab: Lab) -> None:
+    lab.spawn("smollm2", "--ctx", "1024")
     before = lab.pid(UNIT)
-    lab.systemctl("kill", "--signal=KILL", UNIT)
-    whole(story)
+    with Story(lab, LONG) as story:
+        story.wait_for_tokens(5)
+        lab.systemctl("kill", "--signal=KILL", UNIT)
+        whole(story)
     assert lab.pid(UNIT) not in (0, before)
     assert resumed_on(story) == ["blep:worker-cpu-0"]
     assert tried(lab, story) == [WorkerLost.code]
@@ -95,7 +97,7 @@ def test_a_job_whose_worker_is_killed_goes_on_at_a_sibling_with_the_same_text(la
     second = lab.spawn("smollm2", "--ctx", "1024")["id"]
     with Story(lab, LONG) as story:
         story.wait_for_tokens(5)
-        victim = lab.rbee_json("jobs", "status", story.job)["worker"]
+        [victim] = [event.worker for _, event in story.seen if isinstance(event, Started)]  # sooner than by a command
         lab.systemctl("kill", "--signal=KILL", f"rbee-{victim}.service")
         whole(story)
     other = second if victim == first else first
@@ -129,11 +131,13 @@ def test_sampled_text_goes_on_as_well_and_says_where(lab: Lab) -> None:
     assert lab.rbee_json("jobs", "status", story.job)["tokens_out"] == LONG.max_tokens
 
 
-def test_a_worker_out_of_memory_dies_alone_and_the_job_says_so(busy: tuple[Lab, Story]) -> None:
-    lab, story = busy
+def test_a_worker_out_of_memory_dies_alone_and_the_job_says_so(lab: Lab) -> None:
+    lab.spawn("smollm2", "--ctx", "4096")
     bystander = lab.spawn("smollm2", "--lazy", "--id", "bystander")
-    eat_memory_of(lab, UNIT)
-    end = story.finish()
+    with Story(lab, replace(LONG, max_tokens=4000)) as story:
+        story.wait_for_tokens(5)
+        eat_memory_of(lab, UNIT)
+        end = story.finish()
     assert isinstance(end, Failure)
     assert end.code == WorkerOom.code, end
     assert end.details is not None
@@ -272,7 +276,7 @@ def test_a_client_that_leaves_stops_its_generation(lab: Lab) -> None:
     )
     wait_for(lambda: lab.show(UNIT, "StatusText").startswith("busy"), "the job to run", 30)
     process.send_signal(signal.SIGINT)
-    assert process.wait(20) == 130
+    assert process.wait(20 * PATIENCE) == 130
     wait_for(lambda: lab.show(UNIT, "StatusText").startswith("ready"), "the slot to be free", 10)
     assert lab.rbee_json("jobs", "status", "left")["state"] == JobState.CANCELLED
     process.communicate()

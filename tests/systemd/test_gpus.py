@@ -10,7 +10,7 @@ import pytest
 from rbee.errors import Conflict, InsufficientVram
 from tests.assets import tiny_gguf
 from tests.assets.nvml import gpu, process
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 from tests.systemd import gpus
 from tests.systemd.gpus import MIB
 from tests.systemd.lab import Lab
@@ -37,6 +37,12 @@ def line(lab: Lab, index: int = 0) -> Any:
 
 def states(lab: Lab) -> dict[str, str]:
     return {worker["model"]: worker["state"] for worker in lab.rbee_json("pool", "worker", "list")}
+
+
+def settled(lab: Lab, ready: str) -> bool:
+    """Say whether the queen has heard that of three workers this model's and another are ready, the third sleeps."""
+    found = states(lab)
+    return found.get(ready) == "ready" and sorted(found.values()) == ["asleep", "ready", "ready"]
 
 
 def submit(lab: Lab, model: str, *argv: str) -> Any:
@@ -135,7 +141,7 @@ def test_two_spawns_at_once_do_not_get_the_same_memory(cuda: Lab) -> None:
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(60)
+        thread.join(60 * PATIENCE)
     assert sorted(done) == [0, 75, 75]
     wait_for(lambda: list(states(cuda).values()) == ["ready"], "the queen to hear of it", 10)
 
@@ -143,12 +149,12 @@ def test_two_spawns_at_once_do_not_get_the_same_memory(cuda: Lab) -> None:
 def test_an_idle_worker_goes_to_sleep_for_another_model_and_comes_back(cuda: Lab) -> None:
     for model in ("one", "two"):
         assert submit(cuda, model)["state"] == "completed"
-    assert states(cuda) == {"one": "ready", "two": "ready"}
+    wait_for(lambda: states(cuda) == {"one": "ready", "two": "ready"}, "the queen to hear of them")
     assert submit(cuda, "three", "--id", "pushy")["state"] == "completed"
-    asleep = [model for model, state in states(cuda).items() if state == "asleep"]
-    assert len(asleep) == 1 and asleep != ["three"]
-    assert submit(cuda, asleep[0])["state"] == "completed"
-    assert sorted(states(cuda).values()) == ["asleep", "ready", "ready"]
+    wait_for(lambda: settled(cuda, "three"), "one of the others to sleep")
+    [asleep] = [model for model, state in states(cuda).items() if state == "asleep"]
+    assert submit(cuda, asleep)["state"] == "completed"
+    wait_for(lambda: settled(cuda, asleep), "it to be ready, and another to sleep")
     said = cuda.rbee("jobs", "explain", "pushy").stdout
     assert "waited: making room for three on gpu 0 of" in said
     assert "started a worker of three on gpu 0 of" in cuda.rbee("workers", "explain").stdout
@@ -202,7 +208,8 @@ def test_models_go_where_their_owner_wants_them_and_those_of_lower_priority_make
     for model in ("chat", "low"):
         assert submit(lab, model)["tokens_out"] == 4
     job = submit(lab, "more")
-    assert states(lab) == {"chat": "ready", "low": "asleep", "more": "ready"}
+    wanted = {"chat": "ready", "low": "asleep", "more": "ready"}
+    wait_for(lambda: states(lab) == wanted, "the queen to hear of it")
     assert {worker["gpu"] for worker in lab.rbee_json("pool", "worker", "list")} == {1}
     told = json.dumps(lab.rbee_json("jobs", "explain", job["id"])["decisions"])
     assert "has priority -5" in told

@@ -40,6 +40,7 @@ def test_stopping_its_socket_is_a_stop_and_restarting_it_is_not(lab: Lab) -> Non
 def test_a_host_nobody_works_at_is_not_held_up(lab: Lab) -> None:
     lab.systemctl("start", "rbee-pool.service")
     wait_for(lambda: inhibitors(lab.host) == LOCKS, "the locks", 20)
+    wait_for(lambda: "queen ok" in lab.show("rbee-pool.service", "StatusText"), "the queen, who is told of it", 20)
     lab.host.reboot()
     (left,) = lab.host.journal("-b", "-1", "-o", "cat", "--grep", "^pool.left").splitlines()
     assert "reason=shutdown busy=0" in left

@@ -69,7 +69,7 @@ def test_limits_are_enforced(module_host: Host) -> None:
 
 def test_a_lingering_user_has_a_manager(module_host: Host) -> None:
     module_host.add_user("ada")
-    state = module_host.run(["systemctl", "--user", "is-system-running"], user="ada")
+    state = module_host.run(["systemctl", "--user", "is-system-running", "--wait"], user="ada")
     assert state.stdout == "running\n"
     module_host.run(["systemd-run", "--user", "--unit=nap", "sleep", "100"], user="ada")
     assert module_host.unit_property("nap", "ActiveState", user="ada") == "active"
@@ -112,6 +112,7 @@ def test_power_loss_keeps_the_disk_and_nothing_else(host: Host) -> None:
     host.write("/etc/kept", "yes")
     host.write("/run/lost", "yes")
     host.run(["systemd-run", "--unit=passing", "sleep", "1000"])
+    assert "passing" in host.journal("-u", "passing")  # journald has taken it in
     host.power_loss()
     assert not host.up
     host.boot()

@@ -74,15 +74,18 @@ def tidy(request: pytest.FixtureRequest) -> Iterator[None]:
 
 
 def test_ten_jobs_on_one_slot_are_told_their_place_and_when_and_why(shared: Lab) -> None:
-    shared.spawn("tiny", "--slots", "1")
-    shared.rbee("jobs", "submit", "--model", "tiny", "--prompt", "x", "--max-tokens", "400", "--ignore-eos")
-    followed = ask(shared, *[lambda queen: _followed(queen, spec(**LONG)) for _ in range(10)])
+    shared.give_tiny("roomy", context_tokens=4096)
+    shared.spawn("roomy", "--slots", "1")
+    shared.rbee("jobs", "submit", "--model", "roomy", "--prompt", "x", "--max-tokens", "400", "--ignore-eos")
+    [first] = ask(shared, *submitting(spec("roomy", **{**LONG, "max_tokens": 3500})))  # which lasts until all ten wait
+    assert isinstance(first, JobStatus), first
+    followed = ask(shared, *[lambda queen: _followed(queen, spec("roomy", **LONG)) for _ in range(10)])
     places = set()
     for told in followed:
         positions = [event.position for event in told]
         assert positions == sorted(positions, reverse=True), "nobody moves back"
         assert all(event.predicted_start_ms is not None for event in told)
-        assert {event.reason for event in told[1:]} <= {"the slot for tiny is busy"}
+        assert {event.reason for event in told[1:]} <= {"the slot for roomy is busy"}
         places.update(positions)
     assert places >= set(range(9)), "each place was somebody's"
 

@@ -15,7 +15,7 @@ import pytest
 
 from rbee.wire.events import End, Failure, StopReason, last
 from rbee.wire.jobs import JobSpec, Priority
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 from tests.systemd.lab import Lab
 from tests.systemd.story import Story
 from tests.systemd.worker_metrics import WorkerMetrics
@@ -37,7 +37,7 @@ LONG = JobSpec(
 OPENAI = {"model": "smollm2", "max_tokens": MOST, "temperature": 0, "messages": [{"role": "user", "content": "Count."}]}
 CONFIG = """
 [queen]
-job_limit_s = 1.5
+job_limit_s = 5
 queue_capacity = 1
 queue_policy = "drop-lru"
 """
@@ -66,8 +66,9 @@ class Shop:
             return response.status, json.loads(text) if text else None
 
     def newest(self) -> str:
+        """Return the job that was stored last, empty where none was; the worker may have been asked for another."""
         jobs: list[dict[str, Any]] = self.answered("GET", "/v2/tasks?limit=1")[1]
-        return str(jobs[0]["id"])
+        return str(jobs[0]["id"]) if jobs else ""
 
     def told(self, job: str) -> list[str]:
         """Return the events of a job that has ended, by name."""
@@ -160,7 +161,7 @@ def test_a_command_that_is_ended(shop: Shop, number: int) -> None:
     process = shop.lab.host.popen(["rbee", *SUBMIT])
     shop.worker.wait_busy()
     process.send_signal(number)
-    assert process.wait(30) == 130
+    assert process.wait(30 * PATIENCE) == 130
     process.communicate()
     assert shop.worker.settled(before).tokens - before.tokens < 2 * FEW
     assert shop.state(shop.newest()) == "cancelled"
@@ -170,19 +171,22 @@ def test_a_command_that_is_ended(shop: Shop, number: int) -> None:
 def test_a_command_whose_reader_leaves(shop: Shop, form: str) -> None:
     before = shop.worker.read()
     process = shop.lab.host.popen(["bash", "-c", 'exec "$@" > >(sleep 1)', "-", "rbee", *SUBMIT, "--format", form])
-    assert process.wait(30) == 0
+    assert process.wait(30 * PATIENCE) == 0
     process.communicate()
     assert shop.worker.settled(before).tokens - before.tokens < MOST / 2
     assert shop.state(shop.newest()) == "cancelled"
 
 
 def test_a_command_that_is_killed_leaves_its_job(shop: Shop) -> None:
+    earlier = shop.newest()
     process = shop.lab.host.popen(["rbee", *SUBMIT])
     shop.worker.wait_busy()
     before = shop.worker.read()
+    wait_for(lambda: shop.newest() != earlier, "the job to be stored")
+    job = shop.newest()
+    wait_for(lambda: shop.state(job) == "running", "it to run")
     process.kill()
     process.communicate()
-    job = shop.newest()
     assert shop.state(job) == "running"
     shop.answered("DELETE", f"/v2/tasks/{job}")
     shop.worker.settled(before)
@@ -238,7 +242,7 @@ def test_what_a_killed_queen_left_is_cancelled_by_the_next(shop: Shop, story: St
     shop.lab.systemctl("kill", "--signal=KILL", "rbee-queen.service")
     wait_for(lambda: cancelled(shop, story.job), "the next queen to have cancelled it", 30)
     assert is_cancelled(story.finish(30))
-    assert shop.worker.settled(before).tokens - before.tokens <= seen + 5 * FEW, "she was away for a second or two"
+    assert shop.worker.settled(before).tokens - before.tokens <= seen + 15 * FEW, "she was away for a while"
 
 
 def cancelled(shop: Shop, job: str) -> bool:

@@ -14,6 +14,7 @@ from rbee.errors import (
     ShuttingDown,
     WorkerOom,
 )
+from rbee.pool_core import starting
 from rbee.pool_core.ports import WorkerPlan
 from rbee.wire.catalog import ModelKind
 from rbee.wire.pools import Build, Gpu
@@ -83,7 +84,8 @@ async def test_nothing_is_made_for_a_model_that_does_not_fit() -> None:
 
 
 async def test_a_worker_that_eats_its_memory_at_the_start_is_told_and_removed() -> None:
-    ended = WorkerExit(result="signal", oom=True, at_ms=6000, memory_limit_bytes=10, memory_peak_bytes=10)
+    ended = WorkerExit(result="signal", code="killed/KILL", oom=True, at_ms=6000, memory_limit_bytes=10,
+                       memory_peak_bytes=10)  # fmt: skip
     pool = FakePool(units=FakeUnits(will_end=ended))
     with pytest.raises(WorkerOom) as told:
         await spawn(pool)
@@ -91,7 +93,38 @@ async def test_a_worker_that_eats_its_memory_at_the_start_is_told_and_removed() 
     assert pool.units.workers == {}
 
 
-async def test_an_end_from_before_this_start_is_not_taken_for_its_own() -> None:
+class LateJournal(FakeUnits):
+    """Tells of an end only when it was asked so many times; ``unit`` is what is known without it."""
+
+    looks = 3
+    unit: WorkerExit | None = None
+
+    async def last_exit(self, worker: str) -> WorkerExit | None:
+        self.looks -= 1
+        return self.unit if self.looks >= 0 else await super().last_exit(worker)
+
+
+@pytest.mark.parametrize("unit", [None, WorkerExit(result="signal", at_ms=6000)], ids=["nothing", "the unit's result"])
+async def test_how_a_start_ended_is_waited_for_where_the_journal_is_late(
+    unit: WorkerExit | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(starting, "LOOKS_S", (0.0,) * 4)
+    units = LateJournal(will_end=WorkerExit(result="signal", code="killed/KILL", oom=True, at_ms=6000))
+    units.unit = unit
+    with pytest.raises(WorkerOom):
+        await spawn(FakePool(units=units))
+
+
+async def test_where_no_journal_comes_the_units_own_result_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "LOOKS_S", (0.0,) * 3)
+    units = LateJournal(will_end=WorkerExit(result="signal", at_ms=6000))
+    units.unit = WorkerExit(result="oom-kill", oom=True, at_ms=6000)
+    with pytest.raises(WorkerOom):
+        await spawn(FakePool(units=units))
+
+
+async def test_an_end_from_before_this_start_is_not_taken_for_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(starting, "LOOKS_S", (0.0,))
     ended = WorkerExit(result="exit-code", oom=True, at_ms=100)
     pool = FakePool(units=FakeUnits(will_end=ended))
     with pytest.raises(ModelLoadFailed):

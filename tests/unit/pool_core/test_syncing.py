@@ -197,7 +197,7 @@ async def test_a_worker_stays_when_what_it_should_become_cannot_be() -> None:
 
 async def test_one_that_does_not_come_up_is_a_failure_with_its_code() -> None:
     pool = house("chat")
-    pool.units.will_end = WorkerExit(result="oom-kill", oom=True, at_ms=6000)
+    pool.units.will_end = WorkerExit(result="oom-kill", code="killed/KILL", oom=True, at_ms=6000)
     _, error = only_failure(await synced(pool))
     assert error.code == "worker_oom"
 

@@ -15,7 +15,9 @@ from tests.fakes.pool import GIB, FakePool
 from tests.support.pool_daemon import Beats, pool_daemon
 
 SPEC = {"backend": "cpu", "model": "tiny"}
-OOM = WorkerExit(result="oom-kill", oom=True, memory_peak_bytes=GIB, memory_limit_bytes=GIB, at_ms=6000)
+OOM = WorkerExit(
+    result="oom-kill", code="killed/KILL", oom=True, memory_peak_bytes=GIB, memory_limit_bytes=GIB, at_ms=6000
+)
 
 
 @contextlib.asynccontextmanager

@@ -8,12 +8,13 @@ from collections.abc import AsyncIterator, Callable
 import pytest
 
 from rbee.errors import InvalidRequest, RbeeError
+from rbee.pool_core import unit
 from rbee.pool_core.declared import Declaration
 from rbee.pool_core.ports import UnitFacts, WorkerPlan
 from rbee.pool_managerd import syncing
 from rbee.pool_managerd.syncing import Syncing
-from rbee.wire.workers import Backend, WorkerShape
-from tests.fakes.pool import FakePool, FakeUnits
+from rbee.wire.workers import Backend, WorkerShape, WorkerSpec
+from tests.fakes.pool import ASLEEP, FakePool, FakeUnits
 
 CHAT = Declaration(workers={"chat": WorkerShape(backend=Backend.CPU, model="tiny")})
 
@@ -24,10 +25,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @contextlib.asynccontextmanager
-async def running(pool: FakePool) -> AsyncIterator[Syncing]:
+async def running(
+    pool: FakePool, declaration: Declaration = CHAT, changed: Callable[[], None] = lambda: None
+) -> AsyncIterator[Syncing]:
     """A pool where the declared worker is up and nothing is left to do."""
-    pool.declaration = CHAT
-    found = Syncing(lambda: pool.service, lambda: None)
+    pool.declaration = declaration
+    found = Syncing(lambda: pool.service, changed)
     task = asyncio.create_task(found.run())
     try:
         yield found
@@ -104,6 +107,43 @@ async def test_who_fell_asleep_was_stopped_or_is_a_persons_own_is_let_be() -> No
         found.worker_changed()
         await asyncio.sleep(0.2)
         assert (set(pool.units.workers), found.line) == ({"mine"}, "")
+
+
+async def test_who_is_waited_for_and_falls_asleep_while_the_sync_goes_on_is_made_anew() -> None:
+    """The sync has seen it awake, its last look sees it asleep: nothing else comes to tell of it."""
+    pool = FakePool()
+    async for _ in pool.service.spawn_worker(WorkerSpec(id="chat", backend=Backend.CPU, model="tiny")):
+        pass
+
+    def is_ours() -> bool:
+        return unit.plan_from_argv(pool.units.workers["chat"].argv).declared
+
+    def fall_asleep() -> None:
+        while_it_went_on.append(is_ours())
+        pool.units.workers["chat"] = dataclasses.replace(pool.units.workers["chat"], **ASLEEP)  # type: ignore[arg-type]
+        found.worker_changed()
+
+    while_it_went_on: list[bool] = []
+    both = Declaration(workers=dict.fromkeys(("chat", "embed"), CHAT.workers["chat"]))
+    async with running(pool, both, fall_asleep) as found:
+        await until(lambda: "chat" in pool.units.workers and is_ours())
+    assert while_it_went_on[0] is False, "it was to be waited for"
+
+
+async def test_a_download_that_fails_is_not_tried_at_once_for_a_worker_of_its_name_that_is_waited_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(syncing, "AGAIN_S", 30.0)
+    pool = FakePool()
+    pool.models.hub = set()
+    async for _ in pool.service.spawn_worker(WorkerSpec(id="chat", backend=Backend.CPU, model="tiny")):
+        pass
+    async with running(pool, dataclasses.replace(CHAT, models=("chat",))) as found:
+        await until(lambda: is_idle(found))
+        first = found._now
+        found.worker_changed()
+        await asyncio.sleep(0.1)
+        assert found._now is first
 
 
 class Buggy(FakeUnits):
