@@ -76,10 +76,12 @@ def test_it_answers_through_the_broker_and_as_nobody_in_particular(store: Lab, m
     owners = store.host.run(["ps", "-o", "user:32=", "-p", str(store.pid(worker["unit"]))]).stdout.split()
     assert owners[0] not in ("root", "rbee")
 
-    def explained() -> list[str]:
-        return [each["sentence"] for each in store.rbee_json("workers", "explain") if each["worker"] == worker["id"]]
+    def explained() -> str:
+        """Return what she says of it once she has heard that it has nothing to do any more."""
+        said = {each["worker"]: each["sentence"] for each in store.rbee_json("workers", "explain")}
+        return "" if "has work" in said.get(worker["id"], "has work") else said[worker["id"]]
 
-    [sentence] = wait_for(explained, "the queen to hear of it")
+    sentence = wait_for(explained, "the queen to hear of it")
     assert ("before those of higher priority than -5" in sentence) is (model == "chat")
     store.hive("worker", "stop", worker["id"], "--yes")
 
