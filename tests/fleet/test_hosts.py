@@ -177,7 +177,7 @@ def test_a_dead_host_hides_nobody_and_gives_its_own_sentence(house: House, conne
     try:
         began = time.monotonic()
         code, out, err = failing(house, "pool", "status", "--host", "all")
-        assert time.monotonic() - began < within_s * PATIENCE
+        assert time.monotonic() - began < within_s
     finally:
         house.hosts["mac"].restore_link()
     assert set(lines(out)) == {"blep", "workstation"}
