@@ -10,6 +10,7 @@ from rbee.cli.run import Args
 from rbee.cli.units import seconds_text
 from rbee.cli.workers import WORKER_COLUMNS
 from rbee.keeper.reach import ask
+from rbee.wire.draining import LEAVING
 from rbee.wire.pools import PoolState, PoolStatus
 from rbee.wire.words import bytes_text
 
@@ -25,6 +26,11 @@ _POOLS = (
 )
 _WHY = Column("WHY", "why")
 """Only there when there is something to say."""
+
+
+def is_there(pool: PoolStatus) -> bool:
+    """Say whether its daemon of now has been heard: of one that has said goodbye the queen knows nothing newer."""
+    return pool.state is not PoolState.LOST and pool.drain_reason not in LEAVING
 
 
 def list_pools(args: Args, output: Output) -> None:

@@ -22,13 +22,12 @@ from rbee.client.reigning import addresses
 from rbee.config import Settings
 from rbee.errors import ConfigInvalid, Conflict, InvalidRequest, NotFound, RbeeError, Timeout, Unauthorized
 from rbee.keeper.hosts import ALL
-from rbee.keeper.known import show_pool
+from rbee.keeper.known import is_there, show_pool
 from rbee.keeper.reach import pool_at, reached
 from rbee.keeper.settings import settings_of
 from rbee.wire import codec
-from rbee.wire.draining import LEAVING
 from rbee.wire.fields import NAME
-from rbee.wire.pools import PoolRegistration, PoolState, PoolStatus
+from rbee.wire.pools import PoolRegistration, PoolStatus
 
 POOL_PORT = 9200
 JOIN_S = 60.0
@@ -218,7 +217,7 @@ async def _appeared(queen: QueenClient, pool: str, name: str) -> PoolStatus:
     while time.monotonic() < deadline:
         with contextlib.suppress(NotFound):
             found = await queen.get_pool(pool)
-            if found.state is not PoolState.LOST and found.drain_reason not in LEAVING:
+            if is_there(found):
                 return found
         await asyncio.sleep(_LOOK_S)
     raise Timeout(

@@ -20,10 +20,10 @@ from rbee.errors import EX_INTERRUPTED, NotFound, RbeeError, Timeout
 from rbee.keeper import verifying
 from rbee.keeper.change import Change, teller
 from rbee.keeper.hosts import Host, from_here
+from rbee.keeper.known import is_there
 from rbee.keeper.reach import reached
 from rbee.keeper.rollout_plan import Plan, PlanFile
 from rbee.wire import codec
-from rbee.wire.draining import LEAVING
 from rbee.wire.events import End, Failure
 from rbee.wire.jobs import JobQuery, JobSpec, JobState
 from rbee.wire.pools import PoolSnapshot, PoolState
@@ -202,8 +202,7 @@ class Turn:
                 asked = time.monotonic()
                 seen = await queen.get_pool(pool)
                 heard_s = (seen.last_heartbeat_ms or 10**9) / 1000
-                here = seen.state is not PoolState.LOST and seen.drain_reason not in LEAVING
-                if here and asked - heard_s > began and await is_up(self._host.remote):
+                if is_there(seen) and asked - heard_s > began and await is_up(self._host.remote):
                     self._say(f"back after {seconds_text(time.monotonic() - began)}")
                     return
             except RbeeError as error:
