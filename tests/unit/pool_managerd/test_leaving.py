@@ -19,6 +19,7 @@ from rbee.wire.workers import Backend, WorkerSpec, WorkerState
 from tests.fakes.pool import PLAN, FakePool, facts_of
 
 LOST = "it has fallen off the bus"
+CARD = (Gpu(index=0, name="RTX 3070", uuid="GPU-0"),)
 
 
 @dataclass
@@ -163,7 +164,7 @@ async def test_after_a_sleep_the_gpus_are_asked_and_the_queen_by_a_new_connectio
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     host = Host()
-    host.pool.gpus.gpus = (Gpu(index=0, name="RTX 3070", uuid="GPU-0"),)
+    host.pool.gpus.gpus = CARD
     async with host.running():
         await tells(host, Power.SLEEPS)
         assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.SLEEPS
@@ -175,15 +176,22 @@ async def test_after_a_sleep_the_gpus_are_asked_and_the_queen_by_a_new_connectio
     assert "slept_s=7200" in capsys.readouterr().err
 
 
-async def test_a_gpu_that_needs_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+@contextlib.asynccontextmanager
+async def asking_for_gpus(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Host]:
+    """A host that woke up without its ``CARD``, and asks for it."""
     monkeypatch.setattr(leaving, "GPU_PAUSE_S", 0.01)
-    host, there = Host(), (Gpu(index=0, name="RTX 3070", uuid="GPU-0"),)
-    host.pool.gpus.gpus = there
+    host = Host()
+    host.pool.gpus.gpus = CARD
     async with host.running():
         host.pool.gpus.gpus = ()
         await tells(host, Power.AWAKE)
         await host.until(DrainReason.GPU_CHECK)
-        host.pool.gpus.gpus = there
+        yield host
+
+
+async def test_a_gpu_that_needs_a_while_is_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with asking_for_gpus(monkeypatch) as host:
+        host.pool.gpus.gpus = CARD
         await host.until(None)
     assert [gpu.problem for gpu in host.heard[-1].gpus.gpus] == [""]
 
@@ -191,13 +199,7 @@ async def test_a_gpu_that_needs_a_while_is_waited_for(monkeypatch: pytest.Monkey
 async def test_a_host_that_is_switched_off_while_its_gpus_are_asked_takes_no_work_any_more(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leaving, "GPU_PAUSE_S", 0.01)
-    host = Host()
-    host.pool.gpus.gpus = (Gpu(index=0, name="RTX 3070", uuid="GPU-0"),)
-    async with host.running():
-        host.pool.gpus.gpus = ()
-        await tells(host, Power.AWAKE)
-        await host.until(DrainReason.GPU_CHECK)
+    async with asking_for_gpus(monkeypatch) as host:
         await tells(host, Power.OFF)
         assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.OFF
         assert "gpu-check" not in {task.get_name() for task in asyncio.all_tasks()}
@@ -208,19 +210,13 @@ async def test_a_host_that_is_switched_off_while_its_gpus_are_asked_takes_no_wor
 async def test_a_shutdown_that_comes_to_nothing_while_the_gpus_are_asked_has_them_asked_to_the_end(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(leaving, "GPU_PAUSE_S", 0.01)
-    host, there = Host(), (Gpu(index=0, name="RTX 3070", uuid="GPU-0"),)
-    host.pool.gpus.gpus = there
-    async with host.running():
-        host.pool.gpus.gpus = ()
-        await tells(host, Power.AWAKE)
-        await host.until(DrainReason.GPU_CHECK)
+    async with asking_for_gpus(monkeypatch) as host:
         await tells(host, Power.OFF)
         await host.until(DrainReason.SHUTDOWN)
         before = len(host.heard)
         await tells(host, Power.STAYS_ON)
         await host.until(DrainReason.GPU_CHECK)
-        host.pool.gpus.gpus = there
+        host.pool.gpus.gpus = CARD
         await host.until(None)
     since = [each.drain_reason for each in host.heard[before:]]
     assert since.index(DrainReason.GPU_CHECK) < since.index(None)
@@ -247,7 +243,7 @@ async def test_a_gpu_that_is_lost_is_said_and_its_worker_ended(monkeypatch: pyte
     monkeypatch.setattr(leaving, "GPUS_BACK_S", 0.0)
     host = Host()
     plan = dataclasses.replace(PLAN, backend="cuda", gpu=0, id="worker-cuda-0")
-    host.pool.gpus.gpus = (Gpu(index=0, name="RTX 3070", uuid="GPU-0"),)
+    host.pool.gpus.gpus = CARD
     host.pool.units.workers = {PLAN.id: facts_of(PLAN), plan.id: facts_of(plan)}
     async with host.running():
         host.pool.gpus.gpus = (Gpu(index=0, name="RTX 3070", uuid="GPU-0", problem=LOST),)
