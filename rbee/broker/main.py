@@ -34,7 +34,7 @@ def main() -> None:
     try:
         asyncio.run(_serve())
     except RbeeError as error:
-        log.error("broker.failed", code=error.code, error=error.message, hint=error.hint or None)
+        log.last("broker.failed", code=error.code, error=error.message, hint=error.hint or None)
         sys.exit(error.exit_code)
 
 
