@@ -46,10 +46,10 @@ async def test_all_choices_end_when_their_caller_goes(queen: Running, ai: openai
         worker.pause_at = 1
         await queen.hear(pool)
         asking = asyncio.create_task(ai.chat.completions.create(model="tiny", messages=HELLO, n=3))
-        await soon(lambda: len(worker.requests) == 2)
+        await soon(lambda: len(worker.requests) == 2 and len(queen.queen.jobs.live) == 3)
         asking.cancel()
-        for job in await queen.client.list_jobs(JobQuery()):
-            await queen.until(job.id, "cancelled")
+        for job in list(queen.queen.jobs.live):
+            await queen.until(job, "cancelled")
         await soon(lambda: not queen.queen.jobs.live)
 
 

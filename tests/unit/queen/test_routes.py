@@ -257,8 +257,9 @@ async def test_an_openai_client_that_goes_away_cancels_its_job(queen: Running) -
         await queen.hear(pool)
         hello = {"model": "tiny", "messages": [{"role": "user", "content": "hello"}], "user": "ann"}
         asking = asyncio.create_task(queen.http.call("POST", "/v1/chat/completions", body=hello))
-        await soon(lambda: worker.requests)
+        await soon(lambda: queen.queen.jobs.live)  # its worker is asked before it is stored
         assert [job.spec.session for job in queen.queen.jobs.live.values()] == ["ann"], "its share of the queue"
+        await soon(lambda: worker.requests)
         asking.cancel()
         await soon(lambda: worker.cancelled)
         (job,) = await queen.client.list_jobs(JobQuery())
