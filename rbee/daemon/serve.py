@@ -98,6 +98,9 @@ def serve(
     logging.getLogger("sanic.server").setLevel(logging.WARNING)
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = grace_s
     tasks: list[asyncio.Task[None]] = []
+    early: list[int] = []
+    if reload is not None:
+        signal.signal(signal.SIGHUP, lambda number, _: early.append(number))  # by default it would end us
 
     @app.before_server_start
     async def starting(_: App) -> None:
@@ -110,10 +113,19 @@ def serve(
         loop.set_exception_handler(_unheard)
         gc.freeze()  # what is here by now stays; to look through it again and again would stop all streams for a while
         gc.set_threshold(*gc.get_threshold()[:2], OLD_AFTER)
-        if reload is not None:
-            loop.add_signal_handler(signal.SIGHUP, _reload, reload, notifier, status)
-        tasks.append(loop.create_task(_announce(notifier, status, ready)))
+        tasks.append(loop.create_task(announcing()))
         tasks.append(loop.create_task(_beat(app.ctx.moved, notifier, vital, status)))
+
+    async def announcing() -> None:
+        await _heeding_signals(app)
+        if reload is not None:
+            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, reload, notifier, status)
+            if early:
+                _reload(reload, notifier, status)
+        if ready is not None:
+            await ready()
+        notifier.ready(status())
+        log.event("daemon.ready", status=status())
 
     @app.before_server_stop
     async def stopping(_: App) -> None:
@@ -141,11 +153,16 @@ def _unheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         log.error("loop.failed", reason=context["message"].partition("(")[0])
 
 
-async def _announce(notifier: Notifier, status: Callable[[], str], ready: Callable[[], Awaitable[None]] | None) -> None:
-    if ready is not None:
-        await ready()
-    notifier.ready(status())
-    log.event("daemon.ready", status=status())
+async def _heeding_signals(app: App) -> None:
+    """Return when signals are heeded.
+
+    Sanic takes up SIGTERM when connections are accepted already, and has its loop run several times until it serves;
+    what comes between two runs uvloop keeps until it is sent another signal.
+    """
+    while not app.state.is_running:  # the last run has begun; nobody tells  # noqa: ASYNC110
+        await asyncio.sleep(0)
+    signal.signal(signal.SIGURG, lambda *_: None)
+    signal.raise_signal(signal.SIGURG)
 
 
 async def _beat(
