@@ -6,9 +6,9 @@ import gc
 import ipaddress
 import logging
 import os
-import signal
 import socket
 from collections.abc import Awaitable, Callable
+from functools import partial
 from ssl import SSLContext
 from typing import Any
 
@@ -16,6 +16,7 @@ from rbee import log
 from rbee.adapters.notify import Notifier, bind_socket, inherited_socket
 from rbee.daemon.app import App
 from rbee.daemon.protocol import PatientProtocol
+from rbee.daemon.signals import Signals
 from rbee.errors import ConfigInvalid
 
 STATUS_S = 2.0
@@ -98,9 +99,7 @@ def serve(
     logging.getLogger("sanic.server").setLevel(logging.WARNING)
     app.config.GRACEFUL_SHUTDOWN_TIMEOUT = grace_s
     tasks: list[asyncio.Task[None]] = []
-    early: list[int] = []
-    if reload is not None:
-        signal.signal(signal.SIGHUP, lambda number, _: early.append(number))  # by default it would end us
+    signals = Signals(app, partial(_reload, reload, notifier, status) if reload is not None else None)
 
     @app.before_server_start
     async def starting(_: App) -> None:
@@ -117,11 +116,8 @@ def serve(
         tasks.append(loop.create_task(_beat(app.ctx.moved, notifier, vital, status)))
 
     async def announcing() -> None:
-        await _heeding_signals(app)
-        if reload is not None:
-            asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, _reload, reload, notifier, status)
-            if early:
-                _reload(reload, notifier, status)
+        if await signals.heed():
+            return
         if ready is not None:
             await ready()
         notifier.ready(status())
@@ -141,7 +137,15 @@ def serve(
             task.cancel()
         log.event("daemon.stopped")
 
-    app.run(sock=sock, ssl=ssl, protocol=PatientProtocol, single_process=True, access_log=False, motd=False)
+    app.run(
+        sock=sock,
+        ssl=ssl,
+        protocol=PatientProtocol,
+        register_sys_signals=False,
+        single_process=True,
+        access_log=False,
+        motd=False,
+    )
 
 
 def _unheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -151,18 +155,6 @@ def _unheard(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         log.foreign("loop.failed", error, reason=context["message"].partition("(")[0])
     else:
         log.error("loop.failed", reason=context["message"].partition("(")[0])
-
-
-async def _heeding_signals(app: App) -> None:
-    """Return when signals are heeded.
-
-    Sanic takes up SIGTERM when connections are accepted already, and has its loop run several times until it serves;
-    what comes between two runs uvloop keeps until it is sent another signal.
-    """
-    while not app.state.is_running:  # the last run has begun; nobody tells  # noqa: ASYNC110
-        await asyncio.sleep(0)
-    signal.signal(signal.SIGURG, lambda *_: None)
-    signal.raise_signal(signal.SIGURG)
 
 
 async def _beat(

@@ -9,7 +9,7 @@ import pytest
 from tests.rig.waiting import PATIENCE
 
 DAEMON = """
-import os, signal, socket, sys
+import asyncio, os, signal, socket, sys
 from sanic import Sanic
 from prometheus_client import CollectorRegistry
 from rbee import log
@@ -30,6 +30,11 @@ async def starting():
     at("as-it-starts")
 
 
+async def listening(_):
+    at("as-it-listens")
+    await asyncio.sleep(0.01)
+
+
 def set_serving(app, serving):
     if serving:
         at("between-two-runs")
@@ -38,13 +43,13 @@ def set_serving(app, serving):
 
 before, Sanic.set_serving = Sanic.set_serving, set_serving  # which Sanic calls when the loop stands still
 log.setup("test", debug=False)
-access, listening = Access(callers={}), socket.create_server(("127.0.0.1", 0))
+access, sock = Access(callers={}), socket.create_server(("127.0.0.1", 0))
 app = create_app("test", source="test", access=access, metrics=CollectorRegistry(), body_limit_bytes=1, connections=1)
 app.before_server_start(lambda _: at("before-it-listens"))
-app.after_server_start(lambda _: at("as-it-listens"))
+app.after_server_start(listening)
 serve(
     app,
-    sock=listening,
+    sock=sock,
     notifier=Notifier.from_environ({}),
     vital=lambda: None,
     status=lambda: "well",
@@ -73,6 +78,7 @@ def test_a_reload_is_done_once_it_serves(moment: str) -> None:
     )
 
 
-def test_a_stop_between_two_runs_of_the_loop_is_heeded() -> None:
-    status, logged = told("between-two-runs", signal.SIGTERM)
-    assert (status, logged[-2:]) == (0, ["daemon.stopping", "daemon.stopped"])
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("moment", ["as-it-listens", "between-two-runs"])
+def test_a_stop_is_heeded_from_when_it_listens(moment: str, number: signal.Signals) -> None:
+    assert told(moment, number) == (0, ["daemon.stopping", "daemon.stopped"])
