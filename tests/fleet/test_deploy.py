@@ -41,8 +41,10 @@ def nixos(made: Nixos) -> Iterator[Nixos]:
     for name in NAMES:
         made.host(name).run(["systemctl", "stop", UNIT], check=False)
         made.host(name).run(["sh", "-c", MEND])
-        made.house.rbee("pool", "undrain", "--host", name)
-        made.house.rbee("pool", "undrain", name)
+    made.house.rbee("pool", "undrain", *made.house.on(*NAMES))
+    for name, state in states(made).items():
+        if state != "ready":
+            made.house.rbee("pool", "undrain", name)
 
 
 def states(nixos: Nixos) -> dict[str, str]:
