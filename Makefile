@@ -6,8 +6,12 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 
 export PYTHONDONTWRITEBYTECODE = 1
 
+# Two parts of the tests run at a time, since each mostly waits for one process; the longest begin.
+LONGEST := tests/systemd tests/unit
+PARTS := $(LONGEST) $(filter-out $(LONGEST),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
+
 .DEFAULT_GOAL := help
-.PHONY: help demo test unit lint rig venv install uninstall install-user uninstall-user deb clean
+.PHONY: help demo test unit lint rig venv install uninstall install-user uninstall-user deb clean $(PARTS)
 
 help: ## say what can be made
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 24
@@ -17,7 +21,10 @@ demo: ## from nothing to tokens of a real model, on systemd, and back to nothing
 
 test: venv ## install what tests need, then run linters, unit tests and the tests on systemd hosts
 	@tools/packages rig lint nix deb
-	@.venv/bin/python -m pytest
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(PARTS)
+
+$(PARTS):
+	@MAKEFLAGS= .venv/bin/python -m pytest $@
 
 unit: venv ## the tests that need neither root nor systemd
 	@.venv/bin/python -m pytest tests/unit
