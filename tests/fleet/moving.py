@@ -1,5 +1,8 @@
 """Jobs that move from one host to another: the long one of the tests, and what its stream is held to."""
 
+import contextlib
+from collections.abc import Iterator
+
 from rbee.wire.events import End, Metrics, Started
 from rbee.wire.jobs import JobSpec
 from tests.fleet.house import House
@@ -7,6 +10,9 @@ from tests.systemd.story import Story
 
 LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=300, temperature=0, seed=1, ignore_eos=True)
 AWAY = ("workstation", "mac")
+
+SLOWLY = "20%"
+"""So much of a CPU the workers have where a job is to be moved from: it is slower than the commands before that."""
 
 
 def states(house: House) -> dict[str, str]:
@@ -16,6 +22,27 @@ def states(house: House) -> dict[str, str]:
 def where(house: House, story: Story) -> str:
     pool: str = house.rbee_json("jobs", "status", story.job)["pool"]
     return pool
+
+
+@contextlib.contextmanager
+def slow_story(house: House) -> Iterator[tuple[Story, str]]:
+    """Tell the long job, and say where it runs: slowly, till ``at_full_speed``. Where it may go on is quick."""
+    for name in AWAY:
+        limit_cpu(house, name, SLOWLY)
+    with Story(house.lab("blep"), LONG) as story:
+        story.wait_for_tokens(5)
+        pool = next(event.pool for _, event in story.seen if isinstance(event, Started))
+        assert pool is not None
+        at_full_speed(house, other(pool))
+        yield story, pool
+
+
+def at_full_speed(house: House, name: str) -> None:
+    limit_cpu(house, name, "")
+
+
+def limit_cpu(house: House, name: str, quota: str) -> None:
+    house.lab(name).systemctl("set-property", "--runtime", "rbee-workers.slice", f"CPUQuota={quota}")
 
 
 def went_on(house: House, story: Story, text: str, *, at: str) -> None:

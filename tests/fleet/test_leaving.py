@@ -4,11 +4,10 @@ import pytest
 
 from rbee.wire.events import End, Metrics
 from tests.fleet.house import House
-from tests.fleet.moving import LONG, other, ready_workers, states, went_on, where
+from tests.fleet.moving import at_full_speed, other, ready_workers, slow_story, states, went_on, where
 from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
 from tests.systemd.sleeping import inhibitors
-from tests.systemd.story import Story
 
 POOL = "rbee-pool.service"
 
@@ -33,9 +32,7 @@ def leavings(lab: Lab) -> int:
 
 
 def test_a_restart_moves_nothing_and_touches_no_worker(fleet: House, text: str) -> None:
-    with Story(fleet.lab("blep"), LONG) as story:
-        story.wait_for_tokens(5)
-        pool = where(fleet, story)
+    with slow_story(fleet) as (story, pool):
         lab = fleet.lab(pool)
         worker, left = lab.hive_json("worker", "list")[0]["pid"], leavings(lab)
         for how in (["restart"], ["try-restart"], ["kill", "-s", "KILL"], ["kill", "-s", "TERM"]):
@@ -44,6 +41,7 @@ def test_a_restart_moves_nothing_and_touches_no_worker(fleet: House, text: str) 
             wait_for(lambda: lab.pid(POOL) != before, "the old one to be gone", 20)  # noqa: B023
             lab.hive("status", "--http")  # after a kill without an error its socket starts it again
             wait_for(lambda: lab.pid(POOL) not in (0, before), "another pool-managerd", 20)  # noqa: B023
+        at_full_speed(fleet, pool)
         assert isinstance(story.finish(), End)
     assert (where(fleet, story), story.text) == (pool, text)
     assert not [event for _, event in story.seen if isinstance(event, Metrics) and event.resumed_on]
@@ -53,12 +51,11 @@ def test_a_restart_moves_nothing_and_touches_no_worker(fleet: House, text: str) 
 
 
 def test_a_service_that_is_stopped_hands_its_jobs_over_and_stays_stopped(fleet: House, text: str) -> None:
-    with Story(fleet.lab("blep"), LONG) as story:
-        story.wait_for_tokens(5)
-        pool = where(fleet, story)
+    with slow_story(fleet) as (story, pool):
         fleet.lab(pool).systemctl("stop", POOL)
         assert why(fleet, pool) in ("rbee-pool.service is being stopped", "rbee-pool.service was stopped")
         went_on(fleet, story, text, at=other(pool))
+    at_full_speed(fleet, pool)
     wait_for(lambda: states(fleet)[pool] == "lost", f"{pool} to be silent", 20)
     assert why(fleet, pool) == "rbee-pool.service was stopped"
     assert "rbee-pool.service was stopped" in fleet.rbee("pool", "list").stdout
@@ -73,9 +70,7 @@ def test_a_service_that_is_stopped_hands_its_jobs_over_and_stays_stopped(fleet: 
 
 @pytest.mark.parametrize("how", ["poweroff", "reboot"])
 def test_a_host_that_is_switched_off_waits_until_its_jobs_have_moved(fleet: House, text: str, how: str) -> None:
-    with Story(fleet.lab("blep"), LONG) as story:
-        story.wait_for_tokens(5)
-        pool = where(fleet, story)
+    with slow_story(fleet) as (story, pool):
         host, lab = fleet.hosts[pool], fleet.lab(pool)
         wait_for(lambda: inhibitors(lab.host) == {"shutdown", "sleep"}, "the locks", 20)
         boots = host.boots
@@ -87,16 +82,14 @@ def test_a_host_that_is_switched_off_waits_until_its_jobs_have_moved(fleet: Hous
         wait_for(lambda: not host.up, f"{pool} to be off", 40)
         wait_for(lambda: why(fleet, pool) == "its host was shut down", "the queen to miss it", 20)
         host.boot()
-    left = host.journal("-u", POOL, "-b", "-1", "-o", "cat", "--grep", "pool.left")
+    left = host.journal("-b", "-1", "-o", "cat", "--grep", "^pool.left")
     assert "reason=shutdown busy=0" in left
     lab.hive("status", "--http")  # nothing starts there before somebody asks
     is_back(fleet, pool)
 
 
 def test_a_host_without_logind_lets_its_jobs_move_as_well(fleet: House, text: str) -> None:
-    with Story(fleet.lab("blep"), LONG) as story:
-        story.wait_for_tokens(5)
-        pool = where(fleet, story)
+    with slow_story(fleet) as (story, pool):
         host, lab = fleet.hosts[pool], fleet.lab(pool)
         lab.systemctl("mask", "--runtime", "systemd-logind.service", "dbus-org.freedesktop.login1.service")
         lab.systemctl("stop", "systemd-logind.service")
@@ -105,7 +98,7 @@ def test_a_host_without_logind_lets_its_jobs_move_as_well(fleet: House, text: st
         host.power_off()
         went_on(fleet, story, text, at=other(pool))
     host.boot()
-    assert "reason=shutdown" in host.journal("-u", POOL, "-b", "-1", "-o", "cat", "--grep", "pool.left")
+    assert "reason=shutdown" in host.journal("-b", "-1", "-o", "cat", "--grep", "^pool.left")
     lab.hive("status", "--http")
     is_back(fleet, pool)
 

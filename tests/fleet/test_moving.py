@@ -2,27 +2,27 @@
 
 from rbee.wire.events import End
 from tests.fleet.house import House
-from tests.fleet.moving import LONG, other, ready_workers, states, went_on, where
+from tests.fleet.moving import LONG, at_full_speed, other, ready_workers, slow_story, states, went_on
 from tests.rig.waiting import wait_for
 from tests.systemd.story import Story
 
 
+def workers(house: House, pool: str) -> list[str]:
+    return [worker["state"] for worker in house.lab(pool).hive_json("worker", "list")]
+
+
 def test_a_drain_with_a_deadline_moves_what_runs(fleet: House, text: str) -> None:
-    with Story(fleet.lab("blep"), LONG) as story:
-        story.wait_for_tokens(5)
-        pool = where(fleet, story)
+    with slow_story(fleet) as (story, pool):
         fleet.rbee("pool", "drain", pool, "--deadline", "0")
         went_on(fleet, story, text, at=other(pool))
-    busy = fleet.lab(pool).hive_json("worker", "list")
-    assert [worker["state"] for worker in busy] == ["ready"], "its slot is free"
+    at_full_speed(fleet, pool)
+    wait_for(lambda: workers(fleet, pool) == ["ready"], "its slot to be free")
     fleet.rbee("pool", "undrain", pool)
     assert "is draining, and its deadline has passed" in fleet.rbee("jobs", "explain", story.job).stdout
 
 
 def test_a_host_without_power_loses_nobodys_answer(fleet: House, text: str) -> None:
-    with Story(fleet.lab("blep"), LONG) as story:
-        story.wait_for_tokens(5)
-        pool = where(fleet, story)
+    with slow_story(fleet) as (story, pool):
         fleet.hosts[pool].power_loss()
         went_on(fleet, story, text, at=other(pool))
     fleet.hosts[pool].boot()
@@ -32,14 +32,13 @@ def test_a_host_without_power_loses_nobodys_answer(fleet: House, text: str) -> N
 
 def test_a_host_whose_cable_is_pulled_loses_nobodys_answer(fleet: House, text: str) -> None:
     ready_workers(fleet)
-    with Story(fleet.lab("blep"), LONG) as story:
-        story.wait_for_tokens(5)
-        pool = where(fleet, story)
+    with slow_story(fleet) as (story, pool):
         fleet.hosts[pool].cut_link()
         try:
             went_on(fleet, story, text, at=other(pool))
         finally:
             fleet.hosts[pool].restore_link()
+            at_full_speed(fleet, pool)
     wait_for(lambda: states(fleet)[pool] == "ready", f"{pool} to be back", 40)
     with Story(fleet.lab("blep"), LONG) as story:
         assert isinstance(story.finish(), End)

@@ -2,7 +2,7 @@
 
 from rbee.wire.events import End
 from tests.fleet.house import House
-from tests.fleet.moving import LONG, other, states, went_on, where
+from tests.fleet.moving import LONG, at_full_speed, other, slow_story, states, went_on, where
 from tests.rig.waiting import wait_for
 from tests.systemd import sleeping
 from tests.systemd.story import Story
@@ -11,9 +11,7 @@ POOL = "rbee-pool.service"
 
 
 def test_a_host_that_goes_to_sleep_hands_its_jobs_over_and_works_again_when_it_wakes(fleet: House, text: str) -> None:
-    with Story(fleet.lab("blep"), LONG) as story:
-        story.wait_for_tokens(5)
-        pool = where(fleet, story)
+    with slow_story(fleet) as (story, pool):
         host, lab = fleet.hosts[pool], fleet.lab(pool)
         daemon, worker = lab.pid(POOL), lab.hive_json("worker", "list")[0]["pid"]
         sleeping.prepare(host)
@@ -25,6 +23,7 @@ def test_a_host_that_goes_to_sleep_hands_its_jobs_over_and_works_again_when_it_w
                 assert "its host went to sleep" in fleet.rbee("pool", "status", pool).stdout
             finally:
                 host.restore_link()
+    at_full_speed(fleet, pool)
     wait_for(lambda: states(fleet)[pool] == "ready", f"{pool} to take work", 40)
     left = host.journal("-u", POOL, "-b", "-o", "cat", "--grep", "pool.left pool=.* reason=sleep")
     assert left.rstrip().endswith("busy=0")
