@@ -17,7 +17,7 @@ from rbee.pool_core.ports import Body, Offer, RemoteFile
 from rbee.wire.catalog import ModelFile, ModelPart
 from rbee.wire.pools import PoolState, PoolStatus
 
-ASK_S = 3.0
+ASK_S = 10.0
 
 Connect = Callable[[str, str], HttpClient]
 """Gives a connection to a URL, and what to call who answers there."""

@@ -13,9 +13,10 @@ from rbee.verify.options import POOL_FIREWALL, POOL_URL
 from rbee.verify.unmet import does_not_apply, require
 
 CONNECT_S = 2.0
+HEAR_S = 10.0
 HEARD = b"rbee"
 LISTENER = (
-    "import socket, sys; s = socket.create_server((sys.argv[1], int(sys.argv[2]))); s.settimeout(4); "
+    "import socket, sys; s = socket.create_server((sys.argv[1], int(sys.argv[2]))); s.settimeout(15); "
     "c, _ = s.accept(); c.sendall(b'rbee'); c.close()"
 )
 
@@ -71,6 +72,7 @@ def _hears(address: str, port: int, there: "concurrent.futures.Future[object]") 
     """Say whether the listener was reached before it gave up."""
     while not there.done():
         with contextlib.suppress(OSError), socket.create_connection((address, port), timeout=CONNECT_S) as connection:
+            connection.settimeout(HEAR_S)
             if connection.recv(len(HEARD)) == HEARD:
                 return True
         time.sleep(0.05)  # the listener starts on another machine; nothing here could be awaited
