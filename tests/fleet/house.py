@@ -8,10 +8,12 @@ from typing import Any
 
 from tests.rig.host import Host
 from tests.rig.inside import InsideProcess
+from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
 
 NAMES = ("blep", "workstation", "mac")
 CONFIG = "/etc/rbee/rbee.toml"
+_KEPT = "[s]sh:.*mux"
 
 
 @dataclass
@@ -50,6 +52,11 @@ class House:
 
     def begin(self, *argv: str) -> InsideProcess:
         return self.blep.popen(["rbee", *argv])
+
+    def end_connections(self) -> None:
+        """End the connections that the keeper's ssh has kept; the next command makes one of its own."""
+        self.blep.run(["pkill", "-f", _KEPT], check=False)
+        wait_for(lambda: not self.blep.run(["pgrep", "-f", _KEPT], check=False).stdout, "kept connections to end")
 
     def on(self, *names: str) -> list[str]:
         """Return the ``--host`` options for these hosts."""

@@ -64,7 +64,7 @@ def test_a_socket_that_went_deaf_is_said_and_opened_anew(house: House) -> None:
 def test_a_jump_host_of_the_persons_own_configuration_is_used(house: House) -> None:
     house.blep.write("/root/.ssh/config", JUMP, mode=0o600)
     house.blep.write(CONFIG, house.blep.read(CONFIG) + '[hosts.far]\nssh = "mac-by-jump"\n')
-    house.blep.run(["pkill", "-f", "ssh:.*mux"], check=False)  # a kept connection to mac would do as well
+    house.end_connections()  # a kept connection to mac would do as well
     try:
         done = house.rbee("pool", "exec", "--host", "far", "--", "sh", "-c", "hostname; echo ${SSH_CONNECTION%% *}")
     finally:
@@ -104,18 +104,17 @@ def test_hosts_are_verified_from_here_in_every_format(house: House) -> None:
     text = house.rbee("pool", "verify", *house.on("mac", "workstation"), check=False)
     assert {line.split()[0] for line in text.stdout.splitlines() if " passed, " in line} == {"mac", "workstation"}
 
+    planted = "secrets.token_is_private"
     mac.run(["chmod", "644", "/etc/rbee/token"])
     try:
         done = house.rbee("pool", "verify", *house.on("mac", "workstation"), "--format", "json", check=False)
         rows = {row["id"]: row["result"] for row in json.loads(done.stdout)}
         broken = {name: {c["id"] for c in row["checks"] if c["outcome"] == "failed"} for name, row in rows.items()}
         assert done.returncode == 1
-        assert broken["mac"] - broken["workstation"], broken
+        assert planted in broken["mac"] - broken["workstation"], broken
         junit = house.rbee("pool", "verify", "--host", "mac", "--format", "junit", check=False)
         suites = Xml.fromstring(junit.stdout)
-        assert {case.get("name") for case in suites.iter("testcase") if case.find("failure") is not None} == broken[
-            "mac"
-        ]
+        assert planted in {case.get("name") for case in suites.iter("testcase") if case.find("failure") is not None}
         shown = house.rbee("pool", "verify", "--host", "mac", check=False).stdout
         assert "chmod 600 /etc/rbee/token" in shown
     finally:

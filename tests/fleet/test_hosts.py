@@ -172,7 +172,7 @@ def test_a_dead_host_hides_nobody_and_gives_its_own_sentence(house: House, conne
     """A connection that ssh has kept open has to be given up first."""
     house.rbee("pool", "status", "--host", "all")
     if connection == "new":
-        house.blep.run(["pkill", "-f", "ssh:.*mux"])
+        house.end_connections()
     house.hosts["mac"].cut_link()
     try:
         began = time.monotonic()

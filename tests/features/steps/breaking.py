@@ -11,7 +11,7 @@ from tests.fleet.llama import give_llama
 
 HIVE = "/usr/local/bin/rbee-hive"
 PROGRAM = "/usr/local/lib/rbee/bin/llm-worker-rbee"
-CONNECTIONS = "pkill -f '[s]sh:.*mux'; true"
+CONNECTIONS = "pkill -f '[s]sh:.*mux'; while pgrep -f '[s]sh:.*mux' >/dev/null; do sleep 0.02; done"
 
 
 @given(parsers.parse("the link of {host} is cut"))
