@@ -48,7 +48,7 @@ Feature: Downloads, whatever the hub does
     And the hub was asked for a range of bytes
 
   Scenario: A daemon that is killed goes on where it was
-    Given the hub is told {"rate_bytes_per_s": 500000}
+    Given the hub is told {"stall_after_bytes": 1500000, "stalls": 1}
     When blep begins `rbee pool models download hf:acme/small --host mac`
     And the first bytes are on the disk of mac
     And the process of rbee-pool.service on mac is killed

@@ -25,7 +25,7 @@ def fleet(house: House) -> Iterator[House]:
     """The queen on blep, and pools on the other two; blep's own takes nothing."""
     house.rbee("orchestrator", "listen", "8080")
     for name in AWAY:  # a busy machine takes longer than the usual 5 s to let jobs move; logind then waits no more
-        house.hosts[name].write("/etc/systemd/logind.conf.d/patient.conf", "[Login]\nInhibitDelayMaxSec=15\n")
+        house.hosts[name].write("/etc/systemd/logind.conf.d/patient.conf", "[Login]\nInhibitDelayMaxSec=60\n")
         house.hosts[name].run(["systemctl", "restart", "systemd-logind.service"])
     for name in NAMES:
         house.rbee("pool", "register", name)

@@ -5,7 +5,7 @@ import pytest
 from tests.assets import tiny_gguf
 from tests.fleet.house import House
 from tests.fleet.llama import REFERENCE, give_llama
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 from tests.systemd.lab import MODELS
 
 FLIP = """
@@ -64,7 +64,7 @@ def test_a_cut_copy_goes_on_where_it_was(fleet: House) -> None:
         "root",
         "tbf",
         "rate",
-        "16mbit",
+        "4mbit",
         "burst",
         "32kb",
         "latency",
@@ -74,7 +74,7 @@ def test_a_cut_copy_goes_on_where_it_was(fleet: House) -> None:
     with fleet.begin("pool", "models", "download", REFERENCE, "--host", "mac") as download:
         wait_for(lambda: _size(fleet, partial) > 2 << 20, "some of it to be there", 30)
         mac.run(["systemctl", "kill", "--signal=KILL", "rbee-pool.service"])
-        assert download.wait(60) != 0
+        assert download.wait(60 * PATIENCE) != 0
     had = _size(fleet, partial)
     assert had > 0
     workstation.run(["tc", "qdisc", "del", "dev", "host0", "root"])

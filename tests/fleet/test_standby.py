@@ -45,6 +45,7 @@ def court(house: House) -> Iterator[House]:
     house.configure(f'[keeper]\nqueen = "{both}"\n[queen]\ndatabase = "{url}"\n')
     database_host.may_use(house.blep)
     house.lab("blep").systemctl("restart", "rbee-queen.service")
+    wait_for(lambda: "running, " in said(house, "blep"), "blep to reign", 20)
     for name in ("workstation", "mac"):
         house.rbee("pool", "register", name)
     house.rbee("pool", "drain", "mac")

