@@ -15,8 +15,8 @@ def test_a_drain_with_a_deadline_moves_what_runs(fleet: House, text: str) -> Non
     with slow_story(fleet) as (story, pool):
         fleet.rbee("pool", "drain", pool, "--deadline", "0")
         went_on(fleet, story, text, at=other(pool))
-    at_full_speed(fleet, pool)
     wait_for(lambda: workers(fleet, pool) == ["ready"], "its slot to be free")
+    at_full_speed(fleet, pool)
     fleet.rbee("pool", "undrain", pool)
     assert "is draining, and its deadline has passed" in fleet.rbee("jobs", "explain", story.job).stdout
 
