@@ -14,6 +14,7 @@ from rbee.wire.events import End
 from rbee.wire.jobs import JobSpec
 from tests.rig.host import SSH_CONFIG, Host
 from tests.rig.plugin import Hosts
+from tests.rig.waiting import PATIENCE
 from tests.systemd.lab import Hammer, Lab
 from tests.systemd.packages import Package, Packages
 from tests.systemd.story import Story
@@ -177,7 +178,7 @@ def _verified(host: Host) -> dict[str, list[str]]:
     """Return which checks of ``rbee-keeper pool verify`` ended how."""
     command = [sys.executable, "-m", "rbee.verify", f"--host={host.name}", f"--ssh=root@{host.name}", "--format=json"]
     done = subprocess.run(
-        [*command, f"--ssh-config={SSH_CONFIG}"], capture_output=True, text=True, check=False, timeout=60
+        [*command, f"--ssh-config={SSH_CONFIG}"], capture_output=True, text=True, check=False, timeout=60 * PATIENCE
     )
     outcomes: dict[str, list[str]] = {"failed": []}
     for check in json.loads(done.stdout)["checks"]:
