@@ -6,12 +6,16 @@ into the host (``nspawn_options``) and limits are enforced. The hierarchies ``sy
 mounts writable by itself. On a machine with cgroup v2 alone nothing has to be bound.
 """
 
+import contextlib
 import fcntl
 import os
 import re
 import secrets
 import time
+from collections.abc import Iterator
 from pathlib import Path
+
+from tests.rig.waiting import PATIENCE
 
 MOUNT = Path("/sys/fs/cgroup")
 RIG_ID = re.compile(r"rig-\d+-[0-9a-f]{6}")
@@ -22,9 +26,10 @@ CPUSET = "cpuset"  # a new v1 group of it has no CPUs, and nothing can join unti
 def claim() -> str:
     """Make the groups of a new rig and return its id. They are locked as long as one of its processes lives."""
     rig_id = f"rig-{os.getpid()}-{secrets.token_hex(3)}"
-    for base in _bases().values():
-        (base / rig_id).mkdir()
-        fcntl.flock(os.open(base / rig_id, os.O_RDONLY), fcntl.LOCK_SH)
+    with _no_other_rig():
+        for base in _bases().values():
+            (base / rig_id).mkdir()
+            fcntl.flock(os.open(base / rig_id, os.O_RDONLY), fcntl.LOCK_SH)
     return rig_id
 
 
@@ -49,7 +54,7 @@ def nspawn_options(groups: dict[str, Path]) -> list[str]:
 
 def remove(rig_id: str, host: str = "") -> None:
     """Remove the groups of one host, or of the whole rig; what still holds a process stays."""
-    deadline = time.monotonic() + 2.0
+    deadline = time.monotonic() + 2.0 * PATIENCE
     for base in _bases().values():
         # The kernel empties a group a moment after its last process was reaped.
         while not _remove_tree(base / rig_id / host) and time.monotonic() < deadline:
@@ -58,15 +63,30 @@ def remove(rig_id: str, host: str = "") -> None:
 
 def sweep() -> None:
     """Remove what rigs left behind that were killed with SIGKILL: empty directories, nothing else."""
-    for top, directories, _ in os.walk(MOUNT):
-        for rig_id in [name for name in directories if RIG_ID.fullmatch(name)]:
-            directories.remove(rig_id)
-            if not _is_claimed(Path(top, rig_id)):
-                _remove_tree(Path(top, rig_id))
+    with _no_other_rig():
+        for top, directories, _ in os.walk(MOUNT):
+            for rig_id in [name for name in directories if RIG_ID.fullmatch(name)]:
+                directories.remove(rig_id)
+                if not _is_claimed(Path(top, rig_id)):
+                    _remove_tree(Path(top, rig_id))
+
+
+@contextlib.contextmanager
+def _no_other_rig() -> Iterator[None]:
+    """Keep others from claiming and sweeping: until it is locked, a new group looks like one that was left behind."""
+    directory = os.open(MOUNT, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(directory)
 
 
 def _is_claimed(group: Path) -> bool:
-    directory = os.open(group, os.O_RDONLY)
+    try:
+        directory = os.open(group, os.O_RDONLY)
+    except FileNotFoundError:  # its rig has ended meanwhile, and removed it
+        return False
     try:
         fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

@@ -8,6 +8,7 @@ from tests.rig.errors import RigError, call
 from tests.rig.host import SSH_CONFIG, Host
 from tests.rig.machine import Machine
 from tests.rig.stage import Stage
+from tests.rig.waiting import PATIENCE
 
 DIRECTORY = Path("/run/rig")
 SSH_CONFIG_TEXT = f"""\
@@ -17,7 +18,7 @@ Host *
     UserKnownHostsFile {DIRECTORY}/known_hosts
     StrictHostKeyChecking yes
     BatchMode yes
-    ConnectTimeout 3
+    ConnectTimeout {3 * PATIENCE}
 """
 
 

@@ -20,6 +20,7 @@ from tests.rig.waiting import wait_for
 
 QUEEN, POOL = "http://127.0.0.1:8080", "http://127.0.0.1:9200"
 MODELS = "/var/lib/rbee/models"
+WORKERS = "rbee-workers.slice"
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -79,6 +80,10 @@ class Lab:
 
     def show(self, unit: str, prop: str) -> str:
         return self.host.unit_property(unit, prop, user=self.user)
+
+    def limit_cpu(self, quota: str, unit: str = WORKERS) -> None:
+        """Slow down what runs in ``unit``, so that it outlasts what is done to it meanwhile; an empty quota is none."""
+        self.systemctl("set-property", "--runtime", unit, f"CPUQuota={quota}")
 
     def units(self, pattern: str) -> set[str]:
         """Return the names of the units in memory that match."""

@@ -50,8 +50,9 @@ class Story:
 
     def wait_for_tokens(self, more: int) -> None:
         goal = self.tokens + more
-        wait_for(lambda: self.tokens >= goal or self.broke, f"{goal} tokens", 60)
+        wait_for(lambda: self.tokens >= goal or not self._thread.is_alive(), f"{goal} tokens", 60)
         assert self.broke is None, self.broke
+        assert self.tokens >= goal, f"the stream of {self.job} ended before its token {goal}: {self.seen[-1:]}"
 
     def finish(self, timeout_s: float = 90) -> JobEvent:
         self._thread.join(timeout_s * PATIENCE)

@@ -10,6 +10,8 @@ from tests.systemd.sleeping import inhibitors
 
 BUS, POOL = "dbus.service", "rbee-pool.service"
 LOCKS = {"shutdown", "sleep"}
+SLOWLY = "10%"
+"""What a worker has of a core until the bus is lost: the model then loads for many seconds, and without it for one."""
 
 
 def lose_bus(lab: Lab) -> None:
@@ -52,9 +54,11 @@ def test_a_spawn_that_loses_its_bus_says_so_and_the_worker_is_there_all_the_same
     spawning = threading.Thread(
         target=lambda: said.append(lab.refused("rbee-hive", "worker", "spawn", "cpu", "--model", "smollm2"))
     )
+    lab.limit_cpu(SLOWLY)
     spawning.start()
     wait_for(lambda: loading(lab), "the worker to load", 20)
     lose_bus(lab)
+    lab.limit_cpu("")
     spawning.join(60 * PATIENCE)
     [(status, error)] = said
     assert (status, error["code"]) == (69, "no_manager")
@@ -62,9 +66,11 @@ def test_a_spawn_that_loses_its_bus_says_so_and_the_worker_is_there_all_the_same
 
 
 def test_a_job_whose_worker_loads_when_the_bus_is_lost_is_done(lab: Lab) -> None:
+    lab.limit_cpu(SLOWLY)
     job = lab.rbee_json("jobs", "submit", "--model", "smollm2", "--prompt", "x", "--max-tokens", "4", "--detach")["id"]
     wait_for(lambda: loading(lab), "the worker to load", 20)
     lose_bus(lab)
+    lab.limit_cpu("")
     wait_for(lambda: lab.rbee_json("jobs", "status", job)["state"] == "completed", "the job", 30)
 
 
@@ -74,7 +80,7 @@ def test_a_logind_that_hangs_holds_up_nobody_and_is_asked_again(lab: Lab) -> Non
     lab.systemctl("restart", POOL)
     with Hammer(lab, 9200) as hammer:
         wait_for(lambda: "logind did not answer" in lab.host.journal("-u", POOL), "the pool to say so", 10)
-    assert (hammer.failures, hammer.slowest_s < 5) == ([], True)
+    assert (hammer.failures, hammer.slowest_s < 15) == ([], True)
     lab.systemctl("kill", "--signal=CONT", "systemd-logind.service")
     wait_for(lambda: inhibitors(lab.host) == LOCKS, "the locks", 20)
     # logind lists them before the pool has them: whoever fetches them for the pool has yet to hand them on.

@@ -92,7 +92,7 @@ def test_direct_and_http_refuse_the_same(with_worker: Lab, code: int, name: str,
 def test_what_one_way_made_the_other_ends(shared: Lab, made: str, ended: str) -> None:
     worker = shared.hive_json("worker", "spawn", "cpu", "--model", "tiny", "--id", "both", made)
     assert worker["state"] == "ready"
-    assert "ready" in shared.hive("worker", "logs", "both", ended).stdout
+    wait_for(lambda: "ready" in shared.hive("worker", "logs", "both", ended).stdout, "journald to have taken it in")
     shared.hive("worker", "stop", "both", "--yes", ended)
     assert shared.units("rbee-worker-both.*") == set()
 
@@ -138,11 +138,13 @@ def test_an_answer_goes_on_over_the_death_of_the_queen_without_gap_or_double(sha
     asked = ("jobs", "submit", "--model", "smollm2", "--prompt", "Once upon a time", "--raw")
     asked += ("--max-tokens", "400", "--ignore-eos", "--temperature", "0", "--seed", "1")
     whole = shared.rbee_json(*asked)
+    shared.limit_cpu("20%", "rbee-worker-slow.service")  # else it is over before she is killed
     with ThreadPoolExecutor(1) as pool:
         answering = pool.submit(shared.rbee_json, *asked, "--id", "cut")
         wait_for(lambda: _running(shared, "cut"), "the job to run", 30)
         shared.systemctl("kill", "--signal=KILL", "rbee-queen.service")
         killed_ms = time.time() * 1000
+        shared.limit_cpu("", "rbee-worker-slow.service")
         cut = answering.result(180 * PATIENCE)
     assert cut["finished_ms"] > killed_ms
     assert cut["tokens_out"] == whole["tokens_out"]

@@ -41,7 +41,7 @@ def test_a_restart_under_load_refuses_no_request(lab: Lab, unit: str, port: int)
 
 @daemon
 def test_a_blocked_daemon_is_restarted_by_the_watchdog(lab: Lab, unit: str, port: int) -> None:
-    lab.host.write(f"/run/systemd/system/{unit}.service.d/quick.conf", "[Service]\nWatchdogSec=2\nTimeoutAbortSec=1\n")
+    lab.host.write(f"/run/systemd/system/{unit}.service.d/quick.conf", "[Service]\nWatchdogSec=10\nTimeoutAbortSec=1\n")
     lab.systemctl("daemon-reload")
     lab.systemctl("start", f"{unit}.service")
     stuck = lab.pid(f"{unit}.service")

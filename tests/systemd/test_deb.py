@@ -14,6 +14,7 @@ from rbee.wire.events import End
 from rbee.wire.jobs import JobSpec
 from tests.rig.host import SSH_CONFIG, Host
 from tests.rig.plugin import Hosts
+from tests.rig.waiting import PATIENCE
 from tests.systemd.lab import Hammer, Lab
 from tests.systemd.packages import Package, Packages
 from tests.systemd.story import Story
@@ -98,14 +99,14 @@ def test_an_upgrade_under_a_job_loses_nothing(debian: Host, debs: Packages) -> N
     lab.spawn("smollm2", "--id", "sleepy", "--lazy")
     for package in (debs.later, debs.first):
         before = {unit: lab.pid(unit) for unit in ("rbee-queen.service", "rbee-pool.service", f"rbee-{worker}.service")}
-        limit_cpu(lab, f"rbee-{worker}.service", "20%")  # so that it is slower than dpkg, also on a busy machine
+        lab.limit_cpu("20%", f"rbee-{worker}.service")  # so that it is slower than dpkg, also on a busy machine
         with Story(lab, LONG) as story:
             story.wait_for_tokens(5)
             with Hammer(lab, 8080) as callers:
                 package.install_on(debian)
                 callers.wait_for_answers(3)
             assert story.tokens < LONG.max_tokens * 0.9, "the job was over before the upgrade was"
-            limit_cpu(lab, f"rbee-{worker}.service", "")
+            lab.limit_cpu("", f"rbee-{worker}.service")
             assert isinstance(story.finish(300), End)
         assert callers.failures == []
         numbers = [number for number, _ in story.seen]
@@ -120,10 +121,6 @@ def test_an_upgrade_under_a_job_loses_nothing(debian: Host, debs: Packages) -> N
     lab.hive("worker", "stop", worker, "--yes")
     awake = lab.rbee_json("jobs", "submit", "--model", "smollm2", "--prompt", "hello", "--max-tokens", "3")
     assert (awake["state"], awake["worker"]) == ("completed", "sleepy")
-
-
-def limit_cpu(lab: Lab, unit: str, quota: str) -> None:
-    lab.systemctl("set-property", "--runtime", unit, f"CPUQuota={quota}")
 
 
 def test_a_late_purge_takes_nothing_from_who_has_installed_from_a_checkout_since(debian: Host, debs: Packages) -> None:
@@ -181,7 +178,7 @@ def _verified(host: Host) -> dict[str, list[str]]:
     """Return which checks of ``rbee-keeper pool verify`` ended how."""
     command = [sys.executable, "-m", "rbee.verify", f"--host={host.name}", f"--ssh=root@{host.name}", "--format=json"]
     done = subprocess.run(
-        [*command, f"--ssh-config={SSH_CONFIG}"], capture_output=True, text=True, check=False, timeout=60
+        [*command, f"--ssh-config={SSH_CONFIG}"], capture_output=True, text=True, check=False, timeout=60 * PATIENCE
     )
     outcomes: dict[str, list[str]] = {"failed": []}
     for check in json.loads(done.stdout)["checks"]:

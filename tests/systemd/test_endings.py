@@ -20,12 +20,15 @@ from tests.systemd.story import Story
 
 UNIT = "rbee-worker-cpu-0.service"
 LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=250, temperature=0, seed=1, ignore_eos=True)
+SLOWLY = "20%"
+"""What a worker has of a core until the blow has fallen: ``LONG`` then lasts 20 s, and without it 2 s, or less."""
 
 
 @pytest.fixture
 def busy(lab: Lab) -> Iterator[tuple[Lab, Story]]:
-    """A worker of the real model in the middle of a long job."""
+    """A worker of the real model in the middle of a long job, which it does slowly."""
     lab.spawn("smollm2", "--ctx", "1024")
+    lab.limit_cpu(SLOWLY)
     with Story(lab, LONG) as story:
         story.wait_for_tokens(5)
         yield lab, story
@@ -45,6 +48,7 @@ def test_sigkill_of_a_daemon_mid_stream_leaves_no_gap_and_no_double(busy: tuple[
     lab.systemctl("kill", "--signal=KILL", victim)
     story.wait_for_tokens(20)
     lab.systemctl("kill", "--signal=KILL", victim, check=False)
+    lab.limit_cpu("")
     end = story.finish()
     assert isinstance(end, End)
     assert lab.pid(UNIT) == worker, "the worker did not live through it"
@@ -56,6 +60,7 @@ def test_sigkill_of_a_daemon_mid_stream_leaves_no_gap_and_no_double(busy: tuple[
 def test_restart_of_the_queen_mid_stream_loses_nothing(busy: tuple[Lab, Story]) -> None:
     lab, story = busy
     lab.systemctl("restart", "rbee-queen.service")
+    lab.limit_cpu("")
     assert isinstance(story.finish(), End)
     assert story.text == undisturbed(lab)
 
@@ -81,9 +86,11 @@ def tried(lab: Lab, story: Story) -> list[str]:
 def test_a_killed_worker_comes_back_and_goes_on_where_it_was(lab: Lab) -> None:
     lab.spawn("smollm2", "--ctx", "1024")
     before = lab.pid(UNIT)
+    lab.limit_cpu(SLOWLY)
     with Story(lab, LONG) as story:
         story.wait_for_tokens(5)
         lab.systemctl("kill", "--signal=KILL", UNIT)
+        lab.limit_cpu("")
         whole(story)
     assert lab.pid(UNIT) not in (0, before)
     assert resumed_on(story) == ["blep:worker-cpu-0"]
@@ -95,10 +102,12 @@ def test_a_job_whose_worker_is_killed_goes_on_at_a_sibling_with_the_same_text(la
     expected = undisturbed(lab)
     first = lab.rbee_json("pool", "worker", "list")[0]["id"]
     second = lab.spawn("smollm2", "--ctx", "1024")["id"]
+    lab.limit_cpu(SLOWLY)
     with Story(lab, LONG) as story:
         story.wait_for_tokens(5)
         [victim] = [event.worker for _, event in story.seen if isinstance(event, Started)]  # sooner than by a command
         lab.systemctl("kill", "--signal=KILL", f"rbee-{victim}.service")
+        lab.limit_cpu("")
         whole(story)
     other = second if victim == first else first
     assert lab.rbee_json("jobs", "status", story.job)["worker"] == other
@@ -123,9 +132,11 @@ def test_a_worker_that_is_stopped_lets_its_job_go_on_at_a_sibling(lab: Lab) -> N
 
 def test_sampled_text_goes_on_as_well_and_says_where(lab: Lab) -> None:
     lab.spawn("smollm2", "--ctx", "1024")
+    lab.limit_cpu(SLOWLY)
     with Story(lab, replace(LONG, temperature=1.0, seed=7)) as story:
         story.wait_for_tokens(5)
         lab.systemctl("kill", "--signal=KILL", UNIT)
+        lab.limit_cpu("")
         whole(story)
     assert resumed_on(story) == ["blep:worker-cpu-0"]
     assert lab.rbee_json("jobs", "status", story.job)["tokens_out"] == LONG.max_tokens
@@ -192,12 +203,14 @@ def eat_memory_of(lab: Lab, unit: str) -> None:
 
 
 def test_a_decode_thread_that_hangs_is_killed_though_the_event_loop_lives(lab: Lab) -> None:
-    lab.host.write("/etc/rbee/rbee.toml", "[worker]\nwatchdog_s = 3\n")
+    lab.host.write("/etc/rbee/rbee.toml", "[worker]\nwatchdog_s = 10\n")
     lab.spawn("smollm2", "--ctx", "1024")
+    lab.limit_cpu(SLOWLY)
     with Story(lab, LONG) as story:
         story.wait_for_tokens(5)
         before = lab.pid(UNIT)
         with stopped(decoding_thread(lab.outer_pid(UNIT), story)):
+            lab.limit_cpu("")
             wait_for(lambda: lab.pid(UNIT) not in (0, before), "a new worker process", 30)
         whole(story)
     assert tried(lab, story) == [WorkerHung.code]
@@ -258,6 +271,7 @@ def test_power_loss_of_the_host_loses_no_accepted_job(lab: Lab) -> None:
 
 def test_a_client_that_leaves_stops_its_generation(lab: Lab) -> None:
     lab.spawn("smollm2", "--ctx", "2048")
+    lab.limit_cpu(SLOWLY)
     process = lab.host.popen(
         [
             "rbee",
@@ -276,6 +290,7 @@ def test_a_client_that_leaves_stops_its_generation(lab: Lab) -> None:
     )
     wait_for(lambda: lab.show(UNIT, "StatusText").startswith("busy"), "the job to run", 30)
     process.send_signal(signal.SIGINT)
+    lab.limit_cpu("")
     assert process.wait(20 * PATIENCE) == 130
     wait_for(lambda: lab.show(UNIT, "StatusText").startswith("ready"), "the slot to be free", 10)
     assert lab.rbee_json("jobs", "status", "left")["state"] == JobState.CANCELLED

@@ -3,6 +3,7 @@
 from rbee.wire.events import End
 from rbee.wire.jobs import JobSpec
 from tests.assets.kinds import tiny_encoder, tiny_lora
+from tests.rig.waiting import wait_for
 from tests.systemd.lab import Lab
 from tests.systemd.story import Story
 
@@ -54,19 +55,25 @@ def told(lab: Lab) -> tuple[str, int]:
     return story.text, final.tokens_cached
 
 
+def put_to_sleep(lab: Lab, worker: str) -> None:
+    """Evict it once it has no work any more, which its last job's end is told a moment before."""
+    wait_for(lambda: lab.hive("worker", "evict", worker, check=False).returncode == 0, f"{worker} to sleep", 20)
+    lab.wait_active(f"rbee-{worker}.service", "inactive")
+
+
 def test_conversations_outlive_a_sleep_and_not_the_worker(lab: Lab) -> None:
     lab.give_tiny()
-    worker = lab.spawn("tiny", "--keep", "--idle", "2")["id"]
+    worker = lab.spawn("tiny", "--keep", "--idle", "3600")["id"]
     folder = f"/var/cache/private/rbee-{worker}"
     before, unknown = told(lab)
     assert unknown == 0
-    lab.wait_active(f"rbee-{worker}.service", "inactive")
+    put_to_sleep(lab, worker)
     assert set(lab.host.run(["ls", folder]).stdout.split()) == {"slot-0.bin", "slots.json"}
     after, known = told(lab)
     assert after == before
     assert known > 100, "it was read again"
     assert lab.host.run(["ls", folder]).stdout == "", "what runs has nothing on disk"
-    lab.wait_active(f"rbee-{worker}.service", "inactive")
+    put_to_sleep(lab, worker)
     assert lab.host.run(["ls", folder]).stdout != ""
     lab.hive("worker", "stop", worker, "--yes")
     assert lab.host.run(["ls", "-d", folder], check=False).returncode != 0

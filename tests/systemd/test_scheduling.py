@@ -13,7 +13,7 @@ from rbee.errors import ContextTooLong, QueueFull
 from rbee.wire.events import Queued
 from rbee.wire.jobs import JobSpec, JobStatus, Message, Role
 from tests.assets.nvml import gpu
-from tests.rig.waiting import wait_for
+from tests.rig.waiting import PATIENCE, wait_for
 from tests.systemd import gpus
 from tests.systemd.gpus import MIB
 from tests.systemd.lab import Lab
@@ -59,7 +59,7 @@ def cuda(lab: Lab, tmp_path: Path) -> Lab:
     gpus.drive(lab.host, gpu(0, total=600 * MIB))
     gpus.install(lab.host, tmp_path)
     for name in ("one", "two"):
-        lab.give_tiny(name)
+        lab.give_tiny(name, context_tokens=2048)
     return lab
 
 
@@ -133,7 +133,7 @@ def test_a_large_model_has_its_turn_on_a_gpu_that_small_ones_keep_busy(cuda: Lab
         async def one_after_the_other(queen: QueenClient) -> int:
             count = 0
             while not stop.is_set():
-                job = await queen.submit_job(spec("one", **LONG))
+                job = await queen.submit_job(spec("one", **{**LONG, "max_tokens": 1600}))  # too long to run dry
                 async for _ in queen.job_events(job.id):
                     pass
                 count += 1
@@ -152,7 +152,7 @@ def test_a_large_model_has_its_turn_on_a_gpu_that_small_ones_keep_busy(cuda: Lab
         assert "worker-cuda-0 on" in waited and "was evicted for two: it had" in waited
     finally:
         stop.set()
-        thread.join(60)
+        thread.join(60 * PATIENCE)
     assert all(isinstance(count, int) and count > 0 for count in served), served
 
 

@@ -189,7 +189,7 @@ HUB_MODEL = '[models.small]\nrepo = "acme/tiny"\nfile = "tiny.gguf"\n'
 
 
 def test_a_model_is_fetched_and_a_pool_that_is_killed_meanwhile_goes_on(hub: HubHost) -> None:
-    hub.faults(rate_bytes_per_s=SLOW // 4)
+    hub.faults(rate_bytes_per_s=SLOW // 8)
     declare(hub, HUB_MODEL + "fetch = true\n", worker("chat", model="small"))
     hub.systemctl("start", "rbee-pool.service")
     wait_for(lambda: hub.partial_bytes() > 0, "the first bytes")
