@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import json
 import os
-import select
 import signal
 import socket
 import subprocess
@@ -17,13 +16,23 @@ import pytest
 
 from rbee.llm_worker.leaving import PATIENCE_S
 from rbee.wire.sse import Parser
+from tests.rig.waiting import PATIENCE
 
 SECRET = "a-secret-of-the-tests"
 START = 'fd="$1"; shift; exec 3<&"$fd"; LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"'
 PROGRAM = [sys.executable, "-c", "import sys; from rbee.llm_worker.main import main; sys.exit(main())"]
+PATIENT = """
+import sys
+from rbee.daemon import protocol
+from rbee.llm_worker import leaving, main
+
+protocol.NEWCOMER_S = leaving.PATIENCE_S = 60.0
+sys.exit(main.main())
+"""
 BROKEN = """
 import sys
-from rbee.llm_worker import generating, main
+from rbee.daemon import protocol
+from rbee.llm_worker import generating, leaving, main
 
 def fail():
     raise ValueError("what somebody asked")
@@ -34,6 +43,7 @@ def run(self):
     raise SystemError("what somebody asked")
 
 generating.Generating.run = run
+protocol.NEWCOMER_S = leaving.PATIENCE_S = 60.0
 sys.exit(main.main())
 """
 HEADERS = {"Authorization": f"Bearer {SECRET}"}
@@ -50,6 +60,7 @@ class Unit:
         self.notify.bind(str(folder / "notify"))
         self.notify.setblocking(False)
         self.said: list[str] = []
+        self.news = asyncio.Event()
         self.environ = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(Path.cwd()),
@@ -65,6 +76,7 @@ class Unit:
             "--id=worker-cpu-0", "--model=tiny", "--backend=cpu", "--address=127.0.0.1:1", "--ctx=512",
             "--slots=1", "--threads=1", *(more or ("--idle=300",)), str(path),
         ]  # fmt: skip
+        asyncio.get_running_loop().add_reader(self.notify, self.take_in)  # who is not read holds up the worker
         process = await asyncio.create_subprocess_exec(
             "bash", "-c", START, "unit", str(self.socket.fileno()), *program, *words,
             env=self.environ, pass_fds=[self.socket.fileno()], stderr=subprocess.PIPE,
@@ -75,16 +87,24 @@ class Unit:
             with contextlib.suppress(ProcessLookupError):
                 process.kill()
             await process.communicate()
+            asyncio.get_running_loop().remove_reader(self.notify)
+            self.take_in()
+
+    def take_in(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                self.said.extend(self.notify.recv(4096).decode().splitlines())
+                self.news.set()
 
     async def hears(self, word: str) -> str:
         """Wait for a notification that begins with ``word``."""
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(30 * PATIENCE):
             while True:
+                self.news.clear()
                 for said in self.said:
                     if said.startswith(word):
                         return said
-                data = await asyncio.get_running_loop().sock_recv(self.notify, 4096)
-                self.said.extend(data.decode().splitlines())
+                await self.news.wait()
 
 
 @pytest.fixture
@@ -96,7 +116,7 @@ def unit(tmp_path: Path) -> Iterator[Unit]:
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(30 * PATIENCE):
         return await process.wait()
 
 
@@ -125,7 +145,7 @@ async def test_idle_it_leaves_and_the_next_request_finds_its_successor(unit: Uni
 async def says(process: asyncio.subprocess.Process, word: str) -> None:
     """Wait until its log says ``word``."""
     assert process.stderr is not None
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(30 * PATIENCE):
         while word not in (await process.stderr.readline()).decode():
             pass
 
@@ -141,12 +161,12 @@ async def post(writer: asyncio.StreamWriter, more: dict[str, object]) -> None:
 
 
 async def test_a_request_that_arrives_in_the_last_moment_is_answered(unit: Unit, tiny: Path) -> None:
-    async with unit.started(tiny, "--idle=1") as process:
+    async with unit.started(tiny, "--idle=1", program=[sys.executable, "-c", PATIENT]) as process:
         reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
         await unit.hears("READY=1")
         await says(process, "worker.idle")
         await post(writer, {"max_tokens": 5})
-        answer = await asyncio.wait_for(reader.read(), 30)
+        answer = await asyncio.wait_for(reader.read(), 30 * PATIENCE)
         assert answer.startswith(b"HTTP/1.1 200")
         assert b"event: end" in answer
         writer.close()
@@ -156,27 +176,26 @@ async def test_a_request_that_arrives_in_the_last_moment_is_answered(unit: Unit,
 async def test_systemd_that_would_kill_a_stopping_worker_hears_of_no_stop_before_the_last_answer(
     unit: Unit, tiny: Path
 ) -> None:
-    async with unit.started(tiny, "--idle=1") as process:
+    async with unit.started(tiny, "--idle=1", program=[sys.executable, "-c", PATIENT]) as process:
         _, writer = await asyncio.open_connection(*unit.socket.getsockname())
         await unit.hears("READY=1")
         await says(process, "worker.idle")
         await post(writer, {"max_tokens": 5})
         assert await ended(process) == 0
-        while select.select([unit.notify], [], [], 0)[0]:
-            unit.said.extend(unit.notify.recv(4096).decode().splitlines())
+        unit.take_in()
         assert "STOPPING=1" not in unit.said
         writer.close()
 
 
 async def test_who_stops_a_worker_that_still_answers_on_its_way_out_is_obeyed(unit: Unit, tiny: Path) -> None:
-    async with unit.started(tiny, "--idle=1") as process:
+    async with unit.started(tiny, "--idle=1", program=[sys.executable, "-c", PATIENT]) as process:
         reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
         await unit.hears("READY=1")
         await says(process, "worker.idle")
         await post(writer, {"max_tokens": 400, "temperature": 1.0, "seed": 5})
         assert await reader.readuntil(b"event: token")
         process.send_signal(signal.SIGTERM)
-        assert b"event: end" in await asyncio.wait_for(reader.read(), 30)
+        assert b"event: end" in await asyncio.wait_for(reader.read(), 30 * PATIENCE)
         writer.close()
         assert await ended(process) == 0
 
@@ -191,7 +210,7 @@ async def test_who_does_not_say_what_they_want_holds_up_no_end(unit: Unit, tiny:
             said += "Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{"
         writer.write(said.encode())
         await says(process, "worker.idle")
-        async with asyncio.timeout(PATIENCE_S + 20):
+        async with asyncio.timeout(PATIENCE_S + 20 * PATIENCE):
             assert await process.wait() == 0
             await reader.read()
         writer.close()
@@ -222,7 +241,7 @@ async def test_a_model_that_does_not_load_exits_with_a_data_error(unit: Unit, tm
     path = tmp_path / "bad.gguf"
     path.write_bytes(b"no model")
     async with unit.started(path) as process:
-        _, said = await asyncio.wait_for(process.communicate(), 30)
+        _, said = await asyncio.wait_for(process.communicate(), 30 * PATIENCE)
         assert process.returncode == os.EX_DATAERR
     assert b"model.load_failed" in said
     assert b"invalid magic characters" in said
@@ -234,13 +253,13 @@ async def test_a_model_that_does_not_load_exits_with_a_data_error(unit: Unit, tm
 async def test_a_thread_that_dies_takes_the_process_along_and_says_nobodys_words(unit: Unit, tiny: Path) -> None:
     async with unit.started(tiny, program=[sys.executable, "-c", BROKEN]) as process:
         async with (
-            asyncio.timeout(30),
+            asyncio.timeout(30 * PATIENCE),
             aiohttp.ClientSession(unit.url, headers=HEADERS) as http,
             http.post("/v1/inference", json={"prompt": "hello"}) as response,
         ):
             assert response.status == 502
             assert (await response.json())["error"]["code"] == "worker_lost"
-        _, said = await asyncio.wait_for(process.communicate(), 30)
+        _, said = await asyncio.wait_for(process.communicate(), 30 * PATIENCE)
         assert process.returncode == os.EX_SOFTWARE
     assert b"decode.ended" in said
     assert b"error=SystemError" in said
@@ -255,9 +274,9 @@ async def test_a_thread_that_dies_on_the_way_out_ends_it_in_the_same_good_order(
         await unit.hears("READY=1")
         await says(process, "worker.idle")
         await post(writer, {"max_tokens": 5})
-        assert b"worker_lost" in await asyncio.wait_for(reader.read(), 30)
+        assert b"worker_lost" in await asyncio.wait_for(reader.read(), 30 * PATIENCE)
         writer.close()
-        _, said = await asyncio.wait_for(process.communicate(), 30)
+        _, said = await asyncio.wait_for(process.communicate(), 30 * PATIENCE)
     assert process.returncode == os.EX_SOFTWARE
     assert b"Traceback" not in said
 
