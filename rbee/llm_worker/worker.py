@@ -163,11 +163,24 @@ async def _stopping(app: App) -> None:
     if not app.ctx.leaving:
         await worker.finish(DRAIN_S)
         return
-    asyncio.get_running_loop().add_signal_handler(
-        signal.SIGTERM, lambda: _meanwhile(app, worker.finish(DRAIN_S), "finish")
-    )
+    _heed_sigterm(lambda: _meanwhile(app, worker.finish(DRAIN_S), "finish"))
     await worker.sessions.quiet()
     _meanwhile(app, app.ctx.callers.drop_silent(), "drop-silent")
+
+
+def _heed_sigterm(finish: Callable[[], None]) -> None:
+    """Call ``finish`` on SIGTERM, once or twice, also between two runs of the loop.
+
+    Sanic lets it run again and again from here on, and what comes in between uvloop keeps until the next signal.
+    """
+    loop = asyncio.get_running_loop()
+
+    def told(*_: object) -> None:
+        if not loop.is_closed():
+            loop.call_soon_threadsafe(finish)
+
+    loop.add_signal_handler(signal.SIGTERM, finish)  # in the place of what would end the server again
+    signal.signal(signal.SIGTERM, told)
 
 
 def _meanwhile(app: App, work: Coroutine[Any, Any, None], name: str) -> None:

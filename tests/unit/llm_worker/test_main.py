@@ -29,6 +29,29 @@ from rbee.llm_worker import leaving, main
 protocol.NEWCOMER_S = leaving.PATIENCE_S = 60.0
 sys.exit(main.main())
 """
+STOPPED = """
+import asyncio, os, signal, sys
+from rbee.daemon import protocol
+from rbee.llm_worker import leaving, main
+
+sleep, between = asyncio.sleep, 0
+
+def stopped(*args):
+    global between
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # Sanic is about to run the loop for a moment
+        between += 1
+        if between == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
+        elif between == 2:
+            print("stopped", file=sys.stderr, flush=True)
+    return sleep(*args)
+
+asyncio.sleep = stopped
+protocol.NEWCOMER_S = leaving.PATIENCE_S = 60.0
+sys.exit(main.main())
+"""
 BROKEN = """
 import sys
 from rbee.daemon import protocol
@@ -196,6 +219,18 @@ async def test_who_stops_a_worker_that_still_answers_on_its_way_out_is_obeyed(un
         assert await reader.readuntil(b"event: token")
         process.send_signal(signal.SIGTERM)
         assert b"event: end" in await asyncio.wait_for(reader.read(), 30 * PATIENCE)
+        writer.close()
+        assert await ended(process) == 0
+
+
+async def test_a_stop_that_comes_between_two_runs_of_its_loop_is_heeded_in_the_next(unit: Unit, tiny: Path) -> None:
+    async with unit.started(tiny, "--idle=1", program=[sys.executable, "-c", STOPPED]) as process:
+        reader, writer = await asyncio.open_connection(*unit.socket.getsockname())
+        await says(process, "stopped")
+        await post(writer, {"max_tokens": 5})
+        answer = await asyncio.wait_for(reader.read(), 30 * PATIENCE)
+        assert answer.startswith(b"HTTP/1.1 503")
+        assert b"shutting_down" in answer
         writer.close()
         assert await ended(process) == 0
 
