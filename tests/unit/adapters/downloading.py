@@ -7,12 +7,13 @@ from pathlib import Path
 from rbee.adapters.model_store import FileModelStore, open_store
 from rbee.pool_core.catalog import Catalog, Entry, HubReference
 from rbee.wire.catalog import DownloadEvent, ModelFile
+from tests.rig.waiting import PATIENCE
 
 REPO = "acme/tiny-gguf"
 CATALOG = Catalog([Entry(id="tiny", source=HubReference(REPO, file="tiny.gguf"), aliases=("tiniest",))])
 
 
-def store_at(folder: Path, url: str, *, catalog: Catalog = CATALOG, stall_s: float = 5.0) -> FileModelStore:
+def store_at(folder: Path, url: str, *, catalog: Catalog = CATALOG, stall_s: float = 5.0 * PATIENCE) -> FileModelStore:
     return open_store(folder / "models", [], catalog, endpoint=url, stall_s=stall_s)
 
 

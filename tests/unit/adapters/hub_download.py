@@ -11,7 +11,7 @@ from tests.unit.adapters.downloading import store_at
 
 
 async def main(folder: str, url: str, reference: str) -> None:
-    async for event in store_at(Path(folder), url).download(reference):
+    async for event in store_at(Path(folder), url, stall_s=60.0).download(reference):
         print(event.state, event.bytes_done, flush=True)
 
 

@@ -82,7 +82,7 @@ async def test_a_cut_connection_is_resumed_where_it_was(hub: LoopbackHub, tmp_pa
 
 async def test_a_killed_process_is_resumed_by_a_new_one(hub: LoopbackHub, tmp_path: Path) -> None:
     source = hub.give(REPO, layers=BIG)
-    hub.faults.set(rate_bytes_per_s=1_500_000)
+    hub.faults.set(stall_after_bytes=1_400_000)
     argv = [sys.executable, "-m", "tests.unit.adapters.hub_download", str(tmp_path), hub.url, "tiny"]
     process = await asyncio.create_subprocess_exec(*argv, stdout=asyncio.subprocess.PIPE, env=environ())
     partial = tmp_path / "models/tiny/tiny.gguf.partial"
@@ -121,7 +121,7 @@ async def test_a_cancelled_download_leaves_a_partial_that_goes_on(hub: LoopbackH
 async def test_a_stall_is_ended_and_tried_again(hub: LoopbackHub, tmp_path: Path) -> None:
     source = hub.give(REPO, layers=BIG)
     hub.faults.set(stall_after_bytes=700_000, stalls=1)
-    model = await downloaded(store_at(tmp_path, hub.url, stall_s=0.3 * PATIENCE))
+    model = await downloaded(store_at(tmp_path, hub.url, stall_s=1.0 * PATIENCE))
     assert sha256(model.paths[0]) == sha256(source)
     assert hub.transfers()[-1].range == "bytes=655360-"
 

@@ -11,6 +11,7 @@ from rbee.client.line_client import LineClient
 from rbee.client.lines import Lines
 from rbee.errors import NoCapacity, PoolUnreachable
 from rbee.wire.sse import Frame
+from tests.rig.waiting import PATIENCE
 from tests.unit.client.test_line import HEAD, chunk, frame, one_by_one
 from tests.unit.queen.conftest import soon
 
@@ -34,7 +35,7 @@ class Server:
 
     @contextlib.asynccontextmanager
     async def serve(self) -> AsyncIterator["Server"]:
-        listening = await asyncio.start_server(self._serve, "127.0.0.1", 0)
+        self.listening = listening = await asyncio.start_server(self._serve, "127.0.0.1", 0)
         host, port = listening.sockets[0].getsockname()
         self.url = f"http://{host}:{port}"
         async with listening:
@@ -163,7 +164,10 @@ async def test_one_that_waits_too_long_is_closed(lines: Lines, monkeypatch: pyte
         await soon(lambda: not len(lines) and not server.open)
 
 
-async def test_one_that_breaks_without_a_word_is_asked_again_on_a_new_one_and_only_once(lines: Lines) -> None:
+async def test_one_that_breaks_without_a_word_is_asked_again_on_a_new_one_and_only_once(
+    lines: Lines, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "STALE_S", 60.0)
     async with Server(WHOLE, None, WHOLE, None, None).serve() as server:
         await read(client_of(server, lines), "first")
         assert await read(client_of(server, lines), "second") == [frame(1)]
@@ -209,15 +213,17 @@ async def test_one_that_broke_at_once_is_stale_however_late_somebody_looks(
         assert await read(client) == [frame(1)]
 
 
-async def test_what_may_have_been_sent_is_not_said_to_be_refused(lines: Lines) -> None:
+async def test_what_may_have_been_sent_is_not_said_to_be_refused(lines: Lines, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "STALE_S", 60.0)
     async with Server(WHOLE, None).serve() as server:
         await read(client_of(server, lines))
-    kept = client_of(server, lines)
-    with pytest.raises(PoolUnreachable) as fresh:
-        await read(client_of(server, Lines()))
-    assert fresh.value.details["refused"] is True
-    with pytest.raises(PoolUnreachable) as again:
-        await read(kept)
+        server.listening.close()
+        with pytest.raises(PoolUnreachable) as fresh:
+            await read(client_of(server, Lines()))
+        assert fresh.value.details["refused"] is True
+        with pytest.raises(PoolUnreachable) as again:
+            await read(client_of(server, lines))
+        assert len(server.asked) == 2
     assert (again.value.details["refused"], again.value.details["sent"]) == (False, True)
 
 
@@ -236,6 +242,6 @@ async def test_whoever_hangs_up_on_a_peer_who_takes_nothing_is_free_at_once(line
         await soon(lambda: client._line is not None)
         client.hang_up()
         with pytest.raises(PoolUnreachable, match="hung up"):
-            async with asyncio.timeout(20):
+            async with asyncio.timeout(20 * PATIENCE):
                 await reading
         gone.set()

@@ -149,7 +149,7 @@ async def test_likelihoods(serve: Serve) -> None:
         answer = await ai.chat.completions.create(
             model="tiny", messages=USER, max_tokens=6, temperature=0, logprobs=True, top_logprobs=3
         )
-        text = await ai.completions.create(model="tiny", prompt="a", max_tokens=6, logprobs=2)
+        text = await ai.completions.create(model="tiny", prompt="a", max_tokens=6, seed=1, logprobs=2)
     logprobs = answer.choices[0].logprobs
     assert logprobs is not None and logprobs.content is not None
     assert len(logprobs.content) == 6

@@ -1,5 +1,6 @@
 import asyncio
 import contextlib
+import re
 import time
 from collections.abc import AsyncIterator
 
@@ -112,7 +113,7 @@ async def test_a_beat_that_hangs_is_a_standstill(monkeypatch: pytest.MonkeyPatch
     assert heartbeat.standstill() is None
     later_s = time.monotonic() + STUCK_S + 1
     monkeypatch.setattr(time, "monotonic", lambda: later_s)
-    assert heartbeat.standstill() == "a heartbeat has taken 61 s"
+    assert re.fullmatch(r"a heartbeat has taken 6\d s", heartbeat.standstill() or "")
     monkeypatch.undo()
     task.cancel()
     await asyncio.wait({task})

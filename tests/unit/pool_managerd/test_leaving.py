@@ -106,6 +106,7 @@ async def tells(host: Host, power: Power) -> None:
 
 async def test_a_host_that_goes_waits_until_the_queen_knows_and_no_worker_works() -> None:
     host = Host()
+    host.power.delay_s = 60.0
     host.works(True)
     async with host.running():
         await tells(host, Power.OFF)
