@@ -11,6 +11,7 @@ from rbee.adapters.process import ProgramFailed
 from rbee.adapters.ssh import Remote, command
 from rbee.adapters.ssh.pool import BrokenAnswer, SshPool
 from rbee.errors import NotFound, PoolUnreachable, Timeout, VersionMismatch
+from tests.rig.waiting import PATIENCE
 from tests.support.sshd import Sshd
 
 NASTY = ["$(touch /tmp/never)", "a'b\"c\\d", "", "--", "*", "two\nlines", "é"]
@@ -19,7 +20,7 @@ NASTY = ["$(touch /tmp/never)", "a'b\"c\\d", "", "--", "*", "two\nlines", "é"]
 async def gone(pid: int) -> None:
     """Return when the process has ended; a zombie has."""
     with contextlib.suppress(ProcessLookupError, FileNotFoundError):
-        async with asyncio.timeout(10):  # of another's child: nothing can be awaited
+        async with asyncio.timeout(10 * PATIENCE):  # of another's child: nothing can be awaited
             while "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text():  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
 

@@ -4,6 +4,8 @@ import asyncio
 import io
 import json
 import resource
+import subprocess
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from types import ModuleType
@@ -47,6 +49,15 @@ def least_cpu_s(run: Callable[[], object], times: int) -> float:
         return spent_s() - before_s
 
     return min(took_s() for _ in range(times))
+
+
+def at_once_s() -> float:
+    """Return how much of a core may be taken by what answers at once: 150 ms, more where Python itself is slow."""
+
+    def bare() -> None:
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+
+    return 0.150 * max(1, least_cpu_s(bare, times=8) / 0.06)
 
 
 async def ran(cli: ModuleType, *argv: str, terminal: bool = False) -> Ran:

@@ -133,4 +133,4 @@ def test_nobody_to_write_to_is_no_failure() -> None:
         "import os, sys; from rbee import log; log.setup('test'); read, write = os.pipe(); os.dup2(write, 2);"
         "os.close(read); os.close(write); [log.event('a.b') for _ in range(3)]; sys.stderr = None; log.event('c.d')"
     )
-    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, timeout=30 * PATIENCE).returncode == 0

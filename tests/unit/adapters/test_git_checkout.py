@@ -12,6 +12,7 @@ from rbee.adapters.git_checkout.reading import harmless, porcelain
 from rbee.errors import Conflict, NotFound, NotPermitted, PoolUnreachable, RbeeError
 from rbee.wire import codec
 from rbee.wire.git import ChangeState, SubmoduleState
+from tests.rig.waiting import PATIENCE
 from tests.support.repositories import ENVIRONMENT, House, git, house
 
 
@@ -334,7 +335,7 @@ async def test_one_pull_at_a_time_and_a_slow_remote_holds_up_nothing_else(
     monkeypatch.setenv("GIT_ALLOW_PROTOCOL", "ext:file")
     one = checkout(home)
     pulling = asyncio.ensure_future(one.pull())
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         while not (tmp_path / "asked").exists():  # noqa: ASYNC110  (another program's file)
             await asyncio.sleep(0.02)
     with pytest.raises(Conflict, match="another pull or sync of .* is at work"):

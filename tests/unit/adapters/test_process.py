@@ -118,7 +118,7 @@ async def test_a_reader_that_leaves_amid_much_output_is_not_held_up(leash: bool)
     def gone(*_: object) -> None:
         raise BrokenPipeError
 
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         with pytest.raises(BrokenPipeError):
             await process.told(["sh", "-c", "seq 1 3000000"], gone, leash=leash)
         async for _ in process.lines(["sh", "-c", "seq 1 3000000"], leash=leash):

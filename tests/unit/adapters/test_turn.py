@@ -8,6 +8,7 @@ import pytest
 from rbee.adapters.files import own_lock
 from rbee.adapters.turn import FileTurn
 from rbee.errors import NotPermitted
+from tests.rig.waiting import PATIENCE
 
 
 async def test_a_second_one_waits_for_the_first(tmp_path: Path) -> None:
@@ -31,7 +32,7 @@ async def test_who_gives_up_does_not_keep_it_from_the_next(tmp_path: Path) -> No
     with own_lock(tmp_path / "sync.lock", wait=True), pytest.raises(TimeoutError):  # as another process would
         async with asyncio.timeout(0.05), FileTurn(tmp_path).exclusive():
             pytest.fail("it was another's")
-    async with asyncio.timeout(10), FileTurn(tmp_path).exclusive():
+    async with asyncio.timeout(10 * PATIENCE), FileTurn(tmp_path).exclusive():
         pass
 
 

@@ -18,6 +18,7 @@ from rbee.broker.server import Broker, Terms
 from rbee.errors import Conflict, NotFound, NotPermitted
 from rbee.pool_core.ports import PortTaken, WorkerPlan
 from tests.fakes.pool import PLACE, PLAN, FakeUnits, facts_of
+from tests.rig.waiting import PATIENCE
 
 
 class Running:
@@ -121,11 +122,11 @@ def later(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
 
 
 async def test_an_idle_broker_ends_and_a_busy_one_does_not(broker: Running, later: Callable[[float], None]) -> None:
-    async with broker.up(idle_s=60) as serving:
+    async with broker.up(idle_s=600) as serving:
         assert await broker.say(b'{"op":"list"}\n') == {"workers": []}
         assert not serving.done()
-        later(61)
-        await asyncio.wait_for(serving, 20)
+        later(601)
+        await asyncio.wait_for(serving, 20 * PATIENCE)
 
 
 async def test_who_is_accepted_in_the_moment_in_which_it_would_end_is_answered(

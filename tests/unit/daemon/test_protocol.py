@@ -70,7 +70,7 @@ async def test_a_connection_accepted_before_the_end_is_answered_and_then_closed(
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await stop_accepting(server)
         writer.write(HEALTH)
-        answer = await asyncio.wait_for(reader.read(), 10)
+        answer = await asyncio.wait_for(reader.read(), 10 * PATIENCE)
         assert answer.startswith(b"HTTP/1.1 200")
         writer.close()
 
@@ -95,5 +95,5 @@ async def test_a_silent_connection_is_closed_after_a_moment() -> None:
     async with patient_server() as (server, port):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         await stop_accepting(server)
-        assert await asyncio.wait_for(reader.read(), 10) == b""
+        assert await asyncio.wait_for(reader.read(), 10 * PATIENCE) == b""
         writer.close()

@@ -127,7 +127,7 @@ async def test_a_failed_job_keeps_what_came_and_has_its_errors_code(house: House
 async def test_a_job_that_somebody_else_cancels_is_130(house: House) -> None:
     house.worker.pause_at = 2
     following = asyncio.create_task(run(*SUBMIT, "--id=mine"))
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * PATIENCE):
         while not house.worker.requests:  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     await house.queen.until("mine", "running")
@@ -216,7 +216,7 @@ async def submitted(house: House, code: str = CODE) -> AsyncIterator[Process]:
     )
     try:
         assert process.stdout is not None
-        assert await asyncio.wait_for(process.stdout.readexactly(6), 30) == b"w0 w1 "
+        assert await asyncio.wait_for(process.stdout.readexactly(6), 30 * PATIENCE) == b"w0 w1 "
         yield process
     finally:
         if process.returncode is None:
@@ -228,7 +228,7 @@ async def submitted(house: House, code: str = CODE) -> AsyncIterator[Process]:
 async def test_an_interrupt_cancels_the_job_and_is_130(house: House, number: signal.Signals) -> None:
     async with submitted(house, HANGUP.format("DFL")) as process:
         process.send_signal(number)
-        assert await asyncio.wait_for(process.wait(), 30) == 130
+        assert await asyncio.wait_for(process.wait(), 30 * PATIENCE) == 130
     await house.queen.until("mine", "cancelled")
 
 
@@ -237,7 +237,7 @@ async def test_under_nohup_a_closed_terminal_cancels_nothing(house: House) -> No
         process.send_signal(signal.SIGHUP)
         house.worker.pause_at = None
         house.worker.open.set()
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 30 * PATIENCE) == 0
     await house.queen.until("mine", "completed")
 
 
@@ -247,7 +247,7 @@ async def test_a_result_that_cannot_be_written_cancels_the_job(house: House) -> 
         process = await asyncio.create_subprocess_exec(
             sys.executable, "-c", CODE, *SUBMIT, "--id=mine", stdout=full, stderr=PIPE
         )
-        _, said = await asyncio.wait_for(process.communicate(), 30)
+        _, said = await asyncio.wait_for(process.communicate(), 30 * PATIENCE)
     assert (process.returncode, said) == (74, b"rbee-keeper: standard output: No space left on device\n")
     await house.queen.until("mine", "cancelled")
 
@@ -257,7 +257,7 @@ async def test_a_reader_that_leaves_cancels_the_job_in_silence(house: House) -> 
         process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
         house.worker.pause_at = None
         house.worker.open.set()
-        assert await asyncio.wait_for(process.wait(), 30) == 0
+        assert await asyncio.wait_for(process.wait(), 30 * PATIENCE) == 0
         assert process.stderr is not None
         assert await process.stderr.read() == b""
 
@@ -271,7 +271,7 @@ async def test_a_reader_that_leaves_before_there_is_anything_to_read_cancels_the
     await soon(lambda: house.worker.requests)
     await house.queen.until("mine", "running")
     process._transport.get_pipe_transport(1).close()  # type: ignore[attr-defined]
-    assert await asyncio.wait_for(process.wait(), 30) == 0
+    assert await asyncio.wait_for(process.wait(), 30 * PATIENCE) == 0
     await house.queen.until("mine", "cancelled")
     assert house.worker.cancelled == ["mine"]
 

@@ -11,6 +11,7 @@ from rbee.llm_worker.llama.context import SlotContext
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.wire.events import Call, End, JobEvent, Token, last
 from rbee.wire.inference import InferenceRequest
+from tests.rig.waiting import PATIENCE
 
 
 def request(**wanted: Any) -> InferenceRequest:
@@ -82,6 +83,6 @@ def slowed(engine: ModelEngine, after: int = 0) -> threading.Event:
 
 
 async def until(what: Callable[[], bool]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         while not what():  # noqa: ASYNC110  (what is asked for lives in other tasks and threads)
             await asyncio.sleep(0.005)

@@ -92,38 +92,6 @@ def test_each_model_does_its_own_work(engine_of: Make, encoder: Path, ranker: Pa
             engine_of(path).prepare(request)
 
 
-async def test_long_jobs_take_turns_with_short_ones(engine_of: Make, encoder: Path) -> None:
-    engine = engine_of(encoder, slots=2)
-    order: list[str] = []
-
-    async def ask(job: str, count: int) -> None:
-        await run(engine, embed(["a b c"] * count), job)
-        order.append(job)
-
-    long = asyncio.ensure_future(ask("long", 2000))
-    await until(lambda: engine.slots_busy == 1)
-    await asyncio.gather(long, ask("short", 1))
-    assert order == ["short", "long"]
-
-
-async def test_one_that_is_cancelled_ends_between_two_steps(engine_of: Make, encoder: Path) -> None:
-    engine = engine_of(encoder)
-    events = told(engine, "a", engine.prepare(embed(["a b c"] * 2000)))
-    assert isinstance(await anext(events), Started)
-    engine.cancel("a")
-    rest = await all_of(events)
-    assert end(rest).stop_reason is StopReason.CANCELLED
-    assert len(vectors(rest)) < 2000
-    assert len(vectors(await run(engine, embed(["a"])))) == 1
-
-
-async def test_a_decoder_embeds_as_well_and_its_cache_is_as_asked_for(engine_of: Make, tmp_path: Path) -> None:
-    path = tiny_gguf(tmp_path / "embedder.gguf", heads=2, pooling=gguf.PoolingType.LAST)
-    usual, small = [vectors(await run(engine_of(path, kv=kv, slots=4), embed(["a llama", "b c"]))) for kv in KV]
-    assert all(alike(*pair) > 0.99 and pair[0] != pair[1] for pair in zip(usual, small, strict=True))
-    assert alike(*usual) < 0.99
-
-
 class Watched:
     """Notes each turn of a real embedder: how long its texts are. The first turn waits until ``go_on``."""
 
@@ -141,6 +109,48 @@ class Watched:
             return list(embed_for_real(texts))
 
         monkeypatch.setattr(embedder, "embed", embed)
+
+
+async def test_long_jobs_take_turns_with_short_ones(
+    engine_of: Make, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(encoder, slots=2)
+    watched = Watched(engine, monkeypatch, note=lambda: None)
+    order: list[str] = []
+
+    async def ask(job: str, count: int) -> None:
+        await run(engine, embed(["a b c"] * count), job)
+        order.append(job)
+
+    long = asyncio.ensure_future(ask("long", 2000))
+    await asyncio.to_thread(watched.entered.wait, 20)
+    short = asyncio.ensure_future(ask("short", 1))
+    await until(lambda: len(engine._desk._waiting) == 1)
+    watched.go_on.set()
+    await asyncio.gather(long, short)
+    assert order == ["short", "long"]
+
+
+async def test_one_that_is_cancelled_ends_between_two_steps(
+    engine_of: Make, encoder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine = engine_of(encoder)
+    watched = Watched(engine, monkeypatch, note=lambda: None)
+    events = told(engine, "a", engine.prepare(embed(["a b c"] * 2000)))
+    assert isinstance(await anext(events), Started)
+    engine.cancel("a")
+    watched.go_on.set()
+    rest = await all_of(events)
+    assert end(rest).stop_reason is StopReason.CANCELLED
+    assert len(vectors(rest)) < 2000
+    assert len(vectors(await run(engine, embed(["a"])))) == 1
+
+
+async def test_a_decoder_embeds_as_well_and_its_cache_is_as_asked_for(engine_of: Make, tmp_path: Path) -> None:
+    path = tiny_gguf(tmp_path / "embedder.gguf", heads=2, pooling=gguf.PoolingType.LAST)
+    usual, small = [vectors(await run(engine_of(path, kv=kv, slots=4), embed(["a llama", "b c"]))) for kv in KV]
+    assert all(alike(*pair) > 0.99 and pair[0] != pair[1] for pair in zip(usual, small, strict=True))
+    assert alike(*usual) < 0.99
 
 
 async def test_a_turn_is_a_few_batches_or_one_text_that_is_longer(

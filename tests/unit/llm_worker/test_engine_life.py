@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from rbee.errors import RbeeError, ShuttingDown, WorkerLost
+from rbee.llm_worker import model_engine
 from rbee.llm_worker.model_engine import ModelEngine
 from rbee.llm_worker.worker import make_engine
 from rbee.wire.events import Failure
@@ -62,7 +63,8 @@ def test_one_that_is_closed_as_its_model_is_there_frees_it_and_says_so() -> None
     assert model.closed == 1
 
 
-async def test_a_model_is_not_freed_while_a_prompt_is_made_of_it() -> None:
+async def test_a_model_is_not_freed_while_a_prompt_is_made_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(model_engine, "_JOIN_S", 30.0)
     model = FakeModel()
     engine = loaded(model)
     begun, go_on, order = threading.Event(), threading.Event(), list[str]()

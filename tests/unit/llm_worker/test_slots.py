@@ -19,6 +19,7 @@ from rbee.llm_worker.slots import Slots
 from rbee.wire import continuation
 from rbee.wire.events import Failure, JobEvent, Token
 from tests.assets.kinds import tiny_mamba
+from tests.rig.waiting import PATIENCE
 from tests.unit.llm_worker.asking import all_of, end, request, run, text, told
 from tests.unit.llm_worker.fakes import FakeContext, FakeModel, engine_on
 
@@ -48,7 +49,7 @@ async def test_two_that_would_copy_from_each_other_both_end(
     engine = engine_of(path, slots=2)
     for prompt in (shared, "other", shared):
         await run(engine, prompt=prompt, **GREEDY)
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         both = await asyncio.gather(*(run(engine, f"j{n}", prompt=each, **GREEDY) for n, each in enumerate(prompts)))
     assert [end(events).tokens_cached > 190 for events in both] == [cuts, cuts]
     assert [text(events) for events in both] == [text(await run(engine_of(path), prompt=p, **GREEDY)) for p in prompts]
@@ -87,7 +88,7 @@ async def test_who_waited_for_one_whose_step_failed_does_not_wait_for_its_succes
     context.step = failing  # type: ignore[method-assign]
     context.hangs.clear()
     context.let_go.set()
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(20 * PATIENCE):
         first, *others = await asyncio.gather(*asked)
     assert isinstance(first[-1], Failure)
     assert [end(events).tokens_out for events in others] == [16, 16]

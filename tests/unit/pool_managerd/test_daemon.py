@@ -29,6 +29,7 @@ from rbee.wire.pools import Gpu, PoolSnapshot
 from rbee.wire.sync import SyncSpec, SyncState
 from rbee.wire.workers import Backend, WorkerShape, WorkerSpec
 from tests.fakes.pool import PLAN, FakePool, facts_of
+from tests.rig.waiting import PATIENCE
 from tests.support.serving import served
 
 TOKEN = "the-fleet-token-of-the-tests"
@@ -86,7 +87,7 @@ class Queen:
         return empty()
 
     async def next(self) -> tuple[str, PoolSnapshot]:
-        return await asyncio.wait_for(self.came.get(), 10)
+        return await asyncio.wait_for(self.came.get(), 10 * PATIENCE)
 
 
 async def spawn(pool: FakePool) -> None:
@@ -130,7 +131,7 @@ async def test_status_says_that_nobody_was_asked_yet_and_later_that_the_queen_is
     with made(file) as daemon:
         assert daemon.status() == "queen not asked yet"
         await daemon.start()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * PATIENCE):
             while daemon.heartbeat.trouble == "queen not asked yet":  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         away = "queen at http://127.0.0.1:1 cannot be reached: nothing listens there"
@@ -212,13 +213,13 @@ SYNCED = Declaration(workers={"chat": WorkerShape(backend=Backend.CPU, model="ti
 
 async def seen(daemon: Daemon, what: str) -> None:
     """Wait until STATUS says that, or no more where it begins with a dash."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * PATIENCE):
         while (what.removeprefix("-") in daemon.status()) is what.startswith("-"):  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 
 
 async def workers_of(pool: FakePool, *expected: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(10 * PATIENCE):
         while tuple(pool.units.workers) != expected:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
 

@@ -17,6 +17,7 @@ from rbee.wire.draining import DrainReason
 from rbee.wire.pools import Gpu, PoolSnapshot
 from rbee.wire.workers import Backend, WorkerSpec, WorkerState
 from tests.fakes.pool import PLAN, FakePool, facts_of
+from tests.rig.waiting import PATIENCE
 
 LOST = "it has fallen off the bus"
 CARD = (Gpu(index=0, name="RTX 3070", uuid="GPU-0"),)
@@ -95,7 +96,7 @@ class Host:
 
     async def until(self, reason: DrainReason | None) -> None:
         """Wait until the queen has heard that this is why the pool drains."""
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * PATIENCE):
             while self.heard[-1].drain_reason is not reason:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
 
@@ -117,7 +118,7 @@ async def test_a_host_that_goes_waits_until_the_queen_knows_and_no_worker_works(
                 pass
         assert host.power.gone_ahead.empty(), "its worker still works"
         host.works(False)
-        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.OFF
+        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10 * PATIENCE) is Power.OFF
 
 
 async def test_it_does_not_wait_longer_than_logind_does() -> None:
@@ -126,7 +127,7 @@ async def test_it_does_not_wait_longer_than_logind_does() -> None:
     host.works(True)
     async with host.running():
         await tells(host, Power.OFF)
-        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.OFF
+        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10 * PATIENCE) is Power.OFF
         assert [worker.state for worker in host.heard[-1].workers] == [WorkerState.BUSY]
 
 
@@ -134,7 +135,7 @@ async def test_a_queen_that_is_away_holds_up_nothing() -> None:
     host = Host(away=True)
     async with host.running():
         await tells(host, Power.OFF)
-        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.OFF
+        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10 * PATIENCE) is Power.OFF
 
 
 async def test_a_shutdown_that_comes_to_nothing_is_forgotten_and_the_operators_drain_is_not() -> None:
@@ -168,7 +169,7 @@ async def test_after_a_sleep_the_gpus_are_asked_and_the_queen_by_a_new_connectio
     host.pool.gpus.gpus = CARD
     async with host.running():
         await tells(host, Power.SLEEPS)
-        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.SLEEPS
+        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10 * PATIENCE) is Power.SLEEPS
         host.slept_s = 7200.0
         await tells(host, Power.AWAKE)
         await host.until(None)
@@ -202,7 +203,7 @@ async def test_a_host_that_is_switched_off_while_its_gpus_are_asked_takes_no_wor
 ) -> None:
     async with asking_for_gpus(monkeypatch) as host:
         await tells(host, Power.OFF)
-        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.OFF
+        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10 * PATIENCE) is Power.OFF
         assert "gpu-check" not in {task.get_name() for task in asyncio.all_tasks()}
         assert host.pool.condition.drain is not None
         assert host.pool.condition.drain.reason is DrainReason.SHUTDOWN
@@ -234,7 +235,7 @@ async def test_a_host_whose_workers_cannot_be_listed_works_again_all_the_same(
 
         monkeypatch.setattr(host.pool.units, "list", silent)
         await tells(host, Power.AWAKE)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * PATIENCE):
             while "pool.back" not in capsys.readouterr().err:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         assert host.pool.condition.drain is None
@@ -249,7 +250,7 @@ async def test_a_gpu_that_is_lost_is_said_and_its_worker_ended(monkeypatch: pyte
     async with host.running():
         host.pool.gpus.gpus = (Gpu(index=0, name="RTX 3070", uuid="GPU-0", problem=LOST),)
         await tells(host, Power.AWAKE)
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * PATIENCE):
             while plan.id in host.pool.units.workers:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         await host.until(None)
@@ -266,7 +267,7 @@ async def test_a_sleep_behind_loginds_back_is_seen_by_the_clocks() -> None:
     async with host.running():
         host.slept_s = 60.0
         await host.heartbeat.tell()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(10 * PATIENCE):
             while not host.reconnected:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         await host.until(None)
@@ -282,7 +283,7 @@ async def test_who_is_restarted_says_nothing_and_who_is_stopped_does_so_once() -
         assert host.heard[-1].drain_reason is DrainReason.STOP, "and its worker goes on to work"
         host.works(False)
         await tells(host, Power.OFF)
-        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.OFF
+        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10 * PATIENCE) is Power.OFF
         heard = len(host.heard)
         await host.leaving.stop(DrainReason.SHUTDOWN)
         assert len(host.heard) == heard
@@ -297,5 +298,5 @@ async def test_where_nobody_tells_of_the_power_it_is_said_once(
         for _ in range(3):
             await host.power.told.put(RbeeError("systemd does not answer on the system bus"))
         await tells(host, Power.OFF)
-        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10) is Power.OFF
+        assert await asyncio.wait_for(host.power.gone_ahead.get(), 10 * PATIENCE) is Power.OFF
     assert capsys.readouterr().err.count("power.untold") == 1

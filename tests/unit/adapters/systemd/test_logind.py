@@ -11,6 +11,7 @@ from rbee.adapters.systemd import greeting, logind
 from rbee.adapters.systemd.greeting import Greeting
 from rbee.adapters.systemd.logind import Logind, Power
 from rbee.errors import NoManager, Timeout
+from tests.rig.waiting import PATIENCE
 
 Answer = Greeting | Timeout
 AGAIN = (b"NameOwnerChanged", [logind.LOGIND.name, b"", b":1.7"])
@@ -41,7 +42,7 @@ class Told:
             self.came.put_nowait(power)
 
     async def next(self) -> Power:
-        return await asyncio.wait_for(self.came.get(), 10)
+        return await asyncio.wait_for(self.came.get(), 10 * PATIENCE)
 
 
 Listening = Callable[..., "contextlib.AbstractAsyncContextManager[Told]"]
@@ -131,4 +132,4 @@ async def test_a_bus_that_is_lost_ends_it(listening: Listening) -> None:
     async with listening(says()) as told:
         told.heard.put_nowait(NoManager("gone"))
         with pytest.raises(NoManager):
-            await asyncio.wait_for(told.running, 10)
+            await asyncio.wait_for(told.running, 10 * PATIENCE)
