@@ -53,11 +53,12 @@ def step(places):
     batch.n_tokens = len(places)
     assert c.llama_decode(context, batch) == 0
 
-for slot in range(slots):
-    for start in range(0, read, size):
-        step([(slot, position, embeds) for position in range(start, min(read, start + size))])
+reads = [read] + [min(read, 24)] * (slots - 1)  # the cache was written all over when it was made
+for slot, tokens in enumerate(reads):
+    for start in range(0, tokens, size):
+        step([(slot, position, embeds) for position in range(start, min(tokens, start + size))])
 if not embeds:
-    step([(slot, read, 1) for slot in range(slots)])
+    step([(slot, tokens, 1) for slot, tokens in enumerate(reads)])
 found = {}
 for what, size in re.findall(r"(KV|compute|output|LoRA) buffer size\\s*=\\s*([0-9.]+) MiB", "".join(said)):
     found[what] = found.get(what, 0) + float(size)
@@ -71,7 +72,7 @@ def model_of(path: Path) -> ModelFile:
 
 
 def allocated(path: Path, load: Load, *, read: int = READ_TOKENS, embeds: bool = False) -> Any:
-    """Return what llama.cpp says and the process has, in MiB, once all slots have read something."""
+    """Return what llama.cpp says and the process has, in MiB, once all slots have read a little, and one much."""
     numbers = (load.cells, load.slots, TYPES[load.kv], batch_tokens(model_of(path), load), read, int(embeds))
     adapters = [each.paths[0] for each in load.adapters]
     argv = [sys.executable, "-c", ASK, str(path), *map(str, numbers), *adapters]
