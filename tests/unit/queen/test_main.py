@@ -13,6 +13,7 @@ from rbee import __version__
 from rbee.client.http import HttpClient
 from rbee.errors import ConfigInvalid, RbeeError
 from rbee.queen import main as queen
+from tests.rig.waiting import PATIENCE
 from tests.support.ports import free_port
 from tests.unit.queen.conftest import eventually
 from tests.unit.queen.test_restart import RUN
@@ -33,7 +34,7 @@ def start(directory: Path, *words: str, **environ: str) -> subprocess.Popen[str]
 
 def run(directory: Path, *words: str, **environ: str) -> tuple[int, str, str]:
     process = start(directory, *words, **environ)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=30 * PATIENCE)
     return process.returncode, out, err
 
 
