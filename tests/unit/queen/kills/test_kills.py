@@ -24,8 +24,8 @@ from tests.unit.queen.kills.nursery import Nursery, nursery
 KILLS = 200
 CALLERS = 6
 LIVES, MEASURED_EVERY = 4, 20
-"""The longest life of a queen, in times of what she takes to be up: some are killed before, on any machine, however busy
-it becomes meanwhile."""
+"""The longest life of a queen, in times of what she takes to be up: some are killed before, on any machine, and however
+busy it becomes meanwhile."""
 
 MOMENTS = ("submitting", "waiting", "streaming", "cancelling")
 
