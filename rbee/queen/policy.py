@@ -22,7 +22,7 @@ FAULTS, REST_S = 3, 10.0
 """After so many costly faults within that time the script is left alone for as long."""
 
 COSTLY_S = 0.01
-"""The queen does nothing else while a script decides: a fault that took longer is costly, up to 50 ms."""
+"""The queen does nothing else while a script decides: a fault that took longer is costly."""
 
 REPORT_AGAIN_S = 600.0
 LONGEST_RECORD_BYTES = 256 << 20

@@ -58,8 +58,8 @@ class Reign:
 
     def _wait(self, why: NoCapacity | Standby) -> None:
         """Called by the thread that waits."""
-        self.refusal = why
         log.event("queen.stands_by", why=why.message, hint=why.hint)
+        self.refusal = why
 
     async def _run(self) -> None:
         opening = asyncio.ensure_future(asyncio.to_thread(self._open_store, self._database))

@@ -8,8 +8,8 @@ LONGEST_BYTES = 64 << 20
 READ_S = 2.0
 """Of processor time, for reading a script."""
 
-PATIENCE = 5
-"""So many times its limit a script may take by the clock, where others have the processor."""
+PATIENCE = 20
+"""So many times its limit a script may take by the clock, where others have the processor; the queen waits for it."""
 
 
 def send(to: socket.socket, body: bytes, limit_s: float = 0.0) -> None:

@@ -28,7 +28,7 @@ _LOCK = 0x7262_6565  # "rbee", as bytes; advisory locks are counted per database
 _SILENCE_S, _PROBES = 2, 2
 _CONNECT_S = 3
 _AGAIN_S = 0.5
-_ENDING_S = 2.0
+_ENDING_S = 10.0
 _SESSION = {
     "tcp_keepalives_idle": f"{_SILENCE_S}",
     "tcp_keepalives_interval": f"{_SILENCE_S}",
@@ -213,12 +213,12 @@ class Postgres:
         self._away_since_s = None
 
     def _locked_soon(self) -> bool:
-        """Take the lock back; a session of ours that was just ended may have it a moment longer."""
+        """Take the lock back; a session of ours that was just ended may have it a moment longer, while none reigns."""
         until_s = time.monotonic() + _ENDING_S
         while not _locked():
-            if time.monotonic() > until_s:
+            if time.monotonic() > until_s or _reign() != self._reign:
                 return False
-            self._left.wait(_ENDING_S / 20)
+            self._left.wait(_ENDING_S / 100)
         return True
 
     def _happened(self, number: str) -> bool:

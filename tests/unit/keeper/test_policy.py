@@ -3,10 +3,19 @@
 import json
 from pathlib import Path
 
+import pytest
+
+from rbee.adapters.policy import PolicyScript
 from rbee.keeper.samples import SAMPLES
 from tests.unit.keeper.conftest import run
 
 WAITS = "def decide(ctx):\n    return wait('no') if ctx.job.id == 'job-2' else None\n"
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing here is about time: a busy machine takes longer than the queen waits."""
+    monkeypatch.setattr(PolicyScript.decide, "__defaults__", (5.0,))
 
 
 def script(tmp_path: Path, source: str = WAITS) -> str:

@@ -94,8 +94,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]]) -> None:
 
 @contextlib.asynccontextmanager
 async def running(path: Path, **settings: Any) -> AsyncIterator[Running]:
-    """A queen with the database ``path``, stopped gracefully at the end."""
-    asked = Settings(**{"pools": (), "heartbeat_s": 2.0, **settings})
+    """A queen with the database ``path``, stopped gracefully at the end. Pools speak once here: she loses none."""
+    asked = Settings(**{"pools": (), "heartbeat_s": 2.0, "lost_after": 100, **settings})
     metrics = Metrics.make()
     store = Store(path, observe_s=metrics.write_s.observe)
     app = create_app(

@@ -53,8 +53,9 @@ class House:
         return (await self.client.get_job(job)).state is state
 
     async def has_begun(self, job: str) -> bool:
-        """Say whether it runs; or has ended since, which on a busy machine nobody may have seen it do before."""
-        return (await self.client.get_job(job)).started_ms is not None
+        """Say whether it runs; or has ended, which on a busy machine nobody may have seen it do, or it never did."""
+        told = await self.client.get_job(job)
+        return told.started_ms is not None or told.state.finished
 
     def _kept(self) -> int:
         with contextlib.closing(sqlite3.connect(self.directory / "queen.sqlite")) as database:

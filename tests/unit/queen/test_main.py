@@ -13,8 +13,9 @@ from rbee import __version__
 from rbee.client.http import HttpClient
 from rbee.errors import ConfigInvalid, RbeeError
 from rbee.queen import main as queen
+from tests.rig.waiting import PATIENCE
 from tests.support.ports import free_port
-from tests.unit.queen.conftest import eventually
+from tests.unit.queen.conftest import SOON_S, eventually
 from tests.unit.queen.test_restart import RUN
 
 TOKEN, OTHER = "first-token-first-token", "second-token-second-token"
@@ -33,7 +34,7 @@ def start(directory: Path, *words: str, **environ: str) -> subprocess.Popen[str]
 
 def run(directory: Path, *words: str, **environ: str) -> tuple[int, str, str]:
     process = start(directory, *words, **environ)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=30 * PATIENCE)
     return process.returncode, out, err
 
 
@@ -130,6 +131,8 @@ async def test_sighup_rotates_tokens_and_a_wrong_file_changes_nothing(tmp_path: 
     written(token, TOKEN)
     config = written(tmp_path / "rbee.toml", f"[queen]\npools = []\ntoken_file = '{token}'\n")
     process = start(tmp_path, f"--config={config}", f"--bind=127.0.0.1:{port}")
+    assert process.stderr is not None
+    err = ""
     try:
         await eventually(lambda: accepts(url, TOKEN))
         assert not await accepts(url, OTHER)
@@ -139,12 +142,15 @@ async def test_sighup_rotates_tokens_and_a_wrong_file_changes_nothing(tmp_path: 
         assert await accepts(url, TOKEN)
         written(tmp_path / "rbee.toml", "[queen]\ncolour = 'red'\n")
         process.send_signal(signal.SIGHUP)
-        await asyncio.sleep(0.3)
+        async with asyncio.timeout(SOON_S):
+            while "config.rejected" not in err:
+                err += await asyncio.to_thread(process.stderr.readline)
         assert await accepts(url, OTHER)
         assert not await accepts(url, "third-token-third-token")
     finally:
         process.terminate()
-        _, err = await asyncio.to_thread(process.communicate)
+        err += await asyncio.to_thread(process.stderr.read)
+        process.communicate()
     assert process.returncode == 0
     assert "config.rejected" in err and "queen.colour: is not a known field" in err
     assert OTHER not in err

@@ -47,6 +47,7 @@ async def test_all_choices_end_when_their_caller_goes(queen: Running, ai: openai
         await queen.hear(pool)
         asking = asyncio.create_task(ai.chat.completions.create(model="tiny", messages=HELLO, n=3))
         await soon(lambda: len(worker.requests) == 2 and len(queen.queen.jobs.live) == 3)
+        await soon(lambda: queen.queen.jobs.readers() == 3)  # whoever is not read yet ends otherwise
         asking.cancel()
         for job in list(queen.queen.jobs.live):
             await queen.until(job, "cancelled")

@@ -147,7 +147,8 @@ async def test_a_faulty_script_is_reported_and_the_built_in_decides(
         await queen.hear(pool)
         said = {}
         for source in (FAULTY, SLOW):
-            queen.queen.dispatcher.policy = policy_of(tmp_path, source, script=PolicyScript)
+            script = PolicyScript if source == SLOW else Unhurried
+            queen.queen.dispatcher.policy = policy_of(tmp_path, source, script=script)
             for _ in range(FAULTS + 3):
                 job = await queen.client.submit_job(spec())
                 assert text_of(await queen.ended(job.id)) == words(5)

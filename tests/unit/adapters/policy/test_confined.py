@@ -13,12 +13,20 @@ from rbee.adapters.policy import confined
 from rbee.adapters.policy.confined import LONGEST_BYTES, PolicyScript
 from rbee.errors import ConfigInvalid, PolicyFailed
 from rbee.keeper.samples import SAMPLES
+from tests.rig.waiting import PATIENCE
 
 Load = Callable[[str], PolicyScript]
 CONTEXT: Any = SAMPLES[0]["context"]
 LONG_S = 5.0
 """For what is not about time: a busy machine takes longer than the queen waits."""
+TIME = "took longer"
 EXAMPLES = Path(__file__).parents[4] / "etc/policies"
+
+
+@pytest.fixture(autouse=True)
+def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(PolicyScript.decide, "__defaults__", (LONG_S,))
+    monkeypatch.setattr(confined, "_START_S", confined._START_S * PATIENCE)
 
 
 @pytest.fixture
@@ -106,10 +114,11 @@ def test_files_that_are_none(tmp_path: Path, load: Load) -> None:
 )
 def test_a_fault_names_the_place_and_ends_in_time(load: Load, lines: list[str], words: str) -> None:
     script = load(decide(*lines))
+    limit_s = confined.LIMIT_S if TIME in words else LONG_S
     with pytest.raises(PolicyFailed, match=words):
-        script.decide(CONTEXT)
+        script.decide(CONTEXT, limit_s)
     with pytest.raises(PolicyFailed):
-        script.decide(CONTEXT)
+        script.decide(CONTEXT, limit_s)
 
 
 def test_the_budget_is_counted_in_steps_so_it_is_the_same_everywhere(load: Load) -> None:
@@ -148,7 +157,7 @@ def test_what_nothing_bounds_ends_the_scripts_process_and_not_ours(
 ) -> None:
     """Each of these ended the process, or took as much memory as there is: hence a process of its own."""
     script = load(decide(STILL_ASKED, *lines) if words else decide("if ctx == None: return None", *lines))
-    limit_s = LONG_S if words and "took longer" not in words else confined.LIMIT_S
+    limit_s = LONG_S if words and TIME not in words else confined.LIMIT_S
     for _ in range(2):
         with contextlib.suppress(PolicyFailed) if not words else pytest.raises(PolicyFailed, match=words):
             script.decide(CONTEXT, limit_s)

@@ -40,6 +40,11 @@ class Told:
         return self.seen[-1][1]
 
     @property
+    def called_off(self) -> bool:
+        """Whether it was cancelled, also by a request whose answer never came."""
+        return self.cancelled or (isinstance(self.end, End) and self.end.stop_reason is StopReason.CANCELLED)
+
+    @property
     def tokens(self) -> int:
         return sum(isinstance(event, Token) for _, event in self.seen)
 

@@ -14,6 +14,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from rbee.queen.main import main
+from tests.rig.waiting import PATIENCE
 
 _FORK = 'fd="$1"; shift; exec 3<&"$fd"; exec "$@"'
 
@@ -60,7 +61,7 @@ class Nursery:
 
     async def _told(self) -> int:
         assert self._process.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(20 * PATIENCE):
             return int(await self._process.stdout.readline())
 
 
