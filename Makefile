@@ -6,7 +6,7 @@ PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 
 export PYTHONDONTWRITEBYTECODE = 1
 
-# Two parts of the tests run at a time, since each mostly waits for one process; the longest begin.
+# Two parts of the tests run at a time, since each mostly waits for one process; the longest begin. By whole lines each.
 LONGEST := tests/systemd tests/unit
 PARTS := $(LONGEST) $(filter-out $(LONGEST),$(patsubst %/,%,$(sort $(dir $(wildcard tests/*/test_*.py)))))
 
@@ -21,10 +21,10 @@ demo: ## from nothing to tokens of a real model, on systemd, and back to nothing
 
 test: venv ## install what tests need, then run linters, unit tests and the tests on systemd hosts
 	@tools/packages rig lint nix deb
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target --keep-going $(PARTS)
+	@$(MAKE) --no-print-directory --jobs=2 --keep-going $(PARTS)
 
 $(PARTS):
-	@MAKEFLAGS= .venv/bin/python -m pytest $@
+	@bash -o pipefail -c 'MAKEFLAGS= .venv/bin/python -m pytest $@ | grep --line-buffered ""'
 
 unit: venv ## the tests that need neither root nor systemd
 	@.venv/bin/python -m pytest tests/unit
