@@ -18,6 +18,8 @@ from tests.systemd.story import Story
 CONFIG = "/etc/rbee/rbee.toml"
 CHAT, EMBED = "rbee-worker-chat.service", "rbee-worker-embed.service"
 LONG = JobSpec(model="smollm2", prompt="Once upon a time", max_tokens=600, temperature=0, seed=1, ignore_eos=True)
+ONE_THREAD = "[worker]\nthreads = 1\n"
+"""For two that compute at once: more threads than cores wait for each other, and most of all on a busy machine."""
 
 
 def worker(name: str, **changes: Any) -> str:
@@ -94,14 +96,14 @@ def test_a_reload_starts_what_is_new_and_a_command_says_what_it_would_do(house: 
 
 def test_what_changed_is_made_anew_while_answers_finish_whole(house: Lab) -> None:
     both = [worker(name, model="smollm2", ctx=1024) for name in ("chat", "embed")]
-    declare(house, *both)
+    declare(house, ONE_THREAD, *both)
     house.hive("sync", timeout=120)
     before = {unit: house.pid(unit) for unit in (CHAT, EMBED)}
     with Story(house, LONG) as one, Story(house, LONG) as other:
         one.wait_for_tokens(3)
         other.wait_for_tokens(3)
         wait_for(lambda: set(workers(house).values()) == {"busy"}, "each to have one and to say so")
-        declare(house, both[0] + "idle_s = 60\n", both[1])
+        declare(house, ONE_THREAD, both[0] + "idle_s = 60\n", both[1])
         house.systemctl("reload", "rbee-pool.service")
         for story in (one, other):
             assert isinstance(story.finish(), End)
