@@ -28,7 +28,7 @@ def where(house: House, story: Story) -> str:
 def slow_story(house: House) -> Iterator[tuple[Story, str]]:
     """Tell the long job, and say where it runs: slowly, till ``at_full_speed``. Where it may go on is quick."""
     for name in AWAY:
-        limit_cpu(house, name, SLOWLY)
+        house.lab(name).limit_cpu(SLOWLY)
     with Story(house.lab("blep"), LONG) as story:
         story.wait_for_tokens(5)
         pool = next(event.pool for _, event in story.seen if isinstance(event, Started))
@@ -38,11 +38,7 @@ def slow_story(house: House) -> Iterator[tuple[Story, str]]:
 
 
 def at_full_speed(house: House, name: str) -> None:
-    limit_cpu(house, name, "")
-
-
-def limit_cpu(house: House, name: str, quota: str) -> None:
-    house.lab(name).systemctl("set-property", "--runtime", "rbee-workers.slice", f"CPUQuota={quota}")
+    house.lab(name).limit_cpu("")
 
 
 def went_on(house: House, story: Story, text: str, *, at: str) -> None:
